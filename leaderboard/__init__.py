@@ -1,0 +1,1 @@
+"""The result record (schema, reading, validating) and the static site made from records."""

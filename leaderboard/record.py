@@ -1,0 +1,341 @@
+"""The result record: what `result.json` of one cell (one model x one method) holds, key by key.
+
+The top-level keys are fixed and every one is present; a section that does not apply is null. A missing number is null
+and the section's `reason` says why: never 0, -1, NaN or an empty string. Sections marked "open" accept further keys, so
+that a metric or a kernel can say more than the board shows; all others refuse a key they do not know, so that a typing
+error is found.
+
+Types are strict (no "3" for 3, no true for 1). What relates several keys to each other is in `leaderboard.consistency`.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+SCHEMA_VERSION = 1
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+MetricName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Milliseconds = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+def _aware_time(text: str) -> str:
+    """Accept an ISO 8601 time with its offset from UTC, unchanged."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("expected an ISO 8601 time such as 2026-01-31T12:00:00+00:00") from None
+    if moment.tzinfo is None:
+        raise ValueError("a time needs its offset from UTC, such as 2026-01-31T12:00:00+00:00")
+    return text
+
+
+Time = Annotated[str, AfterValidator(_aware_time)]
+
+
+class Section(BaseModel):
+    """A part of the record that refuses keys it does not know."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class OpenSection(Section):
+    """A part of the record that accepts further keys with any JSON value."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
+
+class Model(Section):
+    """The audio diffusion model. Only the name is known when a cell fails before its model is loaded."""
+
+    name: Name
+    """Registry name, or `dir:PATH` of a local checkpoint."""
+    source: Text | None = None
+    """Where the weights come from: a package, a hub repository, a folder."""
+    revision: Text | None = None
+    """Revision of the source; null where the source has none."""
+    weights_sha256: Sha256 | None = None
+    """Hash over all weights of the pipeline as they were loaded."""
+    license: Text | None = None
+    """Licence of the weights; null if the source states none."""
+    parameters: Positive | None = None
+    """Number of parameters of the backbone."""
+    random_weights: bool | None = None
+    """True if the weights are not trained: good for timing, never for a rank."""
+
+
+class Bits(Section):
+    """Nominal bit widths of a method."""
+
+    weight: Annotated[int, Field(ge=1, le=64)] | None
+    """Bits of a quantized weight; null for a method that quantizes nothing."""
+    activation: Annotated[int, Field(ge=1, le=64)] | None
+    """Bits of a quantized activation, 16 if activations are left alone; null for a method that quantizes nothing."""
+
+
+class Method(Section):
+    """The quantization method. Name and spec are known even when a cell fails; the rest may be null then."""
+
+    name: Name
+    """Registry name, without bits and options."""
+    spec: Text
+    """The method exactly as it was typed, such as `naive@w4a8[weights=tensor]`."""
+    version: Text | None = None
+    """Version of the method's implementation; a change of behaviour changes it."""
+    bits: Bits | None = None
+    """Nominal bit widths."""
+    config: dict[str, JsonValue] | None = None
+    """Every option with its value, defaults expanded."""
+    preset: Text | None = None
+    """Name of the preset the options come from (`quick`, `paper`); null if the method has none."""
+    components: list[Name] | None = None
+    """Components of the pipeline that are quantized, such as `backbone`."""
+    simulated: bool | None = None
+    """True if quantization was simulated in floating point; false if integer kernels ran or nothing is quantized."""
+    layers: list[dict[str, JsonValue]] | None = None
+    """One entry per layer of the quantized components: its name, bits, and what the method reports about it."""
+
+
+class Suite(Section):
+    """The captions."""
+
+    name: Text
+    """Registry name, or path of the caption file."""
+    sha256: Sha256 | None = None
+    """Hash of the whole suite: captions, seeds, reference clips."""
+    n: Positive | None = None
+    """Number of captions that were used."""
+    split: Name | None = None
+    """Split of the corpus that the captions belong to; null for a caption file without splits."""
+
+
+class Generation(Section):
+    """How audio was sampled."""
+
+    scheduler: Name
+    """Class name of the scheduler."""
+    steps: Positive
+    """Denoising steps."""
+    guidance: float
+    """Classifier-free guidance scale."""
+    seed: int
+    """Seed of the run; every caption's own seed follows from it and from the suite."""
+    dtype: Name
+    """Floating-point type of everything that is not quantized."""
+    batch_size: Positive
+    """Captions per batch."""
+    sample_rate: Positive
+    """Sample rate of the audio, Hz."""
+    seconds: Annotated[float, Field(gt=0)]
+    """Length of a clip, seconds."""
+
+
+class Difference(OpenSection):
+    """Paired difference of a score to the same model's full-precision score, captions resampled jointly. Open."""
+
+    value: float | None = None
+    """This cell's score minus the baseline's score; null with a reason if there is none."""
+    ci95: Interval | None = None
+    """95 % interval of the difference."""
+    versus: Text | None = None
+    """What the score is compared with."""
+    significant: bool | None = None
+    """True if the interval does not hold zero."""
+    reason: Text | None = None
+    """Why the value or its interval is missing."""
+
+
+class Score(OpenSection):
+    """One score. Open: a metric adds what belongs to it, such as the number of `splits` of an Inception score."""
+
+    value: float | None
+    """The score; null with a reason if it could not be computed."""
+    ci95: Interval | None = None
+    """95 % interval of the score over captions; it contains the value. Null with a reason if the metric has none."""
+    n: Positive | None = None
+    """Number of clips the score was computed from."""
+    backbone: Name | None = None
+    """Name of the network whose features were used; null if none was."""
+    backbone_sha256: Sha256 | None = None
+    """Hash of that network's weights."""
+    against: Literal["reference", "baseline"] | None = None
+    """`reference`: the suite's real audio. `baseline`: the full-precision model's own output. Null: neither."""
+    direction: Text | None = None
+    """Order of the arguments of a metric that is not symmetric, such as `reference || generated`."""
+    higher_is_better: bool | None = None
+    """Which way is better."""
+    difference: Difference | None = None
+    """Paired difference to the full-precision baseline; null for the baseline itself."""
+    reason: Text | None = None
+    """Why the value or its interval is missing."""
+
+
+class Audio(Section):
+    """Health of the generated audio: counted, never hidden."""
+
+    clips: Count
+    """Clips generated."""
+    silent: Count
+    """Clips below the level of silence."""
+    clipped: Count
+    """Clips that reach full scale."""
+    too_short: Count
+    """Clips shorter than asked for."""
+    nan: Count
+    """Clips with a sample that is not a finite number."""
+
+
+class Size(Section):
+    """Bytes on disk, after packing. Never computed from nominal bits."""
+
+    checkpoint_bytes: Positive | None
+    """Bytes of the packed checkpoint of the quantized components; null with a reason if none was written."""
+    baseline_bytes: Positive | None
+    """Bytes of the same components in fp32, written through the same door."""
+    reduction: Annotated[float, Field(lt=1)] | None
+    """1 - checkpoint_bytes / baseline_bytes: 0.75 is a quarter of the bytes; negative is larger than fp32."""
+    nominal_bits_per_weight: Annotated[float, Field(gt=0)] | None = None
+    """Mean bits of a stored weight, without scales and headers."""
+    quantized_fraction: Fraction | None = None
+    """Share of the components' weights that is stored in fewer bits than full precision."""
+    components: dict[Name, Count] | None = None
+    """Bytes of every component of the pipeline with this checkpoint in it: the whole pipeline is their sum."""
+    reason: Text | None = None
+    """Why a value is missing."""
+
+
+class Timing(OpenSection):
+    """Repeated timings of one denoising step, milliseconds. Open."""
+
+    median: Milliseconds
+    """Median of the values."""
+    p10: Milliseconds
+    """10th percentile of the values."""
+    p90: Milliseconds
+    """90th percentile of the values."""
+    values: Annotated[list[Milliseconds], Field(min_length=1)]
+    """Every timed repetition, in order, warm-up excluded."""
+
+
+class Latency(OpenSection):
+    """Measured speed of real kernels; nothing is estimated. Open."""
+
+    kernel: Name | None
+    """Kernels that ran; null with a reason if none did: `simulated` for fake quantization."""
+    layers: dict[Name, Count] | None = None
+    """Number of layers per kernel."""
+    step_ms: Timing | None = None
+    """Time of one denoising step of the quantized model."""
+    baseline_step_ms: Timing | None = None
+    """Time of the same step in fp32, eager, measured in the same run."""
+    speedup: Annotated[float, Field(gt=0)] | None = None
+    """Median of baseline_step_ms / median of step_ms."""
+    real_time_factor: Annotated[float, Field(gt=0)] | None = None
+    """Seconds of computing per second of audio, whole pipeline."""
+    reason: Text | None = None
+    """Why there is no kernel or no number."""
+
+
+class Memory(OpenSection):
+    """Memory of the cell's process. Open."""
+
+    peak_bytes: Positive | None
+    """Peak resident (or device) memory; null with a reason if it was not measured."""
+    reason: Text | None = None
+    """Why the value is missing."""
+
+
+class Calibration(OpenSection):
+    """The calibration set. The whole section is null for a method that needs none. Open."""
+
+    prompts: Positive
+    """Number of calibration captions."""
+    samples: Positive
+    """Number of (latent, timestep, conditioning) samples."""
+    timesteps: list[Count]
+    """The distinct timesteps that were drawn."""
+    seconds: Seconds
+    """Time spent drawing the set."""
+
+
+class Environment(OpenSection):
+    """Hardware and software that a number belongs to. Open."""
+
+    machine: Text
+    """Architecture and operating system."""
+    cpu: Text
+    """Model name of the processor."""
+    gpu: Text | None
+    """Model name of the accelerator; null if none was used."""
+    threads: Positive
+    """Threads the numerical libraries were given."""
+    packages: dict[Name, Name]
+    """Versions of Python and of the packages that can change a number."""
+
+
+class Git(Section):
+    """State of the source tree."""
+
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
+    """Commit that was checked out."""
+    dirty: bool
+    """True if tracked files differed from it."""
+
+
+class Provenance(Section):
+    """Where the record comes from."""
+
+    started: Time
+    """When the cell started: ISO 8601 with its offset from UTC."""
+    seconds: Seconds
+    """Duration of the cell."""
+    git: Git | None
+    """State of the source tree; null if the harness did not run from one."""
+    command: Text
+    """Command line of the run."""
+
+
+class Record(Section):
+    """Everything about one cell. All keys are present; which may be null depends on the status."""
+
+    schema_version: Literal[1]
+    """Version of this schema."""
+    status: Literal["done", "failed", "skipped"]
+    """`done`: all that was asked for is here. `failed`: it broke. `skipped`: it cannot run here; not an error."""
+    reason: Text | None
+    """Why the cell failed or was skipped; null when done."""
+    model: Model
+    """The audio diffusion model."""
+    method: Method
+    """The quantization method."""
+    suite: Suite
+    """The captions."""
+    generation: Generation | None
+    """How audio was sampled; null if none was."""
+    scores: dict[MetricName, Score]
+    """Every score that was asked for, by its key; `*_vs_baseline` are against the full-precision model's own output."""
+    audio: Audio | None
+    """Health of the generated audio; null if none was generated."""
+    size: Size | None
+    """Bytes on disk; null unless done."""
+    latency: Latency | None
+    """Measured speed; null unless done."""
+    memory: Memory | None
+    """Peak memory; null unless done."""
+    calibration: Calibration | None
+    """The calibration set; null if the method needs none."""
+    environment: Environment | None
+    """Hardware and software; null only if the cell never started."""
+    provenance: Provenance | None
+    """Time, source tree and command; null only if the cell never started."""
