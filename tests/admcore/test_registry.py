@@ -123,6 +123,6 @@ def test_a_distribution_that_claims_a_built_in_name_is_reported(distribution):
     distribution("first = other_plugin:Theirs", "class Theirs: pass")
     registry = Registry(GROUP, "plugin", {"first": "json.decoder:JSONDecoder"})
     assert registry.names() == ["first"]
-    with pytest.raises(PluginError, match="json.decoder:JSONDecoder of admbench and other_plugin:Theirs of other"):
+    with pytest.raises(PluginError, match=r"json.decoder:JSONDecoder of admbench and other_plugin:Theirs of other"):
         registry.get("first")
     assert "claimed by both" in str(registry.info("first").unavailable)
