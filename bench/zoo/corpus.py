@@ -110,8 +110,9 @@ def draw_clip(split: str, index: int, *, structure: str | None = None, event: st
     """The clip at a position of a split, a function of its arguments alone.
 
     Without `structure` and `event` a split is a balanced mix: 60 % single, 25 % simultaneous and 15 % sequential, each
-    event equally often the first. With them, the (first) event or the structure is as asked. Raises ValueError for an
-    unknown split, structure or event, or a negative index.
+    event equally often. With them, the structure is as asked, and the event is in the clip; if there are two, it is the
+    first, but for a bed, which comes last in a simultaneous clip. Raises ValueError for an unknown split, structure or
+    event, or a negative index.
     """
     for value, known, kind in (
         (split, SPLITS, "split"),
@@ -142,6 +143,8 @@ def draw_clip(split: str, index: int, *, structure: str | None = None, event: st
 def _soft_guard(sound: NDArray[np.float64]) -> NDArray[np.float64]:
     """Leaves |x| <= 0.7 alone and bends what is above smoothly below 0.95."""
     excess = np.abs(sound) - _KNEE
+    if excess.max() <= 0:
+        return sound
     bent = _KNEE + (PEAK - _KNEE) * np.tanh(np.maximum(excess, 0.0) / (PEAK - _KNEE))
     return np.where(excess > 0, np.sign(sound) * bent, sound)
 

@@ -1,0 +1,70 @@
+"""Caption suites: fixed captions with a seed each and, where there are any, reference clips.
+
+A suite is a registered one (`foley`) or a user's caption file. This package imports without numpy or torch.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from admcore.errors import DataError, UsageError
+from admcore.registry import Registry
+
+if TYPE_CHECKING:
+    from bench.suites.base import Suite
+
+BUILTIN = {"foley": "bench.suites.foley:Foley"}
+
+registry = Registry("bench.suites", "suite", BUILTIN)
+register = registry.register
+
+FILE_SUFFIXES = (".csv", ".jsonl", ".txt")
+
+
+def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
+    """Return the registered suite of that name, or the one in a caption file (.csv, .jsonl or .txt).
+
+    A registered name wins; anything else that has a folder, one of the suffixes, or exists as a file is a path.
+
+    Raises:
+        UsageError: neither a suite nor a caption file of a known format; names the nearest.
+        DataError: the file is missing or broken; names file, line and what was expected.
+        PluginError: the suite cannot be loaded.
+    """
+    name = os.fspath(name_or_path)
+    if name not in registry and _is_path(name):
+        from bench.suites.files import CaptionFile
+
+        return CaptionFile(name)
+    suite: Suite = registry.get(name)()
+    return suite
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name is that of a caption file; UsageError or DataError if it can only be a wrong path."""
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in FILE_SUFFIXES:
+        return True
+    expected = ", ".join(FILE_SUFFIXES)
+    if os.path.exists(name):
+        raise UsageError(f"{name}: not a caption file (expected {expected}, found {suffix or 'no suffix'})")
+    if os.path.dirname(name):
+        raise DataError(f"{name}: no such caption file (expected {expected})")
+    return False
+
+
+def calibration_prompts(count: int) -> list[str]:
+    """Return the first `count` captions of the corpus's calibration split, none of which belongs to a suite's clips.
+
+    The mix is the corpus's own: 60 % single, 25 % simultaneous, 15 % sequential, every event equally often. The prompts
+    of a smaller count begin those of a larger one.
+
+    Raises:
+        UsageError: `count` is less than 1.
+    """
+    from bench.zoo.corpus import draw_clip
+
+    if count < 1:
+        raise UsageError(f"calibration needs at least 1 prompt, got {count}")
+    return [draw_clip("calibration", index).caption for index in range(count)]
