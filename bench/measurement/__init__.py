@@ -1,0 +1,1 @@
+"""What is measured around a model: bytes on disk, memory of the process."""

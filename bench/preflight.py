@@ -1,0 +1,48 @@
+"""Before a run: can every method be built from its spec, and is the device there? Done in a child process."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from admcore.errors import UsageError
+
+USER_MISTAKE = 2
+"""Exit code when the last line of standard error is a mistake of the user's."""
+
+
+def check(methods: list[str], device: str) -> None:
+    """Raise the first mistake in the specs or the device; a plug-in that fails to load is left for its cells.
+
+    Raises:
+        UsageError: a spec has an option that its method does not know, or the device is not here.
+    """
+    from methods import from_spec
+
+    for spec in methods:
+        try:
+            from_spec(spec)
+        except UsageError:
+            raise
+        except Exception as error:  # a plug-in may fail in any way; its cells will say so
+            print(f"{spec}: {error}", file=sys.stderr)
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageError("--device cuda: no CUDA device is available here; expected cpu")
+
+
+def main() -> int:
+    """Read `{"methods": [...], "device": ...}` from standard input and check it."""
+    question = json.load(sys.stdin)
+    try:
+        check(question["methods"], question["device"])
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return USER_MISTAKE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
