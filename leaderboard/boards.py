@@ -1,0 +1,215 @@
+"""Which records may stand in one table, which of them are current, and their ranks.
+
+A Frechet distance falls with the number of clips and depends on the network behind it, so records share a board only if
+suite, number of captions and metric networks agree. Within a board, ranks are given per model and sampling settings.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from leaderboard.reading import LoadedRecord
+from leaderboard.record import Record
+
+RANKED_BY = "fd"
+_METRIC_ORDER = ("fd", "kl", "is", "clap")
+_NOT_A_SETTING = {"batch_size"}  # noise is drawn per caption, so the batch size does not change the audio
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record on a board."""
+
+    loaded: LoadedRecord
+    group: str  # the model's name, with the sampling settings where the board has several of one model
+    rank: int | None  # 1 + the number of methods of the group that are significantly better
+    tied: bool  # another row of the group has the same rank
+    unranked: str | None  # why there is no rank
+
+    @property
+    def record(self) -> Record:
+        """The record itself."""
+        return self.loaded.record
+
+
+@dataclass(frozen=True)
+class Board:
+    """Rows whose scores may be compared, ordered by group, rank and FD."""
+
+    suite: str
+    suite_sha256: str | None
+    split: str | None
+    n: int | None
+    networks: dict[str, tuple[str, str]]  # score key -> (name, sha256) of the network behind it
+    rows: list[Row]
+    replaced: list[LoadedRecord]  # older runs of cells that are here
+
+    @property
+    def metrics(self) -> list[str]:
+        """Score keys of all rows: FD, KL, IS, CLAP, then others by name; those against the baseline last."""
+        return sorted({key for row in self.rows for key in row.record.scores}, key=_metric_order)
+
+    @property
+    def groups(self) -> list[str]:
+        """Group labels in the order of the rows."""
+        return list(dict.fromkeys(row.group for row in self.rows))
+
+
+@dataclass
+class _Pile:
+    """Records that agree on suite, number of captions and networks; what one does not know disagrees with nothing."""
+
+    suite: str
+    suite_sha256: str | None = None
+    split: str | None = None
+    n: int | None = None
+    networks: dict[str, tuple[str, str]] = field(default_factory=dict)
+    members: list[LoadedRecord] = field(default_factory=list)
+
+    def accepts(self, record: Record) -> bool:
+        suite = record.suite
+        return (
+            suite.name == self.suite
+            and _agree(suite.sha256, self.suite_sha256)
+            and _agree(suite.n, self.n)
+            and all(self.networks.get(key, network) == network for key, network in _networks(record).items())
+        )
+
+    def add(self, loaded: LoadedRecord) -> None:
+        suite = loaded.record.suite
+        self.suite_sha256 = self.suite_sha256 or suite.sha256
+        self.split = self.split or suite.split
+        self.n = self.n or suite.n
+        self.networks.update(_networks(loaded.record))
+        self.members.append(loaded)
+
+
+def make_boards(records: Iterable[LoadedRecord]) -> list[Board]:
+    """Sort records into boards, keep the latest of each cell, and rank them. Larger suites come first."""
+    piles: list[_Pile] = []
+    for loaded in sorted(records, key=lambda loaded: (loaded.record.status != "done", str(loaded.path))):
+        pile = next((pile for pile in piles if pile.accepts(loaded.record)), None)
+        if pile is None:
+            pile = _Pile(loaded.record.suite.name)
+            piles.append(pile)
+        pile.add(loaded)
+    boards = [_board(pile) for pile in piles]
+    return sorted(boards, key=lambda board: (-(board.n or 0), board.suite, board.suite_sha256 or ""))
+
+
+def _board(pile: _Pile) -> Board:
+    current, replaced = _latest(pile.members)
+    labels = _group_labels(current)
+    rows: list[Row] = []
+    for label in sorted(set(labels)):
+        rows.extend(_ranked(label, [loaded for loaded, own in zip(current, labels, strict=True) if own == label]))
+    networks = dict(sorted(pile.networks.items()))
+    return Board(pile.suite, pile.suite_sha256, pile.split, pile.n, networks, rows, replaced)
+
+
+def _latest(members: Sequence[LoadedRecord]) -> tuple[list[LoadedRecord], list[LoadedRecord]]:
+    """Split into the latest record of each cell and the older ones, by the time the cell started."""
+    current: list[LoadedRecord] = []
+    replaced: list[LoadedRecord] = []
+    for loaded in sorted(members, key=lambda loaded: (_started(loaded.record), str(loaded.path)), reverse=True):
+        old = any(_same_cell(loaded.record, newer.record) for newer in current)
+        (replaced if old else current).append(loaded)
+    return sorted(current, key=lambda loaded: str(loaded.path)), replaced
+
+
+def _same_cell(first: Record, second: Record) -> bool:
+    """Same model, method and settings; a cell that failed early does not know all of them."""
+    return (
+        (first.model.name, first.method.spec) == (second.model.name, second.method.spec)
+        and _agree(first.model.weights_sha256, second.model.weights_sha256)
+        and _agree(_settings(first), _settings(second))
+    )
+
+
+def _group_labels(records: Sequence[LoadedRecord]) -> list[str]:
+    """The model's name per record; where one model has several weights or settings, what tells them apart is added."""
+    variants: dict[str, list[dict[str, Any]]] = {}
+    for loaded in records:
+        variants.setdefault(loaded.record.model.name, []).append(_variant(loaded.record))
+    labels = []
+    for loaded in records:
+        known = [variant for variant in variants[loaded.record.model.name] if variant]
+        own = _variant(loaded.record) or next(iter(known), {})
+        differing = [key for key in own if any(variant[key] != own[key] for variant in known)]
+        parts = [f"{key} {str(own[key])[:8]}" for key in differing]
+        labels.append(", ".join([loaded.record.model.name, *parts]))
+    return labels
+
+
+def _ranked(label: str, members: Sequence[LoadedRecord]) -> list[Row]:
+    """Rank by FD: 1 + the number of methods whose interval of the paired difference lies wholly below one's own."""
+    intervals = {loaded.path: _difference_interval(loaded.record) for loaded in members}
+    ranks: dict[Path, int] = {}
+    for path, own in intervals.items():
+        if not isinstance(own, str):
+            ranks[path] = 1 + sum(not isinstance(other, str) and other[1] < own[0] for other in intervals.values())
+    counted = Counter(ranks.values())
+    rows = []
+    for loaded in members:
+        rank, own = ranks.get(loaded.path), intervals[loaded.path]
+        tied = rank is not None and counted[rank] > 1
+        rows.append(Row(loaded, label, rank, tied, own if isinstance(own, str) else None))
+    return sorted(rows, key=_row_order)
+
+
+def _difference_interval(record: Record) -> tuple[float, float] | str:
+    """95 % interval of the paired FD difference to full precision, or why this row has no rank."""
+    score = record.scores.get(RANKED_BY)
+    if record.status != "done":
+        return record.status
+    if record.model.random_weights:
+        return "random weights are not ranked"
+    if score is None or score.value is None:
+        return "no FD"
+    if record.method.name == "fp32":
+        return 0.0, 0.0
+    if score.difference is None or score.difference.ci95 is None:
+        return "no paired difference to full precision"
+    return score.difference.ci95[0], score.difference.ci95[1]
+
+
+def _row_order(row: Row) -> tuple[bool, int, bool, float, str]:
+    score = row.record.scores.get(RANKED_BY)
+    value = score.value if score else None
+    return row.rank is None, row.rank or 0, value is None, value or 0.0, row.record.method.spec
+
+
+def _metric_order(key: str) -> tuple[bool, int, str]:
+    base = key.removesuffix("_vs_baseline")
+    return base != key, _METRIC_ORDER.index(base) if base in _METRIC_ORDER else len(_METRIC_ORDER), key
+
+
+def _networks(record: Record) -> dict[str, tuple[str, str]]:
+    return {
+        key: (score.backbone, score.backbone_sha256)
+        for key, score in record.scores.items()
+        if score.backbone is not None and score.backbone_sha256 is not None
+    }
+
+
+def _settings(record: Record) -> dict[str, Any] | None:
+    return record.generation.model_dump(exclude=_NOT_A_SETTING) if record.generation else None
+
+
+def _variant(record: Record) -> dict[str, Any]:
+    """What makes two records of one model incomparable in rank; empty where it is not known."""
+    settings = _settings(record)
+    return {"weights": record.model.weights_sha256, **settings} if settings else {}
+
+
+def _started(record: Record) -> datetime:
+    if record.provenance is None:
+        return datetime.min.replace(tzinfo=UTC)
+    return datetime.fromisoformat(record.provenance.started)
+
+
+def _agree(first: object, second: object) -> bool:
+    return first is None or second is None or first == second

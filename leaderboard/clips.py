@@ -1,0 +1,96 @@
+"""The audio beside a record: its captions and its WAV files, read as untrusted input."""
+
+import io
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from admcore.errors import DataError
+from leaderboard.untrusted import clip_id, read_bytes, read_json
+
+MAX_WAV_BYTES = 64 * 2**20
+MAX_CLIPS = 100_000
+
+
+class Clip(BaseModel):
+    """One entry of captions.json: the clip's id, which is its file name, and the caption it was made from."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    id: Annotated[str, AfterValidator(clip_id)]
+    caption: Annotated[str, Field(max_length=2000)]
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Decoded audio: `samples` is float32 (samples,) in [-1, 1], channels averaged; `rate` in Hz."""
+
+    samples: np.ndarray
+    rate: int
+
+    @property
+    def seconds(self) -> float:
+        """Length of the clip."""
+        return len(self.samples) / self.rate
+
+
+_CLIPS = TypeAdapter(Annotated[list[Clip], Field(max_length=MAX_CLIPS)])
+
+
+def read_clips(root: Path, folder: Path) -> list[Clip]:
+    """Read `folder`/captions.json; an empty list if there is none.
+
+    Raises:
+        DataError: the file is malformed, an id is not a safe file name or appears twice; it names file and entry.
+    """
+    path = folder / "captions.json"
+    if not path.exists() and not path.is_symlink():
+        return []
+    try:
+        clips = _CLIPS.validate_python(read_json(root, path))
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        key = ".".join(map(str, detail["loc"])) or "captions"
+        raise DataError(f"{path}: {key}: {detail['msg'].removeprefix('Value error, ')}") from error
+    seen: set[str] = set()
+    for clip in clips:
+        if clip.id in seen:
+            raise DataError(f"{path}: the id {clip.id!r} appears twice")
+        seen.add(clip.id)
+    return clips
+
+
+def read_sound(root: Path, folder: Path, clip: Clip) -> Sound | None:
+    """Decode `folder`/audio/ID.wav (16-bit PCM); None if there is no such file.
+
+    Raises:
+        DataError: the file is not 16-bit PCM WAV, is empty or is too large; it names the file.
+    """
+    path = folder / "audio" / f"{clip.id}.wav"
+    if not path.exists() and not path.is_symlink():
+        return None
+    try:
+        with wave.open(io.BytesIO(read_bytes(root, path, MAX_WAV_BYTES))) as file:
+            rate, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
+            data = file.readframes(file.getnframes())
+    except (wave.Error, EOFError) as error:
+        raise DataError(f"{path}: not a PCM WAV file ({error or 'truncated'})") from error
+    if width != 2 or not data or not 1000 <= rate <= 384_000:
+        raise DataError(f"{path}: expected 16-bit PCM with at least one sample, found {8 * width} bit at {rate} Hz")
+    pcm = np.frombuffer(data[: len(data) // (2 * channels) * 2 * channels], dtype="<i2")
+    return Sound((pcm.reshape(-1, channels).mean(axis=1) / 32768).astype(np.float32), rate)
+
+
+def write_sound(path: Path, sound: Sound) -> None:
+    """Write a 16-bit PCM WAV file that holds nothing but these samples."""
+    pcm = np.clip(np.round(sound.samples * 32768), -32768, 32767).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sound.rate)
+        file.writeframes(pcm.tobytes())

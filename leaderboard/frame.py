@@ -1,0 +1,83 @@
+"""Records as a table: a row per record, a column per number, missing numbers empty with their reason beside them."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from leaderboard.reading import LoadedRecord
+from leaderboard.record import Record, Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def to_frame(records: Iterable[Record | LoadedRecord]) -> "pd.DataFrame":
+    """Return a frame with one row per record, in their order.
+
+    A score `fd` fills the columns `fd`, `fd_low`, `fd_high` (95 % interval), `fd_n`, `fd_backbone`, `fd_reason`, and,
+    where it has one, `fd_difference` with `_low`, `_high`, `_significant`: the paired difference to the baseline.
+    Bytes are integers, times milliseconds, fractions between 0 and 1; missing values are NA.
+    """
+    import pandas as pd
+
+    rows = [flat_row(item.record if isinstance(item, LoadedRecord) else item) for item in records]
+    return pd.DataFrame(rows).convert_dtypes()
+
+
+def flat_row(record: Record) -> dict[str, Any]:
+    """One record as column -> number, text, bool or None."""
+    bits, size, latency, audio = record.method.bits, record.size, record.latency, record.audio
+    generation, provenance, environment = record.generation, record.provenance, record.environment
+    row: dict[str, Any] = {
+        "model": record.model.name,
+        "method": record.method.spec,
+        "status": record.status,
+        "reason": record.reason,
+        "weight_bits": bits.weight if bits else None,
+        "activation_bits": bits.activation if bits else None,
+        "simulated": record.method.simulated,
+        "random_weights": record.model.random_weights,
+        "suite": record.suite.name,
+        "suite_sha256": record.suite.sha256,
+        "n": record.suite.n,
+        "steps": generation.steps if generation else None,
+        "guidance": generation.guidance if generation else None,
+        "seed": generation.seed if generation else None,
+    }
+    for key, score in record.scores.items():
+        for column, value in _score_columns(key, score).items():
+            row.setdefault(column, value)  # whatever a metric is called, it cannot overwrite a column of the record
+    for key in ("clips", "silent", "clipped", "too_short", "nan"):
+        row[f"audio_{key}"] = getattr(audio, key) if audio else None
+    for key in ("checkpoint_bytes", "baseline_bytes", "reduction", "nominal_bits_per_weight", "quantized_fraction"):
+        row[key] = getattr(size, key) if size else None
+    row["step_ms"] = latency.step_ms.median if latency and latency.step_ms else None
+    row["speedup"] = latency.speedup if latency else None
+    row["latency_reason"] = latency.reason if latency else None
+    row["peak_bytes"] = record.memory.peak_bytes if record.memory else None
+    row["cpu"] = environment.cpu if environment else None
+    row["gpu"] = environment.gpu if environment else None
+    row["threads"] = environment.threads if environment else None
+    row["started"] = provenance.started if provenance else None
+    row["seconds"] = provenance.seconds if provenance else None
+    row["commit"] = provenance.git.commit if provenance and provenance.git else None
+    row["dirty"] = provenance.git.dirty if provenance and provenance.git else None
+    row["weights_sha256"] = record.model.weights_sha256
+    return row
+
+
+def _score_columns(key: str, score: Score) -> dict[str, Any]:
+    low, high = score.ci95 or (None, None)
+    columns: dict[str, Any] = {
+        key: score.value,
+        f"{key}_low": low,
+        f"{key}_high": high,
+        f"{key}_n": score.n,
+        f"{key}_backbone": score.backbone,
+        f"{key}_reason": score.reason,
+    }
+    if score.difference is not None:
+        low, high = score.difference.ci95 or (None, None)
+        columns[f"{key}_difference"] = score.difference.value
+        columns[f"{key}_difference_low"], columns[f"{key}_difference_high"] = low, high
+        columns[f"{key}_difference_significant"] = score.difference.significant
+    return columns

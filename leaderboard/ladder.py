@@ -1,0 +1,129 @@
+"""The sanity ladder, `RUN/ladder.json`: can this suite, with these metrics, tell good from bad?
+
+Per model, rungs that are known to be in order (real audio, full precision, ever coarser rounding, random weights) are
+scored by FD; each step either must be seen (`<`) or must not be (`~`), by the interval of its paired difference.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from admcore.errors import DataError
+from leaderboard.record import Fraction, Interval, MetricName, Name, Positive, Provenance, Section, Suite, Text
+from leaderboard.untrusted import read_json
+
+Correlation = Annotated[float, Field(ge=-1, le=1)]
+
+
+class Estimate(Section):
+    """A number with its interval."""
+
+    value: float | None
+    """The number; null with a reason if it does not exist for this rung."""
+    ci95: Interval | None = None
+    """95 % interval."""
+    reason: Text | None = None
+    """Why the value or its interval is missing."""
+
+
+class Step(Section):
+    """How a rung must compare with the rung before it."""
+
+    relation: Literal["<", "~"]
+    """`<`: the rung before has the smaller FD. `~`: the two cannot be told apart."""
+    difference: Estimate
+    """Paired difference of FD, this rung minus the rung before."""
+    holds: bool
+    """`<` holds if the interval lies above zero, `~` if it holds zero."""
+
+
+class Rung(Section):
+    """One system on the ladder."""
+
+    name: Name
+    """Name to show, such as `real vs real` or `random weights`."""
+    method: Text | None
+    """Method spec; null for a rung that is no quantization."""
+    n: Positive
+    """Number of clips."""
+    scores: dict[MetricName, Estimate]
+    """FD, KL and CLAP against the reference."""
+    step: Step | None
+    """Relation to the rung before; null for the first."""
+
+
+class Agreement(Section):
+    """Do the other metrics rank the rungs as FD does? Spearman's rho, ties averaged, 1 for the same order."""
+
+    kl: Correlation | None
+    """Agreement of KL; null if it cannot be computed."""
+    clap: Correlation | None
+    """Agreement of CLAP (higher is better); null if it cannot be computed."""
+    threshold: Fraction = 0.7
+    """Least rho that counts as agreement."""
+    holds: bool
+    """True if both reach the threshold."""
+
+
+class LadderModel(Section):
+    """The ladder of one model, from the best rung to the worst."""
+
+    model: Name
+    """Model name."""
+    suite: Suite
+    """The captions."""
+    rungs: Annotated[list[Rung], Field(min_length=2)]
+    """In their expected order."""
+    agreement: Agreement
+    """Rank agreement of the other metrics."""
+
+    @property
+    def holds(self) -> bool:
+        """True if every step and the rank agreement hold."""
+        return self.agreement.holds and all(rung.step.holds for rung in self.rungs if rung.step)
+
+
+class Ladder(Section):
+    """The file."""
+
+    schema_version: Literal[1]
+    """Version of this schema."""
+    models: Annotated[list[LadderModel], Field(min_length=1)]
+    """One ladder per model."""
+    provenance: Provenance
+    """Time, source tree and command."""
+
+
+def read_ladder(run: Path) -> Ladder | None:
+    """Read `run`/ladder.json as untrusted input; None if there is none. Raises DataError naming file and key."""
+    path = run / "ladder.json"
+    if not path.exists() and not path.is_symlink():
+        return None
+    try:
+        ladder = Ladder.model_validate(read_json(run, path))
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        raise DataError(f"{path}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}") from error
+    for model in ladder.models:
+        _check(model, f"{path}: {model.model}")
+    return ladder
+
+
+def _check(model: LadderModel, where: str) -> None:
+    """Raise DataError where a verdict contradicts its own numbers."""
+    for place, rung in enumerate(model.rungs):
+        if (rung.step is None) != (place == 0):
+            raise DataError(f"{where}: {rung.name}: every rung but the first needs a step")
+        if rung.step is None:
+            continue
+        interval = rung.step.difference.ci95
+        if interval is None:
+            raise DataError(f"{where}: {rung.name}: step.difference.ci95 is needed to judge the step")
+        seen = interval[0] > 0 if rung.step.relation == "<" else interval[0] <= 0 <= interval[1]
+        if rung.step.holds is not seen:
+            raise DataError(f"{where}: {rung.name}: step.holds contradicts the interval of its difference")
+    agreement = model.agreement
+    reached = all(rho is not None and rho >= agreement.threshold for rho in (agreement.kl, agreement.clap))
+    if agreement.holds is not reached:
+        raise DataError(f"{where}: agreement.holds contradicts its correlations")

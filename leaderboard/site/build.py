@@ -1,0 +1,152 @@
+"""From run folders to a folder of static pages, built aside and then put in place."""
+
+import base64
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from admcore.errors import UsageError
+from admcore.files import atomic_directory
+from leaderboard.boards import Board, make_boards
+from leaderboard.frame import flat_row
+from leaderboard.ladder import Ladder, read_ladder
+from leaderboard.reading import read_runs
+from leaderboard.site import definitions, plot, view
+from leaderboard.site.listening import ListeningGroup, write_listening
+from leaderboard.site.spectrogram import RANGE_DB
+
+MARKER = ".admbench-site"
+TITLE = "Audio diffusion models under post-training quantization"
+
+
+@dataclass(frozen=True)
+class SitePaths:
+    """Where the parts of a built site are."""
+
+    root: Path
+    index: Path
+    listening: Path | None  # None: the run folders hold no audio
+    table_csv: Path
+    table_json: Path
+
+
+def build_site(
+    run_dirs: Iterable[str | Path], out: str | Path, *, title: str = TITLE, max_captions: int = 12
+) -> SitePaths:
+    """Build the leaderboard of some run folders into the folder `out`; a site that an earlier call built is replaced.
+
+    Args:
+        run_dirs: run folders; several are combined, and of a cell that is in more than one the latest is shown.
+        out: folder of the site; index.html in it opens from the file system, without a network.
+        title: heading of the page.
+        max_captions: captions on the listening page, at even steps through the suite.
+
+    Raises:
+        UsageError: `out` is a file, or a folder with other content than a site.
+        DataError: a run folder is empty or holds something invalid; one line that names file and key.
+    """
+    out = Path(out).resolve()
+    _check_replaceable(out)
+    records = read_runs(run_dirs)
+    boards = make_boards(records)
+    runs = list(dict.fromkeys(loaded.run for loaded in records))
+    ladders = [ladder for ladder in map(read_ladder, runs) if ladder]
+    with atomic_directory(out) as site:
+        (site / MARKER).write_text("A site built by `bench leaderboard`; building again replaces this folder.\n")
+        groups = write_listening(boards, site, max_captions)
+        has_audio = any(card.audio for group in groups for caption in group.captions for card in caption.cards)
+        _write_data(boards, site)
+        _write_pages(boards, ladders, groups if has_audio else [], title, site)
+    return SitePaths(
+        root=out,
+        index=out / "index.html",
+        listening=out / "listen.html" if has_audio else None,
+        table_csv=out / "table.csv",
+        table_json=out / "table.json",
+    )
+
+
+def _check_replaceable(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file; expected a folder for the site")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
+        raise UsageError(f"{out}: holds something else than a site; choose an empty or a new folder")
+
+
+def _write_pages(
+    boards: Sequence[Board], ladders: Sequence[Ladder], groups: Sequence[ListeningGroup], title: str, site: Path
+) -> None:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("leaderboard.site"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = _static("page.css")
+    shared = {"title": title, "style": style, "style_hash": _csp_hash(style), "listening": bool(groups)}
+    tables = [(board, view.table(board), plot.panels(board)) for board in boards]
+    script = _static("board.js")
+    page = environment.get_template("index.html.jinja").render(
+        **shared,
+        script=script,
+        script_hash=_csp_hash(script),
+        head=view.head(boards),
+        tables=tables,
+        plot=plot,
+        ladders=[view.ladder(model) for ladder in ladders for model in ladder.models],
+        definitions=view.definitions(boards),
+        settings=view.settings,
+        label=definitions.definition,
+        suite_label=view.suite_label,
+    )
+    (site / "index.html").write_text(page, encoding="utf-8")
+    if groups:
+        script = _static("listen.js")
+        page = environment.get_template("listen.html.jinja").render(
+            **shared, script=script, script_hash=_csp_hash(script), groups=groups, range_db=RANGE_DB
+        )
+        (site / "listen.html").write_text(page, encoding="utf-8")
+
+
+def _write_data(boards: Sequence[Board], site: Path) -> None:
+    """table.csv, table.json, and every record as it was read."""
+    rows = [_numbered(board, row.rank, flat_row(row.record)) for board in boards for row in board.rows]
+    (site / "table.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
+    writer.writeheader()
+    writer.writerows({key: _csv_value(value) for key, value in row.items()} for row in rows)
+    (site / "table.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
+    (site / "records").mkdir()
+    for row in (row for board in boards for row in board.rows):
+        path = site / "records" / f"{view.anchor(row)}.json"
+        path.write_text(row.record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def _numbered(board: Board, rank: int | None, row: dict[str, Any]) -> dict[str, Any]:
+    return {"board": view.suite_label(board), "rank": rank, **row}
+
+
+def _csv_value(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula is quoted."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+
+
+def _static(name: str) -> Markup:
+    """A style sheet or script of this package: the only text that is not escaped."""
+    return Markup((files("leaderboard.site") / "static" / name).read_text(encoding="utf-8"))
+
+
+def _csp_hash(text: str) -> str:
+    """Source expression for exactly this inline text, for the page's content security policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

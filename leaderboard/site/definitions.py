@@ -1,0 +1,53 @@
+"""What the scores mean, in the words of the page; a score that is not listed shows its own key."""
+
+from dataclasses import dataclass
+
+from leaderboard.record import Score
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Short label and one-paragraph meaning of a score."""
+
+    label: str
+    meaning: str
+
+
+_DEFINITIONS = {
+    "fd": Definition(
+        "FD",
+        "Fréchet distance between Gaussians fitted to the embeddings of the generated clips and of the real clips. "
+        "It falls as the number of clips grows, so it is compared only at the same n.",
+    ),
+    "kl": Definition(
+        "KL",
+        "Mean Kullback-Leibler divergence between the event probabilities of each pair of clips, real and generated "
+        "for the same caption, in the direction given.",
+    ),
+    "is": Definition(
+        "IS",
+        "Inception score: exp of the mean divergence between each clip's event probabilities and their average. High "
+        "if clips are clear and varied; it looks at no caption and cannot exceed the number of clips in a split.",
+    ),
+    "clap": Definition(
+        "CLAP",
+        "Mean cosine between the embedding of the caption and the embedding of its clip, as it is, not times 100.",
+    ),
+    "fd_vs_baseline": Definition(
+        "FD to fp32", "Fréchet distance to the full-precision model's own output for the same captions and seeds."
+    ),
+    "kl_vs_baseline": Definition(
+        "KL to fp32", "Mean divergence to the full-precision model's own output for the same caption and seed."
+    ),
+}
+_AGAINST = {"reference": "against real audio", "baseline": "against full precision", None: "needs no reference"}
+
+
+def definition(key: str) -> Definition:
+    """Label and meaning of a score key."""
+    return _DEFINITIONS.get(key, Definition(key, "A metric of a plug-in; see the plug-in's documentation."))
+
+
+def against(score: Score) -> str:
+    """What the score is computed against, with the order of its arguments: `real ‖ generated` for KL."""
+    return (score.direction or "").replace("||", "‖") or _AGAINST[score.against]

@@ -1,0 +1,152 @@
+"""The listening page's material: clips and pictures of a few captions, written into the site."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from admcore.files import slug
+from admcore.progress import track
+from leaderboard.boards import Board, Row
+from leaderboard.clips import Clip, Sound, read_clips, read_sound, write_sound
+from leaderboard.site.spectrogram import mel_decibels, mel_height, write_picture
+
+_FREQUENCIES = (500, 1000, 2000, 4000, 8000, 16000)  # Hz, labelled on the frequency axis
+
+
+@dataclass(frozen=True)
+class Card:
+    """One clip: what it is, and its files relative to the site; without files, why."""
+
+    label: str
+    kind: str  # reference | baseline | method
+    audio: str | None
+    picture: str | None
+    seconds: float
+    axis: tuple[tuple[float, str], ...]  # frequency labels: share of the height from the bottom, text
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
+class CaptionCards:
+    """A caption with the reference, the baseline and each method."""
+
+    id: str
+    text: str
+    seed: int | None
+    cards: list[Card]
+
+
+@dataclass(frozen=True)
+class ListeningGroup:
+    """What one entry of the selector shows."""
+
+    key: str
+    label: str
+    captions: list[CaptionCards]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the clips of a card come from."""
+
+    label: str
+    kind: str
+    run: Path
+    folder: Path
+    slug: str
+    group: str | None  # None: shared by all groups
+    without: str  # why a clip may be missing
+
+
+def write_listening(boards: Sequence[Board], site: Path, max_captions: int) -> list[ListeningGroup]:
+    """Write audio/ and pictures/ below `site` and return what the page shows, one entry per group of each board.
+
+    Captions are taken at even steps through the suite, so that the strata of a suite in order are all met. Per caption,
+    all pictures of a board share one colour scale.
+
+    Raises:
+        DataError: a clip or captions.json that is not valid; it names the file.
+    """
+    groups: list[ListeningGroup] = []
+    for number, board in enumerate(boards):
+        sources = list(_sources(board))
+        clips = _evenly(_captions(sources), max_captions)
+        shown: dict[str, list[CaptionCards]] = {group: [] for group in board.groups}
+        for clip in track(clips, "Listening page"):
+            cards = _write_caption(sources, clip, site, f"board{number + 1}")
+            for group, captions in shown.items():
+                own = [card for source, card in zip(sources, cards, strict=True) if source.group in (None, group)]
+                captions.append(CaptionCards(clip.id, clip.caption, clip.seed, own))
+        suffix = f" ({board.suite}, {board.n} captions)" if len(boards) > 1 else ""
+        groups.extend(
+            ListeningGroup(f"{slug(group)}-{number + 1}", group + suffix, captions)
+            for group, captions in shown.items()
+            if captions
+        )
+    return groups
+
+
+def _sources(board: Board) -> Iterator[_Source]:
+    """Reference folders, then per group its baseline, then its methods in the order of the board."""
+    for run in dict.fromkeys(row.loaded.run for row in board.rows):
+        folder = run / "reference" / slug(board.suite)
+        if (folder / "captions.json").exists():
+            yield _Source("reference", "reference", run, folder, "reference", None, "no recording for this caption")
+            break
+    for group in board.groups:
+        rows = [row for row in board.rows if row.group == group]
+        for row in sorted(rows, key=lambda row: row.record.method.name != "fp32"):
+            yield _row_source(row)
+
+
+def _row_source(row: Row) -> _Source:
+    spec, status = row.record.method.spec, row.record.status
+    kind = "baseline" if row.record.method.name == "fp32" else "method"
+    without = f"{status}: {row.record.reason}" if status != "done" else "no audio in the run folder"
+    return _Source(spec, kind, row.loaded.run, row.loaded.cell, slug(spec), row.group, without)
+
+
+def _captions(sources: Sequence[_Source]) -> list[Clip]:
+    """Captions for which something was generated, in suite order, each once."""
+    found: dict[str, Clip] = {}
+    for source in sources:
+        if source.kind != "reference":
+            for clip in read_clips(source.run, source.folder):
+                found.setdefault(clip.id, clip)
+    return list(found.values())
+
+
+def _evenly(clips: Sequence[Clip], count: int) -> list[Clip]:
+    if len(clips) <= count:
+        return list(clips)
+    return [clips[int((index + 0.5) * len(clips) / count)] for index in range(count)]
+
+
+def _write_caption(sources: Sequence[_Source], clip: Clip, site: Path, board: str) -> list[Card]:
+    """Write the clips and pictures of one caption; one card per source."""
+    sounds = [read_sound(source.run, source.folder, clip) for source in sources]
+    pictures = [mel_decibels(sound) if sound else None for sound in sounds]
+    loudest = max((float(np.max(picture)) for picture in pictures if picture is not None), default=0.0)
+    cards = []
+    for source, sound, picture in zip(sources, sounds, pictures, strict=True):
+        if sound is None or picture is None:
+            cards.append(Card(source.label, source.kind, None, None, 0.0, (), source.without))
+            continue
+        place = Path(board, slug(source.group) if source.group else "real", source.slug, slug(clip.id))
+        audio, image = Path("audio", place).with_name(place.name + ".wav"), Path("pictures", f"{place}.png")
+        for path in (audio, image):
+            (site / path).parent.mkdir(parents=True, exist_ok=True)
+        write_sound(site / audio, sound)
+        write_picture(site / image, picture, loudest)
+        cards.append(
+            Card(source.label, source.kind, audio.as_posix(), image.as_posix(), sound.seconds, _axis(sound))
+        )  # fmt: skip
+    return cards
+
+
+def _axis(sound: Sound) -> tuple[tuple[float, str], ...]:
+    """Labels of the frequency axis in kHz."""
+    shown = [frequency for frequency in _FREQUENCIES if frequency <= sound.rate / 2]
+    return tuple((mel_height(frequency, sound.rate), f"{frequency / 1000:g}") for frequency in shown)
