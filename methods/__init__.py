@@ -1,0 +1,35 @@
+"""Quantization methods: one file per method over the shared core in `methods.core`.
+
+This package imports without torch; a method's own module is imported when the method is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from admcore.registry import Registry
+from methods.spec import MethodSpec
+
+if TYPE_CHECKING:
+    from methods.base import Method
+
+BUILTIN = {
+    "fp32": "methods.full_precision:Float32",
+    "bf16": "methods.full_precision:BFloat16",
+    "naive": "methods.naive:Naive",
+}
+
+registry = Registry("bench.methods", "method", BUILTIN)
+register = registry.register
+
+
+def from_spec(spec: str | MethodSpec) -> Method:
+    """Return the configured method that a spec such as `naive@w4a8[weights=tensor]` names.
+
+    Raises:
+        UsageError: the spec is malformed, or the method, its bits or an option are not valid; says which part.
+        PluginError: the method cannot be loaded.
+    """
+    spec = MethodSpec.parse(spec) if isinstance(spec, str) else spec
+    method: Method = registry.get(spec.name)(spec)
+    return method

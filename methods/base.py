@@ -1,0 +1,200 @@
+"""What a method is: a class whose instances hold only configuration and make a quantized backbone of a model's."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from torch import nn
+
+from admcore.errors import UsageError, nearest
+from methods.core.backbone import QuantizedBackbone, make_report
+from methods.core.calibration import CalibrationRecipe, CalibrationSet, sampler
+from methods.core.checkpoint import MethodHeader, SourceHeader
+from methods.protocol import DenoisingModel
+from methods.spec import MethodSpec
+
+
+class MethodConfig(BaseModel):
+    """Options that every method takes. A method adds its own, with defaults, and what its presets change.
+
+    Methods that need no calibration accept `calibration` too, so that one option can go to a whole row of a grid.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Preset -> options that it sets; an option that is typed wins over the preset."""
+
+    preset: Literal["quick", "paper"] = "quick"
+    """`quick`: minutes on two cores. `paper`: the effort that was published."""
+    calibration: str = "uniform"
+    """How calibration data is drawn: a name in `methods.core.calibration.SAMPLERS`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, values: Any) -> Any:
+        return {**cls.presets.get(values.get("preset", "quick"), {}), **values}
+
+    @field_validator("calibration")
+    @classmethod
+    def _check_calibration(cls, name: str) -> str:
+        sampler(name)
+        return name
+
+
+class CalibratedConfig(MethodConfig):
+    """Options of methods that draw a calibration set."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"prompts": 16, "timesteps": 5},
+        "paper": {"prompts": 128, "timesteps": 25},
+    }
+
+    prompts: int = Field(16, ge=1, le=100_000)
+    """Calibration prompts."""
+    timesteps: int = Field(5, ge=1, le=1000)
+    """Steps recorded of each prompt's trajectory."""
+    steps: int = Field(25, ge=1, le=1000)
+    """Denoising steps of a trajectory."""
+    guidance: float = Field(3.0, ge=0, le=100)
+    """Classifier-free guidance scale of a trajectory."""
+
+    @model_validator(mode="after")
+    def _check_timesteps(self) -> Self:
+        if self.timesteps > self.steps:
+            raise ValueError(f"timesteps={self.timesteps} cannot be recorded of steps={self.steps}")
+        return self
+
+    @property
+    def recipe(self) -> CalibrationRecipe:
+        """How to draw the calibration set."""
+        return CalibrationRecipe(self.calibration, self.prompts, self.timesteps, self.steps, self.guidance)
+
+
+class Method(ABC):
+    """A quantization method. Subclass, set the class attributes, write `quantize`; override more if the paper does.
+
+    Args:
+        spec: parsed spec; its bits and options are checked here.
+
+    Raises:
+        UsageError: bits are missing or not wanted, or an option is unknown or has a value that is not possible.
+    """
+
+    name: ClassVar[str]
+    """Registry name."""
+    summary: ClassVar[str]
+    """One line for lists; a literal, since it is read without importing."""
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Distributions that must be installed beyond the package's own; a literal."""
+    version: ClassVar[str]
+    """Changes whenever the method's result does."""
+    takes_bits: ClassVar[bool] = True
+    """Whether a spec names bits."""
+    simulated: ClassVar[bool] = True
+    """Whether the quantized backbone computes in floating point what integers would."""
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    """Options."""
+
+    def __init__(self, spec: MethodSpec) -> None:
+        self.spec = spec
+        if self.takes_bits:
+            _ = spec.bits
+        elif spec.weight_bits is not None:
+            raise UsageError(f'method "{spec}": {spec.name} takes no bits')
+        try:
+            self.config = self.Config.model_validate(dict(spec.options))
+        except ValidationError as error:
+            raise _option_error(spec, self.Config, error) from error
+        except UsageError as error:
+            raise UsageError(f'method "{spec}": {error}') from error
+
+    def calibration_key(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> str | None:
+        """Return the content address of what `calibrate` would return, 64 hex digits; None where it returns None.
+
+        Equal keys are equal sets, whatever the method and its bits: a set is drawn once and loaded by the others.
+        """
+        return None
+
+    def calibrate(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> CalibrationSet | None:
+        """Draw the data that `quantize` needs; None if it needs none.
+
+        Args:
+            model: in full precision.
+            prompts: calibration prompts, of which the method takes as many as it is configured to.
+            seed: with the prompts and the configuration, determines the set.
+
+        Raises:
+            UsageError: there are too few prompts.
+        """
+        return None
+
+    @abstractmethod
+    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
+        """Return the model's backbone, quantized. The model is left as it is; set its `backbone` to use the result.
+
+        Args:
+            model: in full precision.
+            calibration: what `calibrate` returned, for this very model.
+
+        Raises:
+            UsageError: the calibration set is missing, or drawn from other weights.
+            CheckpointError: a weight is not finite; names the layer.
+            DataError: an activation is not finite on the calibration set; names the layer.
+        """
+
+    def _result(self, model: DenoisingModel, module: nn.Module, started: float) -> QuantizedBackbone:
+        """Put the product together; `started` is `time.perf_counter()` from before quantization."""
+        return QuantizedBackbone(
+            module=module.eval(),
+            report=make_report(model.backbone, module, time.perf_counter() - started),
+            method=MethodHeader(
+                name=self.name, spec=str(self.spec), version=self.version, config=self.config.model_dump(mode="json")
+            ),
+            source=SourceHeader(model=model.name, weights_sha256=model.weights_sha256, license=model.license),
+        )
+
+
+class CalibratedMethod(Method):
+    """A method that draws a calibration set by its configuration's recipe."""
+
+    Config: ClassVar[type[CalibratedConfig]] = CalibratedConfig
+    config: CalibratedConfig
+
+    def needs_calibration(self, model: DenoisingModel) -> bool:
+        """Return whether these bits need calibration data of this model."""
+        return True
+
+    def calibration_key(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> str | None:
+        """See `Method`."""
+        return self.config.recipe.key(model, prompts, seed=seed) if self.needs_calibration(model) else None
+
+    def calibrate(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> CalibrationSet | None:
+        """See `Method`."""
+        return self.config.recipe.draw(model, prompts, seed=seed) if self.needs_calibration(model) else None
+
+    def _checked(self, model: DenoisingModel, calibration: CalibrationSet | None) -> CalibrationSet | None:
+        """Return the calibration set where it is needed and fits the model; None where none is needed."""
+        if not self.needs_calibration(model):
+            return None
+        if calibration is None:
+            raise UsageError(f'method "{self.spec}" needs a calibration set of {model.name}')
+        calibration.check_model(model)
+        return calibration
+
+
+def _option_error(spec: MethodSpec, config: type[MethodConfig], error: ValidationError) -> UsageError:
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    options = list(config.model_fields)
+    if first["type"] == "extra_forbidden":
+        return UsageError(
+            f'method "{spec}": unknown option "{key}".{nearest(key, options)} Options: {", ".join(options)}'
+        )
+    where = f'option {key}, "{first["input"]}": ' if key else ""
+    message = first["msg"].removeprefix("Value error, ")
+    return UsageError(f'method "{spec}": {where}{message[0].lower()}{message[1:]}')

@@ -1,0 +1,1 @@
+"""The parts that quantization methods are made of. Nothing here knows any one method."""

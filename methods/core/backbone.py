@@ -1,0 +1,149 @@
+"""The product of a method: a quantized backbone, a report on every layer, and where it came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from methods.core import checkpoint
+from methods.core.layers import QuantizableLayer, QuantizedLayer, quantizable_layers, quantized_layers
+
+FULL_PRECISION_BITS = 32
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One quantized layer; None where a side is left in floating point."""
+
+    name: str
+    kind: str
+    """`linear`, `conv1d` or `conv2d`."""
+    shape: tuple[int, ...]
+    """Shape of the weight, output channels first."""
+    weight_bits: int | None
+    weight_granularity: str | None
+    activation_bits: int | None
+    weight_scale_min: float | None
+    """Smallest scale of the weight's channels."""
+    weight_scale_max: float | None
+    """Largest scale of the weight's channels."""
+    weight_mse: float | None
+    """Mean squared error of the weight."""
+    weight_sqnr_db: float | None
+    """Mean square of the weight over that of its error, dB; None also where the error is zero."""
+    activation_low: float | None
+    """Smallest input that the codes express."""
+    activation_high: float | None
+    """Largest input that the codes express."""
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """What quantization did to a backbone."""
+
+    layers: tuple[LayerReport, ...]
+    """Quantized layers, in the order of their definition."""
+    unquantized: tuple[str, ...]
+    """Linear and convolution layers that were left alone: the policy says so, or no calibration sample reached them."""
+    parameters: int
+    """Numbers that the full-precision backbone learns."""
+    quantized_fraction: float
+    """Share of the parameters that is stored in fewer than 32 bits."""
+    nominal_bits_per_weight: float
+    """Mean bits of a stored parameter, biases and norms included, scales and headers not."""
+    seconds: float
+    """Time that quantization took, calibration not included."""
+    simulated: bool
+    """True if the module computes in floating point what integers would."""
+
+    def layers_as_json(self) -> list[dict[str, Any]]:
+        """Return the layers as JSON values, for a result record."""
+        return [asdict(layer) | {"shape": list(layer.shape)} for layer in self.layers]
+
+
+@dataclass(frozen=True)
+class QuantizedBackbone:
+    """A backbone as a method left it."""
+
+    module: nn.Module
+    """Takes the place of the model's backbone: same class, same call, its layers replaced."""
+    report: QuantizationReport
+    method: checkpoint.MethodHeader
+    """The method and its configuration."""
+    source: checkpoint.SourceHeader
+    """The model that was quantized."""
+
+    def pack(self, directory: str | Path) -> None:
+        """Write the packed checkpoint that `checkpoint.load` gives the same module from. See there for errors."""
+        checkpoint.pack(directory, self.module, self.method, self.source)
+
+
+def make_report(original: nn.Module, quantized: nn.Module, seconds: float) -> QuantizationReport:
+    """Compare a quantized backbone with the full-precision one that it was made from."""
+    floats = quantizable_layers(original)
+    integers = quantized_layers(quantized)
+    bits = _stored_bits(quantized)
+    parameters = sum(count for count, _ in bits)
+    return QuantizationReport(
+        layers=tuple(_report_layer(name, layer, floats[name]) for name, layer in integers.items()),
+        unquantized=tuple(name for name in floats if name not in integers),
+        parameters=parameters,
+        quantized_fraction=sum(count for count, width in bits if width < FULL_PRECISION_BITS) / parameters,
+        nominal_bits_per_weight=sum(count * width for count, width in bits) / parameters,
+        seconds=seconds,
+        simulated=bool(integers),
+    )
+
+
+def _stored_bits(module: nn.Module) -> list[tuple[int, int]]:
+    """Return (number of values, bits of each) of everything learned: float parameters and integer codes."""
+    floats = [(parameter.numel(), parameter.element_size() * 8) for parameter in module.parameters()]
+    codes = [
+        (math.prod(layer.shape), layer.scheme.weight.bits)
+        for layer in quantized_layers(module).values()
+        if layer.scheme.weight is not None
+    ]
+    return floats + codes
+
+
+def _report_layer(name: str, layer: QuantizedLayer, original: QuantizableLayer) -> LayerReport:
+    scheme = layer.scheme
+    return LayerReport(
+        name=name,
+        kind=layer.kind,
+        shape=layer.shape,
+        weight_bits=scheme.weight.bits if scheme.weight else None,
+        weight_granularity=scheme.weight.granularity if scheme.weight else None,
+        activation_bits=scheme.activation.bits if scheme.activation else None,
+        **_weight_error(layer, original.weight.detach()),
+        **_activation_reach(layer),
+    )
+
+
+def _weight_error(layer: QuantizedLayer, original: Tensor) -> Mapping[str, float | None]:
+    if layer.weight_quantizer is None:
+        return dict.fromkeys(("weight_scale_min", "weight_scale_max", "weight_mse", "weight_sqnr_db"))
+    scale = layer.weight_quantizer.scale
+    error = torch.mean((layer.weight - original).double() ** 2).item()
+    power = torch.mean(original.double() ** 2).item()
+    return {
+        "weight_scale_min": scale.min().item(),
+        "weight_scale_max": scale.max().item(),
+        "weight_mse": error,
+        "weight_sqnr_db": 10 * math.log10(power / error) if power > 0 and error > 0 else None,
+    }
+
+
+def _activation_reach(layer: QuantizedLayer) -> Mapping[str, float | None]:
+    quantizer = layer.activation_quantizer
+    if quantizer is None:
+        return dict.fromkeys(("activation_low", "activation_high"))
+    codes = torch.tensor([quantizer.scheme.code_min, quantizer.scheme.code_max], dtype=torch.uint8)
+    low, high = quantizer.dequantize(codes.to(quantizer.scale.device)).tolist()
+    return {"activation_low": low, "activation_high": high}

@@ -1,0 +1,331 @@
+"""Packed checkpoints: a folder with `model.safetensors` and `quantization.json`, written and read.
+
+The format is specified in docs/checkpoint-format.md. A checkpoint is read as data from a stranger: nothing in it is
+executed, and nothing reaches a module before its name, shape, dtype, hash and values have been checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from admcore.errors import CheckpointError, DataError
+from admcore.files import atomic_directory, read_json, write_text_atomic
+from methods.core.architectures import build_backbone, describe_backbone
+from methods.core.layers import QuantizedLayer, layer_kind, quantizable_layers, quantized_layers, replace_layer
+from methods.core.packing import pack_bits, packed_size, unpack_bits
+from methods.core.precision import run_in
+from methods.core.quantizer import Quantizer
+from methods.core.scheme import LayerKind, LayerScheme, Scheme
+
+FORMAT_VERSION: Literal[1] = 1
+FloatType = Literal["float32", "bfloat16"]
+TENSOR_FILE = "model.safetensors"
+HEADER_FILE = "quantization.json"
+MAX_HEADER_BYTES = 16 * 2**20
+DTYPES: dict[FloatType, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=300)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class MethodHeader(_Section):
+    """The method that made a checkpoint."""
+
+    name: Text
+    """Registry name."""
+    spec: Text
+    """As typed."""
+    version: Text
+    """Version of the method's implementation."""
+    config: dict[str, JsonValue]
+    """Every option with its value, defaults expanded."""
+
+
+class SourceHeader(_Section):
+    """The model that a checkpoint was made from."""
+
+    model: Text
+    """Name that the model is loaded by."""
+    weights_sha256: Sha256
+    """Hash of its full-precision weights."""
+    license: Text | None
+    """Licence of its weights, which a checkpoint made from them inherits; null if the source states none."""
+
+
+class BackboneHeader(_Section):
+    """The structure that the tensors belong to."""
+
+    architecture: Text
+    """Class of diffusers, one of an allow-list."""
+    config: dict[str, JsonValue]
+    """Arguments of its constructor."""
+    dtype: FloatType
+    """Floating-point type of the parameters that are not quantized, which is also the one it computes in."""
+
+
+class LayerHeader(LayerScheme):
+    """One quantized layer: its schemes, and what it must be in the backbone."""
+
+    kind: LayerKind
+    """Type of the layer."""
+    shape: list[Annotated[int, Field(ge=1)]]
+    """Shape of its weight, output channels first."""
+
+
+class Header(_Section):
+    """What `quantization.json` holds."""
+
+    format_version: Literal[1]
+    """Version of the format."""
+    component: Literal["backbone"]
+    """Component of the pipeline that the checkpoint replaces."""
+    method: MethodHeader
+    """What made it."""
+    source: SourceHeader
+    """What it was made from."""
+    backbone: BackboneHeader
+    """Class and configuration of the network."""
+    layers: dict[Name, LayerHeader]
+    """Quantized layers by name."""
+    tensors: dict[Name, Sha256]
+    """Every tensor in the tensor file, with the SHA-256 of its bytes there."""
+
+
+class _Slot(NamedTuple):
+    """A place for a tensor in a module."""
+
+    owner: nn.Module
+    attribute: str
+    tensor: Tensor
+    bits: int | None
+    """Bits of a code where the file holds the tensor packed, None where it holds it as it is."""
+
+
+def pack(directory: str | Path, module: nn.Module, method: MethodHeader, source: SourceHeader) -> None:
+    """Write a backbone, quantized or not, as a packed checkpoint; the folder is replaced as a whole or not at all.
+
+    Raises:
+        CheckpointError: the backbone's class is none that a checkpoint may name, a tensor is not finite, or the folder
+            cannot be written.
+    """
+    architecture, config = describe_backbone(module)
+    tensors = {name: _stored(name, slot) for name, slot in _slots(module).items()}
+    header = Header(
+        format_version=FORMAT_VERSION,
+        component="backbone",
+        method=method,
+        source=source,
+        backbone=BackboneHeader(
+            architecture=architecture, config=json.loads(json.dumps(config)), dtype=_float_dtype(module)
+        ),
+        layers={name: _layer_header(layer) for name, layer in quantized_layers(module).items()},
+        tensors={name: _sha256(tensor) for name, tensor in tensors.items()},
+    )
+    try:
+        with atomic_directory(directory) as folder:
+            save_file(tensors, folder / TENSOR_FILE)
+            write_text_atomic(folder / HEADER_FILE, json.dumps(header.model_dump(), sort_keys=True) + "\n")
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{directory}: the checkpoint cannot be written ({error})") from error
+
+
+def load(directory: str | Path) -> nn.Module:
+    """Return the backbone of a packed checkpoint, on the CPU, in evaluation mode.
+
+    Its codes, scales and zero points are those of the module that was packed, and so are its outputs, bit for bit.
+    Tensors are read through a memory map, one at a time, and copied out of it: into memory aligned as torch aligns it
+    (on which the last bit of a matrix product may depend), and independent of what becomes of the file.
+
+    Raises:
+        CheckpointError: the folder holds no checkpoint, one of another format version, or one that is truncated,
+            changed or inconsistent; names the file and, where it is one tensor's fault, the tensor.
+    """
+    header = read_header(directory)
+    path = Path(directory) / TENSOR_FILE
+    module = _build(header, Path(directory) / HEADER_FILE)
+    slots = _slots(module)
+    try:
+        with safe_open(path, framework="pt") as file:
+            _check_names(path, expected=slots.keys(), found=file.keys())
+            _check_names(path, expected=header.tensors.keys(), found=file.keys())
+            for name, slot in slots.items():
+                _fill(slot, _checked(f"{path}: tensor {name}", slot, file.get_tensor(name), header.tensors[name]))
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read, or is truncated ({error})") from error
+    return module.eval()
+
+
+def read_header(directory: str | Path) -> Header:
+    """Return what `quantization.json` says, checked against the format but not against the tensors.
+
+    Raises:
+        CheckpointError: there is none, it is malformed, or of another format version; names the file.
+    """
+    path = Path(directory) / HEADER_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{directory}: not a packed checkpoint (it has no {HEADER_FILE})")
+    if path.stat().st_size > MAX_HEADER_BYTES:
+        raise CheckpointError(f"{path}: larger than {MAX_HEADER_BYTES} bytes")
+    try:
+        value = read_json(path)
+    except DataError as error:
+        raise CheckpointError(str(error)) from error
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{path}: format version {version!r} is not known; expected {FORMAT_VERSION}")
+    try:
+        return Header.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise CheckpointError(f"{path}: {where}: {first['msg']}") from error
+
+
+def directory_bytes(directory: str | Path) -> int:
+    """Return the bytes of all files in a folder and its subfolders: what lies on disk."""
+    return sum(path.stat().st_size for path in Path(directory).rglob("*") if path.is_file())
+
+
+def _slots(module: nn.Module) -> dict[str, _Slot]:
+    """Return every parameter and buffer of a module, by its name in the tensor file."""
+    slots: dict[str, _Slot] = {}
+    for prefix, owner in module.named_modules():
+        members = [*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)]
+        for attribute, tensor in members:
+            name = f"{prefix}.{attribute}".removeprefix(".").replace("_quantizer.", "_")
+            if name in slots:
+                raise CheckpointError(f"two tensors of the backbone would be called {name}")
+            slots[name] = _Slot(owner, attribute, tensor, _code_bits(owner, attribute))
+    return slots
+
+
+def _code_bits(owner: nn.Module, attribute: str) -> int | None:
+    if isinstance(owner, QuantizedLayer) and attribute == "weight_codes" and owner.weight_quantizer is not None:
+        return owner.weight_quantizer.scheme.bits
+    return None
+
+
+def _stored(name: str, slot: _Slot) -> Tensor:
+    """Return a tensor as it goes into the file."""
+    tensor = slot.tensor.detach().cpu().contiguous()
+    if slot.bits is not None:
+        return torch.from_numpy(pack_bits(tensor.reshape(-1).numpy(), slot.bits))
+    if not _is_finite(tensor):
+        raise CheckpointError(f"tensor {name} holds NaN or infinity and cannot be written to a checkpoint")
+    return tensor
+
+
+def _layer_header(layer: QuantizedLayer) -> LayerHeader:
+    scheme = layer.scheme
+    return LayerHeader(weight=scheme.weight, activation=scheme.activation, kind=layer.kind, shape=list(layer.shape))
+
+
+def _float_dtype(module: nn.Module) -> FloatType:
+    found = {parameter.dtype for parameter in module.parameters()}
+    names = [name for name, dtype in DTYPES.items() if found <= {dtype}]
+    if not names:
+        raise CheckpointError(f"parameters must all be of one type, {' or '.join(DTYPES)}; found {found}")
+    return names[0]
+
+
+def _build(header: Header, path: Path) -> nn.Module:
+    """Return the backbone that a header describes, on the meta device."""
+    try:
+        described = header.backbone
+        module = build_backbone(described.architecture, described.config, most_layers=len(header.tensors))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    if header.layers and described.dtype != "float32":
+        raise CheckpointError(f"{path}: quantized layers compute in float32, not in {described.dtype}")
+    run_in(module, DTYPES[described.dtype])
+    layers = quantizable_layers(module)
+    for name, layer_header in header.layers.items():
+        if name not in layers:
+            raise CheckpointError(f"{path}: layers.{name}: {described.architecture} has no such layer to quantize")
+        kind, shape = layer_kind(layers[name]), list(layers[name].weight.shape)
+        if (layer_header.kind, layer_header.shape) != (kind, shape):
+            raise CheckpointError(f"{path}: layers.{name}: expected a {kind} of shape {shape}")
+        replace_layer(module, name, QuantizedLayer.unfitted(layers[name], layer_header))
+    return module
+
+
+def _check_names(path: Path, *, expected: Iterable[str], found: Iterable[str]) -> None:
+    missing, extra = set(expected) - set(found), set(found) - set(expected)
+    if missing:
+        raise CheckpointError(f"{path}: tensor {min(missing)} is missing ({len(missing)} in all)")
+    if extra:
+        raise CheckpointError(f"{path}: tensor {min(extra)!r} does not belong to the backbone ({len(extra)} in all)")
+
+
+def _checked(what: str, slot: _Slot, stored: Tensor, sha256: str) -> Tensor:
+    """Return a stored tensor, unpacked and copied, after checking all that can be wrong with it."""
+    expected = slot.tensor
+    shape, dtype = tuple(expected.shape), expected.dtype
+    if slot.bits is not None:
+        shape = (packed_size(expected.numel(), slot.bits),)
+    if tuple(stored.shape) != shape or stored.dtype != dtype:
+        raise CheckpointError(f"{what}: expected {dtype} {shape}, found {stored.dtype} {tuple(stored.shape)}")
+    if _sha256(stored) != sha256:
+        raise CheckpointError(f"{what}: its bytes do not have the SHA-256 of the header")
+    if slot.bits is not None:
+        return _unpacked(what, slot, stored)
+    if not _is_finite(stored):
+        raise CheckpointError(f"{what}: holds NaN or infinity")
+    if isinstance(slot.owner, Quantizer):
+        _check_quantizer(what, slot.owner.scheme, slot.attribute, stored)
+    return stored.clone()
+
+
+def _unpacked(what: str, slot: _Slot, stored: Tensor) -> Tensor:
+    assert isinstance(slot.owner, QuantizedLayer)
+    assert slot.owner.weight_quantizer is not None
+    scheme = slot.owner.weight_quantizer.scheme
+    try:
+        codes = torch.from_numpy(unpack_bits(stored.numpy(), scheme.bits, slot.tensor.numel()))
+    except ValueError as error:
+        raise CheckpointError(f"{what}: {error}") from error
+    if codes.numel() and int(codes.min()) < scheme.code_min:
+        raise CheckpointError(f"{what}: code {int(codes.min())} is below {scheme.code_min}")
+    return codes.reshape(slot.tensor.shape)
+
+
+def _check_quantizer(what: str, scheme: Scheme, attribute: str, stored: Tensor) -> None:
+    if attribute == "scale":
+        valid = bool((stored > 0).all())
+    elif scheme.symmetric:
+        valid = bool((stored == 2 ** (scheme.bits - 1)).all())
+    else:
+        valid = bool((stored <= scheme.code_max).all())
+    if not valid:
+        raise CheckpointError(f"{what}: holds a {attribute.replace('_', ' ')} that its scheme does not allow")
+
+
+def _fill(slot: _Slot, tensor: Tensor) -> None:
+    is_parameter = isinstance(slot.tensor, nn.Parameter)
+    setattr(slot.owner, slot.attribute, nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+
+
+def _sha256(tensor: Tensor) -> str:
+    """Return the SHA-256 of a tensor's bytes as they lie in the file."""
+    return hashlib.sha256(tensor.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
