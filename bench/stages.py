@@ -25,13 +25,13 @@ class Stages:
     Args:
         work: folder where the products are built.
         donors: folders of earlier results; a product with the right key is hard-linked from there instead of built.
-        report: called with the name of a stage when it starts to build.
+        report: called with the name of a stage when it starts to build; also for steps inside of one.
     """
 
     def __init__(self, work: Path, donors: Sequence[Path], report: Callable[[str], None]) -> None:
         self.work = work
         self._donors = donors
-        self._report = report
+        self.report = report
 
     def run(self, name: str, inputs: Any, products: Sequence[str], build: Callable[[], Facts]) -> Facts:
         """Return the facts of a stage, building its products only where no folder has them for these inputs.
@@ -53,7 +53,7 @@ class Stages:
                     _link(folder / product, self.work / product)
                 self._write(name, key, facts)
             return facts
-        self._report(name)
+        self.report(name)
         for product in products:
             _remove(self.work / product)
         facts = build()

@@ -1,0 +1,183 @@
+"""What the command line does, as functions: load, quantize, save, load again, generate, score, read records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from admcore.errors import CheckpointError, UsageError
+from bench.features import features_of_folder
+from bench.jobs import JudgeSpec
+from bench.judges import load_judges
+from bench.models import load_model
+from bench.pipeline import quantize_backbone
+from methods.core.checkpoint import load, read_header
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.models.base import AudioDiffusionModel
+    from methods.core.backbone import QuantizedBackbone
+    from methods.core.calibration import CalibrationSet
+
+DEFAULT_METRICS = ("fd", "kl", "is", "clap")
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """What `quantize` returns."""
+
+    model: AudioDiffusionModel
+    """The model that was quantized, with the quantized backbone in place: it generates quantized audio."""
+    backbone: QuantizedBackbone
+    """The quantized backbone with its report per layer."""
+    calibration: CalibrationSet | None
+    """The calibration set; None if the method needs none."""
+
+
+def quantize(
+    model: AudioDiffusionModel, method: str, *, prompts: Sequence[str] | None = None, seed: int = 0
+) -> QuantizedModel:
+    """Quantize a model's backbone and put the result in its place.
+
+    Args:
+        model: in full precision, from `load_model`. Its backbone is replaced.
+        method: spec, such as `naive@w4a8[weights=tensor]`.
+        prompts: calibration prompts; None takes those of the embedded corpus.
+        seed: of the calibration trajectories.
+
+    Raises:
+        BenchError: the spec is not valid, or the model cannot be quantized by the method.
+    """
+    backbone, calibration = quantize_backbone(model, method, prompts=prompts, seed=seed)
+    model.backbone = backbone.module
+    return QuantizedModel(model, backbone, calibration)
+
+
+def save_checkpoint(quantized: QuantizedModel, folder: str | Path) -> None:
+    """Write the packed checkpoint of a quantized model, in place of any older one in that folder.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    quantized.backbone.pack(folder)
+
+
+def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> AudioDiffusionModel:
+    """Load a packed checkpoint into the model that it was made from: ready to generate, the same audio bit for bit.
+
+    Args:
+        folder: what `save_checkpoint` or `bench quantize` wrote.
+        device: of the model.
+
+    Raises:
+        CheckpointError: the folder holds no checkpoint or a damaged one, or it was made from other weights.
+        UsageError: the model that it was made from is not known here.
+    """
+    source = read_header(folder).source
+    backbone = load(folder)
+    model = load_model(source.model, device=device)
+    if model.weights_sha256 != source.weights_sha256:
+        raise CheckpointError(
+            f"{folder}: made from other weights of {source.model} ({source.weights_sha256[:12]}) than those here"
+            f" ({model.weights_sha256[:12]})"
+        )
+    model.backbone = backbone.to(device)
+    return model
+
+
+def generate(
+    model: AudioDiffusionModel,
+    prompts: Sequence[str],
+    seeds: Sequence[int] | None = None,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    batch_size: int = 8,
+) -> NDArray[np.float32]:
+    """Generate one clip per prompt.
+
+    Args:
+        model: in full precision or quantized.
+        prompts: n captions.
+        seeds: a noise seed per prompt; None is 0 for each. A clip depends on its own seed alone, not on its batch.
+        steps: denoising steps; None is the model's default.
+        guidance: classifier-free guidance scale; None is the model's default.
+        batch_size: prompts at a time.
+
+    Returns:
+        (n, samples) float32 at `model.sample_rate`, full scale 1.
+
+    Raises:
+        UsageError: prompts and seeds differ in number, or there are none.
+    """
+    seeds = [0] * len(prompts) if seeds is None else list(seeds)
+    if not prompts or len(seeds) != len(prompts):
+        raise UsageError(f"{len(prompts)} prompts and {len(seeds)} seeds: expected as many of one as of the other")
+    waveforms: NDArray[np.float32] = model.generate(
+        list(prompts),
+        seeds,
+        steps=model.default_steps if steps is None else steps,
+        guidance=model.default_guidance if guidance is None else guidance,
+        batch_size=batch_size,
+    )
+    return waveforms
+
+
+def score_folders(
+    generated: str | Path,
+    reference: str | Path | None = None,
+    *,
+    prompts: str | None = None,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+) -> dict[str, dict[str, Any]]:
+    """Score a folder of audio, against a folder of real audio if there is one.
+
+    Args:
+        generated: folder with audio files, or with audio/ and captions.json as a run writes them.
+        reference: the same for real audio. Clips of the same name belong to one caption.
+        prompts: suite, or caption file, whose ids are the names of the clips.
+        metrics: registry names.
+
+    Returns:
+        Score by key, in the form of the record: value, 95 % interval, n, network and its hash. One that cannot be
+        computed has the value None and a reason.
+
+    Raises:
+        BenchError: a folder without audio, an unreadable file, captions that do not match, an unknown metric.
+    """
+    from metrics.scoring import score
+
+    judges = load_judges(JudgeSpec())
+    features = features_of_folder(Path(generated), judges, prompts=prompts)
+    against = features_of_folder(Path(reference), judges) if reference is not None else None
+    return score(features, against, None, metrics, judges)
+
+
+def read_records(runs: str | Path | Iterable[str | Path]) -> pd.DataFrame:
+    """Read every record of some run folders into a frame with one row per cell; see `leaderboard.frame.to_frame`.
+
+    Raises:
+        DataError: a folder without records, or a record that is not valid.
+    """
+    from leaderboard.frame import to_frame
+    from leaderboard.reading import read_runs
+
+    return to_frame(read_runs([runs] if isinstance(runs, (str, Path)) else runs))
+
+
+__all__ = [
+    "QuantizedModel",
+    "generate",
+    "load_checkpoint",
+    "load_model",
+    "quantize",
+    "read_records",
+    "save_checkpoint",
+    "score_folders",
+]

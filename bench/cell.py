@@ -1,0 +1,329 @@
+"""Does one job, from serializable inputs to files; knows nothing of who started it.
+
+`python -m bench.cell JOB.json` is the same as a program: exit code 0 when the job's folder has been published, 1 when it
+failed, with the reason in `failure.json` beside the job file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from admcore.errors import BenchError, DataError, UsageError
+from admcore.files import write_json_atomic
+from admcore.hashing import sha256_file, sha256_json
+from admcore.progress import set_quiet
+from bench import records
+from bench.clips import read_clips, write_clips
+from bench.executors.local import FAILURE_FILE, NO_SPACE
+from bench.features import embed_clips
+from bench.jobs import BaselineJob, CellJob, Job, ReferenceJob, job_from_json
+from bench.judges import Judges, load_judges
+from bench.measurement.memory import peak_resident_bytes
+from bench.measurement.size import size_section
+from bench.pipeline import quantize_backbone, run_seed
+from bench.stages import Facts, StageReport, Stages, publish
+from bench.suites import load_suite
+from bench.suites.base import Suite, SuiteItem
+from methods.core.checkpoint import directory_bytes
+from methods.core.checkpoint import load as load_backbone
+from metrics.audio import health
+from metrics.features import Features
+from metrics.scoring import score
+
+AUDIO = ("audio", "captions.json")
+FEATURES = "features.safetensors"
+BASELINE_METHOD = "fp32"
+ORPHAN_POLL_SECONDS = 1.0
+
+
+def run_job(job: Job) -> None:
+    """Do a job and publish its folder at `job.target`.
+
+    Raises:
+        BenchError: a user's mistake or a broken input; anything else that a model or a method raises passes through.
+    """
+    torch.set_num_threads(job.threads)
+    job.work.mkdir(parents=True, exist_ok=True)
+    if isinstance(job, ReferenceJob):
+        _Reference(job).run()
+    elif isinstance(job, BaselineJob):
+        _Baseline(job).run()
+    else:
+        _Cell(job).run()
+    (job.work / "stage.txt").unlink(missing_ok=True)
+    publish(job.work, job.target)
+
+
+class _Work:
+    """What all jobs need: the suite's captions, the metric networks, and the stages in the work folder."""
+
+    def __init__(self, job: Job, donors: Sequence[Path]) -> None:
+        self.job = job
+        self.stages = Stages(job.work, donors, StageReport(job.work))
+        write_json_atomic(job.work / "job.json", job.model_dump(mode="json"))
+
+    @cached_property
+    def suite(self) -> Suite:
+        return load_suite(self.job.suite)
+
+    @cached_property
+    def items(self) -> tuple[SuiteItem, ...]:
+        return self.suite.take(self.job.limit)
+
+    @cached_property
+    def judges(self) -> Judges:
+        return load_judges(self.job.judges)
+
+    def embed(self, audio: Facts) -> Features | None:
+        """Return the features of the clips in the work folder, computed from the WAV files as they were written."""
+        if not audio["clips"]:
+            return None
+        inputs = [audio["sha256"], self.judges.identity, self.job.code["metrics"]]
+
+        def build() -> Facts:
+            embed_clips(read_clips(self.job.work), self.judges).save(self.job.work / FEATURES)
+            return {}
+
+        self.stages.run("features", inputs, [FEATURES], build)
+        return Features.load(self.job.work / FEATURES)
+
+    def write_audio(self, items: Sequence[SuiteItem], seeds: Sequence[int], waveforms: Any, rate: int) -> Facts:
+        """Write clips into the work folder and return their number and their hash."""
+        ids, captions = [item.id for item in items], [item.caption for item in items]
+        write_clips(self.job.work, ids, captions, seeds, waveforms, rate)
+        files = {path.name: sha256_file(path) for path in sorted((self.job.work / "audio").iterdir())}
+        return {"clips": len(ids), "sha256": sha256_json([files, sha256_file(self.job.work / "captions.json")])}
+
+
+class _Reference(_Work):
+    """The suite's real audio and its features."""
+
+    def __init__(self, job: ReferenceJob) -> None:
+        super().__init__(job, [job.target])
+
+    def run(self) -> None:
+        inputs = [self.suite.sha256, [item.id for item in self.items], self.job.code["harness"]]
+        self.embed(self.stages.run("audio", inputs, AUDIO, self._build))
+
+    def _build(self) -> Facts:
+        pairs = [(item, self.suite.reference_audio(item)) for item in self.items]
+        items = [item for item, audio in pairs if audio is not None]
+        waveforms = [audio for _, audio in pairs if audio is not None]
+        return self.write_audio(items, [item.seed for item in items], waveforms, self.suite.sample_rate)
+
+
+class _Generating(_Work):
+    """A model, quantized with a method, and its audio for the suite."""
+
+    job: BaselineJob | CellJob
+
+    def __init__(self, job: BaselineJob | CellJob, method: str, donors: Sequence[Path]) -> None:
+        super().__init__(job, donors)
+        self.method = method
+        self.checkpoint_folder = job.work / "checkpoint"
+
+    @cached_property
+    def model(self) -> Any:
+        from bench.models import load_model
+
+        self.stages.report("load")
+        return load_model(self.job.model, device=self.job.device, dtype=self.job.generation.dtype)
+
+    def quantize(self) -> Facts:
+        """Write the packed checkpoint and return what the record needs to know of it."""
+        return self.stages.run("checkpoint", self._quantize_inputs, ["checkpoint"], self._build_checkpoint)
+
+    def generate(self) -> Facts:
+        """Generate from the packed checkpoint as it is on disk, and return what the record needs to know."""
+        files = {path.name: sha256_file(path) for path in sorted(self.checkpoint_folder.iterdir())}
+        heard = [[item.id, item.caption, run_seed(item.seed, self.job.seed)] for item in self.items]
+        inputs = [self._quantize_inputs, files, heard, self.job.generation.model_dump()]
+        return self.stages.run("generate", inputs, AUDIO, self._build_audio)
+
+    @property
+    def _quantize_inputs(self) -> list[Any]:
+        code = [self.job.code[name] for name in ("harness", "models", "methods")]
+        return [self.job.model, self.job.model_sha256, self.method, self.job.seed, self.job.device, code]
+
+    def _build_checkpoint(self) -> Facts:
+        model = self.model
+        self.stages.report("quantize")
+        quantized, calibration = quantize_backbone(
+            model, self.method, seed=self.job.seed, calibration_sets=self.job.run / "calibration"
+        )
+        quantized.pack(self.checkpoint_folder)
+        report = quantized.report
+        return {
+            "model": {
+                "name": model.name,
+                "source": model.source,
+                "revision": model.revision,
+                "weights_sha256": model.weights_sha256,
+                "license": model.license,
+                "parameters": model.parameters,
+                "random_weights": model.random_weights,
+            },
+            "method": {
+                "version": quantized.method.version,
+                "config": quantized.method.config,
+                "preset": quantized.method.config.get("preset"),
+                "components": ["backbone"],
+                "simulated": report.simulated,
+                "layers": report.layers_as_json(),
+            },
+            "nominal_bits_per_weight": report.nominal_bits_per_weight,
+            "quantized_fraction": report.quantized_fraction,
+            "components": _other_components(model),
+            "calibration": calibration.summary() if calibration is not None else None,
+        }
+
+    def _build_audio(self) -> Facts:
+        model, wanted = self.model, self.job.generation
+        if wanted.seconds is not None and wanted.seconds != model.seconds:
+            raise UsageError(f"{model.name} makes clips of {model.seconds:g} s; generation.seconds = {wanted.seconds:g}")
+        steps = wanted.steps if wanted.steps is not None else model.default_steps
+        guidance = wanted.guidance if wanted.guidance is not None else model.default_guidance
+        model.backbone = load_backbone(self.checkpoint_folder).to(self.job.device)
+        self.stages.report("generate")
+        seeds = [run_seed(item.seed, self.job.seed) for item in self.items]
+        waveforms = model.generate(
+            [item.caption for item in self.items], seeds, steps=steps, guidance=guidance, batch_size=wanted.batch_size
+        )
+        return {
+            **self.write_audio(self.items, seeds, waveforms, model.sample_rate),
+            "health": health(waveforms, model.sample_rate, seconds=model.seconds).to_json(),
+            "generation": {
+                "scheduler": model.scheduler_name,
+                "steps": steps,
+                "guidance": guidance,
+                "seed": self.job.seed,
+                "dtype": wanted.dtype,
+                "batch_size": wanted.batch_size,
+                "sample_rate": model.sample_rate,
+                "seconds": model.seconds,
+            },
+            "peak_bytes": peak_resident_bytes(),
+        }
+
+
+class _Baseline(_Generating):
+    """A model's own audio in full precision, and the bytes of its backbone in fp32."""
+
+    def __init__(self, job: BaselineJob) -> None:
+        super().__init__(job, BASELINE_METHOD, [job.target])
+
+    def run(self) -> None:
+        self.quantize()
+        self.embed(self.generate())
+
+
+class _Cell(_Generating):
+    """One method on one model, scored."""
+
+    job: CellJob
+
+    def __init__(self, job: CellJob) -> None:
+        super().__init__(job, job.method, [job.target, job.baseline_folder])
+        self._clock = records.Clock()
+
+    def run(self) -> None:
+        checkpoint = self.quantize()
+        audio = self.generate()
+        generated = self.embed(audio)
+        self.stages.report("score")
+        record = records.done_record(
+            self.job,
+            model=checkpoint["model"],
+            method={**records.method_identity(self.job.method), **checkpoint["method"]},
+            suite={
+                "name": self.suite.name,
+                "sha256": self.suite.sha256,
+                "n": len(self.items),
+                "split": self.suite.split,
+            },
+            generation=audio["generation"],
+            scores=score(
+                generated,
+                _features_in(self.job.reference_folder),
+                _features_in(self.job.baseline_folder),
+                self.job.metrics,
+                self.judges,
+            ),
+            audio=audio["health"],
+            size=size_section(
+                self.checkpoint_folder,
+                directory_bytes(self.job.baseline_folder / "checkpoint"),
+                checkpoint["nominal_bits_per_weight"],
+                checkpoint["quantized_fraction"],
+                checkpoint["components"],
+            ),
+            memory={"peak_bytes": audio["peak_bytes"], "process": "calibration, quantization and generation"},
+            calibration=checkpoint["calibration"],
+            clock=self._clock,
+        )
+        records.write_record(self.job.work / "result.json", record)
+
+
+def _features_in(folder: Path) -> Features | None:
+    path = folder / FEATURES
+    return Features.load(path) if path.is_file() else None
+
+
+def _other_components(model: Any) -> dict[str, int]:
+    raise NotImplementedError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do the job in a JSON file; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cell")
+    parser.add_argument("job", type=Path, help="JSON file of the job")
+    parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
+    options = parser.parse_args(arguments)
+    if options.parent is not None:
+        threading.Thread(target=_end_with, args=(options.parent,), daemon=True).start()
+    set_quiet(True)
+    job = job_from_json(options.job.read_text(encoding="utf-8"))
+    try:
+        run_job(job)
+    except BaseException as error:  # whatever ends a job is its result: the reason goes to whoever reads it
+        traceback.print_exc()
+        reason = explain(error)
+        print(reason, file=sys.stderr, flush=True)
+        if "No space left on device" in reason:
+            return NO_SPACE
+        write_json_atomic(options.job.parent / FAILURE_FILE, {"reason": reason})
+        return 1
+    return 0
+
+
+def explain(error: BaseException) -> str:
+    """Return one line on why a job failed."""
+    text = " ".join(str(error).split())
+    if isinstance(error, BenchError):
+        return text
+    if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text.lower():
+        return f"out of memory: {text or type(error).__name__}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has gone, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_POLL_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""`bench list`: the plug-ins, what each needs, and why one is not available here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from bench.commands.options import Debug, Quiet
+from bench.commands.tables import print_table
+
+Kind = Literal["models", "methods", "metrics", "suites"]
+
+
+def list_plugins(
+    kind: Annotated[Kind | None, typer.Argument(help="Only plug-ins of this kind.")] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """List models, methods, metrics, suites.
+
+    With what each needs, and why one is not available here.
+    """
+    import methods
+    import metrics
+    from admcore.progress import track
+    from bench import models, suites
+
+    registries = {
+        "models": models.registry,
+        "methods": methods.registry,
+        "metrics": metrics.registry,
+        "suites": suites.registry,
+    }
+    rows = []
+    for name, registry in track(list(registries.items()), "looking at plug-ins"):
+        if kind in (None, name):
+            for info in registry.infos():
+                needs = "needs " + ", ".join(info.requires) if info.requires else "needs nothing more"
+                state = f"unavailable: {info.unavailable}" if info.unavailable else "available"
+                rows.append((registry.kind, info.name, state, needs, info.distribution, info.summary))
+    print_table(("kind", "name", "state", "needs", "from", "what it is"), rows)

@@ -1,0 +1,58 @@
+"""`bench score`: two folders of audio in, a table and a JSON file out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.commands.options import Debug, Quiet
+from bench.commands.tables import print_table
+
+
+def score(
+    generated: Annotated[Path, typer.Option(help="Folder of generated audio, or of a cell of a run.")],
+    reference: Annotated[Path | None, typer.Option(help="Folder of real audio, for fd and kl.")] = None,
+    prompts: Annotated[str | None, typer.Option(help="Caption file (.csv, .jsonl, .txt) or suite, for clap.")] = None,
+    metrics: Annotated[str, typer.Option(help="Metrics, separated by commas.")] = "fd,kl,is,clap",
+    json: Annotated[Path | None, typer.Option(help="Write the scores to this file.")] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Score a folder of audio.
+
+    A score that cannot be computed is listed with its reason.
+    """
+    from admcore.files import write_json_atomic
+    from bench.checks import check_name, check_writable_file
+    from metrics import registry
+
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    for name in names:
+        check_name(registry, name)
+    if json is not None:
+        check_writable_file(json)
+    from bench import api
+
+    scores = api.score_folders(generated, reference, prompts=prompts, metrics=names)
+    print_table(
+        ("metric", "value", "95 % interval", "n", "against", "network", "note"),
+        [_row(key, value) for key, value in scores.items()],
+    )
+    if json is not None:
+        write_json_atomic(json, {"scores": scores})
+    return 0 if any(value["value"] is not None for value in scores.values()) else 2
+
+
+def _row(key: str, score: dict[str, Any]) -> tuple[str, ...]:
+    value, interval = score["value"], score.get("ci95")
+    return (
+        key,
+        "-" if value is None else f"{value:.4f}",
+        "-" if interval is None else f"{interval[0]:.4f} .. {interval[1]:.4f}",
+        str(score.get("n") or "-"),
+        score.get("against") or "-",
+        score.get("backbone") or "-",
+        score.get("reason") or score.get("direction") or "-",
+    )

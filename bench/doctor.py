@@ -1,0 +1,102 @@
+"""What this machine has, what is missing, and what will be slow and why."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from admcore.errors import BenchError
+from bench import cache, environment
+
+State = Literal["ok", "slow", "missing"]
+
+_NEEDED_DISK = 2e9
+_NEEDED_MEMORY = 2e9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    state: State
+    what: str
+    detail: str
+
+
+def examine(folder: Path = Path()) -> list[Finding]:
+    """Return what was found, in the order in which a run would meet it.
+
+    Args:
+        folder: where runs are written, for the free disk space.
+    """
+    return [*_hardware(folder), *_packages(), *_weights(), *_judges()]
+
+
+def _hardware(folder: Path) -> Iterator[Finding]:
+    cores, sets = environment.cores(), environment.instruction_sets()
+    yield Finding("ok", "cpu", environment.cpu_name())
+    yield Finding("slow" if cores < 2 else "ok", "cores", f"{cores}" + (": cells run one at a time" if cores < 2 else ""))
+    if "avx512_vnni" in sets or "avx_vnni" in sets:
+        yield Finding("ok", "instruction sets", ", ".join(sets))
+    else:
+        lacking = "no VNNI: 8-bit integer products take about as long as 32-bit floating-point ones"
+        yield Finding("slow", "instruction sets", f"{', '.join(sets) or 'not known'} ({lacking})")
+    if "avx512_bf16" not in sets and "amx_bf16" not in sets:
+        yield Finding("slow", "bf16", "this processor has no bf16 products: bf16 is emulated, slower than fp32")
+    yield from _accelerator()
+    memory = psutil.virtual_memory().available
+    yield _enough("memory", memory, _NEEDED_MEMORY, "a worker takes about 1 GB")
+    yield _enough("disk", shutil.disk_usage(folder).free, _NEEDED_DISK, "a run writes up to 1 GB")
+    yield Finding("ok", "cache", str(cache.root()))
+
+
+def _accelerator() -> Iterator[Finding]:
+    import torch
+
+    if torch.cuda.is_available():
+        yield Finding("ok", "cuda", torch.cuda.get_device_name())
+    else:
+        yield Finding("ok", "cuda", "none: models run on the CPU")
+
+
+def _packages() -> Iterator[Finding]:
+    found = environment.package_versions()
+    for name in environment.PACKAGES[1:]:
+        version = found.get(name)
+        yield Finding("ok" if version else "missing", name, version or f"pip install {name}")
+    if util.find_spec("laion_clap") is None:
+        yield Finding("missing", "laion-clap", "pip install laion-clap")
+
+
+def _weights() -> Iterator[Finding]:
+    from bench.models import fingerprint, registry
+
+    for name in registry.names():
+        try:
+            yield Finding("ok", name, f"weights {fingerprint(name)[:12]}")
+        except BenchError as error:
+            yield Finding("missing", name, str(error))
+
+
+def _judges() -> Iterator[Finding]:
+    from bench.judges import load_judges
+    from bench.jobs import JudgeSpec
+
+    try:
+        judges = load_judges(JudgeSpec())
+    except BenchError as error:
+        yield Finding("missing", "metric networks", str(error))
+        return
+    for judge in (judges.tagger, judges.clap):
+        yield Finding("ok", judge.name, f"weights {judge.sha256[:12]}")
+
+
+def _enough(what: str, available: float, needed: float, why: str) -> Finding:
+    state: State = "ok" if available >= needed else "slow"
+    return Finding(state, what, f"{available / 1e9:.1f} GB free" + ("" if state == "ok" else f": little, {why}"))

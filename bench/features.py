@@ -1,0 +1,37 @@
+"""From clips on disk to features: every file is read as it was written, so that scoring it later gives the same numbers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from admcore.hashing import sha256_file, sha256_json
+from bench import cache
+from bench.clips import Clip, read_clips
+from bench.judges import Judges
+from bench.versions import source_sha256
+from metrics.extract import extract_features
+from metrics.features import Features
+
+BATCH_SIZE = 16
+
+
+def features_of_folder(folder: Path, judges: Judges, *, prompts: str | None = None) -> Features:
+    """Return the features of a folder's clips, from the user's cache if the very same clips were embedded before.
+
+    Raises:
+        DataError: the folder has no audio, a file cannot be read, or the captions do not match the clips.
+    """
+    clips = read_clips(folder, prompts)
+    content = [[clip.id, clip.caption, sha256_file(clip.path)] for clip in clips]
+    path = cache.path("features", sha256_json([content, judges.identity, source_sha256("metrics")]), ".safetensors")
+    if path.is_file():
+        return Features.load(path)
+    features = embed_clips(clips, judges)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        features.save(path)
+    except OSError as error:
+        print(f"warning: {path.parent} cannot be written ({error.strerror}); features are not cached", file=sys.stderr)
+    return features

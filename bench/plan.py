@@ -1,0 +1,168 @@
+"""From a grid to jobs: names are checked, keys computed, finished cells found. Fast, and without torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+
+from admcore.errors import DataError, UsageError
+from admcore.files import read_json
+from admcore.hashing import sha256_json
+from bench import children, preflight
+from bench.checks import check_name
+from bench.environment import cores
+from bench.executors.base import Task
+from bench.grid import GridSpec
+from bench.jobs import BaselineJob, CellJob, Job, JudgeSpec, ReferenceJob
+from bench.versions import package_version, plugin_identity, source_sha256
+
+FORMAT = 1
+"""Raised when the meaning or the layout of a job's products changes."""
+PREFLIGHT_TIMEOUT = 300.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a run, and which of them are still to be done."""
+
+    cells: tuple[CellJob, ...]
+    """Every cell of the grid, finished or not, models first."""
+    tasks: tuple[Task, ...]
+    """What has to be carried out, prerequisites before what needs them."""
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The jobs to be carried out."""
+        return tuple(task.job for task in self.tasks)
+
+
+def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = False) -> Plan:
+    """Check every name of a grid and lay out its jobs.
+
+    Args:
+        grid: what to run.
+        command: command line, for the records.
+        judges: the metric networks.
+        fresh: whether finished cells are to be done again.
+
+    Raises:
+        BenchError: an unknown model, method, metric or suite, a bad method spec, a broken caption file.
+    """
+    from bench.models import fingerprint
+    from bench.suites import load_suite
+
+    _check_names(grid)
+    suite = load_suite(grid.suite)
+    items = suite.take(grid.limit)
+    if not items:
+        raise DataError(f"{grid.suite}: the suite has no captions")
+    judged_by = {"judges": judges.model_dump(), "networks": source_sha256("metrics")}
+    code = {
+        "methods": source_sha256("methods"),
+        "models": source_sha256("bench.models"),
+        "metrics": source_sha256("metrics"),
+        "harness": sha256_json([FORMAT, package_version()]),
+    }
+    common = {
+        "run": grid.out,
+        "suite": grid.suite,
+        "limit": grid.limit,
+        "seed": grid.seed,
+        "generation": grid.generation,
+        "judges": judges,
+        "device": grid.execution.device,
+        "threads": max(1, cores() // grid.execution.workers),
+        "code": code,
+    }
+    heard = {"suite": suite.sha256, "items": [item.id for item in items], "judged_by": judged_by, "code": code}
+    reference = ReferenceJob(key=sha256_json(["reference", heard]), **common)
+    baselines, cells = [], []
+    for model in grid.models:
+        made = {
+            **heard,
+            "model": [model, fingerprint(model), plugin_identity("bench.models", model)],
+            "generation": grid.generation.model_dump(),
+            "seed": grid.seed,
+            "device": grid.execution.device,
+        }
+        shared = {**common, "model": model, "model_sha256": fingerprint(model)}
+        baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **shared))
+        for method in grid.methods:
+            identity = [method, plugin_identity("bench.methods", _method_name(method))]
+            metrics = [[name, plugin_identity("bench.metrics", name)] for name in grid.metrics.names]
+            key = sha256_json(["cell", made, identity, metrics])
+            cells.append(CellJob(key=key, method=method, metrics=grid.metrics.names, command=command, **shared))
+    pending = [cell for cell in cells if fresh or not is_done(cell)]
+    if pending:
+        _preflight(sorted({cell.method for cell in pending}), grid.execution.device)
+    return Plan(tuple(cells), _tasks(reference, baselines, pending, fresh))
+
+
+def is_done(job: Job) -> bool:
+    """Return whether the published folder of a job is for its key and, for a cell, holds a record that is done."""
+    try:
+        if read_json(job.target / "job.json")["key"] != job.key:
+            return False
+        return not isinstance(job, CellJob) or read_json(job.target / "result.json")["status"] == "done"
+    except (DataError, KeyError, TypeError):
+        return False  # missing or damaged: to be done again
+
+
+def _tasks(
+    reference: ReferenceJob, baselines: list[BaselineJob], pending: list[CellJob], fresh: bool
+) -> tuple[Task, ...]:
+    """Order the pending cells behind what they need, a model's baseline right before its cells."""
+    tasks = []
+    if pending and (fresh or not is_done(reference)):
+        tasks.append(Task(reference))
+    prepared = {task.job.key for task in tasks}
+    for baseline in baselines:
+        cells = [cell for cell in pending if cell.model == baseline.model]
+        if cells and (fresh or not is_done(baseline)):
+            tasks.append(Task(baseline))
+            prepared.add(baseline.key)
+        needed = tuple(key for key in (reference.key, baseline.key) if key in prepared)
+        tasks += [Task(cell, after=needed) for cell in cells]
+    return tuple(tasks)
+
+
+def _check_names(grid: GridSpec) -> None:
+    """Refuse unknown names and malformed method specs before anything runs."""
+    from bench.models import registry as models
+    from methods import registry as methods
+    from metrics import registry as metrics
+
+    for model in grid.models:
+        check_name(models, model)
+    for spec in grid.methods:
+        check_name(methods, _method_name(spec))
+    for metric in grid.metrics.names:
+        check_name(metrics, metric)
+
+
+def _method_name(spec: str) -> str:
+    from methods.spec import MethodSpec
+
+    return MethodSpec.parse(spec).name
+
+
+def _preflight(methods: list[str], device: str) -> None:
+    """Let a child process build every method from its spec, which takes torch and runs other people's code.
+
+    Only a user's mistake is raised. A plug-in that crashes or hangs here fails in its own cells, where it is reported.
+    """
+    try:
+        child = subprocess.run(
+            children.command("bench.preflight"),
+            input=json.dumps({"methods": methods, "device": device}),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PREFLIGHT_TIMEOUT,
+            env=children.environment(),
+        )
+    except subprocess.TimeoutExpired:
+        return
+    if child.returncode == preflight.USER_MISTAKE:
+        raise UsageError(child.stderr.strip().splitlines()[-1])
