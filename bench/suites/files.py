@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from admcore.errors import DataError, nearest
+from admcore.errors import DataError
 from admcore.hashing import sha256_file, sha256_json
 from bench.suites.base import Suite, SuiteItem
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COLUMNS = ("caption", "id", "seed", "reference")
-"""`caption` must be there; other columns than these are ignored, unless they look like a misspelt one."""
+"""`caption` must be there; other columns than these are ignored, unless one looks like a misspelt one of these."""
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _SEED_LIMIT = 2**63
@@ -151,17 +152,17 @@ def _jsonl_rows(path: Path, lines: list[str]) -> Iterator[Row]:
         yield number, row
 
 
-def _check_columns(where: str, columns: Any) -> None:
-    """Refuse a missing caption column, a column given twice, and a column that is nearly one of ours."""
+def _check_columns(where: str, columns: Iterable[str]) -> None:
+    """Refuse a missing caption column, a column given twice, and what seems to be a misspelt column of ours."""
     columns = list(columns)
-    for column in columns:
-        if column in COLUMNS:
-            if columns.count(column) > 1:
-                raise DataError(f'{where}: column "{column}" comes twice')
-        elif hint := nearest(str(column), COLUMNS):
-            raise DataError(f'{where}: unknown column "{column}".{hint}')
+    for column in COLUMNS:
+        if columns.count(column) > 1:
+            raise DataError(f'{where}: column "{column}" comes twice')
+        misspelt = difflib.get_close_matches(column, columns, n=1, cutoff=0.85)
+        if misspelt and column not in columns:
+            raise DataError(f'{where}: unknown column "{misspelt[0]}". Did you mean "{column}"?')
     if "caption" not in columns:
-        found = ", ".join(map(str, columns)) or "none"
+        found = ", ".join(columns) or "none"
         raise DataError(f'{where}: no column "caption" (columns found: {found})')
 
 
