@@ -1,0 +1,195 @@
+"""An audio diffusion model as the harness sees it: parts, conditioning, denoising from seeds, decoding to audio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from admcore.errors import UsageError
+from admcore.progress import track
+from bench.models.conditioning import Conditioner
+from methods.protocol import BackboneCall
+
+DECODE_BATCH = 8
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of a model besides its weights."""
+
+    name: str
+    source: str
+    """Where the weights are from."""
+    revision: str | None
+    weights_sha256: str
+    license: str | None
+    sample_rate: int
+    """Hz."""
+    seconds: float
+    """Length of what it makes."""
+    latent_shape: tuple[int, int, int]
+    """Of one latent, without the batch dimension."""
+    random_weights: bool = False
+
+
+class AudioDiffusionModel:
+    """A text-to-audio latent diffusion model; satisfies `methods.protocol.DenoisingModel`.
+
+    Args:
+        card: facts.
+        components: modules by name; `backbone` denoises, the others are listed for size and hashing.
+        conditioner: captions to the backbone's keyword tensors.
+        scheduler: the sampler, over the training betas.
+        decode: scaled latents (n, *latent_shape) to waveforms (n, samples).
+    """
+
+    default_steps = 25
+    default_guidance = 3.0
+
+    def __init__(
+        self,
+        card: ModelCard,
+        components: dict[str, nn.Module],
+        conditioner: Conditioner,
+        scheduler: DDIMScheduler,
+        decode: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.card = card
+        self.components = {name: module.eval().requires_grad_(False) for name, module in components.items()}
+        self._conditioner, self._scheduler, self._decode = conditioner, scheduler, decode
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+        self.parameters = sum(parameter.numel() for parameter in self.backbone.parameters())
+
+    name = property(lambda self: self.card.name)
+    source = property(lambda self: self.card.source)
+    revision = property(lambda self: self.card.revision)
+    license = property(lambda self: self.card.license)
+    sample_rate = property(lambda self: self.card.sample_rate)
+    seconds = property(lambda self: self.card.seconds)
+    weights_sha256 = property(lambda self: self.card.weights_sha256)
+    random_weights = property(lambda self: self.card.random_weights)
+    scheduler_name = property(lambda self: type(self._scheduler).__name__)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The denoising network; may be set, and what is set runs from then on."""
+        return self.components["backbone"]
+
+    @backbone.setter
+    def backbone(self, module: nn.Module) -> None:
+        self.components["backbone"] = module
+
+    def to(self, device: str, dtype: str = "float32") -> AudioDiffusionModel:
+        """Moves all components to a device, and the backbone to a dtype; returns self. Raises UsageError without it."""
+        try:
+            self.device = torch.device(device)
+            for module in self.components.values():
+                module.to(self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f'device "{device}": {str(error).splitlines()[0]}') from error
+        self.dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+        self.backbone.to(self.dtype)
+        return self
+
+    def call_backbone(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Runs the backbone on a call's inputs: `sample` (n, *latent_shape), `timestep` (n,) and the conditioning.
+
+        Returns the prediction (n, *latent_shape), float32.
+        """
+        moved = {
+            name: value.to(self.device, self.dtype if value.is_floating_point() else value.dtype)
+            for name, value in inputs.items()
+        }
+        sample, timestep = moved.pop("sample"), moved.pop("timestep")
+        told = {"encoder_hidden_states": None} | moved
+        with torch.inference_mode():
+            predicted: Tensor = self.backbone(sample, timestep, **told, return_dict=False)[0]
+        return predicted.float()
+
+    def trajectories(
+        self, prompts: Sequence[str], *, seeds: Sequence[int], steps: int, guidance: float, batch_size: int
+    ) -> Iterator[BackboneCall]:
+        """Denoises each prompt from the noise of its seed; see `methods.protocol.DenoisingModel`."""
+        for indices in _batches(len(prompts), batch_size):
+            walk = self._denoise([prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance)
+            for number, (inputs, _) in enumerate(walk):
+                timestep = int(inputs["timestep"][0])
+                yield BackboneCall(number, timestep, tuple(indices), inputs, guided=guidance != 1)
+
+    def latents(
+        self, prompts: Sequence[str], seeds: Sequence[int], *, steps: int, guidance: float, batch_size: int
+    ) -> Tensor:
+        """Denoised latents of each prompt from the noise of its seed: float32 (n, *latent_shape)."""
+        done = []
+        for indices in track(list(_batches(len(prompts), batch_size)), f"{self.name}: denoising"):
+            latents = torch.empty(0)
+            for _, latents in self._denoise(
+                [prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance
+            ):
+                pass
+            done.append(latents)
+        return torch.cat(done)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        steps: int = default_steps,
+        guidance: float = default_guidance,
+        batch_size: int = 16,
+    ) -> NDArray[np.float32]:
+        """Waveforms of captions: float32 (n, samples), full scale 1.
+
+        The noise of a caption comes from its own seed, drawn on the CPU: neither the batch size nor the device changes
+        what is asked of the model. Raises UsageError for unequal numbers of prompts and seeds, or no steps.
+        """
+        if len(prompts) != len(seeds) or not prompts:
+            raise UsageError(f"{len(prompts)} prompts and {len(seeds)} seeds: expected one seed for each prompt")
+        latents = self.latents(prompts, seeds, steps=steps, guidance=guidance, batch_size=batch_size)
+        return self.decode(latents)
+
+    def decode(self, latents: Tensor) -> NDArray[np.float32]:
+        """Latents (n, *latent_shape) to waveforms, float32 (n, samples)."""
+        with torch.inference_mode():
+            parts = [
+                self._decode(latents[start : start + DECODE_BATCH].to(self.device)).float().cpu()
+                for start in track(range(0, len(latents), DECODE_BATCH), f"{self.name}: decoding")
+            ]
+        waveforms: NDArray[np.float32] = torch.cat(parts).numpy()
+        return waveforms
+
+    def _denoise(
+        self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
+    ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Yields, for each step of one batch, the backbone's inputs and the latents after it."""
+        if not 1 <= steps <= self._scheduler.config.num_train_timesteps:
+            raise UsageError(f"steps={steps}: expected 1 to {self._scheduler.config.num_train_timesteps}")
+        guided = guidance != 1
+        told = self._conditioner([""] * len(prompts) + list(prompts) if guided else prompts)
+        latents = torch.stack([self._noise(seed) for seed in seeds]).to(self.device)
+        self._scheduler.set_timesteps(steps)
+        for timestep in self._scheduler.timesteps:
+            sample = torch.cat([latents, latents]) if guided else latents
+            inputs = {"sample": sample, "timestep": timestep.to(self.device).expand(len(sample)), **told}
+            predicted = self.call_backbone(inputs)
+            if guided:
+                unconditional, conditional = predicted.chunk(2)
+                predicted = unconditional + guidance * (conditional - unconditional)
+            latents = self._scheduler.step(predicted, timestep, latents).prev_sample
+            yield inputs, latents
+
+    def _noise(self, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(self.card.latent_shape, generator=generator)
+
+
+def _batches(count: int, size: int) -> Iterator[list[int]]:
+    for start in range(0, count, size):
+        yield list(range(start, min(count, start + size)))

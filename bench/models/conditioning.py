@@ -1,0 +1,54 @@
+"""From captions to what a backbone is told: the conditioning routes of AudioLDM, TANGO and Make-An-Audio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Conditioner(Protocol):
+    """Captions to keyword tensors of the backbone's forward, each with leading dimension n."""
+
+    encoder: nn.Module
+
+    def __call__(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        """Encodes captions; the empty caption is the unconditional one."""
+        ...
+
+
+def _tokens(tokenizer: Any, captions: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids and mask (n, model_max_length): always padded alike, so that inputs of different batches can be stacked."""
+    out = tokenizer(list(captions), padding="max_length", truncation=True, return_tensors="pt")
+    return out.input_ids.to(device), out.attention_mask.to(device)
+
+
+class ClapEmbedding:
+    """AudioLDM: the L2-normalised CLAP text embedding, as a class label (Liu et al. 2023, section 3.2)."""
+
+    def __init__(self, tokenizer: Any, encoder: nn.Module) -> None:
+        self.tokenizer, self.encoder = tokenizer, encoder
+
+    @torch.inference_mode()
+    def __call__(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        """{"class_labels": (n, projection_dim)}."""
+        ids, mask = _tokens(self.tokenizer, captions, next(self.encoder.parameters()).device)
+        return {"class_labels": F.normalize(self.encoder(ids, attention_mask=mask).text_embeds, dim=-1)}
+
+
+class TokenStates:
+    """TANGO: all hidden states of the T5 encoder for cross attention, with their mask (Ghosal et al. 2023, 2.1)."""
+
+    def __init__(self, tokenizer: Any, encoder: nn.Module) -> None:
+        self.tokenizer, self.encoder = tokenizer, encoder
+
+    @torch.inference_mode()
+    def __call__(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        """{"encoder_hidden_states": (n, tokens, width), "encoder_attention_mask": (n, tokens) bool}."""
+        ids, mask = _tokens(self.tokenizer, captions, next(self.encoder.parameters()).device)
+        out = self.encoder(ids, attention_mask=mask)
+        states = out if isinstance(out, Tensor) else out.last_hidden_state
+        return {"encoder_hidden_states": states, "encoder_attention_mask": mask.bool()}

@@ -1,0 +1,136 @@
+"""The ADMs that come with the package: small, truly trained, each with the conditioning route of its family."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import (
+    ClapTextModelWithProjection,
+    PreTrainedTokenizerFast,
+    SpeechT5HifiGan,
+    T5EncoderModel,
+)
+
+from admcore.files import read_json
+from bench.models import shipped
+from bench.models.base import AudioDiffusionModel, ModelCard
+from bench.models.clap_bert import ClapBertTextModel
+from bench.models.conditioning import ClapEmbedding, Conditioner, TokenStates
+from bench.models.mel import MelSpec, griffin_lim
+
+RANDOM_SEED = 1234
+"""Of the weights of `random_weights`."""
+
+
+class EmbeddedModel:
+    """Plug-in of one embedded model; subclasses name it."""
+
+    name: ClassVar[str]
+    text_class: ClassVar[Any]
+
+    @classmethod
+    def fingerprint(cls) -> str:
+        """Hash of the shipped weights."""
+        return shipped.fingerprint(cls.name)
+
+    @classmethod
+    def conditioner(cls, tokenizer: Any, encoder: nn.Module) -> Conditioner:
+        """The family's route from captions to the backbone."""
+        return TokenStates(tokenizer, encoder)
+
+    @classmethod
+    def load(cls, *, random_weights: bool = False) -> AudioDiffusionModel:
+        """Loads the shipped pipeline directory in float32.
+
+        Raises CheckpointError, naming the file, if one is missing or not what was shipped.
+        """
+        shipped.verify(cls.name)
+        folder = shipped.folder_of(cls.name)
+        facts = read_json(folder / "admbench.json")
+        mel = MelSpec(**facts["mel"])
+        options: dict[str, Any] = {"torch_dtype": torch.float32, "local_files_only": True}
+        backbone = UNet2DConditionModel.from_pretrained(folder / "unet", **options)
+        if random_weights:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(RANDOM_SEED)
+                backbone = UNet2DConditionModel.from_config(backbone.config)
+        vae = AutoencoderKL.from_pretrained(folder / "vae", **options)
+        encoder = cls.text_class.from_pretrained(folder / "text_encoder", dtype=torch.float32, local_files_only=True)
+        vocoder = SpeechT5HifiGan.from_pretrained(folder / "vocoder", dtype=torch.float32, local_files_only=True)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+        card = ModelCard(
+            name=cls.name,
+            source="embedded",
+            revision=facts["version"],
+            weights_sha256=cls.fingerprint(),
+            license="Apache-2.0",
+            sample_rate=mel.sample_rate,
+            seconds=facts["seconds"],
+            latent_shape=tuple(facts["latent_shape"]),
+            random_weights=random_weights,
+        )
+        parts = {"backbone": backbone, "text_encoder": encoder, "vae": vae, "vocoder": vocoder}
+        decoder = PictureDecoder(vae, vocoder, mel, facts["decoder"], facts["transposed"])
+        scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+        return AudioDiffusionModel(card, parts, cls.conditioner(tokenizer, encoder), scheduler, decoder)
+
+
+class PictureDecoder:
+    """Scaled latents -> log-mel picture -> waveform, through the vocoder or Griffin-Lim, whichever `decoder` names."""
+
+    def __init__(
+        self, vae: AutoencoderKL, vocoder: SpeechT5HifiGan, mel: MelSpec, decoder: str, transposed: bool
+    ) -> None:
+        self.vae, self.vocoder, self.mel, self.decoder, self.transposed = vae, vocoder, mel, decoder, transposed
+
+    def pictures(self, latents: Tensor) -> Tensor:
+        """Normalised log-mel pictures (n, frames, bands)."""
+        upright = latents.transpose(-1, -2) if self.transposed else latents
+        decoded: Tensor = self.vae.decode(upright / self.vae.config.scaling_factor).sample[:, 0]
+        return decoded
+
+    def __call__(self, latents: Tensor) -> Tensor:
+        """Waveforms (n, samples)."""
+        return self.waveforms(self.pictures(latents))
+
+    def waveforms(self, pictures: Tensor) -> Tensor:
+        """Waveforms (n, samples) of log-mel pictures."""
+        if self.decoder == "griffin-lim":
+            return griffin_lim(pictures, self.mel)
+        made: Tensor = self.vocoder(pictures)
+        return made[:, : pictures.shape[1] * self.mel.hop]
+
+
+class TinyAudioLDM(EmbeddedModel):
+    """AudioLDM in small: CLAP text embedding as class embedding, epsilon prediction, 64 mel bands."""
+
+    summary = "AudioLDM in small (5.5 M): CLAP text embedding, epsilon prediction, 64 mel bands"
+    requires = ()
+    name = "tiny-audioldm"
+    text_class = ClapTextModelWithProjection
+
+    @classmethod
+    def conditioner(cls, tokenizer: Any, encoder: nn.Module) -> Conditioner:
+        """CLAP's one vector, instead of a sequence."""
+        return ClapEmbedding(tokenizer, encoder)
+
+
+class TinyTango(EmbeddedModel):
+    """TANGO in small: T5 encoder with its mask to cross attention, v-prediction, the betas of Stable Diffusion 2.1."""
+
+    summary = "TANGO in small (4.4 M): T5 encoder, cross attention with mask, v-prediction"
+    requires = ()
+    name = "tiny-tango"
+    text_class = T5EncoderModel
+
+
+class TinyMakeAnAudio(EmbeddedModel):
+    """Make-An-Audio in small: CLAP's projected BERT tokens to cross attention, 80 mel bands, latents mel x time."""
+
+    summary = "Make-An-Audio in small (4.3 M): CLAP-BERT token sequence, cross attention, 80 mel bands"
+    requires = ()
+    name = "tiny-make-an-audio"
+    text_class = ClapBertTextModel

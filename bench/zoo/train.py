@@ -1,0 +1,208 @@
+"""`bench zoo train`: rebuilds every embedded checkpoint from seeds, in stages that resume and run side by side.
+
+A stage is a function of the stages before it; what it makes lies in WORK/STAGE, and a stage that is done is not done
+again. Stages run as child processes with one thread each, as many at once as there are cores: networks this small use
+two cores better as two processes than as two threads of one. The last stage writes the shipped files.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from admcore.errors import UsageError, nearest
+from admcore.files import read_json, write_json_atomic
+
+TRAIN_CLIPS, JUDGE_CLIPS, JUDGE_VALIDATION_CLIPS = 12_000, 8_000, 780
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the rebuild; `run(work)` needs what the stages in `needs` left in `work`."""
+
+    name: str
+    needs: tuple[str, ...]
+    run: Callable[[Path], None]
+
+
+def _corpus(work: Path) -> None:
+    from bench.zoo.data import render_split
+
+    for split, count in (
+        ("metrics", JUDGE_CLIPS),
+        ("metrics-validation", JUDGE_VALIDATION_CLIPS),
+        ("train", TRAIN_CLIPS),
+    ):
+        render_split(work / "corpus", split, count)
+
+
+def _tagger(work: Path) -> None:
+    from bench.zoo.data import render_split
+    from bench.zoo.judges import train_tagger
+
+    corpus = work / "corpus"
+    train_tagger(
+        render_split(corpus, "metrics", JUDGE_CLIPS),
+        render_split(corpus, "metrics-validation", JUDGE_VALIDATION_CLIPS),
+        work / "tiny-tagger",
+    )
+
+
+def _clap(work: Path) -> None:
+    from bench.zoo.data import render_split
+    from bench.zoo.judges import train_clap
+
+    corpus = work / "corpus"
+    train_clap(
+        render_split(corpus, "metrics", JUDGE_CLIPS),
+        render_split(corpus, "metrics-validation", JUDGE_VALIDATION_CLIPS),
+        work / "tiny-tagger",
+        work / "tiny-clap",
+    )
+
+
+def _texts(work: Path) -> None:
+    from bench.zoo.data import render_split
+    from bench.zoo.texts import train_texts
+
+    train_texts(render_split(work / "corpus", "train", TRAIN_CLIPS), work / "texts")
+
+
+def _autoencoder(name: str) -> Callable[[Path], None]:
+    def run(work: Path) -> None:
+        from bench.zoo.architectures import BLUEPRINTS
+        from bench.zoo.autoencoders import train_autoencoder
+        from bench.zoo.backbones import encode_split
+        from bench.zoo.data import mel_pictures, render_split
+
+        blueprint = next(plan for plan in BLUEPRINTS.values() if plan.vae == name)
+        split = render_split(work / "corpus", "train", TRAIN_CLIPS)
+        pictures = mel_pictures(work / "corpus", split, "train", blueprint.mel)
+        vae = train_autoencoder(name, blueprint.latent_channels, pictures, work / name)
+        encode_split(vae, pictures, work / name)
+
+    return run
+
+
+def _vocoder(name: str) -> Callable[[Path], None]:
+    def run(work: Path) -> None:
+        from bench.zoo.architectures import BLUEPRINTS
+        from bench.zoo.autoencoders import train_vocoder
+        from bench.zoo.data import render_split
+
+        blueprint = next(plan for plan in BLUEPRINTS.values() if plan.vocoder == name)
+        train_vocoder(name, blueprint.mel, render_split(work / "corpus", "train", TRAIN_CLIPS), work / name)
+
+    return run
+
+
+def _backbone(name: str) -> Callable[[Path], None]:
+    def run(work: Path) -> None:
+        import torch
+
+        from bench.zoo.architectures import BLUEPRINTS
+        from bench.zoo.backbones import encode_captions, load_latents, train_backbone
+        from bench.zoo.data import render_split
+        from bench.zoo.texts import Towers
+
+        blueprint = BLUEPRINTS[name]
+        split = render_split(work / "corpus", "train", TRAIN_CLIPS)
+        towers = Towers().eval()
+        towers.load_state_dict(torch.load(work / "texts" / "weights.pt", weights_only=True))
+        conditions = encode_captions(blueprint, towers, [spec.caption for spec in split.specs])
+        train_backbone(blueprint, load_latents(work / blueprint.vae), conditions, split, work / name)
+
+    return run
+
+
+def _export(work: Path) -> None:
+    from bench.zoo.export import export
+
+    export(work)
+
+
+def stages() -> dict[str, Stage]:
+    """All stages in an order in which they can run one after the other."""
+    plan = [
+        Stage("corpus", (), _corpus),
+        Stage("vae-64", ("corpus",), _autoencoder("vae-64")),
+        Stage("texts", ("corpus",), _texts),
+        Stage("tiny-tagger", ("corpus",), _tagger),
+        Stage("vae-80", ("corpus",), _autoencoder("vae-80")),
+        Stage("tiny-audioldm", ("vae-64", "texts"), _backbone("tiny-audioldm")),
+        Stage("tiny-make-an-audio", ("vae-80", "texts"), _backbone("tiny-make-an-audio")),
+        Stage("tiny-tango", ("vae-64", "texts"), _backbone("tiny-tango")),
+        Stage("tiny-clap", ("corpus", "tiny-tagger"), _clap),
+        Stage("vocoder-64", ("corpus",), _vocoder("vocoder-64")),
+        Stage("vocoder-80", ("corpus",), _vocoder("vocoder-80")),
+    ]
+    plan.append(Stage("export", tuple(stage.name for stage in plan), _export))
+    return {stage.name: stage for stage in plan}
+
+
+def is_done(work: Path, name: str) -> bool:
+    """Whether a stage has finished in this work folder."""
+    return (work / name / "done.json").exists()
+
+
+def run_stage(work: Path, name: str) -> None:
+    """Runs one stage in this process and notes that it is done."""
+    started = time.monotonic()
+    stages()[name].run(work)
+    write_json_atomic(work / name / "done.json", {"seconds": round(time.monotonic() - started, 1)})
+
+
+def train(only: list[str] | None = None, work: Path = Path("runs/zoo"), jobs: int | None = None) -> None:
+    """Runs the stages that are not done yet, `jobs` at once (default: the number of cores).
+
+    With `only`, just those; what they need must be done. Raises UsageError for an unknown stage or a missing need.
+    """
+    plan = stages()
+    for name in only or ():
+        if name not in plan:
+            raise UsageError(f"unknown stage {name!r}: expected one of {', '.join(plan)}{nearest(name, plan)}")
+    wanted = [name for name in plan if (only is None or name in only) and not is_done(work, name)]
+    for name in wanted:
+        for need in plan[name].needs:
+            if not is_done(work, need) and need not in wanted:
+                raise UsageError(f"stage {name} needs stage {need}, which is not done in {work}")
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        while wanted or running:
+            for name in list(wanted):
+                if len(running) < (jobs or os.cpu_count() or 1) and all(is_done(work, n) for n in plan[name].needs):
+                    wanted.remove(name)
+                    running[name] = _start(work, name)
+            time.sleep(0.5)
+            for name, process in list(running.items()):
+                code = process.poll()
+                if code is None:
+                    continue
+                del running[name]
+                if code != 0:
+                    log = work / name / "log.txt"
+                    tail = log.read_text(errors="replace").strip().splitlines()[-1:]
+                    raise UsageError(f"stage {name} failed with exit code {code}: {' '.join(tail)} (see {log})")
+                print(f"{name}: done in {read_json(work / name / 'done.json')['seconds']:.0f} s", flush=True)
+    finally:
+        for process in running.values():
+            process.terminate()
+
+
+def _start(work: Path, name: str) -> subprocess.Popen[bytes]:
+    (work / name).mkdir(parents=True, exist_ok=True)
+    threads = {variable: "1" for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    print(f"{name}: started", flush=True)
+    with open(work / name / "log.txt", "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "bench.zoo.train", str(work), name], stderr=log, env=os.environ | threads
+        )
+
+
+if __name__ == "__main__":
+    run_stage(Path(sys.argv[1]), sys.argv[2])
