@@ -24,10 +24,11 @@ _SPEC_BITS = re.compile(r"@w(\d+)a(\d+)(?:\[|$)")
 
 def problems(record: Record) -> list[Problem]:
     """All violations, in the order of the rules below; empty for a consistent record."""
-    return [problem for rule in _RULES for problem in rule(record)]
+    return [problem for rule in RULES for problem in rule(record)]
 
 
 def _status(record: Record) -> Iterator[Problem]:
+    """A cell that is done lacks nothing and has no reason; one that failed or was skipped has a reason and no score."""
     if record.status != "done" and record.reason is None:
         yield "reason", f"a cell that is {record.status} needs a reason"
     if record.status == "done" and record.reason is not None:
@@ -47,6 +48,7 @@ def _status(record: Record) -> Iterator[Problem]:
 
 
 def _spec(record: Record) -> Iterator[Problem]:
+    """`method.spec` begins with `method.name`, and the bits it states are those of `method.bits`."""
     method = record.method
     if re.split(r"[@\[]", method.spec)[0] != method.name:
         yield "method.spec", f'expected the spec of method "{method.name}", found "{method.spec}"'
@@ -58,6 +60,11 @@ def _spec(record: Record) -> Iterator[Problem]:
 
 
 def _scores(record: Record) -> Iterator[Problem]:
+    """A score has n, says which way is better, and its interval contains its value; what is missing has a reason.
+
+    Scores against the baseline, and only those, have keys that end in `_vs_baseline`; `difference.significant` says
+    that the interval of the difference does not hold zero; no score has more clips than the suite has captions.
+    """
     for key, score in record.scores.items():
         for name, message in _score(score):
             yield f"scores.{key}.{name}", message
@@ -107,6 +114,7 @@ def _estimate(value: float | None, ci95: list[float] | None, reason: str | None)
 
 
 def _audio(record: Record) -> Iterator[Problem]:
+    """There is one clip per caption, and no more bad clips than clips."""
     if record.audio is None:
         return
     for key in ("silent", "clipped", "too_short", "nan"):
@@ -118,6 +126,7 @@ def _audio(record: Record) -> Iterator[Problem]:
 
 
 def _size(record: Record) -> Iterator[Problem]:
+    """`size.reduction` is 1 - checkpoint_bytes / baseline_bytes; a missing size has a reason."""
     size = record.size
     if size is None:
         return
@@ -131,6 +140,10 @@ def _size(record: Record) -> Iterator[Problem]:
 
 
 def _latency(record: Record) -> Iterator[Problem]:
+    """Without a kernel there is a reason and no number; for simulated quantization the reason is `simulated`.
+
+    Percentiles are in order, and `speedup` is the quotient of the medians.
+    """
     latency = record.latency
     if latency is None:
         return
@@ -162,8 +175,9 @@ def _timings(latency: Latency) -> Iterator[Problem]:
 
 
 def _memory(record: Record) -> Iterator[Problem]:
+    """A missing peak has a reason."""
     if record.memory is not None and record.memory.peak_bytes is None and record.memory.reason is None:
         yield "memory.reason", "a missing value needs a reason"
 
 
-_RULES: tuple[Callable[[Record], Iterator[Problem]], ...] = (_status, _spec, _scores, _audio, _size, _latency, _memory)
+RULES: tuple[Callable[[Record], Iterator[Problem]], ...] = (_status, _spec, _scores, _audio, _size, _latency, _memory)

@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-LOG_FROM = 12  # a scale turns logarithmic when its largest number is this many times its smallest
-
 
 def decimals(values: Iterable[float]) -> int:
     """Decimals that give the median of the values three significant digits, 0 to 4."""
@@ -60,10 +58,13 @@ class Scale:
     log: bool
 
     @classmethod
-    def over(cls, values: Sequence[float], margin: float = 0.0) -> "Scale":
-        """A scale that holds all values; logarithmic if they are positive and far apart. `margin`: share left free."""
+    def over(cls, values: Sequence[float], margin: float = 0.0, log_from: float = 12) -> "Scale":
+        """A scale that holds all values, with the share `margin` left free at both ends.
+
+        It is logarithmic if the values are positive and the largest is at least `log_from` times the smallest.
+        """
         low, high = min(values), max(values)
-        log = low > 0 and high / low >= LOG_FROM
+        log = low > 0 and high / low >= log_from
         if log:
             free = (high / low) ** margin
             return cls(low / free, high * free, True)

@@ -10,7 +10,7 @@ from leaderboard.boards import RANKED_BY, Board, Row
 from leaderboard.site.numbers import Scale, decimals, fixed, interval, megabytes
 
 WIDTH, HEIGHT = 400, 300
-LEFT, RIGHT, TOP, BOTTOM = 46, 388, 14, 256
+LEFT, RIGHT, TOP, BOTTOM = 46, 388, 28, 256
 _CHARACTER = 6.1  # width of a label's character, px
 _LINE = 13  # height of a label, px
 
@@ -64,7 +64,7 @@ def panels(board: Board) -> list[Panel]:
 
 
 def _panel(rows: Sequence[Row], quality: Scale) -> Panel:
-    size = Scale.over([_coordinates(row)[0] for row in rows], margin=0.12)
+    size = Scale.over([_coordinates(row)[0] for row in rows], margin=0.12, log_from=3)
     xs = [LEFT + size(_coordinates(row)[0]) * (RIGHT - LEFT) for row in rows]
     ys = [[BOTTOM - quality(value) * (BOTTOM - TOP) for value in _coordinates(row)[1:]] for row in rows]
     front = _pareto([(_coordinates(row)[0], _coordinates(row)[1]) for row in rows])

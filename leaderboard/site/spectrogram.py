@@ -5,8 +5,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from PIL import Image
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
+from scipy.signal import spectrogram
 
 from leaderboard.clips import Sound
 
@@ -20,12 +19,13 @@ def mel_decibels(sound: Sound) -> np.ndarray:
 
     The spectrum is interpolated at the mel-spaced frequencies: a picture, not a feature.
     """
-    length = max(16, round(_WINDOW_SECONDS * sound.rate))
-    samples = np.pad(sound.samples, (0, max(0, length - len(sound.samples))))
-    hop = max(1, round(len(samples) / COLUMNS))
-    transform = ShortTimeFFT(hann(length, sym=False), hop, sound.rate, mfft=2 * length, scale_to="magnitude")
-    power = transform.spectrogram(samples, p0=0, p1=COLUMNS if hop > 1 else None)
-    at = mel_frequencies(sound.rate) / transform.delta_f
+    hop = max(1, round(len(sound.samples) / COLUMNS))
+    length = max(16, round(_WINDOW_SECONDS * sound.rate), 2 * hop)
+    samples = np.pad(sound.samples, length // 2)
+    frequencies, _, power = spectrogram(
+        samples, sound.rate, "hann", length, length - hop, nfft=2 * length, detrend=False, scaling="spectrum"
+    )
+    at = mel_frequencies(sound.rate) / frequencies[1]
     below = np.minimum(at.astype(int), len(power) - 2)
     share = (at - below)[:, None]
     return (10 * np.log10((1 - share) * power[below] + share * power[below + 1] + 1e-12)).astype(np.float32)
@@ -48,4 +48,4 @@ def write_picture(path: Path, decibels: np.ndarray, loudest: float) -> None:
     image = Image.fromarray(np.round(shade[::-1] * 255).astype(np.uint8), mode="L")
     palette = matplotlib.colormaps["magma"](np.arange(256), bytes=True)[:, :3]
     image.putpalette(palette.tobytes())
-    image.save(path, optimize=True)
+    image.save(path)

@@ -1,6 +1,6 @@
 """From boards to what the templates show: columns, cells and sections as plain data, all text still unescaped."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,17 +70,20 @@ class Table:
 
 def table(board: Board) -> Table:
     """Columns and cells of a board."""
-    columns: list[Column] = [Column("rank", "Rank", "by FD, per model", meaning=_RANK_MEANING)]
+    columns: list[Column] = [Column("rank", "Rank", "in its model", meaning=_RANK_MEANING)]
     cells = [[_rank(row)] for row in board.rows]
+    own_audio = [key for key in board.metrics if key.endswith("_vs_baseline")]
     for key in board.metrics:
-        scores = [row.record.scores.get(key) for row in board.rows]
-        found = next((score for score in scores if score and score.value is not None), None)
-        _append(columns, cells, _score_column(key, found), _score_cells(key, scores))
+        if key in own_audio:
+            continue
+        _append_score(columns, cells, key, board.rows)
         if key == RANKED_BY:
             column = Column("fd.difference", "Δ FD", "minus fp32, paired", "lower", _DIFFERENCE_MEANING)
             _append(columns, cells, column, _difference_cells(board.rows))
-    for column, make in _PLAIN_COLUMNS:
-        _append(columns, cells, column, [make(column.key, row.record) for row in board.rows])
+    _append_plain(columns, cells, _SIZE_COLUMNS, board.rows)
+    for key in own_audio:
+        _append_score(columns, cells, key, board.rows)
+    _append_plain(columns, cells, _OTHER_COLUMNS, board.rows)
     rows = [
         TableRow(row, anchor(row), row.record.model.name, own) for row, own in zip(board.rows, cells, strict=True)
     ]  # fmt: skip
@@ -109,6 +112,19 @@ def _append(columns: list[Column], cells: list[list[Cell]], column: Column, new:
         own.append(cell)
 
 
+def _append_score(columns: list[Column], cells: list[list[Cell]], key: str, rows: Sequence[Row]) -> None:
+    scores = [row.record.scores.get(key) for row in rows]
+    found = next((score for score in scores if score and score.value is not None), None)
+    _append(columns, cells, _score_column(key, found), _score_cells(key, scores))
+
+
+def _append_plain(
+    columns: list[Column], cells: list[list[Cell]], plain: Sequence["_PlainColumn"], rows: Sequence[Row]
+) -> None:
+    for column, make in plain:
+        _append(columns, cells, column, [make(column.key, row.record) for row in rows])
+
+
 def _rank(row: Row) -> Cell:
     if row.rank is None:
         return Cell("rank", missing=row.unranked or "not ranked")
@@ -120,16 +136,25 @@ def _score_column(key: str, score: Score | None) -> Column:
     if score is None:
         return Column(key, words.label, meaning=words.meaning)
     better = "higher" if score.higher_is_better else "lower"
-    return Column(key, words.label, against(score), better, words.meaning)
+    splits = _splits(score)
+    return Column(key, words.label, f"{splits} splits" if splits else against(score), better, words.meaning)
 
 
 def _score_cells(key: str, scores: Sequence[Score | None]) -> list[Cell]:
     cells = _estimate_cells(key, scores)
-    for place, score in enumerate(scores):
-        splits = (score.model_extra or {}).get("splits") if score and score.value is not None else None
-        if isinstance(splits, int):
-            cells[place] = replace(cells[place], note=f"{splits} splits")
+    splits = [_splits(score) for score in scores]
+    if len({number for number in splits if number}) > 1:
+        cells = [
+            replace(cell, note=f"{number} splits") if number else cell
+            for cell, number in zip(cells, splits, strict=True)
+        ]
     return cells
+
+
+def _splits(score: Score | None) -> int | None:
+    """Number of splits of an Inception score."""
+    splits = (score.model_extra or {}).get("splits") if score and score.value is not None else None
+    return splits if isinstance(splits, int) else None
 
 
 def _difference_cells(rows: Sequence[Row]) -> list[Cell]:
@@ -143,9 +168,7 @@ def _difference_cells(rows: Sequence[Row]) -> list[Cell]:
             cells.append(Cell("fd.difference", missing=(difference and difference.reason) or own))
             continue
         low, high = difference.ci95
-        note, tone = (
-            ("worse", "worse") if low > 0 else ("better", "better") if high < 0 else ("no difference shown", "")
-        )
+        note, tone = ("worse", "worse") if low > 0 else ("better", "better") if high < 0 else ("tied with fp32", "")
         text = fixed(difference.value, places, sign=True)
         cells.append(
             Cell("fd.difference", difference.value, text, interval((low, high), places, sign=True), note, tone)
@@ -210,20 +233,17 @@ def _audio(key: str, record: Record) -> Cell:
     return Cell(key, sum(bad.values()), note or "all sound", tone="warning" if bad else "")
 
 
-_PLAIN_COLUMNS = (
-    (Column("n", "n", "clips scored", meaning="Number of clips the scores were computed from."), _clips),
+_PlainColumn = tuple[Column, Callable[[str, Record], Cell]]
+_SIZE_COLUMNS: tuple[_PlainColumn, ...] = (
     (Column("size", "Checkpoint", "on disk", "lower", "Bytes of the packed checkpoint that was written."), _size),
     (Column("reduction", "Smaller by", "than fp32", "higher", "1 - checkpoint bytes / fp32 bytes."), _reduction),
-    (
-        Column("quantized", "Quantized", "of the weights", meaning="Share of the weights stored in fewer bits."),
-        _quantized,
-    ),
+)
+_OTHER_COLUMNS: tuple[_PlainColumn, ...] = (
+    (Column("n", "n", "clips scored", meaning="Number of clips the scores were computed from."), _clips),
+    (Column("quantized", "Quantized", "of weights", meaning="Share of the weights stored in fewer bits."), _quantized),
     (Column("latency", "Step", "[p10, p90]", "lower", "Median time of one denoising step, real kernels."), _latency),
     (Column("memory", "Peak memory", "of the process", "lower", "Peak memory of the cell's process."), _memory),
-    (
-        Column("audio", "Audio", "problems", "lower", "Clips that are silent, clipped, too short or not finite."),
-        _audio,
-    ),
+    (Column("audio", "Audio", "problems", "lower", "Silent, clipped, too short or non-finite clips."), _audio),
 )
 
 
@@ -248,7 +268,11 @@ def head(boards: Sequence[Board]) -> Head:
     """Summarize all boards."""
     records = [row.record for board in boards for row in board.rows]
     days = sorted(record.provenance.started[:10] for record in records if record.provenance)
-    judges = dict.fromkeys(network for board in boards for network in sorted(set(board.networks.values())))
+    judges: dict[tuple[str, str], list[str]] = {}
+    for board in boards:
+        for key in board.metrics:
+            if key in board.networks and not key.endswith("_vs_baseline"):
+                judges.setdefault(board.networks[key], []).append(definition(key).label)
     environments = [record.environment for record in records if record.environment]
     return Head(
         models=sorted({record.model.name for record in records}),
@@ -265,7 +289,9 @@ def head(boards: Sequence[Board]) -> Head:
             ", ".join(f"{name} {e.packages[name]}" for name in _SHOWN_PACKAGES if name in e.packages)
             for e in environments
         ),
-        judges=[f"{name} ({sha256[:8]})" for name, sha256 in judges],
+        judges=[
+            f"{name} ({sha256[:8]}) for {', '.join(dict.fromkeys(labels))}" for (name, sha256), labels in judges.items()
+        ],
         small_judges=sorted({name for name, _ in judges if name.startswith("tiny-")}),
     )
 
@@ -295,19 +321,20 @@ def ladder(model: LadderModel) -> LadderView:
     """Rungs as table rows; the numbers of a column share one format and one scale."""
     keys = list(dict.fromkeys(key for rung in model.rungs for key in rung.scores))
     columns = [_estimate_cells(key, [rung.scores.get(key) for rung in model.rungs]) for key in keys]
+    fds = [rung.scores[RANKED_BY].value for rung in model.rungs if RANKED_BY in rung.scores]
+    places = decimals(value for value in fds if value is not None)
     rows = []
     for place, rung in enumerate(model.rungs):
         cells, step = [column[place] for column in columns], rung.step
         if step is None:
             rows.append(LadderRow(rung.name, rung.n, cells, "", "", True))
         else:
-            rows.append(LadderRow(rung.name, rung.n, cells, step.relation, _signed(step.difference), step.holds))
+            difference = _signed(step.difference, places)
+            rows.append(LadderRow(rung.name, rung.n, cells, step.relation, difference, step.holds))
     return LadderView(model, keys, rows)
 
 
-def _signed(estimate: Estimate) -> str:
-    numbers = [number for number in (estimate.value, *(estimate.ci95 or ())) if number is not None]
-    places = decimals(numbers)
+def _signed(estimate: Estimate, places: int) -> str:
     value = "" if estimate.value is None else fixed(estimate.value, places, sign=True)
     return f"{value} {interval(estimate.ci95, places, sign=True)}" if estimate.ci95 else value
 

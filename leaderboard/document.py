@@ -1,0 +1,109 @@
+"""The reference page of the record and the ladder, generated from the schema: `python -m leaderboard.document`."""
+
+import sys
+from typing import Any
+
+from pydantic import BaseModel
+
+from leaderboard.consistency import RULES
+from leaderboard.ladder import Ladder
+from leaderboard.record import Record
+
+_NAMES = {"number": "number", "integer": "integer", "string": "text", "boolean": "true or false", "null": "null"}
+_PATTERNS = {r"^[0-9a-f]{64}$": "64 hex digits", r"^[0-9a-f]{7,64}$": "hex digits"}
+
+
+def record_markdown() -> str:
+    """The whole page, as it is in docs/record.md."""
+    head = """# The record
+
+<!-- Generated from the schema: `python -m leaderboard.document > docs/record.md`. -->
+
+`RUN/cells/MODEL/METHOD/result.json` holds everything about one cell, one model quantized by one method.
+`bench validate RUN` checks it. All top-level keys are present; a missing number is null and a reason stands beside it.
+Sections marked *open* accept further keys; all others refuse a key they do not know. Numbers are finite, types are
+strict, no string is empty.
+"""
+    rules = "\n".join(f"- {' '.join((rule.__doc__ or '').split())}" for rule in RULES)
+    ladder = """# The sanity ladder
+
+`RUN/ladder.json` says whether the suite and the metrics put systems of known quality in their known order.
+"""
+    parts = [head, _sections(Record), f"## What must hold between keys\n\n{rules}\n", ladder, _sections(Ladder, Record)]
+    return "\n".join(parts)
+
+
+def _sections(model: type[BaseModel], known: type[BaseModel] | None = None) -> str:
+    """A table for the model and for each model it refers to, but not for those that `known` refers to."""
+    schema = model.model_json_schema()
+    skipped = known.model_json_schema()["$defs"] if known else {}
+    found = {model.__name__: schema} | {name: schema["$defs"][name] for name in _order(schema) if name not in skipped}
+    return "\n".join(_section(name, section, schema["$defs"]) for name, section in found.items())
+
+
+def _order(schema: dict[str, Any]) -> list[str]:
+    """Names of the definitions in the order in which the keys of the record refer to them."""
+    found: list[str] = []
+    pending = [schema]
+    while pending:
+        section = pending.pop(0)
+        for reference in _references(section.get("properties", {})):
+            if reference not in found and reference != "JsonValue":
+                found.append(reference)
+                pending.append(schema["$defs"][reference])
+    return found
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"].split("/")[-1]] if "$ref" in value else []
+        return own + [name for item in value.values() for name in _references(item)]
+    if isinstance(value, list):
+        return [name for item in value for name in _references(item)]
+    return []
+
+
+def _section(name: str, section: dict[str, Any], definitions: dict[str, Any]) -> str:
+    rows = [
+        f"| `{key}` | {_type(field)} | {_meaning(field, definitions)} |" for key, field in section["properties"].items()
+    ]
+    text = " ".join(section["description"].split())
+    return "\n".join([f"## {name}", "", text, "", "| key | value | meaning |", "|---|---|---|", *rows, ""])
+
+
+def _meaning(field: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """The description of a key; the schema leaves it out where it is that of the section it refers to."""
+    text = str(field.get("description") or definitions[_references(field)[0]]["description"])
+    return text.replace("|", r"\|")
+
+
+def _type(field: dict[str, Any]) -> str:
+    """A JSON schema as a few words."""
+    if "$ref" in field:
+        name = field["$ref"].split("/")[-1]
+        return "any JSON" if name == "JsonValue" else f"[{name}](#{name.lower()})"
+    if "anyOf" in field:
+        return " or ".join(_type(option) for option in field["anyOf"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field.get("type") == "array":
+        if field.get("minItems") == field.get("maxItems") == 2:
+            return "[low, high]"
+        return f"list of {_type(field['items'])}"
+    if field.get("type") == "object":
+        values = [*field.get("patternProperties", {}).values(), field.get("additionalProperties")]
+        return f"name: {_type(values[0]) if isinstance(values[0], dict) else 'any JSON'}"
+    if "type" not in field:
+        return "any JSON"
+    return _PATTERNS.get(field.get("pattern", ""), _NAMES[field["type"]]) + _bounds(field)
+
+
+def _bounds(field: dict[str, Any]) -> str:
+    words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    return "".join(f" {word} {field[key]:g}" for key, word in words.items() if key in field)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(record_markdown())
