@@ -23,7 +23,7 @@ from bench.zoo.judges import augment, contrastive
 from bench.zoo.loop import Losses, Recipe, train
 from metrics.embedders.audio_cnn import AudioCNN
 
-TEXTS = Recipe("texts", steps=900, batch_size=48, learning_rate=1e-3, seed=301, ema=0.99)
+TEXTS = Recipe("texts", steps=600, batch_size=48, learning_rate=1e-3, seed=301, ema=0.99)
 KINDS = tuple(dict.fromkeys(blueprint.text for blueprint in BLUEPRINTS.values()))
 ATTRIBUTES = ("pitch", "rate", "brightness", "loudness", "distance")
 

@@ -1,0 +1,141 @@
+"""Takes what the training stages left and writes the shippable files: pipeline directories in float16, with hashes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AudioLDMPipeline, AutoencoderKL
+from numpy.typing import NDArray
+from transformers import SpeechT5HifiGan
+
+from admcore.files import atomic_directory, read_json, write_json_atomic
+from admcore.hashing import sha256_file, sha256_json
+from bench.models.embedded import PictureDecoder
+from bench.models.mel import log_mel
+from bench.models.shipped import CHECKPOINTS
+from bench.zoo.architectures import BLUEPRINTS, MAX_TOKENS, Blueprint, autoencoder, backbone, scheduler, tokenizer
+from bench.zoo.architectures import vocoder as new_vocoder
+from bench.zoo.autoencoders import spectral_loss
+from bench.zoo.corpus import CLIP_SECONDS, EVENTS, draw_clip, render_many
+from bench.zoo.texts import Towers
+from metrics.embedders.shipped import WEIGHTS
+from metrics.embedders.tiny_tagger import load_tagger
+
+VERSION = "1"
+JUDGES = ("tiny-tagger", "tiny-clap")
+TRIALS_PER_EVENT = 5
+
+
+@dataclass(frozen=True)
+class DecoderTrial:
+    """How one way from picture to audio did on autoencoded real clips of the calibration split."""
+
+    decoder: str
+    top1: float
+    """Share of single-event clips whose event the tagger finds."""
+    spectral_distance: float
+    """Multi-resolution STFT distance to the real clip (lower is closer)."""
+
+
+def export(work: Path) -> None:
+    """Writes work/export/shipped/{judges,checkpoints}; what lies there can be installed into the package."""
+    target = work / "export" / "shipped"
+    with atomic_directory(target) as folder:
+        for name in JUDGES:
+            shutil.copytree(work / name / "shipped", folder / "judges" / name)
+        for blueprint in BLUEPRINTS.values():
+            write_pipeline(blueprint, work, folder / "checkpoints" / blueprint.name, folder / "judges")
+
+
+def install(work: Path) -> None:
+    """Puts the exported files in the place of the package's own."""
+    shipped = work / "export" / "shipped"
+    for source, place in ((shipped / "judges", WEIGHTS), (shipped / "checkpoints", CHECKPOINTS)):
+        for folder in sorted(source.iterdir()):
+            with atomic_directory(place / folder.name) as fresh:
+                shutil.copytree(folder, fresh, dirs_exist_ok=True)
+
+
+def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path) -> None:
+    """One ADM as a pipeline directory: float16 safetensors, JSON configurations, manifest with hashes."""
+    vae = _trained(autoencoder(blueprint.latent_channels), work / blueprint.vae)
+    vae.register_to_config(scaling_factor=read_json(work / blueprint.vae / "latents.json")["scaling_factor"])
+    vocoder = _trained(new_vocoder(blueprint.mel), work / blueprint.vocoder)
+    trials = try_decoders(blueprint, vae, vocoder, judges)
+    towers = _trained(Towers(), work / "texts")
+    parts: dict[str, Any] = {
+        "vae": vae.half(),
+        "text_encoder": towers.texts[blueprint.text].half(),
+        "tokenizer": tokenizer(blueprint.text),
+        "unet": _trained(backbone(blueprint), work / blueprint.name).half(),
+        "scheduler": scheduler(blueprint),
+        "vocoder": vocoder.half(),
+    }
+    if blueprint.family == "audioldm":
+        AudioLDMPipeline(**parts).save_pretrained(folder, safe_serialization=True)
+    else:
+        for name, part in parts.items():
+            part.save_pretrained(folder / name)
+    best = max(trials, key=lambda trial: (round(trial.top1, 2), -trial.spectral_distance))
+    facts = {
+        "version": VERSION,
+        "family": blueprint.family,
+        "mel": blueprint.mel.to_json(),
+        "seconds": CLIP_SECONDS,
+        "tokens": MAX_TOKENS,
+        "latent_shape": blueprint.latent_shape,
+        "transposed": blueprint.transposed,
+        "decoder": best.decoder,
+        "decoder_trials": [vars(trial) for trial in trials],
+        "training": {name: _training(work / name) for name in (blueprint.vae, "texts", blueprint.vocoder, blueprint.name)},
+    }
+    write_json_atomic(folder / "admbench.json", facts)
+    files = {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    weights = {name: digest for name, digest in files.items() if name.endswith(".safetensors")}
+    write_json_atomic(folder / "manifest.json", {"weights_sha256": sha256_json(weights), "files": files})
+
+
+@torch.inference_mode()
+def try_decoders(
+    blueprint: Blueprint, vae: AutoencoderKL, vocoder: SpeechT5HifiGan, judges: Path
+) -> list[DecoderTrial]:
+    """Real clips through the autoencoder and then each decoder, heard by the tagger and by a spectral distance."""
+    tagger = load_tagger(judges / "tiny-tagger")
+    specs = [
+        draw_clip("calibration", n, structure="single", event=name) for name in EVENTS for n in range(TRIALS_PER_EVENT)
+    ]
+    real = torch.from_numpy(render_many(specs))
+    truth = np.repeat(np.arange(len(EVENTS)), TRIALS_PER_EVENT)
+    trials = []
+    for name in ("hifi-gan", "griffin-lim"):
+        decoder = PictureDecoder(vae, vocoder, blueprint.mel, name, blueprint.transposed)
+        made = []
+        for start in range(0, len(real), 13):
+            picture = log_mel(real[start : start + 13], blueprint.mel)
+            rebuilt = vae.decode(vae.encode(picture[:, None]).latent_dist.mode()).sample[:, 0]
+            made.append(decoder.waveforms(rebuilt))
+        waveforms = torch.cat(made)
+        found = _logits(tagger, waveforms.numpy()).argmax(axis=1)
+        distance = float(spectral_loss(waveforms, real))
+        trials.append(DecoderTrial(name, float((found == truth).mean()), distance))
+    return trials
+
+
+def _logits(tagger: Any, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.concatenate([tagger.embed_audio(waveforms[i : i + 32]).logits for i in range(0, len(waveforms), 32)])
+
+
+def _trained(module: Any, folder: Path) -> Any:
+    module.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    return module.eval()
+
+
+def _training(folder: Path) -> dict[str, Any]:
+    done = read_json(folder / "stage.json")
+    curve = done["curve"]
+    return {"steps": done["steps"], "seconds": done["seconds"], "curve": curve[:: max(1, len(curve) // 12)] + curve[-1:]}
