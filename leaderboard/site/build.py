@@ -1,4 +1,4 @@
-"""From run folders to a folder of static pages, built aside and then put in place."""
+"""From records to a folder of static pages, built aside and then put in place."""
 
 import base64
 import csv
@@ -14,12 +14,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from admcore.errors import UsageError
+from admcore.errors import DataError, UsageError
 from admcore.files import atomic_directory
 from leaderboard.boards import Board, make_boards
 from leaderboard.frame import flat_row
 from leaderboard.ladder import Ladder, read_ladder
-from leaderboard.reading import read_runs
+from leaderboard.reading import LoadedRecord
 from leaderboard.site import definitions, plot, view
 from leaderboard.site.listening import ListeningGroup, write_listening
 from leaderboard.site.spectrogram import RANGE_DB
@@ -40,23 +40,27 @@ class SitePaths:
 
 
 def build_site(
-    run_dirs: Iterable[str | Path], out: str | Path, *, title: str = TITLE, max_captions: int = 12
+    records: Iterable[LoadedRecord], out: str | Path, *, title: str = TITLE, max_captions: int = 12
 ) -> SitePaths:
-    """Build the leaderboard of some run folders into the folder `out`; a site that an earlier call built is replaced.
+    """Build the leaderboard of some records into the folder `out`; a site that an earlier call built is replaced.
 
     Args:
-        run_dirs: run folders; several are combined, and of a cell that is in more than one the latest is shown.
+        records: as `read_runs` returns them; of a cell that is in more than one run the latest is shown. Audio and
+            ladders are read from their run folders.
         out: folder of the site; index.html in it opens from the file system, without a network.
         title: heading of the page.
         max_captions: captions on the listening page, at even steps through the suite.
 
     Raises:
         UsageError: `out` is a file, or a folder with other content than a site.
-        DataError: a run folder is empty or holds something invalid; one line that names file and key.
+        DataError: there are no records, or audio, captions or a ladder beside them are invalid; one line that names
+            file and key.
     """
     out = Path(out).resolve()
     _check_replaceable(out)
-    records = read_runs(run_dirs)
+    records = list(records)
+    if not records:
+        raise DataError("no records to build a site from")
     boards = make_boards(records)
     runs = list(dict.fromkeys(loaded.run for loaded in records))
     ladders = [ladder for ladder in map(read_ladder, runs) if ladder]

@@ -97,8 +97,17 @@ def _sources(board: Board) -> Iterator[_Source]:
             break
     for group in board.groups:
         rows = [row for row in board.rows if row.group == group]
+        if all(row.record.method.name != "fp32" for row in rows):
+            yield from _baseline_source(rows[0])
         for row in sorted(rows, key=lambda row: row.record.method.name != "fp32"):
             yield _row_source(row)
+
+
+def _baseline_source(row: Row) -> Iterator[_Source]:
+    """The model's full-precision audio where the grid has no cell of it."""
+    folder = row.loaded.run / "baselines" / slug(row.record.model.name)
+    if (folder / "captions.json").exists():
+        yield _Source("fp32", "baseline", row.loaded.run, folder, "baseline", row.group, "no audio in the run folder")
 
 
 def _row_source(row: Row) -> _Source:

@@ -205,3 +205,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return write_run(tmp_path / name, records, **options)
 
     return make
+
+
+@pytest.fixture
+def tone() -> Callable[..., None]:
+    return write_wav
