@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -128,11 +128,8 @@ class AudioDiffusionModel:
         """Denoised latents of each prompt from the noise of its seed: float32 (n, *latent_shape)."""
         done = []
         for indices in track(list(_batches(len(prompts), batch_size)), f"{self.name}: denoising"):
-            latents = torch.empty(0)
-            for _, latents in self._denoise(
-                [prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance
-            ):
-                pass
+            walk = self._denoise([prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance)
+            *_, (_, latents) = walk
             done.append(latents)
         return torch.cat(done)
 
@@ -169,8 +166,9 @@ class AudioDiffusionModel:
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
     ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Yields, for each step of one batch, the backbone's inputs and the latents after it."""
-        if not 1 <= steps <= self._scheduler.config.num_train_timesteps:
-            raise UsageError(f"steps={steps}: expected 1 to {self._scheduler.config.num_train_timesteps}")
+        most = self._scheduler.config["num_train_timesteps"]
+        if not 1 <= steps <= most:
+            raise UsageError(f"steps={steps}: expected 1 to {most}")
         guided = guidance != 1
         told = self._conditioner([""] * len(prompts) + list(prompts) if guided else prompts)
         latents = torch.stack([self._noise(seed) for seed in seeds]).to(self.device)
@@ -182,7 +180,7 @@ class AudioDiffusionModel:
             if guided:
                 unconditional, conditional = predicted.chunk(2)
                 predicted = unconditional + guidance * (conditional - unconditional)
-            latents = self._scheduler.step(predicted, timestep, latents).prev_sample
+            latents = self._scheduler.step(predicted, int(timestep), latents, return_dict=False)[0]
             yield inputs, latents
 
     def _noise(self, seed: int) -> Tensor:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor, nn
 from transformers import (
     ClapTextModelWithProjection,
@@ -89,7 +91,7 @@ class PictureDecoder:
     def pictures(self, latents: Tensor) -> Tensor:
         """Normalised log-mel pictures (n, frames, bands)."""
         upright = latents.transpose(-1, -2) if self.transposed else latents
-        decoded: Tensor = self.vae.decode(upright / self.vae.config.scaling_factor).sample[:, 0]
+        decoded: Tensor = self.vae.decode(upright / self.vae.config["scaling_factor"]).sample[:, 0]
         return decoded
 
     def __call__(self, latents: Tensor) -> Tensor:

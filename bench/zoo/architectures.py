@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -182,7 +184,9 @@ def tokenizer(kind: str) -> PreTrainedTokenizerFast:
     inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
     frame = {"clap": "<s> $A </s>", "t5": "$A </s>", "clap-bert": "[CLS] $A [SEP]"}[kind]
     used = [word for word in frame.split() if word in ids]
-    inner.post_processor = processors.TemplateProcessing(single=frame, special_tokens=[(word, ids[word]) for word in used])
+    inner.post_processor = processors.TemplateProcessing(
+        single=frame, special_tokens=[(word, ids[word]) for word in used]
+    )
     names = {
         "clap": {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"},
         "t5": {"eos_token": "</s>", "pad_token": "<pad>"},
@@ -197,7 +201,7 @@ TextEncoder = ClapTextModelWithProjection | T5EncoderModel | ClapBertTextModel
 
 
 def text_encoder(kind: str) -> TextEncoder:
-    """The text half of a family: CLAP with projection, a T5 encoder, or CLAP's BERT with a projection of every token."""
+    """The text half of a family: CLAP with projection, a T5 encoder, or CLAP's BERT with every token projected."""
     words = len(tokenizer(kind))
     if kind == "clap":
         # AudioLDMPipeline pads the empty prompt to the width of the embedding: positions must reach that far
@@ -251,5 +255,3 @@ def text_encoder(kind: str) -> TextEncoder:
 def parameters(module: Any) -> int:
     """The number of parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-

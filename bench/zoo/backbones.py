@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -104,7 +106,7 @@ def train_backbone(
     recipe = backbone_recipe(blueprint.name)
     torch.manual_seed(recipe.seed)
     network = backbone(blueprint)
-    noise_schedule = scheduler(blueprint)
+    noise_schedule: Any = scheduler(blueprint)
     snr = noise_schedule.alphas_cumprod / (1 - noise_schedule.alphas_cumprod)
     predicts_v = blueprint.scheduler["prediction_type"] == "v_prediction"
     # of a loss on x0, which Min-SNR caps at gamma, epsilon's is snr times as large and v's (snr + 1)

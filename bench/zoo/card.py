@@ -47,7 +47,9 @@ def _figures(report: dict[str, Any]) -> str:
         for figure in report["figures"]
     ]
     where = f"Measured in {report['seconds']:.0f} s on {machine['cores']} cores of {machine['processor']}."
-    return "\n".join(["## Figures", "", where, "", "| figure | value | required | holds |", "|---|---|---|---|", *rows, ""])
+    return "\n".join(
+        ["## Figures", "", where, "", "| figure | value | required | holds |", "|---|---|---|---|", *rows, ""]
+    )
 
 
 def _judges(judges: dict[str, Any]) -> str:
@@ -91,7 +93,11 @@ def _model(name: str, details: dict[str, Any]) -> str:
     for stage, notes in facts["training"].items():
         losses = ", ".join(f"{row['loss']:.3f}" for row in notes["curve"])
         lines.append(f"| {stage} | {notes['steps']} | {notes['seconds']:.0f} | {losses} |")
-    lines += ["", f"Events, of {details['clips']} clips (what the tagger heard instead, where it was not the caption's):", ""]
+    lines += [
+        "",
+        f"Events, of {details['clips']} clips (what the tagger heard instead, where it was not the caption's):",
+        "",
+    ]
     lines += ["| event | family | right | heard instead |", "|---|---|---|---|"]
     for row, event in enumerate(EVENTS):
         counts = details["confusion"][row]

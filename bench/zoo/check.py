@@ -89,7 +89,7 @@ def _processor() -> str:
 
 def _in_children(parts: Sequence[str], scratch: Path) -> dict[str, Any]:
     waiting, running, done = list(parts), dict[str, subprocess.Popen[bytes]](), dict[str, Any]()
-    threads = {variable: "1" for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     try:
         while waiting or running:
             while waiting and len(running) < (os.cpu_count() or 1):
@@ -140,7 +140,12 @@ def check_judges() -> dict[str, Any]:
             corpus.worst_relative_deviation <= CORPUS_TOLERANCE,
         ),
         Figure(f"tiny-tagger: macro-mAP, {len(specs)} test clips", macro, "at least 0.95", macro >= 0.95),
-        Figure("tiny-clap on real clips: matching above shuffled, in standard errors", margin.sigmas, "at least 5", margin.sigmas >= 5),
+        Figure(
+            "tiny-clap on real clips: matching above shuffled, in standard errors",
+            margin.sigmas,
+            "at least 5",
+            margin.sigmas >= 5,
+        ),
     ]
     details = {
         "bit_identical_corpus": corpus.bit_identical,
@@ -182,11 +187,12 @@ def batched(embed: Callable[[NDArray[np.float32]], Any], audio: NDArray[np.float
 
 def check_model(name: str) -> dict[str, Any]:
     """Files, events, CLAP margin and distance of one ADM at its default sampling."""
+    from metrics.frechet import frechet_distance
+
     from bench.models import load_model
     from bench.models.shipped import folder_of, verify
     from metrics.embedders.tiny_clap import load_clap
     from metrics.embedders.tiny_tagger import load_tagger
-    from metrics.frechet import frechet_distance
 
     verify(name)
     started = time.monotonic()
@@ -207,8 +213,18 @@ def check_model(name: str) -> dict[str, Any]:
     fd = frechet_distance(reference, heard.embedding[few])
     fd_random = frechet_distance(reference, tagger_output(tagger, untrained).embedding)
     figures = [
-        Figure(f"{name}: event of the caption is the tagger's first, {len(specs)} clips", top1, "at least 0.85", top1 >= 0.85),
-        Figure(f"{name}: CLAP, matching above shuffled, in standard errors", margin.sigmas, "at least 5", margin.sigmas >= 5),
+        Figure(
+            f"{name}: event of the caption is the tagger's first, {len(specs)} clips",
+            top1,
+            "at least 0.85",
+            top1 >= 0.85,
+        ),
+        Figure(
+            f"{name}: CLAP, matching above shuffled, in standard errors",
+            margin.sigmas,
+            "at least 5",
+            margin.sigmas >= 5,
+        ),
         Figure(
             f"{name}: FD over that of random weights, {len(few)} clips",
             fd / fd_random,
@@ -234,9 +250,7 @@ def check_model(name: str) -> dict[str, Any]:
 
 def single_event_specs() -> list[ClipSpec]:
     """The captions of the event figure: test split, each event equally often, any prefix of whole rounds balanced."""
-    return [
-        draw_clip("test", n, structure="single", event=name) for n in range(SINGLES_PER_EVENT) for name in EVENTS
-    ]
+    return [draw_clip("test", n, structure="single", event=name) for n in range(SINGLES_PER_EVENT) for name in EVENTS]
 
 
 def _generate(model: Any, specs: Sequence[ClipSpec]) -> NDArray[np.float32]:

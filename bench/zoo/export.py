@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AudioLDMPipeline, AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.pipelines.deprecated.audioldm.pipeline_audioldm import AudioLDMPipeline
 from numpy.typing import NDArray
 from transformers import SpeechT5HifiGan
 
@@ -92,7 +93,9 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
         "transposed": blueprint.transposed,
         "decoder": best.decoder,
         "decoder_trials": [vars(trial) for trial in trials],
-        "training": {name: _training(work / name) for name in (blueprint.vae, "texts", blueprint.vocoder, blueprint.name)},
+        "training": {
+            name: _training(work / name) for name in (blueprint.vae, "texts", blueprint.vocoder, blueprint.name)
+        },
     }
     write_json_atomic(folder / "admbench.json", facts)
     files = {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -138,4 +141,8 @@ def _trained(module: Any, folder: Path) -> Any:
 def _training(folder: Path) -> dict[str, Any]:
     done = read_json(folder / "stage.json")
     curve = done["curve"]
-    return {"steps": done["steps"], "seconds": done["seconds"], "curve": curve[:: max(1, len(curve) // 12)] + curve[-1:]}
+    return {
+        "steps": done["steps"],
+        "seconds": done["seconds"],
+        "curve": curve[:: max(1, len(curve) // 12)] + curve[-1:],
+    }

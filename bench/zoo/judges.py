@@ -97,7 +97,12 @@ def train_clap(training: Split, validation: Split, tagger_folder: Path, folder: 
         return {
             "matching": float(cosines.diag().mean()),
             "shuffled": float((cosines.sum() - cosines.diag().sum()) / (cosines.numel() - len(cosines))),
-            "recall_at_10": float((cosines.argsort(dim=1, descending=True)[:, :10] == torch.arange(len(cosines))[:, None]).any(dim=1).float().mean()),
+            "recall_at_10": float(
+                (cosines.argsort(dim=1, descending=True)[:, :10] == torch.arange(len(cosines))[:, None])
+                .any(dim=1)
+                .float()
+                .mean()
+            ),
         }
 
     train(network, CLAP, losses, folder, evaluate, 250)

@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Recipe:
     def rows(self, step: int, count: int) -> NDArray[np.int64]:
         """Which of `count` examples make the batch of a step: each epoch is a new permutation."""
         start = step * self.batch_size
-        picked = []
+        picked: list[int] = []
         while len(picked) < self.batch_size:
             epoch, offset = divmod(start + len(picked), count)
             order = np.random.default_rng([self.seed, 1_000_003, epoch]).permutation(count)
@@ -92,10 +92,10 @@ def train(
         parameters, lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay, foreach=True
     )
     average = copy.deepcopy(module).eval() if recipe.ema else None
-    step, seconds, curve = _resume(folder, module, optimizer, average)
+    first, seconds, curve = _resume(folder, module, optimizer, average)
     clock, saved, recent = time.monotonic(), time.monotonic(), []
     module.train()
-    for step in _progress(recipe, step):
+    for step in track(range(first, recipe.steps), f"training {recipe.name}"):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step)
         torch.manual_seed(recipe.seed * 1_000_003 + step)
@@ -103,7 +103,7 @@ def train(
         values = losses(step, recipe.rng(step))
         if not torch.isfinite(values["loss"]):
             raise RuntimeError(f"{recipe.name}: the loss is {values['loss'].item()} at step {step}")
-        values["loss"].backward()  # type: ignore[no-untyped-call]
+        values["loss"].backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         if average is not None and recipe.ema:
@@ -130,10 +130,6 @@ def train(
     write_json_atomic(folder / "stage.json", {"seconds": round(seconds, 1), "steps": recipe.steps, "curve": curve})
     (folder / "state.pt").unlink(missing_ok=True)
     return Trained(seconds, curve)
-
-
-def _progress(recipe: Recipe, first: int) -> Iterator[int]:
-    yield from track(range(first, recipe.steps), f"training {recipe.name}")
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:

@@ -8,6 +8,7 @@ two cores better as two processes than as two threads of one. The last stage wri
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from admcore.errors import UsageError, nearest
+from admcore.errors import BenchError, UsageError, nearest
 from admcore.files import read_json, write_json_atomic
 
 TRAIN_CLIPS, JUDGE_CLIPS, JUDGE_VALIDATION_CLIPS = 12_000, 8_000, 780
@@ -157,25 +158,54 @@ def run_stage(work: Path, name: str) -> None:
     write_json_atomic(work / name / "done.json", {"seconds": round(time.monotonic() - started, 1)})
 
 
-def train(only: list[str] | None = None, work: Path = Path("runs/zoo"), jobs: int | None = None) -> None:
+def train(
+    only: list[str] | None = None,
+    work: Path = Path("runs/zoo"),
+    *,
+    jobs: int | None = None,
+    fresh: bool = False,
+    install: bool = False,
+) -> None:
     """Runs the stages that are not done yet, `jobs` at once (default: the number of cores).
 
-    With `only`, just those; what they need must be done. Raises UsageError for an unknown stage or a missing need.
+    Args:
+        only: names of stages; what they need must be done. None is all.
+        work: folder of the stages.
+        jobs: stages side by side, each with one thread.
+        fresh: forget what these stages left.
+        install: at the end, put the exported files in the place of the package's own.
+
+    Raises:
+        UsageError: an unknown stage, or one whose need is not done.
+        BenchError: a stage failed; names its log.
     """
     plan = stages()
     for name in only or ():
         if name not in plan:
             raise UsageError(f"unknown stage {name!r}: expected one of {', '.join(plan)}{nearest(name, plan)}")
-    wanted = [name for name in plan if (only is None or name in only) and not is_done(work, name)]
+    asked = [name for name in plan if only is None or name in only]
+    if fresh:
+        for name in asked:
+            shutil.rmtree(work / name, ignore_errors=True)
+    wanted = [name for name in asked if not is_done(work, name)]
     for name in wanted:
         for need in plan[name].needs:
             if not is_done(work, need) and need not in wanted:
                 raise UsageError(f"stage {name} needs stage {need}, which is not done in {work}")
+    _run_all(plan, wanted, work, jobs or os.cpu_count() or 1)
+    if install:
+        from bench.zoo.export import install as install_files
+
+        install_files(work)
+
+
+def _run_all(plan: dict[str, Stage], wanted: list[str], work: Path, jobs: int) -> None:
+    """Starts each stage in a child process as soon as its needs are done and a place is free."""
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
         while wanted or running:
             for name in list(wanted):
-                if len(running) < (jobs or os.cpu_count() or 1) and all(is_done(work, n) for n in plan[name].needs):
+                if len(running) < jobs and all(is_done(work, n) for n in plan[name].needs):
                     wanted.remove(name)
                     running[name] = _start(work, name)
             time.sleep(0.5)
@@ -187,7 +217,7 @@ def train(only: list[str] | None = None, work: Path = Path("runs/zoo"), jobs: in
                 if code != 0:
                     log = work / name / "log.txt"
                     tail = log.read_text(errors="replace").strip().splitlines()[-1:]
-                    raise UsageError(f"stage {name} failed with exit code {code}: {' '.join(tail)} (see {log})")
+                    raise BenchError(f"stage {name} failed with exit code {code}: {' '.join(tail)} (see {log})")
                 print(f"{name}: done in {read_json(work / name / 'done.json')['seconds']:.0f} s", flush=True)
     finally:
         for process in running.values():
@@ -196,7 +226,7 @@ def train(only: list[str] | None = None, work: Path = Path("runs/zoo"), jobs: in
 
 def _start(work: Path, name: str) -> subprocess.Popen[bytes]:
     (work / name).mkdir(parents=True, exist_ok=True)
-    threads = {variable: "1" for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     print(f"{name}: started", flush=True)
     with open(work / name / "log.txt", "ab") as log:
         return subprocess.Popen(

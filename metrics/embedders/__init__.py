@@ -1,0 +1,1 @@
+"""Networks that turn audio, and for some text, into vectors."""

@@ -21,6 +21,9 @@ N_FFT, HOP, MELS, F_MIN, F_MAX = 512, 320, 64, 50.0, 8000.0
 class LogMel(nn.Module):
     """Log-mel power spectrogram in dB as PANNs computes it: (n, samples) -> (n, 1, frames, 64)."""
 
+    filters: Tensor
+    window: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         filters = audio_functional.melscale_fbanks(N_FFT // 2 + 1, F_MIN, F_MAX, MELS, SAMPLE_RATE, "slaney", "slaney")

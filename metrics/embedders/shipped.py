@@ -1,4 +1,4 @@
-"""Weights that come with the package: float16 safetensors and a JSON configuration, saved and loaded with their hash."""
+"""Weights that come with the package: float16 safetensors with a JSON configuration, identified by their hash."""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ def test_a_higher_tone_lies_in_a_higher_band(spec):
 def test_twice_the_amplitude_is_log_two_higher(spec):
     quiet, loud = log_mel(tone(1000), spec), log_mel(2 * tone(1000), spec)
     band = int(quiet.mean(dim=1).argmax())
-    assert torch.allclose((loud - quiet)[0, 5:-5, band] * spec.scale, torch.tensor(np.log(2.0), dtype=torch.float32), atol=1e-3)
+    assert torch.allclose(
+        (loud - quiet)[0, 5:-5, band] * spec.scale, torch.tensor(np.log(2.0), dtype=torch.float32), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("spec", SPECS)

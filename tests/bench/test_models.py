@@ -144,7 +144,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, monkeypatch):
     content[-1] ^= 1
     file.write_bytes(content)
     monkeypatch.setattr(shipped, "CHECKPOINTS", tmp_path)
-    with pytest.raises(CheckpointError, match="diffusion_pytorch_model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"diffusion_pytorch_model\.safetensors"):
         load_model("tiny-tango")
     with pytest.raises(CheckpointError, match="tiny-audioldm"):
         load_model("tiny-audioldm")

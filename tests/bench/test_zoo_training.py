@@ -16,10 +16,10 @@ from bench.zoo.architectures import BLUEPRINTS, tokenizer
 from bench.zoo.autoencoders import spectral_loss
 from bench.zoo.captions import vocabulary
 from bench.zoo.check import clap_margin
+from bench.zoo.corpus import EVENTS, draw_clip
 from bench.zoo.judges import average_precision, contrastive
 from bench.zoo.loop import Recipe, train
 from bench.zoo.texts import description
-from bench.zoo.corpus import EVENTS, draw_clip
 
 RECIPE = Recipe("toy", steps=60, batch_size=8, learning_rate=1e-2, seed=5, ema=0.9, warmup=5)
 
