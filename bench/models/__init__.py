@@ -17,7 +17,7 @@ BUILTIN = {
 }
 
 registry = Registry("bench.models", "model", BUILTIN)
-"""A model plug-in is a class with the literals `summary` and `requires`, `load(*, random_weights) -> AudioDiffusionModel`,
+"""A model plug-in is a class with literals `summary` and `requires`, `load(*, random_weights) -> AudioDiffusionModel`,
 and `fingerprint() -> str`, a hash of its weights that is had without loading them."""
 
 DTYPES = ("float32", "bfloat16")
