@@ -16,19 +16,24 @@ from typing import Any
 from admcore.errors import DataError
 
 
-def write_text_atomic(path: str | Path, text: str) -> None:
-    """Write UTF-8 text so that a reader, or a crash, sees either the old file or the new one. Makes parent folders."""
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash, sees either the old file or the new one. Makes parent folders."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _sibling(path)
     try:
-        with open(temporary, "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with open(temporary, "xb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text_atomic(path: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_bytes_atomic(path, text.encode())
 
 
 def write_json_atomic(path: str | Path, value: Any) -> None:

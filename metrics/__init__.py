@@ -1,0 +1,16 @@
+"""Metrics of generated audio: pure functions on arrays, their intervals, and the embedders that feed them.
+
+This package imports without torch; a metric's own module is imported when the metric is asked for.
+"""
+
+from admcore.registry import Registry
+
+BUILTIN = {
+    "fd": "metrics.frechet:FrechetDistance",
+    "kl": "metrics.kl:KLDivergence",
+    "is": "metrics.inception:InceptionScore",
+    "clap": "metrics.clap:ClapScore",
+}
+
+registry = Registry("bench.metrics", "metric", BUILTIN)
+register = registry.register

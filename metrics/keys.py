@@ -1,0 +1,53 @@
+"""Which scores come of a list of metrics, and their keys in the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metrics import registry
+from metrics.base import Against, Metric
+
+BASELINE_SUFFIX = "_vs_baseline"
+
+
+@dataclass(frozen=True)
+class ScoreKey:
+    """One score to be computed."""
+
+    key: str
+    """In the record: `fd`, `fd_vs_baseline`, ..."""
+    metric: Metric
+    against: Against | None
+
+
+def requested_scores(metrics: Sequence[str], *, baseline: bool = True) -> list[ScoreKey]:
+    """Return the scores of some metrics: first those against the reference or nothing, then those against the baseline.
+
+    Args:
+        metrics: registry names.
+        baseline: whether scores against the full-precision model's own output are wanted.
+
+    Raises:
+        UsageError: an unknown name.
+        PluginError: a metric cannot be loaded.
+    """
+    loaded: list[tuple[str, Metric]] = [(name, registry.get(name)()) for name in metrics]
+    plain = [
+        ScoreKey(name, metric, "reference" if metric.against else None)
+        for name, metric in loaded
+        if not metric.against or "reference" in metric.against
+    ]
+    relative = [
+        ScoreKey(name + BASELINE_SUFFIX, metric, "baseline") for name, metric in loaded if "baseline" in metric.against
+    ]
+    return plain + relative if baseline else plain
+
+
+def score_keys(metrics: Sequence[str]) -> list[str]:
+    """Return the keys of the scores that a cell's record has for some metrics.
+
+    >>> score_keys(["fd", "clap"])
+    ['fd', 'clap', 'fd_vs_baseline']
+    """
+    return [requested.key for requested in requested_scores(metrics)]

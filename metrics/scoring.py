@@ -1,0 +1,146 @@
+"""From features to scores in the record's form: value, 95 % interval, n, network, direction, paired difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from metrics.base import Metric
+from metrics.embedders.base import AudioEmbedder, JointEmbedder
+from metrics.features import Features
+from metrics.intervals import MINIMUM_CLIPS, Replicates
+from metrics.keys import ScoreKey, requested_scores
+
+Score = dict[str, Any]
+
+OWN_SCORE = "baseline model's own score"
+_WORDS = {
+    "embedding": "embeddings",
+    "logits": "class logits",
+    "clap_audio": "CLAP embeddings",
+    "clap_text": "captions",
+}
+
+
+class Embedders(Protocol):
+    """The networks that made the features."""
+
+    @property
+    def tagger(self) -> AudioEmbedder:
+        """Made embeddings and logits."""
+        ...
+
+    @property
+    def clap(self) -> JointEmbedder:
+        """Made the CLAP embeddings."""
+        ...
+
+
+def score(
+    generated: Features,
+    reference: Features | None,
+    baseline: Features | None,
+    metrics: Sequence[str],
+    embedders: Embedders,
+) -> dict[str, Score]:
+    """Score generated clips.
+
+    Clips belong together by id; clips of the reference or baseline that were not generated are left out. Where the
+    reference lacks a generated clip, the two are sets of different clips: a Frechet distance is computed over all of
+    both, without an interval, and a paired metric not at all.
+
+    Args:
+        generated: of the clips to score.
+        reference: of real audio; None if there is none.
+        baseline: of the full-precision model's own clips for the same captions and seeds; None if that is not asked
+            for, and then no score has a `difference` and none is against the baseline.
+        metrics: registry names.
+        embedders: the networks that made all these features.
+
+    Returns:
+        Score by key, as the record has them: `fd`, `kl`, ..., `fd_vs_baseline`, ...; each of value, ci95, n, backbone,
+        backbone_sha256, against, direction, higher_is_better and what the metric adds; those not against the baseline
+        with `difference` (value, ci95, versus, significant) to the baseline's own score. What cannot be computed is
+        {"value": None, "reason": ...}.
+
+    Raises:
+        UsageError: an unknown metric.
+        PluginError: a metric cannot be loaded.
+    """
+    sources = {"reference": reference, "baseline": baseline, None: None}
+    scores = {}
+    for requested in requested_scores(metrics, baseline=baseline is not None):
+        network = getattr(embedders, requested.metric.network)
+        identity = {"backbone": network.name, "backbone_sha256": network.sha256}
+        try:
+            scores[requested.key] = _score(requested, generated, sources[requested.against], baseline, identity)
+        except ValueError as error:
+            scores[requested.key] = {"value": None, "reason": str(error)}
+    return scores
+
+
+def _score(
+    requested: ScoreKey, generated: Features, against: Features | None, baseline: Features | None, identity: Score
+) -> Score:
+    metric, n = requested.metric, len(generated.ids)
+    _check(metric, generated, "generated")
+    about = {
+        "n": n,
+        **identity,
+        "against": requested.against,
+        "direction": metric.direction and metric.direction.format(against=requested.against),
+        "higher_is_better": metric.higher_is_better,
+        **metric.details(n),
+    }
+    if requested.against is not None:
+        if against is None:
+            raise ValueError(f"no {requested.against} audio")
+        _check(metric, against, requested.against)
+        missing = [name for name in generated.ids if name not in set(against.ids)]
+        if missing and metric.paired:
+            raise ValueError(f"the {requested.against} has no clip called {missing[0]} ({len(missing)} are missing)")
+        if missing:
+            reason = f"no interval: the {requested.against} has other clips ({len(missing)} of {n} are missing)"
+            return {"value": metric.compute(generated, against), "ci95": None, "reason": reason, **about}
+        against = against.match(generated.ids)
+    return {**_estimate(metric, generated, against, None if requested.against == "baseline" else baseline), **about}
+
+
+def _estimate(metric: Metric, generated: Features, against: Features | None, baseline: Features | None) -> Score:
+    """Return value and interval of a score and, if there is a baseline, of the difference to the baseline's score."""
+    statistic = metric.statistic(generated, against)
+    if statistic.n < MINIMUM_CLIPS:
+        return {"value": statistic.value, "ci95": None, "reason": f"an interval needs at least {MINIMUM_CLIPS} clips"}
+    replicates = Replicates.of(statistic)
+    estimate: Score = {"value": replicates.value, "ci95": list(replicates.interval(metric.minimum))}
+    if baseline is not None:
+        try:
+            _check(metric, baseline, "baseline")
+            own = baseline.match(generated.ids)
+            estimate["difference"] = _difference(replicates - Replicates.of(metric.statistic(own, against)))
+        except KeyError as error:
+            estimate["difference"] = {"value": None, "reason": f"the baseline has no clip called {error.args[0]}"}
+        except ValueError as error:
+            estimate["difference"] = {"value": None, "reason": str(error)}
+    return estimate
+
+
+def _difference(replicates: Replicates) -> Score:
+    low, high = replicates.interval()
+    return {
+        "value": replicates.value,
+        "ci95": [low, high],
+        "versus": OWN_SCORE,
+        "significant": not low <= 0 <= high,
+    }
+
+
+def _check(metric: Metric, features: Features, whose: str) -> None:
+    """Raise ValueError if features that a metric needs are missing or not finite."""
+    bad = features.not_finite()
+    if bad:
+        shown = ", ".join(bad[:3]) + (", ..." if len(bad) > 3 else "")
+        raise ValueError(f"{len(bad)} of {len(features.ids)} {whose} clips are not finite: {shown}")
+    for name in metric.needs:
+        if getattr(features, name) is None:
+            raise ValueError(f"the {whose} clips have no {_WORDS.get(name, name)}")
