@@ -259,6 +259,8 @@ def _build(header: Header, path: Path) -> nn.Module:
     for name, layer_header in header.layers.items():
         if name not in layers:
             raise CheckpointError(f"{path}: layers.{name}: {described.architecture} has no such layer to quantize")
+        if layer_header.weight is None and layer_header.activation is None:
+            raise CheckpointError(f"{path}: layers.{name}: quantizes nothing")
         kind, shape = layer_kind(layers[name]), list(layers[name].weight.shape)
         if (layer_header.kind, layer_header.shape) != (kind, shape):
             raise CheckpointError(f"{path}: layers.{name}: expected a {kind} of shape {shape}")

@@ -57,8 +57,8 @@ def weight_scheme(bits: int, granularity: Granularity) -> Scheme | None:
 
     With few codes it matters to use them all: on normal weights, per channel of 1,152 (a 3x3 convolution of 128
     channels), an asymmetric scheme has 2.9 dB less error than a symmetric one at 2 bits, 1.8 at 3, 1.1 at 4, and 0.5 at
-    8. And `code - zero_point` then always fits a signed byte, the weight format of integer kernels, which know no weight
-    zero point; at 8 bits only a symmetric scheme does that.
+    8. And `code - zero_point` then always fits a signed byte, the weight format of integer kernels, which know no
+    weight zero point; at 8 bits only a symmetric scheme does that.
     """
     return None if bits == 16 else Scheme(bits=bits, granularity=granularity, symmetric=bits == 8)
 
