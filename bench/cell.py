@@ -31,14 +31,14 @@ from bench.features import embed_clips
 from bench.jobs import BaselineJob, CellJob, Job, ReferenceJob, job_from_json
 from bench.judges import Judges, load_judges
 from bench.measurement.memory import peak_resident_bytes
-from bench.measurement.size import size_section
+from bench.measurement.size import other_components, size_section
 from bench.pipeline import quantize_backbone, run_seed
 from bench.stages import Facts, StageReport, Stages, publish
 from bench.suites import load_suite
 from bench.suites.base import Suite, SuiteItem
 from methods.core.checkpoint import directory_bytes
 from methods.core.checkpoint import load as load_backbone
-from metrics.audio import health
+from metrics.audio import health, is_finite
 from metrics.features import Features
 from metrics.scoring import score
 
@@ -90,21 +90,26 @@ class _Work:
         """Return the features of the clips in the work folder, computed from the WAV files as they were written."""
         if not audio["clips"]:
             return None
-        inputs = [audio["sha256"], self.judges.identity, self.job.code["metrics"]]
+        inputs = [audio["sha256"], audio["not_finite"], self.judges.identity, self.job.code["metrics"]]
 
         def build() -> Facts:
-            embed_clips(read_clips(self.job.work), self.judges).save(self.job.work / FEATURES)
+            features = embed_clips(read_clips(self.job.work), self.judges)
+            features.invalidate(audio["not_finite"]).save(self.job.work / FEATURES)
             return {}
 
         self.stages.run("features", inputs, [FEATURES], build)
         return Features.load(self.job.work / FEATURES)
 
     def write_audio(self, items: Sequence[SuiteItem], seeds: Sequence[int], waveforms: Any, rate: int) -> Facts:
-        """Write clips into the work folder and return their number and their hash."""
+        """Write clips into the work folder; return their number, their hash, and those that no file can hold as they are."""
         ids, captions = [item.id for item in items], [item.caption for item in items]
         write_clips(self.job.work, ids, captions, seeds, waveforms, rate)
         files = {path.name: sha256_file(path) for path in sorted((self.job.work / "audio").iterdir())}
-        return {"clips": len(ids), "sha256": sha256_json([files, sha256_file(self.job.work / "captions.json")])}
+        return {
+            "clips": len(ids),
+            "sha256": sha256_json([files, sha256_file(self.job.work / "captions.json")]),
+            "not_finite": [name for name, waveform in zip(ids, waveforms, strict=True) if not is_finite(waveform)],
+        }
 
 
 class _Reference(_Work):
@@ -139,7 +144,7 @@ class _Generating(_Work):
         from bench.models import load_model
 
         self.stages.report("load")
-        return load_model(self.job.model, device=self.job.device, dtype=self.job.generation.dtype)
+        return load_model(self.job.model, device=self.job.device)
 
     def quantize(self) -> Facts:
         """Write the packed checkpoint and return what the record needs to know of it."""
@@ -185,7 +190,7 @@ class _Generating(_Work):
             },
             "nominal_bits_per_weight": report.nominal_bits_per_weight,
             "quantized_fraction": report.quantized_fraction,
-            "components": _other_components(model),
+            "components": other_components(model),
             "calibration": calibration.summary() if calibration is not None else None,
         }
 
@@ -279,10 +284,6 @@ class _Cell(_Generating):
 def _features_in(folder: Path) -> Features | None:
     path = folder / FEATURES
     return Features.load(path) if path.is_file() else None
-
-
-def _other_components(model: Any) -> dict[str, int]:
-    raise NotImplementedError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; None is `sys.argv[1:]`.
     """
+    for library in ("DIFFUSERS", "TRANSFORMERS"):  # their warnings are for developers; children inherit this
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         code = typer.main.get_command(app).main(args=arguments, prog_name="bench", standalone_mode=False)

@@ -11,6 +11,7 @@ from bench import cache
 from bench.clips import Clip, read_clips
 from bench.judges import Judges
 from bench.versions import source_sha256
+from metrics.audio import load_audio
 from metrics.extract import extract_features
 from metrics.features import Features
 
@@ -35,3 +36,17 @@ def features_of_folder(folder: Path, judges: Judges, *, prompts: str | None = No
     except OSError as error:
         print(f"warning: {path.parent} cannot be written ({error.strerror}); features are not cached", file=sys.stderr)
     return features
+
+
+def embed_clips(clips: Sequence[Clip], judges: Judges) -> Features:
+    """Return the features of clips, read from disk.
+
+    Raises:
+        DataError: a file cannot be read, is empty, or differs in length from the others.
+    """
+    rate = judges.tagger.sample_rate
+    waveforms = [load_audio(clip.path, rate) for clip in clips]
+    captions = [clip.caption for clip in clips]
+    return extract_features(
+        [clip.id for clip in clips], waveforms, rate, captions, judges.tagger, judges.clap, BATCH_SIZE
+    )

@@ -32,8 +32,8 @@ class GenerationSpec(_Table):
     """Length of a clip."""
     batch_size: int = Field(default=8, ge=1, le=1024)
     """Captions per batch. Noise is drawn per caption, so that this changes the audio by float noise only."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Floating-point type of everything that is not quantized."""
+    dtype: Literal["float32"] = "float32"
+    """Floating-point type of everything that is not quantized; lower precision of the backbone is a method, `bf16`."""
 
 
 class MetricsSpec(_Table):
@@ -41,6 +41,8 @@ class MetricsSpec(_Table):
 
     names: tuple[str, ...] = Field(default=("fd", "kl", "is", "clap"), min_length=1)
     """Registry names of the metrics."""
+    bootstrap: int | None = Field(default=None, ge=0)
+    """Resamples, for grids that ask for a bootstrap. No effect: intervals are by the jackknife (`metrics.intervals`)."""
 
 
 class ExecutionSpec(_Table):

@@ -49,7 +49,6 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     Raises:
         BenchError: an unknown model, method, metric or suite, a bad method spec, a broken caption file.
     """
-    from bench.models import fingerprint
     from bench.suites import load_suite
 
     _check_names(grid)
@@ -79,14 +78,15 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     reference = ReferenceJob(key=sha256_json(["reference", heard]), **common)
     baselines, cells = [], []
     for model in grid.models:
+        weights = _fingerprint(model)
         made = {
             **heard,
-            "model": [model, fingerprint(model), plugin_identity("bench.models", model)],
+            "model": [model, weights, plugin_identity("bench.models", model)],
             "generation": grid.generation.model_dump(),
             "seed": grid.seed,
             "device": grid.execution.device,
         }
-        shared = {**common, "model": model, "model_sha256": fingerprint(model)}
+        shared = {**common, "model": model, "model_sha256": weights}
         baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **shared))
         for method in grid.methods:
             identity = [method, plugin_identity("bench.methods", _method_name(method))]
@@ -139,6 +139,16 @@ def _check_names(grid: GridSpec) -> None:
         check_name(methods, _method_name(spec))
     for metric in grid.metrics.names:
         check_name(metrics, metric)
+
+
+def _fingerprint(model: str) -> str:
+    """Return the hash of a model's weights; where there is none to be had, the reason, which its cells will report."""
+    from bench.models import fingerprint
+
+    try:
+        return fingerprint(model)
+    except Exception as error:  # a plug-in may fail in any way
+        return f"not loadable: {error}"
 
 
 def _method_name(spec: str) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from admcore.errors import PluginError
 from admcore.files import write_json_atomic
 from bench import environment
 from bench.jobs import CellJob
@@ -77,7 +78,7 @@ def failed_record(job: CellJob, reason: str, seconds: float) -> Section:
         "method": method_identity(job.method),
         "suite": {"name": job.suite},
         "generation": None,
-        "scores": {key: {"value": None, "reason": "the cell failed"} for key in score_keys(job.metrics)},
+        "scores": {key: {"value": None, "reason": "the cell failed"} for key in _requested_keys(job)},
         "audio": None,
         "size": None,
         "latency": None,
@@ -96,6 +97,17 @@ def method_identity(spec: str) -> Section:
         "spec": spec,
         "bits": {"weight": parsed.weight_bits, "activation": parsed.activation_bits},
     }
+
+
+def _requested_keys(job: CellJob) -> list[str]:
+    """Return the keys of all scores that were asked for; a metric that cannot be loaded stands under its own name."""
+    keys = []
+    for metric in job.metrics:
+        try:
+            keys += score_keys([metric])
+        except PluginError:
+            keys.append(metric)
+    return keys
 
 
 def write_record(path: Path, record: Section) -> None:

@@ -52,6 +52,7 @@ def run_grid(
     command: str,
     fresh: bool = False,
     judges: JudgeSpec | None = None,
+    executor: Executor | None = None,
     events: Events | None = None,
 ) -> list[CellResult]:
     """Run every cell of a grid that is not finished, and return how all of them stand, in the grid's order.
@@ -64,6 +65,7 @@ def run_grid(
         command: command line, for the records.
         fresh: do finished cells again; their old results stay until the new ones are ready.
         judges: the metric networks; None is the embedded ones.
+        executor: who carries out the jobs; None is the one that the grid names.
         events: callbacks for progress.
 
     Raises:
@@ -77,7 +79,7 @@ def run_grid(
         if fresh:
             _forget(plan)
         events.planned(plan)
-        executor: Executor = LocalExecutor(grid.execution.workers, grid.execution.cell_timeout)
+        executor = executor or LocalExecutor(grid.execution.workers, grid.execution.cell_timeout)
         with closing(executor.run(plan.tasks, events.stage)) as outcomes:
             for outcome in outcomes:
                 outcome = _settled(outcome)

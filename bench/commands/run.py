@@ -63,6 +63,8 @@ def run(
             "execution.cell_timeout": cell_timeout,
         },
     )
+    if spec.metrics.bootstrap is not None:
+        print("warning: metrics.bootstrap has no effect: intervals are by the jackknife", file=sys.stderr)
     try:
         with RunProgress(quiet) as progress:
             results = run_grid(spec, command=_command_line(), fresh=fresh, events=progress.events)

@@ -19,6 +19,8 @@ from bench.jobs import Job
 from bench.stages import current_stage
 
 POLL_SECONDS = 0.05
+NO_SPACE = 74
+"""Exit code of a job that found its disk full, and so could not leave a reason there."""
 FAILURE_FILE = "failure.json"
 _LOG_TAIL = 65536
 
@@ -29,11 +31,13 @@ class LocalExecutor:
     Args:
         workers: jobs side by side.
         timeout: seconds after which a job's process group is killed.
+        program: module that does the job in a JSON file; see `bench.cell.main` for what is expected of it.
     """
 
-    def __init__(self, workers: int, timeout: float) -> None:
+    def __init__(self, workers: int, timeout: float, program: str = "bench.cell") -> None:
         self.workers = workers
         self.timeout = timeout
+        self.program = program
 
     def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Iterator[Outcome]:
         """Yield outcomes as jobs end; see `bench.executors.base.Executor`."""
@@ -48,7 +52,7 @@ class LocalExecutor:
                         outcome = Outcome(task.job, f"{blocker.job.name} failed: {blocker.reason}", 0.0)
                     elif len(running) < self.workers and all(key in ended for key in task.after):
                         try:
-                            running.append(_Child(task.job, self.timeout))
+                            running.append(_Child(task.job, self.timeout, self.program))
                             waiting.remove(task)
                             continue
                         except OSError as error:
@@ -74,7 +78,7 @@ class LocalExecutor:
 class _Child:
     """One job in its process group, watched from outside."""
 
-    def __init__(self, job: Job, timeout: float) -> None:
+    def __init__(self, job: Job, timeout: float, program: str) -> None:
         self.job = job
         self.outcome: Outcome | None = None
         self._timeout = timeout
@@ -88,7 +92,7 @@ class _Child:
         self._started = time.monotonic()
         with open(job.log, "ab") as log:
             self._process = subprocess.Popen(
-                children.command("bench.cell", str(path), "--parent", str(os.getpid())),
+                children.command(program, str(path), "--parent", str(os.getpid())),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -131,6 +135,8 @@ class _Child:
             likely = "probably out of memory; " if -code == signal.SIGKILL else ""
             stage = current_stage(self.job.work)
             return f"killed by {name} in stage {stage} ({likely}peak resident memory {self._peak_bytes / 1e9:.2f} GB)"
+        if code == NO_SPACE:
+            return f"no space left on the disk of {self.job.run} in stage {current_stage(self.job.work)}"
         try:
             return str(read_json(self.job.work / FAILURE_FILE)["reason"])
         except DataError:

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from methods.core.checkpoint import directory_bytes
+
+if TYPE_CHECKING:
+    from bench.models.base import AudioDiffusionModel
+
+
+def other_components(model: AudioDiffusionModel) -> dict[str, int]:
+    """Return the bytes of the tensors of every component but the backbone, in the type in which they run."""
+    return {
+        name: sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
+        for name, module in model.components.items()
+        if name != "backbone"
+    }
 
 
 def size_section(

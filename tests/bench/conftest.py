@@ -1,0 +1,95 @@
+"""Runs for the tests: a small plug-in distribution that child processes find, and grids over it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.grid import GridSpec, load_grid
+from bench.jobs import JudgeSpec
+
+ENTRY_POINTS = """
+[bench.models]
+fake-adm = fake_adm:FakeADM
+no-such-module = fake_adm_missing:Nothing
+[bench.methods]
+raises = fake_adm:Raises
+killed = fake_adm:Killed
+hangs = fake_adm:Hangs
+cannot-import = fake_adm_missing:Nothing
+"""
+CAPTIONS = "a dog barks\nrain falls\na bell rings twice\nwind blows\n"
+
+
+@pytest.fixture(scope="session")
+def plugin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like a site-packages with the distribution `fake-adm` in it."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copy(Path(__file__).parent / "plugins" / "fake_adm.py", folder)
+    info = folder / "fake_adm-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-adm\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    return folder
+
+
+@pytest.fixture
+def plugins(plugin_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Install the distribution for this process and its children, and put the user's cache elsewhere."""
+    path = os.pathsep.join(filter(None, [str(plugin_folder), os.environ.get("PYTHONPATH")]))
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(plugin_folder))
+    _forget_entry_points()
+    yield
+    _forget_entry_points()
+    sys.modules.pop("fake_adm", None)
+
+
+def _forget_entry_points() -> None:
+    import bench.models
+    import methods
+
+    for registry in (bench.models.registry, methods.registry):
+        registry.__dict__.pop("_installed", None)
+
+
+@pytest.fixture
+def captions(tmp_path: Path) -> Path:
+    path = tmp_path / "captions.txt"
+    path.write_text(CAPTIONS)
+    return path
+
+
+@pytest.fixture
+def make_grid(plugins: None, tmp_path: Path, captions: Path) -> Callable[..., GridSpec]:
+    """A grid over the fake model; keyword arguments override, with `__` for the dot of a table."""
+
+    def make(**overrides: Any) -> GridSpec:
+        defaults = {
+            "models": ["fake-adm"],
+            "methods": ["fp32", "naive@w4a8[prompts=2,timesteps=2,steps=2]"],
+            "suite": str(captions),
+            "out": tmp_path / "run",
+            "generation.steps": 2,
+            "generation.batch_size": 2,
+            "execution.workers": 2,
+            "execution.cell_timeout": 120.0,
+        }
+        return load_grid(None, defaults | {key.replace("__", "."): value for key, value in overrides.items()})
+
+    return make
+
+
+@pytest.fixture
+def fake_judges(plugins: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command line judge with the small networks of the test distribution."""
+    monkeypatch.setattr(
+        "bench.runner.JudgeSpec", lambda: JudgeSpec(tagger="fake_adm:load_tagger", clap="fake_adm:load_clap")
+    )

@@ -1,0 +1,259 @@
+"""The command line: quick, plain without a terminal, and one line per mistake with exit code 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import bench
+from bench.cli import main
+from bench.grid import GridSpec
+
+ROOT = Path(bench.__file__).resolve().parents[1]
+COMMANDS = ("run", "list", "quantize", "generate", "score", "leaderboard", "validate", "ladder", "doctor", "zoo", "cache")
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The single line on standard error, which every mistake has to be."""
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    return lines[0].removeprefix("error: ")
+
+
+def test_help_imports_neither_torch_nor_a_plugin() -> None:
+    program = (
+        "import sys; from bench.cli import main; code = main(['--help']);"
+        "print(sorted({'torch', 'numpy', 'diffusers', 'pydantic', 'methods.naive', 'rich'} & set(sys.modules)));"
+        "sys.exit(code)"
+    )
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("package", ["bench", "bench.cli", "methods", "metrics", "leaderboard", "admcore", "bench.plan"])
+def test_packages_import_without_torch(package: str) -> None:
+    program = f"import sys, {package}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+def test_help_lists_every_command_plainly(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n  {name} " in text for name in COMMANDS)
+    assert text.isascii(), "no boxes, no colour"
+    for name in COMMANDS:
+        assert main([name, "--help"]) == 0
+        assert capsys.readouterr().out.isascii()
+
+
+def test_a_mistyped_command_or_flag_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rnu"]) == 2
+    assert "Did you mean 'run'?" in one_line(capsys)
+    assert main(["run", "--limt", "3"]) == 2
+    assert "--limit" in one_line(capsys)
+
+
+RUN_MISTAKES = {
+    "model": (["--models", "tiny-tangoo"], 'unknown model "tiny-tangoo". Did you mean "tiny-tango"?'),
+    "method": (["--methods", "naife@w4a8"], 'unknown method "naife". Did you mean "naive"?'),
+    "bits": (["--methods", "naive@w9"], 'method "naive@w9": weight bits "w9" are not possible'),
+    "no bits": (["--methods", "naive"], 'method "naive": the bits are missing, for example naive@w4a8'),
+    "option": (["--methods", "naive@w4a8[weigths=tensor]"], 'unknown option "weigths". Did you mean "weights"?'),
+    "bits of fp32": (["--methods", "fp32@w4a8"], 'method "fp32@w4a8": fp32 takes no bits'),
+    "metric": (["--metrics", "fad"], 'unknown metric "fad". Did you mean "fd"?'),
+    "suite": (["--suite", "folley"], 'unknown suite "folley". Did you mean "foley"?'),
+    "no captions": (["--suite", "no/such.csv"], "no/such.csv: no such caption file"),
+    "no grid": (["none.toml"], "none.toml: no such grid file"),
+    "limit": (["--limit", "0"], "--limit: input should be greater than or equal to 1"),
+    "device": (["--device", "tpu"], "--device: input should be 'cpu' or 'cuda'; found 'tpu'"),
+    "executor": (["--executor", "slurm"], "--executor: input should be 'local'; found 'slurm'"),
+    "out is a file": (["--out", "/dev/null"], "/dev/null: cannot be written"),
+    "out below a file": (["--out", "/dev/null/run"], "/dev/null/run: cannot be written (Not a directory)"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), RUN_MISTAKES.values(), ids=RUN_MISTAKES)
+def test_a_mistake_is_refused_before_anything_runs(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    given = arguments if "--out" in arguments else [*arguments, "--out", str(out)]
+    known = [] if "--models" in arguments or ".toml" in arguments[0] else ["--models", "tiny-tango"]
+    chosen = [] if "--methods" in arguments or ".toml" in arguments[0] else ["--methods", "fp32"]
+    assert main(["run", *given, *known, *chosen]) == 2
+    assert message in one_line(capsys)
+    assert not out.exists()
+
+
+def test_a_broken_caption_file_is_named_with_its_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "captions.csv"
+    path.write_text("id,caption\na,a dog barks\na,rain falls\n")
+    assert main(["run", "--suite", str(path), "--methods", "fp32", "--out", str(tmp_path / "run")]) == 2
+    assert f'{path}:3: id "a" is already that of line 2' in one_line(capsys)
+
+
+def test_a_full_disk_is_found_before_anything_runs(
+    make_grid: Callable[..., GridSpec], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bench.runner.os.fsync", full)
+    out = tmp_path / "full"
+    captions = make_grid().suite
+    assert main(["run", "--models", "fake-adm", "--methods", "fp32", "--suite", captions, "--out", str(out)]) == 2
+    assert one_line(capsys).startswith(f"{out}: the disk is full")
+    assert [path.name for path in out.iterdir()] == [".lock"]
+
+
+def test_run_prints_plain_lines_and_ends_with_where_to_look(
+    make_grid: Callable[..., GridSpec],
+    fake_judges: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grid = make_grid()
+    command = ["run", "--models", "fake-adm", "--methods", "fp32,raises", "--steps", "2", "--workers", "2"]
+    command += ["--suite", grid.suite, "--out", str(grid.out)]
+    assert main(command) == 1
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0] == "2 cells, 0 of them already done"
+    assert any(line.startswith("done fake-adm fp32 (") for line in lines)
+    assert any(line.startswith("failed fake-adm raises (") for line in lines)
+    assert lines[-1] == f"leaderboard: {grid.out / 'site' / 'index.html'}"
+    assert (grid.out / "site" / "index.html").is_file()
+    assert captured.err.splitlines() == ["failed: fake-adm raises: RuntimeError: the scale of layer 3 is not finite"]
+    assert "\x1b" not in captured.out + captured.err
+    assert main([*command, "--methods", "fp32", "--quiet"]) == 0
+    assert capsys.readouterr().out.splitlines() == [lines[-1]]
+
+
+def test_list_is_one_line_per_plugin_with_the_reason_of_a_broken_one(
+    plugins: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", "methods"]) == 0
+    rows = {line.split("\t")[1]: line.split("\t") for line in capsys.readouterr().out.splitlines()}
+    assert rows["naive"][2] == "available"
+    assert rows["raises"][4] == "fake-adm"
+    assert rows["cannot-import"][2].startswith("unavailable: ")
+    assert "fake_adm_missing" in rows["cannot-import"][2]
+    assert main(["list", "method"]) == 2
+
+
+def test_quantize_and_generate_give_the_audio_of_the_model_in_memory(
+    plugins: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, checkpoint, clip, again = "naive@w4a8[prompts=2,timesteps=2,steps=2]", *(tmp_path / name for name in "abc")
+    assert main(["quantize", "--model", "fake-adm", "--method", spec, "--out", str(checkpoint)]) == 0
+    assert {path.name for path in checkpoint.iterdir()} == {"model.safetensors", "quantization.json"}
+    command = ["generate", "--checkpoint", str(checkpoint), "--prompt", "a dog barks", "--seed", "3", "--steps", "2"]
+    assert main([*command, "--out", str(clip)]) == 0
+    assert main([*command, "--out", str(again)]) == 0
+    assert clip.read_bytes() == again.read_bytes()
+
+    model = bench.quantize(bench.load_model("fake-adm"), spec).model
+    from bench.clips import write_wav
+
+    write_wav(tmp_path / "memory.wav", bench.generate(model, ["a dog barks"], [3], steps=2)[0], model.sample_rate)
+    assert (tmp_path / "memory.wav").read_bytes() == clip.read_bytes()
+
+
+def test_a_checkpoint_that_is_none_or_damaged_is_refused(
+    plugins: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, clip = tmp_path / "checkpoint", tmp_path / "x.wav"
+    command = ["generate", "--checkpoint", str(folder), "--prompt", "rain", "--out", str(clip)]
+    assert main(command) == 2
+    assert "not a packed checkpoint" in one_line(capsys)
+    bench.save_checkpoint(bench.quantize(bench.load_model("fake-adm"), "fp32"), folder)
+    file = folder / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    assert main(command) == 2
+    assert "tensor" in one_line(capsys)
+    file.write_bytes(data[: len(data) // 2])
+    assert main(command) == 2
+    assert str(file) in one_line(capsys)
+    assert not clip.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate", "--prompt", "x", "--out", "x.wav"], "expected either --model or --checkpoint"),
+        (["generate", "--model", "tiny-tangoo", "--prompt", "x", "--out", "x.wav"], 'Did you mean "tiny-tango"?'),
+        (["generate", "--model", "tiny-tango", "--prompt", " ", "--out", "x.wav"], "--prompt: expected some text"),
+        (["generate", "--model", "tiny-tango", "--prompt", "x", "--out", "/no/where/x.wav"], "there is no folder"),
+        (["quantize", "--model", "tiny-tango", "--method", "naive@w4a8", "--out", "/dev/null"], "is a file"),
+        (["quantize", "--model", "tiny-tango", "--method", "naive@w4", "--out", "x"], "activation bits are missing"),
+        (["score", "--generated", "no-such-folder"], "no-such-folder: no such folder"),
+        (["score", "--generated", ".", "--metrics", "fdd"], 'Did you mean "fd"?'),
+        (["leaderboard", "no-such-run"], "no-such-run"),
+        (["validate", "no-such-record.json"], "no-such-record.json"),
+    ],
+)
+def test_bad_input_of_every_command_is_one_line(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert message in one_line(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_quantize_does_not_replace_a_folder_with_other_files(
+    plugins: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert main(["quantize", "--model", "fake-adm", "--method", "fp32", "--out", str(tmp_path)]) == 2
+    assert "holds other files" in one_line(capsys)
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+
+def test_validate_tells_a_good_record_from_a_bad_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({"schema_version": 1}))
+    assert main(["validate", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert all(line.startswith(f"error: {path}: ") for line in captured.err.splitlines())
+    assert captured.out == "1 records, 1 with problems\n"
+
+
+def test_a_traceback_is_shown_only_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "none.json", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_cache_shows_and_removes_what_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path))
+    assert main(["cache"]) == 0
+    assert capsys.readouterr().out == f"nothing is cached in {tmp_path}\n"
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "x.safetensors").write_bytes(bytes(20_000))
+    assert main(["cache"]) == 0
+    assert capsys.readouterr().out.split("\t")[1:3] == ["1", "0.02 MB"]
+    assert main(["cache", "prune"]) == 0
+    assert capsys.readouterr().out == f"removed 1 files, 0.02 MB, from {tmp_path}\n"
+    assert list((tmp_path / "features").iterdir()) == []
+
+
+def test_output_into_a_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m bench.cli list metrics | true"
+    child = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, cwd=ROOT, env=os.environ)
+    assert "Traceback" not in child.stderr

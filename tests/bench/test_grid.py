@@ -1,0 +1,96 @@
+"""A grid file says what is run; a mistake in it is one line that names the file, the key and the nearest valid name."""
+
+from pathlib import Path
+
+import pytest
+
+from admcore.errors import UsageError
+from bench.grid import GridSpec, load_grid
+
+GRID = """
+models = ["tiny-tango"]
+methods = ["fp32", "naive@w4a8[weights=tensor,prompts=8]"]
+suite = "foley"
+limit = 12
+[generation]
+steps = 5
+[execution]
+workers = 2
+"""
+
+
+@pytest.fixture
+def grid_file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(GRID)
+    return path
+
+
+def test_a_grid_file_is_read_with_defaults_and_its_own_run_folder(grid_file: Path) -> None:
+    grid = load_grid(grid_file, {})
+    assert grid.methods == ("fp32", "naive@w4a8[weights=tensor,prompts=8]")
+    assert (grid.limit, grid.seed, grid.generation.steps, grid.generation.guidance) == (12, 0, 5, None)
+    assert grid.out == Path("runs/mine")
+    assert grid.execution.workers == 2
+
+
+def test_flags_override_the_file_and_flags_not_given_do_not(grid_file: Path, tmp_path: Path) -> None:
+    flags = {"limit": 3, "generation.steps": None, "generation.guidance": 2.0, "metrics.names": ["fd"], "out": tmp_path}
+    grid = load_grid(grid_file, flags)
+    assert (grid.limit, grid.generation.steps, grid.generation.guidance) == (3, 5, 2.0)
+    assert grid.metrics.names == ("fd",)
+    assert grid.out == tmp_path
+
+
+def test_the_embedded_grid_has_three_models_and_at_least_four_methods_on_48_captions() -> None:
+    grid = load_grid(None, {})
+    assert grid.models == ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
+    assert {"fp32", "naive@w8a8", "naive@w4a8", "naive@w3a8"} <= set(grid.methods)
+    assert (grid.suite, grid.limit, grid.out) == ("foley", 48, Path("runs/default"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('metods = ["fp32"]', 'unknown key "metods". Did you mean "methods"?'),
+        ("[generation]\nstep = 5", 'unknown key "generation.step". Did you mean "steps"?'),
+        ("[generation]\nsteps = 0", "generation.steps: input should be greater than or equal to 1; found 0"),
+        ("[execution]\nexecutor = 'slurm'", "execution.executor: input should be 'local'; found 'slurm'"),
+        ("[generation]\nguidance = nan", "generation.guidance: input should be"),
+        ("limit = 'many'", "limit: input should be a valid integer"),
+        ("generation = 3", "generation: input should be"),
+        ('methods = ["fp32", "fp32"]', 'methods: "fp32" is listed twice'),
+        ("models = []", "models: tuple should have at least 1 item"),
+        ("limit = ", "not valid TOML"),
+    ],
+)
+def test_a_mistake_names_the_file_and_the_key(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "bad.toml"
+    keys = {"models": 'models = ["tiny-tango"]', "methods": 'methods = ["bf16"]'}
+    path.write_text("\n".join([text for key, text in keys.items() if not line.startswith(f"{key} ")] + [line]))
+    with pytest.raises(UsageError) as caught:
+        load_grid(path, {})
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_or_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "empty.toml"
+    path.write_text("")
+    with pytest.raises(UsageError, match=r'empty\.toml: key "models" is missing'):
+        load_grid(path, {})
+    with pytest.raises(UsageError, match=r"none\.toml: no such grid file"):
+        load_grid(tmp_path / "none.toml", {})
+
+
+def test_a_bad_flag_is_named_as_it_was_typed(grid_file: Path) -> None:
+    with pytest.raises(UsageError, match=r"^--limit: input should be greater than or equal to 1; found -3$"):
+        load_grid(grid_file, {"limit": -3})
+    with pytest.raises(UsageError, match=r"^--cell-timeout: input should be greater than 0"):
+        load_grid(grid_file, {"execution.cell_timeout": 0})
+
+
+def test_a_grid_does_not_change_after_reading() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        GridSpec(models=("a",), methods=("fp32",), out=Path("x")).limit = 3  # type: ignore[misc]

@@ -1,0 +1,117 @@
+"""Jobs in child processes: none takes another one down, and each says in one line how it ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.executors.base import Outcome, Task
+from bench.executors.local import LocalExecutor
+from bench.grid import GenerationSpec
+from bench.jobs import CellJob, Job, JudgeSpec
+
+MakeTask = Callable[..., Task]
+
+
+@pytest.fixture
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTask:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "plugins"))
+
+    def make(method: str, after: tuple[str, ...] = ()) -> Task:
+        shared = {"limit": None, "seed": 0, "generation": GenerationSpec(), "judges": JudgeSpec(), "device": "cpu"}
+        job = CellJob(
+            key=f"key-of-{method}",
+            run=tmp_path,
+            suite="s",
+            threads=3,
+            code={},
+            model="m",
+            model_sha256="f" * 64,
+            method=method,
+            metrics=("fd",),
+            command="bench run",
+            **shared,
+        )
+        return Task(job, after)
+
+    return make
+
+
+def carry_out(
+    *tasks: Task, workers: int = 2, timeout: float = 60.0, on_stage: Callable[[Job, str], None] = lambda job, stage: None
+) -> dict[str, Outcome]:
+    executor = LocalExecutor(workers, timeout, program="fake_program")
+    return {outcome.job.key.removeprefix("key-of-"): outcome for outcome in executor.run(tasks, on_stage)}
+
+
+def test_every_way_to_fail_has_its_reason_and_the_others_go_on(task: MakeTask) -> None:
+    names = ("raises", "killed", "crashes", "fills", "works")
+    ended = carry_out(*map(task, names))
+    assert set(ended) == set(names)
+    assert ended["works"].reason is None
+    assert ended["raises"].reason == "RuntimeError: the scale is not finite"
+    assert ended["crashes"].reason == "exit code 3 in stage generate: last words"
+    assert str(ended["fills"].reason).startswith("no space left on the disk of")
+    killed = str(ended["killed"].reason)
+    assert killed.startswith("killed by SIGKILL in stage generate (probably out of memory; peak resident memory 0.0")
+    assert ended["works"].job.log.read_text().splitlines() == ["done 3"], "its share of the cores"
+
+
+def test_a_job_past_its_timeout_is_killed_with_its_own_children(task: MakeTask) -> None:
+    ended = carry_out(task("spawns"), timeout=2.0)
+    assert ended["spawns"].reason == "timed out after 2 s in stage generate"
+    group = int((ended["spawns"].job.work / "child.txt").read_text())
+    assert _alive(group) == []
+
+
+def test_a_task_waits_for_what_it_needs_and_fails_with_it(task: MakeTask) -> None:
+    first = task("works")
+    order = list(LocalExecutor(2, 60.0, "fake_program").run([first, task("later", after=("key-of-works",))], _ignore))
+    assert [outcome.job.key for outcome in order] == ["key-of-works", "key-of-later"]
+    ended = carry_out(task("crashes"), task("later", after=("key-of-crashes",)))
+    assert ended["later"].reason == "m crashes failed: exit code 3 in stage generate: last words"
+    assert ended["later"].seconds == 0
+
+
+def test_stages_are_reported_while_a_job_runs(task: MakeTask) -> None:
+    seen: list[tuple[str, str]] = []
+    carry_out(task("killed"), on_stage=lambda job, stage: seen.append((job.name, stage)))
+    assert ("m killed", "generate") in seen
+
+
+def test_closing_the_iterator_stops_what_runs(task: MakeTask) -> None:
+    outcomes = LocalExecutor(2, 60.0, "fake_program").run([task("spawns"), task("works")], _ignore)
+    assert next(iter(outcomes)).job.key == "key-of-works"
+    marker = task("spawns").job.work / "child.txt"
+    deadline = time.monotonic() + 30
+    while not marker.exists():
+        assert time.monotonic() < deadline
+    outcomes.close()  # type: ignore[attr-defined]
+    assert _alive(int(marker.read_text())) == []
+
+
+def test_a_job_folder_that_cannot_be_made_fails_that_job(task: MakeTask, tmp_path: Path) -> None:
+    (tmp_path / "work").write_text("in the way")
+    ended = carry_out(task("works"))
+    assert "cannot be started" in str(ended["works"].reason)
+
+
+def _ignore(job: Job, stage: str) -> None:
+    pass
+
+
+def _alive(group: int) -> list[int]:
+    """Processes of a process group that are neither gone nor waiting to be."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found

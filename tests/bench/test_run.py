@@ -1,0 +1,328 @@
+"""A run: every cell leaves a record, nothing finished is done twice, and no cell takes another one down.
+
+Jobs run in this process, which is quick; `test_local_executor` and `test_cli` run them as users do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from admcore.errors import BenchError
+from admcore.hashing import sha256_file
+from bench.executors.base import Outcome, Task
+from bench.executors.local import LocalExecutor
+from bench.grid import GridSpec
+from bench.jobs import CellJob, Job, JudgeSpec, cell_folder
+from bench.runner import CellResult, Events, run_grid
+from leaderboard.reading import read_record, read_runs, validate
+
+NAIVE = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
+JUDGES = JudgeSpec(tagger="fake_adm:load_tagger", clap="fake_adm:load_clap")
+MakeGrid = Callable[..., GridSpec]
+
+
+class Here:
+    """Runs jobs in this process, one after the other."""
+
+    def __init__(self, interrupt_at: str | None = None) -> None:
+        self.interrupt_at = interrupt_at
+
+    def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Iterator[Outcome]:
+        from bench.cell import explain, run_job
+
+        failed: dict[str, str] = {}
+        for task in tasks:
+            if isinstance(task.job, CellJob) and task.job.method == self.interrupt_at:
+                raise KeyboardInterrupt
+            reason = next((failed[key] for key in task.after if key in failed), None)
+            try:
+                if reason is None:
+                    run_job(task.job)
+            except Exception as error:
+                reason = explain(error)
+            if reason is not None:
+                failed[task.job.key] = reason
+            yield Outcome(task.job, reason, 0.1)
+
+
+@pytest.fixture(autouse=True)
+def _check_specs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.preflight import check
+
+    monkeypatch.setattr("bench.plan._preflight", check)
+
+
+def run(grid: GridSpec, **options: Any) -> list[CellResult]:
+    return run_grid(grid, command="bench run", judges=JUDGES, **{"executor": Here(), **options})
+
+
+def record_of(grid: GridSpec, method: str) -> Any:
+    return read_record(cell_folder(grid.out, "fake-adm", method) / "result.json")
+
+
+def wavs(grid: GridSpec, method: str) -> dict[str, str]:
+    folder = cell_folder(grid.out, "fake-adm", method) / "audio"
+    return {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first finished run is kept for the tests that start from one."""
+    return tmp_path_factory.mktemp("kept") / "run"
+
+
+@pytest.fixture
+def finished(make_grid: MakeGrid, kept: Path) -> GridSpec:
+    """A finished run of two cells, in a folder of the test's own."""
+    grid = make_grid()
+    if not kept.exists():
+        assert [result.reason for result in run(grid)] == [None, None]
+        shutil.copytree(grid.out, kept)
+    else:
+        shutil.copytree(kept, grid.out)
+    return grid
+
+
+def test_every_cell_leaves_a_valid_record_and_all_its_products(finished: GridSpec) -> None:
+    assert all(not checked.problems for checked in validate([finished.out]))
+    for method in finished.methods:
+        record = record_of(finished, method)
+        assert record.status == "done"
+        assert (record.model.name, record.method.spec, record.suite.n) == ("fake-adm", method, 4)
+        assert (record.generation.steps, record.generation.guidance) == (2, 3.0)
+        assert record.audio.clips == 4
+        assert record.memory.peak_bytes > 50e6
+        assert record.provenance.command == "bench run"
+        cell = cell_folder(finished.out, "fake-adm", method)
+        captions = json.loads((cell / "captions.json").read_text())
+        assert [entry["caption"] for entry in captions][:2] == ["a dog barks", "rain falls"]
+        assert all((cell / entry["file"]).is_file() for entry in captions)
+    assert not (finished.out / "work").exists()
+
+
+def test_size_is_what_lies_on_disk(finished: GridSpec) -> None:
+    size = record_of(finished, NAIVE).size
+    folder = cell_folder(finished.out, "fake-adm", NAIVE) / "checkpoint"
+    assert size.checkpoint_bytes == sum(path.stat().st_size for path in folder.iterdir())
+    assert size.baseline_bytes == record_of(finished, "fp32").size.checkpoint_bytes
+    assert record_of(finished, "fp32").size.reduction == 0
+    assert size.components == {"backbone": size.checkpoint_bytes, "text_encoder": 4 * (8 * 8 + 8)}
+
+
+def test_scores_say_what_they_are_against(finished: GridSpec) -> None:
+    scores = record_of(finished, NAIVE).scores
+    assert {"fd", "kl", "is", "clap", "fd_vs_baseline", "kl_vs_baseline"} == set(scores)
+    assert (scores["clap"].backbone, scores["clap"].against) == ("band-clap", None)
+    assert scores["fd"].value is None
+    assert scores["fd"].reason == "no reference audio"
+    assert scores["kl_vs_baseline"].against == "baseline"
+    assert scores["kl_vs_baseline"].value > 0
+    assert record_of(finished, "fp32").scores["kl_vs_baseline"].value == pytest.approx(0, abs=1e-9)
+
+
+def test_simulated_quantization_has_no_latency(finished: GridSpec) -> None:
+    latency = record_of(finished, NAIVE).latency
+    assert (latency.kernel, latency.reason) == (None, "simulated")
+    assert record_of(finished, "fp32").latency.kernel is None
+
+
+def test_full_precision_takes_its_audio_from_the_baseline(finished: GridSpec) -> None:
+    baseline = finished.out / "baselines" / "fake-adm" / "audio"
+    assert wavs(finished, "fp32") == {path.name: sha256_file(path) for path in baseline.iterdir()}
+    assert wavs(finished, "fp32") != wavs(finished, NAIVE)
+
+
+def test_a_finished_run_starts_nothing(finished: GridSpec) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.out.rglob("result.json")}
+    started: list[Job] = []
+    results = run(finished, events=Events(planned=lambda plan: started.extend(plan.jobs)))
+    assert started == []
+    assert all(result.resumed and result.reason is None for result in results)
+    assert {path: path.stat().st_mtime_ns for path in finished.out.rglob("result.json")} == before
+
+
+def test_the_same_command_gives_the_same_audio_and_record_but_for_times(
+    finished: GridSpec, make_grid: MakeGrid, tmp_path: Path
+) -> None:
+    again = make_grid(out=tmp_path / "again")
+    run(again)
+    for method in again.methods:
+        assert wavs(again, method) == wavs(finished, method)
+        first, second = (json.loads(record_of(grid, method).model_dump_json()) for grid in (finished, again))
+        for record in (first, second):
+            for section in ("memory", "provenance"):
+                del record[section]
+            if record["calibration"]:
+                del record["calibration"]["seconds"]
+        assert first == second
+
+
+def test_only_what_changed_is_run_again(finished: GridSpec, make_grid: MakeGrid) -> None:
+    more = make_grid(methods=["fp32", NAIVE, "bf16"])
+    assert [result.resumed for result in run(more)] == [True, True, False]
+    before = wavs(more, NAIVE)
+    changed = make_grid(methods=["fp32", NAIVE], generation__steps=3)
+    assert [result.resumed for result in run(changed)] == [False, False]
+    assert wavs(changed, NAIVE) != before
+    assert record_of(changed, NAIVE).generation.steps == 3
+    assert record_of(changed, "bf16").generation.steps == 2
+
+
+def test_another_run_seed_gives_other_noise(finished: GridSpec, make_grid: MakeGrid, tmp_path: Path) -> None:
+    other = make_grid(seed=1, methods=["fp32"], out=tmp_path / "other")
+    run(other)
+    assert not set(wavs(other, "fp32").values()) & set(wavs(finished, "fp32").values())
+    assert record_of(other, "fp32").generation.seed == 1
+
+
+def test_scoring_again_does_not_generate_again(finished: GridSpec, make_grid: MakeGrid) -> None:
+    audio = cell_folder(finished.out, "fake-adm", NAIVE) / "audio" / "row-00001.wav"
+    inode = audio.stat().st_ino
+    grid = make_grid(metrics__names=["clap"])
+    assert [result.resumed for result in run(grid)] == [False, False]
+    assert audio.stat().st_ino == inode
+    assert set(record_of(grid, NAIVE).scores) == {"clap"}
+
+
+def test_fresh_does_everything_again(finished: GridSpec) -> None:
+    audio = cell_folder(finished.out, "fake-adm", NAIVE) / "audio" / "row-00001.wav"
+    inode, jobs = audio.stat().st_ino, []
+    results = run(finished, fresh=True, events=Events(planned=lambda plan: jobs.extend(job.kind for job in plan.jobs)))
+    assert jobs == ["reference", "baseline", "cell", "cell"]
+    assert [(result.resumed, result.reason) for result in results] == [(False, None)] * 2
+    assert audio.stat().st_ino != inode
+
+
+def test_a_cell_that_fails_leaves_a_record_and_is_tried_again(
+    make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = make_grid(methods=["raises", "cannot-import", "fp32"])
+    reasons = {result.job.method: result.reason for result in run(grid)}
+    assert reasons["fp32"] is None
+    assert reasons["raises"] == "RuntimeError: the scale of layer 3 is not finite"
+    assert 'method "cannot-import"' in str(reasons["cannot-import"])
+    assert "fake_adm_missing" in str(reasons["cannot-import"])
+    for method in ("raises", "cannot-import"):
+        record = record_of(grid, method)
+        assert (record.status, record.reason) == ("failed", reasons[method])
+        assert set(record.scores) == {"fd", "kl", "is", "clap", "fd_vs_baseline", "kl_vs_baseline"}
+    assert len(read_runs([grid.out])) == 3
+
+    import fake_adm
+
+    monkeypatch.delattr(fake_adm.Raises, "quantize")
+    assert [result.resumed for result in run(grid)] == [False, False, True]
+    assert record_of(grid, "raises").status == "done"
+
+
+def test_a_failed_change_says_so_and_undoing_it_costs_nothing(
+    finished: GridSpec, make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.pipeline import quantize_backbone
+
+    audio = wavs(finished, NAIVE)
+    with monkeypatch.context() as broken:
+        broken.setattr("methods.naive.Naive.quantize", lambda *_: 1 / 0)
+        results = run(make_grid(methods=[NAIVE], seed=5))
+    assert results[0].reason == "ZeroDivisionError: division by zero"
+    assert record_of(finished, NAIVE).status == "failed"
+    quantized: list[str] = []
+
+    def quantize(model: Any, spec: str, **options: Any) -> Any:
+        quantized.append(spec)
+        return quantize_backbone(model, spec, **options)
+
+    monkeypatch.setattr("bench.cell.quantize_backbone", quantize)
+    assert [result.reason for result in run(finished)] == [None, None]
+    assert wavs(finished, NAIVE) == audio
+    assert quantized == ["fp32"], "the baseline's"
+
+
+def test_a_model_that_cannot_be_imported_fails_only_its_own_cells(make_grid: MakeGrid) -> None:
+    grid = make_grid(models=["no-such-module", "fake-adm"], methods=["fp32"])
+    broken, whole = run(grid)
+    assert "fake_adm_missing" in str(broken.reason)
+    assert whole.reason is None
+
+
+def test_clips_that_are_not_finite_are_counted_and_not_scored(
+    make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fake_adm
+
+    def spoil(latents: Any) -> Any:
+        waveforms = spoil.decode(latents)  # type: ignore[attr-defined]
+        waveforms[0, 100] = float("nan")
+        return waveforms
+
+    spoil.decode = fake_adm.decode  # type: ignore[attr-defined]
+    monkeypatch.setattr(fake_adm, "decode", spoil)
+    grid = make_grid(methods=["fp32"])
+    assert run(grid)[0].reason is None
+    record = record_of(grid, "fp32")
+    assert (record.audio.clips, record.audio.nan) == (4, 1)
+    assert record.scores["clap"].value is None
+    assert "not finite" in record.scores["clap"].reason
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(make_grid: MakeGrid) -> None:
+    grid = make_grid(methods=["fp32", NAIVE])
+    with pytest.raises(KeyboardInterrupt):
+        run(grid, executor=Here(interrupt_at=NAIVE))
+    assert record_of(grid, "fp32").status == "done"
+    assert [(result.resumed, result.reason) for result in run(grid)] == [(True, None), (False, None)]
+
+
+def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugins = str(Path(__file__).parent / "plugins")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([plugins, os.environ["PYTHONPATH"]]))
+    grid = make_grid(methods=["hangs"])
+    program = (
+        "import sys; from bench import plan, runner; from bench.executors.local import LocalExecutor\n"
+        "from bench.grid import GridSpec\n"
+        "plan._preflight = lambda *_: None\n"
+        "plan._tasks = lambda reference, baselines, pending, fresh: tuple(plan.Task(cell) for cell in pending)\n"
+        "grid = GridSpec.model_validate_json(sys.argv[1])\n"
+        "try: runner.run_grid(grid, command='test', executor=LocalExecutor(1, 600.0, 'fake_program'))\n"
+        "except KeyboardInterrupt: sys.exit(130)\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    run_process = subprocess.Popen([sys.executable, "-c", program, grid.model_dump_json()], cwd=root)
+    deadline = time.monotonic() + 60
+    while not list(grid.out.glob("work/*/stage.txt")):
+        assert run_process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run_process.send_signal(signal.SIGINT)
+    assert run_process.wait(timeout=20) == 130
+    still = subprocess.run(["pgrep", "-f", f"fake_program {grid.out}"], capture_output=True, text=True)
+    assert still.stdout == ""
+
+
+def test_a_job_that_ends_well_without_a_result_has_failed(
+    make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins = str(Path(__file__).parent / "plugins")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([plugins, os.environ["PYTHONPATH"]]))
+    grid = make_grid(methods=["fp32"])
+    results = run(grid, executor=LocalExecutor(1, 60.0, "fake_program"))
+    assert "ended without a result" in str(results[0].reason)
+    assert record_of(grid, "fp32").status == "failed"
+
+
+def test_two_runs_do_not_share_a_folder(finished: GridSpec) -> None:
+    from bench.runner import _lock
+
+    with _lock(finished.out), pytest.raises(BenchError, match="another bench run is at work there"):
+        run(finished)

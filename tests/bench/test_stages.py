@@ -1,0 +1,79 @@
+"""A stage is built once for what determines it, found again after a restart, and lent by earlier results."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.stages import Stages, current_stage, publish
+
+
+class Counter:
+    """Builds a product and counts how often."""
+
+    def __init__(self, work: Path) -> None:
+        self.work, self.built = work, 0
+
+    def __call__(self) -> dict[str, Any]:
+        self.built += 1
+        (self.work / "audio").mkdir(parents=True)
+        (self.work / "audio" / "a.wav").write_text(f"sound {self.built}")
+        return {"clips": self.built}
+
+
+def run(work: Path, inputs: Any, build: Counter, donors: tuple[Path, ...] = ()) -> dict[str, Any]:
+    return Stages(work, donors, lambda stage: None).run("generate", inputs, ["audio"], build)
+
+
+def test_a_stage_with_the_same_inputs_is_not_built_again(tmp_path: Path) -> None:
+    build = Counter(tmp_path)
+    assert run(tmp_path, {"steps": 25}, build) == run(tmp_path, {"steps": 25}, build) == {"clips": 1}
+    assert build.built == 1
+
+
+def test_other_inputs_or_a_lost_product_build_it_again(tmp_path: Path) -> None:
+    build = Counter(tmp_path)
+    run(tmp_path, {"steps": 25}, build)
+    assert run(tmp_path, {"steps": 5}, build) == {"clips": 2}
+    (tmp_path / "audio" / "a.wav").unlink()
+    (tmp_path / "audio").rmdir()
+    assert run(tmp_path, {"steps": 5}, build) == {"clips": 3}
+
+
+def test_a_build_that_fails_leaves_nothing_that_passes_for_its_product(tmp_path: Path) -> None:
+    build = Counter(tmp_path)
+
+    def fail() -> dict[str, Any]:
+        build()
+        raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        Stages(tmp_path, (), lambda stage: None).run("generate", 1, ["audio"], fail)
+    assert run(tmp_path, 1, build) == {"clips": 2}
+
+
+def test_an_earlier_result_lends_its_product_and_survives_its_replacement(tmp_path: Path) -> None:
+    old, work = tmp_path / "old", tmp_path / "work"
+    run(old, "same", Counter(old))
+    build = Counter(work)
+    assert run(work, "same", build, (old,)) == {"clips": 1}
+    assert build.built == 0
+    assert (work / "audio" / "a.wav").read_text() == "sound 1"
+    run(work, "other", build, (old,))
+    assert (work / "audio" / "a.wav").read_text() == "sound 1"
+    assert build.built == 1
+    assert (old / "audio" / "a.wav").read_text() == "sound 1"
+
+
+def test_publishing_replaces_the_old_folder_as_a_whole(tmp_path: Path) -> None:
+    target, work = tmp_path / "cells" / "a", tmp_path / "work"
+    for number in (1, 2):
+        work.mkdir()
+        (work / f"result-{number}").write_text("x")
+        publish(work, target)
+        assert [path.name for path in target.iterdir()] == [f"result-{number}"]
+        assert [path.name for path in target.parent.iterdir()] == ["a"]
+
+
+def test_a_job_that_has_not_begun_is_at_its_start(tmp_path: Path) -> None:
+    assert current_stage(tmp_path) == "start"
