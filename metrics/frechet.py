@@ -10,8 +10,8 @@ Frechet 1957, Dowson and Landau 1982 (formula); Heusel et al. 2017 (FID); Kilgou
 
 The last trace is the nuclear norm of A1 A2^T, where A = (X - mean) / sqrt(n - 1): with S = A^T A, the non-zero
 eigenvalues of S1 S2 are the squared singular values of A1 A2^T. So no matrix square root is taken, the result is real
-and the norm non-negative by construction, and a covariance without full rank needs no epsilon. With the reduced QR
-factorizations A = Q R, the norm is that of R1 R2^T, which is at most d x d.
+and the norm non-negative by construction, and a covariance without full rank needs no epsilon. With the singular value
+decompositions A = Q R (Q orthonormal, R = diag(s) V^T), the norm is that of R1 R2^T, which is at most d x d.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class PairedFrechet:
 
     def without(self, subsets: Subsets) -> Values:
         """Return the distance without each subset of captions: (s, m) -> (s,)."""
-        size = max(1, CHUNK // self._core.size)
+        size = max(1, CHUNK // max(1, self._core.size))
         parts = [self._without(subsets[start : start + size]) for start in range(0, len(subsets), size)]
         return np.concatenate(parts)
 
@@ -85,7 +85,7 @@ class PairedFrechet:
     @cached_property
     def _core(self) -> NDArray[np.float64]:
         first, second = self._moments
-        core: NDArray[np.float64] = first.triangle @ second.triangle.T
+        core: NDArray[np.float64] = first.factor @ second.factor.T
         return core
 
     def _without(self, subsets: Subsets) -> Values:
@@ -107,7 +107,10 @@ class _Moments:
         self.mean = embeddings.mean(axis=0)
         self.centred = embeddings - self.mean
         self.scatter = float(np.square(self.centred).sum())
-        self.rows, self.triangle = np.linalg.qr(self.centred)  # (n, k), (k, d) with k = min(n, d)
+        left, singular, right = np.linalg.svd(self.centred, full_matrices=False)
+        rank = np.count_nonzero(singular > singular[0] * max(self.centred.shape) * np.finfo(np.float64).eps)
+        self.rows = left[:, :rank]  # Q: orthonormal and, as no direction beyond the rank is kept, orthogonal to 1
+        self.factor = singular[:rank, None] * right[:rank]  # R: (rank, d)
 
     def mean_without(self, subsets: Subsets) -> NDArray[np.float64]:
         """Return the mean without each subset, (s, d)."""
@@ -134,8 +137,8 @@ class _Moments:
 def _distance(first: _Moments, second: _Moments) -> float:
     if len(first.mean) != len(second.mean):
         raise ValueError(f"embeddings of {len(first.mean)} and {len(second.mean)} dimensions")
-    left = first.triangle / np.sqrt(first.n - 1)
-    right = second.triangle / np.sqrt(second.n - 1)
+    left = first.factor / np.sqrt(first.n - 1)
+    right = second.factor / np.sqrt(second.n - 1)
     traces = np.square(left).sum() + np.square(right).sum() - 2 * _nuclear_norm(left @ right.T)
     return max(float(np.square(first.mean - second.mean).sum() + traces), 0.0)
 

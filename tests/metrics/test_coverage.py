@@ -1,0 +1,96 @@
+"""Do 95 % intervals hold E[T_n], the expected score at their n, 95 % of the time? On known distributions, seeded."""
+
+import numpy as np
+import pytest
+
+from metrics.frechet import PairedFrechet, frechet_distance
+from metrics.inception import SplitInception
+from metrics.intervals import Mean, Replicates
+from metrics.kl import kl_divergence
+
+
+def gaussian(n, d, rng, *, shift=0.0, scale=1.0, decay=0.0, correlation=0.0):
+    """Return (generated, reference): Gaussians whose standard deviations fall as k^-decay, correlated by caption."""
+    spread = np.arange(1, d + 1) ** -decay
+    reference = rng.normal(size=(n, d))
+    generated = correlation * reference + np.sqrt(1 - correlation**2) * rng.normal(size=(n, d))
+    return (generated * scale + shift) * spread, reference * spread
+
+
+def coverage_of_distance(n, d, repetitions, seed=0, **regime):
+    """Share of intervals of FD that hold its expected value at n."""
+    rng = np.random.default_rng(seed)
+    intervals, values = [], [frechet_distance(*gaussian(n, d, rng, **regime)) for _ in range(2 * repetitions)]
+    for _ in range(repetitions):
+        replicates = Replicates.of(PairedFrechet(*gaussian(n, d, rng, **regime)))
+        intervals.append(replicates.interval(0.0))
+        values.append(replicates.value)
+    return share_holding(intervals, np.mean(values))
+
+
+def coverage_of_difference(n, d, repetitions, *, noise, seed=0):
+    """Share of intervals of FD(a) - FD(b) that hold its expected value; a and b are one set with noise of their own."""
+    rng = np.random.default_rng(seed)
+
+    def draw():
+        base, reference = gaussian(n, d, rng, shift=0.3, scale=1.2, decay=0.5)
+        return (*(base + sigma * rng.normal(size=(n, d)) for sigma in noise), reference)
+
+    intervals, values = [], []
+    for _ in range(repetitions):
+        first, second, reference = draw()
+        difference = Replicates.of(PairedFrechet(first, reference)) - Replicates.of(PairedFrechet(second, reference))
+        intervals.append(difference.interval())
+        values.append(difference.value)
+    for _ in range(2 * repetitions):
+        first, second, reference = draw()
+        values.append(frechet_distance(first, reference) - frechet_distance(second, reference))
+    return share_holding(intervals, np.mean(values))
+
+
+def share_holding(intervals, target):
+    return np.mean([low <= target <= high for low, high in intervals])
+
+
+REGIMES = {
+    "same distribution": {},
+    "shifted": {"shift": 0.3},
+    "wider": {"scale": 1.3},
+    "steep spectrum, shifted": {"decay": 1.0, "shift": 0.5},
+    "correlated pairs": {"correlation": 0.8, "shift": 0.2, "decay": 0.5},
+}
+
+
+@pytest.mark.parametrize("regime", REGIMES.values(), ids=REGIMES)
+def test_distance_of_96_clips(regime):
+    assert 0.92 <= coverage_of_distance(96, 16, 200, **regime) <= 0.99
+
+
+@pytest.mark.parametrize("noise", [(0.1, 0.1), (0.1, 0.6)], ids=["no difference", "a difference"])
+def test_paired_difference_of_96_clips(noise):
+    assert 0.92 <= coverage_of_difference(96, 16, 150, noise=noise) <= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "d", "repetitions"), [(48, 64, 300), (96, 32, 300), (240, 16, 300), (240, 64, 100)])
+@pytest.mark.parametrize("regime", REGIMES.values(), ids=REGIMES)
+def test_distance_at_other_sizes(n, d, repetitions, regime):
+    assert 0.91 <= coverage_of_distance(n, d, repetitions, **regime) <= 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "d", "repetitions"), [(48, 64, 150), (240, 16, 300), (240, 64, 60)])
+def test_paired_difference_at_other_sizes(n, d, repetitions):
+    assert 0.91 <= coverage_of_difference(n, d, repetitions, noise=(0.1, 0.6)) <= 1.0
+
+
+def test_inception_score_and_kl_divergence():
+    rng = np.random.default_rng(0)
+    scores, divergences = [], []
+    for _ in range(400):
+        logits, reference = rng.normal(size=(2, 96, 8)) * 2
+        scores.append(Replicates.of(SplitInception(logits, 4)))
+        divergences.append(Replicates.of(Mean(kl_divergence(reference, logits))))
+    for replicates in (scores, divergences):
+        expected = np.mean([one.value for one in replicates])
+        assert 0.92 <= share_holding([one.interval() for one in replicates], expected) <= 0.98

@@ -1,0 +1,79 @@
+"""Intervals: the classical one for means, the value inside, paired differences."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from metrics.frechet import PairedFrechet
+from metrics.inception import SplitInception
+from metrics.intervals import Mean, Replicates, deletion_pairs
+
+RNG = np.random.default_rng(0)
+
+
+def test_a_mean_has_the_classical_t_interval():
+    values = RNG.exponential(size=30)
+    expected = stats.t.interval(0.95, 29, values.mean(), values.std(ddof=1) / np.sqrt(30))
+    assert Replicates.of(Mean(values)).interval() == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_paired_difference_of_means_is_that_of_the_differences():
+    first, second = RNG.normal(size=(2, 25))
+    difference = Replicates.of(Mean(first)) - Replicates.of(Mean(second))
+    assert difference.interval() == pytest.approx(Replicates.of(Mean(first - second)).interval(), rel=1e-9)
+
+
+def test_a_statistic_of_pairs_has_its_own_variance_not_twice_it():
+    # The squared length of the mean of n standard normal vectors is 1/n of a chi-squared value: variance 2 d / n^2.
+    n, d, repetitions = 40, 16, 100
+
+    class SquaredLength:
+        def __init__(self):
+            self.vectors = RNG.normal(size=(n, d))
+            self.n = n
+            self.value = np.square(self.vectors.mean(axis=0)).sum()
+
+        def without(self, subsets):
+            kept = self.vectors.sum(axis=0) - self.vectors[subsets].sum(axis=1)
+            return np.square(kept / (n - subsets.shape[1])).sum(axis=1)
+
+    variance = np.mean([Replicates.of(SquaredLength()).standard_error() ** 2 for _ in range(repetitions)])
+    assert 0.95 < variance / (2 * d / n**2) < 1.5
+
+
+@pytest.mark.parametrize("n", [4, 5, 48])
+def test_every_interval_contains_its_value_and_respects_the_minimum(n):
+    statistics = [
+        (PairedFrechet(RNG.normal(size=(n, 6)), RNG.normal(size=(n, 6))), 0.0),
+        (SplitInception(RNG.normal(size=(n, 4)), 1), 1.0),
+        (Mean(RNG.exponential(size=n) ** 4), 0.0),
+    ]
+    for statistic, minimum in statistics:
+        low, high = Replicates.of(statistic).interval(minimum)
+        assert minimum <= low <= statistic.value <= high
+
+
+def test_a_statistic_differs_from_itself_by_nothing():
+    paired = PairedFrechet(RNG.normal(size=(30, 6)), RNG.normal(size=(30, 6)))
+    difference = Replicates.of(paired) - Replicates.of(paired)
+    assert (difference.value, difference.interval()) == (0, (0, 0))
+
+
+def test_too_few_clips_have_no_interval():
+    with pytest.raises(ValueError, match="at least 4 clips, got 3"):
+        Replicates.of(Mean(np.arange(3.0)))
+
+
+@pytest.mark.parametrize("n", [4, 5, 48, 1000])
+def test_deletion_pairs_are_fixed_and_of_different_captions(n):
+    pairs = deletion_pairs(n)
+    assert np.array_equal(pairs, deletion_pairs(n))
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+    assert set(pairs.ravel()) <= set(range(n))
+    assert len(pairs) == min(2 * n, 480)
+
+
+@pytest.mark.parametrize("values", [np.zeros(0), np.array([1.0, np.nan]), np.zeros((2, 2))])
+def test_a_mean_needs_one_finite_number_per_clip(values):
+    with pytest.raises(ValueError, match="number"):
+        Mean(values)
