@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from admcore.files import slug
+from leaderboard import SitePaths, build_site, read_runs
 
 RATE, SECONDS = 16_000, 0.5
 HASH = {name: f"{index:02x}" * 32 for index, name in enumerate(["weights", "suite", "tagger", "clap"], start=1)}
@@ -94,7 +95,7 @@ def record(model: str = "tiny-tango", spec: str = "naive@w4a8", n: int = 4, loss
             "clap": score(0.41 - loss / 300, 0.02, n, "tiny-clap", against=None, higher_is_better=True),
             "fd_vs_baseline": {"value": None, "reason": "this is the baseline"}
             if name == "fp32"
-            else score(loss, loss / 4, n, against="baseline"),
+            else score(abs(loss), abs(loss) / 4, n, against="baseline"),
         },
         "audio": {"clips": n, "silent": 0, "clipped": 0, "too_short": 0, "nan": 0},
         "size": {
@@ -182,6 +183,19 @@ def write_run(run: Path, records: list[dict[str, Any]], audio: bool = False, sec
     if audio:
         write_audio(run / "reference" / "foley", records[0]["suite"]["n"], 0.001, seconds)
     return run
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> SitePaths:
+    """Two models, three methods and a failed cell, with audio of four captions, three of them to hear. Read only."""
+    records = [
+        record(model, spec, loss=loss)
+        for model in ("tiny-audioldm", "tiny-tango")
+        for spec, loss in (("fp32", 0.0), ("naive@w8a8", 0.5), ("naive@w4a8", 7.0))
+    ]
+    folder = tmp_path_factory.mktemp("site")
+    run = write_run(folder / "run", [*records, failed()], audio=True)
+    return build_site(read_runs([run]), folder / "site", max_captions=3)
 
 
 @pytest.fixture

@@ -1,0 +1,81 @@
+"""The sanity ladder's file."""
+
+import json
+
+import pytest
+
+from admcore.errors import DataError
+from leaderboard import read_ladder
+
+
+def estimate(value, half):
+    return {"value": value, "ci95": [value - half, value + half], "reason": None}
+
+
+@pytest.fixture
+def ladder(make_record):
+    def rung(name, fd, step):
+        scores = {"fd": estimate(fd, 1.0), "kl": estimate(fd / 20, 0.05), "clap": estimate(0.5 - fd / 600, 0.02)}
+        return {"name": name, "method": None, "n": 4, "scores": scores, "step": step}
+
+    def step(relation, value, half):
+        return {"relation": relation, "difference": estimate(value, half), "holds": True}
+
+    return {
+        "schema_version": 1,
+        "models": [
+            {
+                "model": "tiny-tango",
+                "suite": make_record()["suite"],
+                "rungs": [
+                    rung("real vs real", 5.0, None),
+                    rung("fp32", 21.0, step("<", 16.0, 3.0)),
+                    rung("bf16", 21.2, step("~", 0.2, 1.0)),
+                ],
+                "agreement": {"kl": 1.0, "clap": 0.9, "threshold": 0.7, "holds": True},
+            }
+        ],
+        "provenance": make_record()["provenance"],
+    }
+
+
+def test_a_ladder_is_read_and_judged(tmp_path, ladder):
+    assert read_ladder(tmp_path) is None
+    (tmp_path / "ladder.json").write_text(json.dumps(ladder))
+    found = read_ladder(tmp_path)
+    assert found is not None
+    assert found.models[0].holds
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("rungs", 1, "step", "holds"), False, "fp32: step.holds contradicts"),
+        (("rungs", 2, "step", "relation"), "<", "bf16: step.holds contradicts"),
+        (("rungs", 1, "step"), None, "fp32: every rung but the first needs a step"),
+        (("rungs", 1, "step", "difference", "ci95"), None, "ci95 is needed"),
+        (("agreement", "kl"), 0.2, "agreement.holds contradicts"),
+        (("rungs", 0, "n"), 0, r"models.0.rungs.0.n: Input should be greater"),
+    ],
+)
+def test_a_ladder_that_contradicts_itself_is_refused(tmp_path, ladder, path, value, message):
+    target = ladder["models"][0]
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    (tmp_path / "ladder.json").write_text(json.dumps(ladder))
+    with pytest.raises(DataError, match=message):
+        read_ladder(tmp_path)
+
+
+def test_the_site_shows_the_ladder(make_run, make_record, ladder, tmp_path):
+    from leaderboard import build_site, read_runs
+
+    run = make_run([make_record()])
+    without = build_site(read_runs([run]), tmp_path / "without").index.read_text()
+    assert "<code>bench ladder</code>" in without
+    (run / "ladder.json").write_text(json.dumps(ladder))
+    page = build_site(read_runs([run]), tmp_path / "with").index.read_text()
+    assert "real vs real" in page
+    assert "✓ holds" in page
+    assert "<code>bench ladder</code>" not in page
