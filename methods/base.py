@@ -95,8 +95,6 @@ class Method(ABC):
     """Changes whenever the method's result does."""
     takes_bits: ClassVar[bool] = True
     """Whether a spec names bits."""
-    simulated: ClassVar[bool] = True
-    """Whether the quantized backbone computes in floating point what integers would."""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     """Options."""
 

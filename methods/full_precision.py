@@ -19,7 +19,6 @@ class FloatingPoint(Method):
     """Run the backbone in one floating-point type."""
 
     takes_bits = False
-    simulated = False
     dtype: ClassVar[torch.dtype]
     """Type of weights and arithmetic."""
 
