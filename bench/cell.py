@@ -1,14 +1,13 @@
 """Does one job, from serializable inputs to files; knows nothing of who started it.
 
-`python -m bench.cell JOB.json` is the same as a program: exit code 0 when the job's folder has been published, 1 when it
-failed, with the reason in `failure.json` beside the job file.
+`python -m bench.cell JOB.json` is the same as a program: exit code 0 when the job's folder has been published, 1 when
+it failed, with the reason in `failure.json` beside the job file.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import threading
 import time
@@ -20,15 +19,14 @@ from typing import Any
 
 import torch
 
-from admcore.errors import BenchError, DataError, UsageError
+from admcore.errors import BenchError, UsageError
 from admcore.files import write_json_atomic
 from admcore.hashing import sha256_file, sha256_json
 from admcore.progress import set_quiet
 from bench import records
 from bench.clips import read_clips, write_clips
-from bench.executors.local import FAILURE_FILE, NO_SPACE
 from bench.features import embed_clips
-from bench.jobs import BaselineJob, CellJob, Job, ReferenceJob, job_from_json
+from bench.jobs import FAILURE_FILE, NO_SPACE, BaselineJob, CellJob, Job, ReferenceJob, job_from_json
 from bench.judges import Judges, load_judges
 from bench.measurement.memory import peak_resident_bytes
 from bench.measurement.size import other_components, size_section
@@ -101,7 +99,7 @@ class _Work:
         return Features.load(self.job.work / FEATURES)
 
     def write_audio(self, items: Sequence[SuiteItem], seeds: Sequence[int], waveforms: Any, rate: int) -> Facts:
-        """Write clips into the work folder; return their number, their hash, and those that no file can hold as they are."""
+        """Write clips into the work folder; return their number, their hash, and which of them are not finite."""
         ids, captions = [item.id for item in items], [item.caption for item in items]
         write_clips(self.job.work, ids, captions, seeds, waveforms, rate)
         files = {path.name: sha256_file(path) for path in sorted((self.job.work / "audio").iterdir())}
@@ -197,7 +195,9 @@ class _Generating(_Work):
     def _build_audio(self) -> Facts:
         model, wanted = self.model, self.job.generation
         if wanted.seconds is not None and wanted.seconds != model.seconds:
-            raise UsageError(f"{model.name} makes clips of {model.seconds:g} s; generation.seconds = {wanted.seconds:g}")
+            raise UsageError(
+                f"{model.name} makes clips of {model.seconds:g} s; generation.seconds = {wanted.seconds:g}"
+            )
         steps = wanted.steps if wanted.steps is not None else model.default_steps
         guidance = wanted.guidance if wanted.guidance is not None else model.default_guidance
         model.backbone = load_backbone(self.checkpoint_folder).to(self.job.device)

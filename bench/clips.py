@@ -123,7 +123,9 @@ def _read_prompts(prompts: str, ids: Sequence[str]) -> dict[str, str]:
         if len(items) != len(ids):
             raise DataError(f"{prompts}: {len(items)} captions for {len(ids)} clips; expected one caption per clip")
         return {name: item.caption for name, item in zip(ids, items, strict=True)}
-    captions = {item.id.removesuffix(Path(item.id).suffix if _is_audio(item.id) else ""): item.caption for item in items}
+    captions = {
+        item.id.removesuffix(Path(item.id).suffix if _is_audio(item.id) else ""): item.caption for item in items
+    }
     missing = [name for name in ids if name not in captions]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

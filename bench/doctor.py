@@ -41,7 +41,9 @@ def examine(folder: Path = Path()) -> list[Finding]:
 def _hardware(folder: Path) -> Iterator[Finding]:
     cores, sets = environment.cores(), environment.instruction_sets()
     yield Finding("ok", "cpu", environment.cpu_name())
-    yield Finding("slow" if cores < 2 else "ok", "cores", f"{cores}" + (": cells run one at a time" if cores < 2 else ""))
+    yield Finding(
+        "slow" if cores < 2 else "ok", "cores", f"{cores}" + (": cells run one at a time" if cores < 2 else "")
+    )
     if "avx512_vnni" in sets or "avx_vnni" in sets:
         yield Finding("ok", "instruction sets", ", ".join(sets))
     else:
@@ -85,8 +87,8 @@ def _weights() -> Iterator[Finding]:
 
 
 def _judges() -> Iterator[Finding]:
-    from bench.judges import load_judges
     from bench.jobs import JudgeSpec
+    from bench.judges import load_judges
 
     try:
         judges = load_judges(JudgeSpec())

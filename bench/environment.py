@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("admbench", "torch", "torchaudio", "diffusers", "transformers", "numpy", "scipy", "safetensors", "soxr")
-INSTRUCTION_SETS = ("avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+INSTRUCTION_SETS = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512bw",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+)
 
 
 def describe(device: str, threads: int) -> dict[str, Any]:

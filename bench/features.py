@@ -1,4 +1,4 @@
-"""From clips on disk to features: every file is read as it was written, so that scoring it later gives the same numbers."""
+"""From clips on disk to features: files are read as written, so that scoring them later gives the same numbers."""
 
 from __future__ import annotations
 

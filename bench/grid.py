@@ -42,7 +42,7 @@ class MetricsSpec(_Table):
     names: tuple[str, ...] = Field(default=("fd", "kl", "is", "clap"), min_length=1)
     """Registry names of the metrics."""
     bootstrap: int | None = Field(default=None, ge=0)
-    """Resamples, for grids that ask for a bootstrap. No effect: intervals are by the jackknife (`metrics.intervals`)."""
+    """Resamples, for grids that ask for a bootstrap. No effect: intervals are jackknife ones (`metrics.intervals`)."""
 
 
 class ExecutionSpec(_Table):

@@ -3,7 +3,7 @@
 A run is a small graph of three kinds of jobs. A `ReferenceJob` embeds the suite's real audio, once per run. A
 `BaselineJob` makes a model's full-precision audio, features and checkpoint size, once per model. A `CellJob` takes one
 method through one model and leaves a record; it reads what the first two left. A job names its inputs by content and
-its outputs by path, travels as one JSON file, and is done by `python -m bench.cell JOB.json` or by `bench.cell.run_job`.
+its outputs by path, travels as one JSON file, and is done by `python -m bench.cell JOB.json`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from admcore.files import slug
 from bench.grid import GenerationSpec
+
+FAILURE_FILE = "failure.json"
+"""Beside the job file: `{"reason": ...}` of a job that failed."""
+NO_SPACE = 74
+"""Exit code of a job that found its disk full, and so could not leave a reason there."""
 
 
 class JudgeSpec(BaseModel):

@@ -1,4 +1,4 @@
-"""The way of one cell through a model: calibrate, quantize, generate. What the command line, the cells and the API share."""
+"""Calibrate and quantize a model: what the command line, the cells and the API share."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def _result(cell: CellJob, outcome: Outcome | None) -> CellResult:
 
 
 def _forget(plan: Plan) -> None:
-    """Make the jobs of a fresh run start from nothing; finished cells keep their results until the new ones are there."""
+    """Make the jobs of a fresh run start from nothing; old results stay until the new ones are there."""
     for job in plan.jobs:
         shutil.rmtree(job.work, ignore_errors=True)
         shutil.rmtree(job.target / "stages", ignore_errors=True)

@@ -39,7 +39,9 @@ def generate(
     from bench import api
     from bench.clips import write_wav
 
-    loaded = api.load_model(model, device=device) if model else api.load_checkpoint(Path(str(checkpoint)), device=device)
+    loaded = (
+        api.load_model(model, device=device) if model else api.load_checkpoint(Path(str(checkpoint)), device=device)
+    )
     waveform = api.generate(loaded, [prompt], [seed], steps=steps, guidance=guidance, batch_size=1)[0]
     write_wav(out, waveform, loaded.sample_rate)
     print(f"{out}: {len(waveform) / loaded.sample_rate:.2f} s at {loaded.sample_rate} Hz")

@@ -24,7 +24,7 @@ def quantize(
 
     Of a model's backbone: integers packed to their bits in safetensors, and one JSON header.
     """
-    from bench.checks import check_model, check_method, check_writable_folder
+    from bench.checks import check_method, check_model, check_writable_folder
 
     check_model(model)
     check_method(method)

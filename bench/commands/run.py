@@ -13,7 +13,9 @@ from bench.commands.options import Debug, Quiet
 
 
 def run(
-    grid: Annotated[Path | None, typer.Argument(metavar="[GRID.toml]", help="Grid file; without one, the embedded grid.")] = None,
+    grid: Annotated[
+        Path | None, typer.Argument(metavar="[GRID.toml]", help="Grid file; without one, the embedded grid.")
+    ] = None,
     models: Annotated[str | None, typer.Option(help="Models, separated by commas.")] = None,
     methods: Annotated[str | None, typer.Option(help="Method specs, separated by commas.")] = None,
     suite: Annotated[str | None, typer.Option(help="Suite, or a caption file (.csv, .jsonl, .txt).")] = None,

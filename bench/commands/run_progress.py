@@ -87,7 +87,11 @@ def print_summary(results: list[CellResult]) -> None:
     from leaderboard.reading import read_record
 
     records = [(result.job, read_record(result.job.target / "result.json")) for result in results if not result.reason]
-    keys = list(dict.fromkeys(key for _, record in records for key, score in record.scores.items() if score.against != "baseline"))
+    keys = list(
+        dict.fromkeys(
+            key for _, record in records for key, score in record.scores.items() if score.against != "baseline"
+        )
+    )
     rows = []
     for job, record in records:
         scores = [record.scores[key].value if key in record.scores else None for key in keys]

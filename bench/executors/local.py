@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -15,13 +15,10 @@ from admcore.errors import DataError
 from admcore.files import read_json, write_text_atomic
 from bench import children
 from bench.executors.base import Outcome, Task
-from bench.jobs import Job
+from bench.jobs import FAILURE_FILE, NO_SPACE, Job
 from bench.stages import current_stage
 
 POLL_SECONDS = 0.05
-NO_SPACE = 74
-"""Exit code of a job that found its disk full, and so could not leave a reason there."""
-FAILURE_FILE = "failure.json"
 _LOG_TAIL = 65536
 
 
@@ -47,21 +44,15 @@ class LocalExecutor:
         try:
             while waiting or running:
                 for task in list(waiting):
-                    blocker = next((ended[key] for key in task.after if key in ended and ended[key].failed), None)
-                    if blocker is not None:
-                        outcome = Outcome(task.job, f"{blocker.job.name} failed: {blocker.reason}", 0.0)
-                    elif len(running) < self.workers and all(key in ended for key in task.after):
-                        try:
-                            running.append(_Child(task.job, self.timeout, self.program))
-                            waiting.remove(task)
-                            continue
-                        except OSError as error:
-                            outcome = Outcome(task.job, f"cannot be started: {error}", 0.0)
-                    else:
+                    admitted = self._admit(task, len(running), ended)
+                    if admitted is None:
                         continue
                     waiting.remove(task)
-                    ended[task.job.key] = outcome
-                    yield outcome
+                    if isinstance(admitted, _Child):
+                        running.append(admitted)
+                    else:
+                        ended[task.job.key] = admitted
+                        yield admitted
                 for child in list(running):
                     child.watch(on_stage)
                     if child.outcome is not None:
@@ -73,6 +64,18 @@ class LocalExecutor:
         finally:
             for child in running:
                 child.kill()
+
+    def _admit(self, task: Task, running: int, ended: Mapping[str, Outcome]) -> _Child | Outcome | None:
+        """Start a task whose turn it is; None while it has to wait, an outcome if it will never run."""
+        blocker = next((ended[key] for key in task.after if key in ended and ended[key].failed), None)
+        if blocker is not None:
+            return Outcome(task.job, f"{blocker.job.name} failed: {blocker.reason}", 0.0)
+        if running >= self.workers or any(key not in ended for key in task.after):
+            return None
+        try:
+            return _Child(task.job, self.timeout, self.program)
+        except OSError as error:
+            return Outcome(task.job, f"cannot be started: {error}", 0.0)
 
 
 class _Child:

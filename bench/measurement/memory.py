@@ -10,8 +10,8 @@ from pathlib import Path
 def peak_resident_bytes() -> int:
     """Return the largest resident set that this process ever had, in bytes.
 
-    It counts everything: the interpreter, the libraries, weights, activations. On Linux it is `VmHWM`, which starts anew
-    with the program; `getrusage`, used elsewhere, would hand down the peak of the process that started this one.
+    It counts everything: the interpreter, the libraries, weights, activations. On Linux it is `VmHWM`, which starts
+    anew with the program; `getrusage`, used elsewhere, would hand down the peak of the process that started this one.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -16,7 +16,19 @@ from bench.cli import main
 from bench.grid import GridSpec
 
 ROOT = Path(bench.__file__).resolve().parents[1]
-COMMANDS = ("run", "list", "quantize", "generate", "score", "leaderboard", "validate", "ladder", "doctor", "zoo", "cache")
+COMMANDS = (
+    "run",
+    "list",
+    "quantize",
+    "generate",
+    "score",
+    "leaderboard",
+    "validate",
+    "ladder",
+    "doctor",
+    "zoo",
+    "cache",
+)
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -38,7 +50,9 @@ def test_help_imports_neither_torch_nor_a_plugin() -> None:
     assert child.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("package", ["bench", "bench.cli", "methods", "metrics", "leaderboard", "admcore", "bench.plan"])
+@pytest.mark.parametrize(
+    "package", ["bench", "bench.cli", "methods", "metrics", "leaderboard", "admcore", "bench.plan"]
+)
 def test_packages_import_without_torch(package: str) -> None:
     program = f"import sys, {package}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
@@ -101,7 +115,10 @@ def test_a_broken_caption_file_is_named_with_its_line(capsys: pytest.CaptureFixt
 
 
 def test_a_full_disk_is_found_before_anything_runs(
-    make_grid: Callable[..., GridSpec], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    make_grid: Callable[..., GridSpec],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -255,5 +272,7 @@ def test_cache_shows_and_removes_what_is_there(
 
 def test_output_into_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -m bench.cli list metrics | true"
-    child = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, cwd=ROOT, env=os.environ)
+    child = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, cwd=ROOT, env=os.environ
+    )
     assert "Traceback" not in child.stderr

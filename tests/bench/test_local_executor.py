@@ -43,7 +43,10 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTask:
 
 
 def carry_out(
-    *tasks: Task, workers: int = 2, timeout: float = 60.0, on_stage: Callable[[Job, str], None] = lambda job, stage: None
+    *tasks: Task,
+    workers: int = 2,
+    timeout: float = 60.0,
+    on_stage: Callable[[Job, str], None] = lambda job, stage: None,
 ) -> dict[str, Outcome]:
     executor = LocalExecutor(workers, timeout, program="fake_program")
     return {outcome.job.key.removeprefix("key-of-"): outcome for outcome in executor.run(tasks, on_stage)}

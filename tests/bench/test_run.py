@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import bench
 from admcore.errors import BenchError
 from admcore.hashing import sha256_file
 from bench.executors.base import Outcome, Task
@@ -297,7 +298,7 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
         "try: runner.run_grid(grid, command='test', executor=LocalExecutor(1, 600.0, 'fake_program'))\n"
         "except KeyboardInterrupt: sys.exit(130)\n"
     )
-    root = Path(__file__).resolve().parents[2]
+    root = Path(bench.__file__).resolve().parents[1]
     run_process = subprocess.Popen([sys.executable, "-c", program, grid.model_dump_json()], cwd=root)
     deadline = time.monotonic() + 60
     while not list(grid.out.glob("work/*/stage.txt")):
@@ -310,9 +311,7 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
     assert still.stdout == ""
 
 
-def test_a_job_that_ends_well_without_a_result_has_failed(
-    make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_that_ends_well_without_a_result_has_failed(make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch) -> None:
     plugins = str(Path(__file__).parent / "plugins")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([plugins, os.environ["PYTHONPATH"]]))
     grid = make_grid(methods=["fp32"])

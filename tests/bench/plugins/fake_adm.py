@@ -1,4 +1,4 @@
-"""A distribution of plug-ins for the tests: a real but tiny diffusion model, metric networks, methods that misbehave."""
+"""Plug-ins for the tests: a real but tiny diffusion model, metric networks, methods that misbehave."""
 
 from __future__ import annotations
 
