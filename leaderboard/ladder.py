@@ -13,7 +13,7 @@ from admcore.errors import DataError
 from leaderboard.record import Fraction, Interval, MetricName, Name, Positive, Provenance, Section, Suite, Text
 from leaderboard.untrusted import read_json
 
-Correlation = Annotated[float, Field(ge=-1, le=1)]
+Correlation = Annotated[float, Field(ge=-1 - 1e-9, le=1 + 1e-9)]  # rounding may end just beside 1
 
 
 class Estimate(Section):

@@ -149,9 +149,7 @@ def _write_caption(sources: Sequence[_Source], clip: Clip, site: Path, board: st
             (site / path).parent.mkdir(parents=True, exist_ok=True)
         write_sound(site / audio, sound)
         write_picture(site / image, picture, loudest)
-        cards.append(
-            Card(source.label, source.kind, audio.as_posix(), image.as_posix(), sound.seconds, _axis(sound))
-        )  # fmt: skip
+        cards.append(Card(source.label, source.kind, audio.as_posix(), image.as_posix(), sound.seconds, _axis(sound)))
     return cards
 
 

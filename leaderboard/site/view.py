@@ -84,9 +84,7 @@ def table(board: Board) -> Table:
     for key in own_audio:
         _append_score(columns, cells, key, board.rows)
     _append_plain(columns, cells, _OTHER_COLUMNS, board.rows)
-    rows = [
-        TableRow(row, anchor(row), row.record.model.name, own) for row, own in zip(board.rows, cells, strict=True)
-    ]  # fmt: skip
+    rows = [TableRow(row, anchor(row), row.record.model.name, own) for row, own in zip(board.rows, cells, strict=True)]
     return Table(columns, rows)
 
 
@@ -163,16 +161,18 @@ def _difference_cells(rows: Sequence[Row]) -> list[Cell]:
     cells = []
     for row, score in zip(rows, scores, strict=True):
         difference = score.difference if score else None
-        if score is None or difference is None or difference.value is None or difference.ci95 is None:
-            own = "this is full precision" if row.record.method.name == "fp32" else "no paired difference"
-            cells.append(Cell("fd.difference", missing=(difference and difference.reason) or own))
+        if row.record.method.name == "fp32":
+            cells.append(Cell("fd.difference", missing="this is full precision"))
+            continue
+        if difference is None or difference.value is None or difference.ci95 is None:
+            cells.append(Cell("fd.difference", missing=(difference and difference.reason) or "no paired difference"))
             continue
         low, high = difference.ci95
         note, tone = ("worse", "worse") if low > 0 else ("better", "better") if high < 0 else ("tied with fp32", "")
         text = fixed(difference.value, places, sign=True)
         cells.append(
             Cell("fd.difference", difference.value, text, interval((low, high), places, sign=True), note, tone)
-        )  # fmt: skip
+        )
     return cells
 
 
@@ -230,7 +230,7 @@ def _audio(key: str, record: Record) -> Cell:
     counts = {"silent": audio.silent, "clipped": audio.clipped, "too short": audio.too_short, "NaN": audio.nan}
     bad = {name: count for name, count in counts.items() if count}
     note = ", ".join(f"{count} {name}" for name, count in bad.items())
-    return Cell(key, sum(bad.values()), note or "all sound", tone="warning" if bad else "")
+    return Cell(key, sum(bad.values()), note or "none", tone="warning" if bad else "")
 
 
 _PlainColumn = tuple[Column, Callable[[str, Record], Cell]]
@@ -350,6 +350,8 @@ def _estimate_cell(key: str, estimate: Score | Estimate | None, places: int, sca
     if estimate is None or estimate.value is None or scale is None:
         return Cell(key, missing=(estimate and estimate.reason) or "not asked for")
     text = fixed(estimate.value, places)
+    if estimate.value > 0 and not text.strip("0."):
+        text = f"< {10.0**-places:g}"
     if estimate.ci95 is None:
         return Cell(key, estimate.value, text, f"no interval: {estimate.reason}")
     low, high = estimate.ci95
@@ -389,7 +391,16 @@ def settings(record: Record) -> list[tuple[str, Any]]:
     for key in ("step_ms", "baseline_step_ms"):
         if dump["latency"] and dump["latency"].get(key):
             dump["latency"][key].pop("values")
-    return [(name, value) for name, value in dump.items() if isinstance(value, dict) and name != "scores"]
+    return [
+        (name, _without_reasoned_nulls(value))
+        for name, value in dump.items()
+        if isinstance(value, dict) and name != "scores"
+    ]
+
+
+def _without_reasoned_nulls(section: dict[str, Any]) -> dict[str, Any]:
+    """A section that has a reason for what is missing, without what is missing."""
+    return {key: value for key, value in section.items() if value is not None} if "reason" in section else section
 
 
 def _unique(texts: Iterable[str]) -> list[str]:
