@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,8 +31,8 @@ class Metric(ABC):
     version: ClassVar[str] = "1"
     """Changes when a value would."""
     higher_is_better: ClassVar[bool]
-    minimum: ClassVar[float] = -math.inf
-    """Least possible value; an interval does not go below."""
+    ratio_scale: ClassVar[bool] = False
+    """Whether it is a distance or divergence: not negative, with an error that grows with it."""
     direction: ClassVar[str | None] = None
     """Order of the arguments if it matters, such as `{against} || generated`."""
     needs: ClassVar[tuple[str, ...]]

@@ -44,7 +44,6 @@ class ClapScore(Metric):
     name = "clap"
     summary = "Cosine of audio and caption embeddings, mean over captions; higher is better"
     higher_is_better = True
-    minimum = -1.0
     needs = ("clap_audio", "clap_text")
     network = "clap"
 

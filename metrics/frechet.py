@@ -28,6 +28,7 @@ from metrics.features import Features
 from metrics.intervals import Statistic, Subsets, Values
 
 CHUNK = 2**22  # doubles in one batch of matrices: 32 MiB
+RESOLUTION = 1e-11  # a distance below this share of Tr S1 + Tr S2 is rounding, and zero
 
 
 def frechet_distance(generated: ArrayLike, reference: ArrayLike) -> float:
@@ -139,8 +140,9 @@ def _distance(first: _Moments, second: _Moments) -> float:
         raise ValueError(f"embeddings of {len(first.mean)} and {len(second.mean)} dimensions")
     left = first.factor / np.sqrt(first.n - 1)
     right = second.factor / np.sqrt(second.n - 1)
-    traces = np.square(left).sum() + np.square(right).sum() - 2 * _nuclear_norm(left @ right.T)
-    return max(float(np.square(first.mean - second.mean).sum() + traces), 0.0)
+    traces = float(np.square(left).sum() + np.square(right).sum())
+    distance = float(np.square(first.mean - second.mean).sum()) + traces - 2 * float(_nuclear_norm(left @ right.T))
+    return distance if distance > RESOLUTION * traces else 0.0
 
 
 def _nuclear_norm(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -154,7 +156,7 @@ class FrechetDistance(Metric):
     name = "fd"
     summary = "Frechet distance of embeddings; lower is better, compare at equal n only"
     higher_is_better = False
-    minimum = 0.0
+    ratio_scale = True
     needs = ("embedding",)
     network = "tagger"
     against = ("reference", "baseline")

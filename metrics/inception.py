@@ -123,7 +123,6 @@ class InceptionScore(Metric):
     name = "is"
     summary = "Inception score of class posteriors; higher is better, compare at equal n and splits only"
     higher_is_better = True
-    minimum = 1.0
     needs = ("logits",)
     network = "tagger"
 

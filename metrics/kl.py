@@ -48,7 +48,7 @@ class KLDivergence(Metric):
     name = "kl"
     summary = "KL(reference || generated) of class posteriors, mean over captions; lower is better"
     higher_is_better = False
-    minimum = 0.0
+    ratio_scale = True
     direction = "{against} || generated"
     needs = ("logits",)
     network = "tagger"

@@ -112,7 +112,7 @@ def _estimate(metric: Metric, generated: Features, against: Features | None, bas
     if statistic.n < MINIMUM_CLIPS:
         return {"value": statistic.value, "ci95": None, "reason": f"an interval needs at least {MINIMUM_CLIPS} clips"}
     replicates = Replicates.of(statistic)
-    estimate: Score = {"value": replicates.value, "ci95": list(replicates.interval(metric.minimum))}
+    estimate: Score = {"value": replicates.value, "ci95": list(replicates.interval(ratio_scale=metric.ratio_scale))}
     if baseline is not None:
         try:
             _check(metric, baseline, "baseline")

@@ -23,7 +23,7 @@ def coverage_of_distance(n, d, repetitions, seed=0, **regime):
     intervals, values = [], [frechet_distance(*gaussian(n, d, rng, **regime)) for _ in range(2 * repetitions)]
     for _ in range(repetitions):
         replicates = Replicates.of(PairedFrechet(*gaussian(n, d, rng, **regime)))
-        intervals.append(replicates.interval(0.0))
+        intervals.append(replicates.interval(ratio_scale=True))
         values.append(replicates.value)
     return share_holding(intervals, np.mean(values))
 

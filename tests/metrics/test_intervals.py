@@ -42,15 +42,24 @@ def test_a_statistic_of_pairs_has_its_own_variance_not_twice_it():
 
 
 @pytest.mark.parametrize("n", [4, 5, 48])
-def test_every_interval_contains_its_value_and_respects_the_minimum(n):
+@pytest.mark.parametrize("ratio_scale", [False, True])
+def test_every_interval_contains_its_value_and_that_of_a_distance_is_positive(n, ratio_scale):
     statistics = [
-        (PairedFrechet(RNG.normal(size=(n, 6)), RNG.normal(size=(n, 6))), 0.0),
-        (SplitInception(RNG.normal(size=(n, 4)), 1), 1.0),
-        (Mean(RNG.exponential(size=n) ** 4), 0.0),
+        PairedFrechet(RNG.normal(size=(n, 6)), RNG.normal(size=(n, 6))),
+        SplitInception(RNG.normal(size=(n, 4)), 1),
+        Mean(RNG.exponential(size=n) ** 4),
     ]
-    for statistic, minimum in statistics:
-        low, high = Replicates.of(statistic).interval(minimum)
-        assert minimum <= low <= statistic.value <= high
+    for statistic in statistics:
+        low, high = Replicates.of(statistic).interval(ratio_scale=ratio_scale)
+        assert low < statistic.value < high
+        assert low > 0 or not ratio_scale
+
+
+def test_identical_sets_have_a_distance_and_an_interval_of_zero():
+    embeddings = RNG.normal(size=(30, 4))
+    paired = PairedFrechet(embeddings, embeddings)
+    low, high = Replicates.of(paired).interval(ratio_scale=True)
+    assert 0 <= low <= paired.value <= high < 1e-9
 
 
 def test_a_statistic_differs_from_itself_by_nothing():

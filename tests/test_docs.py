@@ -1,0 +1,73 @@
+"""The pages tell the truth: links lead somewhere, commands and options exist, set-up is two lines that CI runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from bench.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = typer.main.get_command(app)
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def outside_code(text: str) -> str:
+    """Return a page without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", outside_code(page.read_text(encoding="utf-8")), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def command_lines(page: Path) -> list[list[str]]:
+    """Return the arguments of every `bench ...` that a page shows in a fenced block or in backticks."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:bash|sh|shell|console|text)?\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines += re.findall(r"`([^`\n]+)`", outside_code(text))
+    found = (re.match(r"(?:.*&& )?(?:\$ )?(?:\.venv/bin/)?bench (.+)", line.strip()) for line in lines)
+    return [shlex.split(match[1], comments=True) for match in found if match]
+
+
+@each_page
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", outside_code(page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (page.parent / file).resolve() if file else page
+        assert path.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(path), f"{page.name} links to {target}"
+
+
+@each_page
+def test_commands_and_options_exist(page):
+    for words in command_lines(page):
+        command, rest = COMMANDS, list(words)
+        while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
+            assert rest[0] in command.commands, f"{page.name} shows: bench {' '.join(words)}"
+            command = command.commands[rest.pop(0)]
+        known = {"--help", *(option for parameter in command.params for option in parameter.opts)}
+        used = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
+        assert used <= known, f"{page.name} shows: bench {' '.join(words)}"
+
+
+def test_the_pages_show_commands_at_all():
+    assert len(command_lines(ROOT / "README.md")) >= 3
+
+
+def test_set_up_is_two_lines_and_ci_runs_them():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^python3 -m venv .*$", readme, flags=re.MULTILINE) == [
+        "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt . && .venv/bin/bench run",
+        "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt tox && .venv/bin/tox",
+    ]
+    assert "grep '^python3 -m venv .venv && ' README.md" in (ROOT / ".ci" / "run").read_text()
