@@ -61,36 +61,42 @@ REGIMES = {
 }
 
 
-@pytest.mark.parametrize("regime", REGIMES.values(), ids=REGIMES)
-def test_distance_of_96_clips(regime):
-    assert 0.92 <= coverage_of_distance(96, 16, 200, **regime) <= 0.99
+each_regime = pytest.mark.parametrize("regime", REGIMES.values(), ids=REGIMES)
+both_differences = pytest.mark.parametrize("noise", [(0.1, 0.1), (0.1, 0.6)], ids=["no difference", "a difference"])
 
 
-@pytest.mark.parametrize("noise", [(0.1, 0.1), (0.1, 0.6)], ids=["no difference", "a difference"])
-def test_paired_difference_of_96_clips(noise):
-    assert 0.92 <= coverage_of_difference(96, 16, 150, noise=noise) <= 0.99
+@each_regime
+def test_distance_of_48_clips(regime):
+    assert 0.90 <= coverage_of_distance(48, 16, 150, **regime) <= 1.0
+
+
+@both_differences
+def test_paired_difference_of_48_clips(noise):
+    assert 0.92 <= coverage_of_difference(48, 16, 100, noise=noise) <= 1.0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "d", "repetitions"), [(48, 64, 300), (96, 32, 300), (240, 16, 300), (240, 64, 100)])
-@pytest.mark.parametrize("regime", REGIMES.values(), ids=REGIMES)
+@pytest.mark.parametrize(("n", "d", "repetitions"), [(96, 16, 300), (48, 64, 150), (240, 64, 60)])
+@each_regime
 def test_distance_at_other_sizes(n, d, repetitions, regime):
-    assert 0.91 <= coverage_of_distance(n, d, repetitions, **regime) <= 1.0
+    assert 0.90 <= coverage_of_distance(n, d, repetitions, **regime) <= 1.0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "d", "repetitions"), [(48, 64, 150), (240, 16, 300), (240, 64, 60)])
-def test_paired_difference_at_other_sizes(n, d, repetitions):
-    assert 0.91 <= coverage_of_difference(n, d, repetitions, noise=(0.1, 0.6)) <= 1.0
+@pytest.mark.parametrize(("n", "d", "repetitions"), [(96, 16, 300), (240, 64, 60)])
+@both_differences
+def test_paired_difference_at_other_sizes(n, d, repetitions, noise):
+    assert 0.92 <= coverage_of_difference(n, d, repetitions, noise=noise) <= 1.0
 
 
 def test_inception_score_and_kl_divergence():
     rng = np.random.default_rng(0)
     scores, divergences = [], []
-    for _ in range(400):
+    for _ in range(150):
         logits, reference = rng.normal(size=(2, 96, 8)) * 2
         scores.append(Replicates.of(SplitInception(logits, 4)))
         divergences.append(Replicates.of(Mean(kl_divergence(reference, logits))))
-    for replicates in (scores, divergences):
+    for replicates, ratio_scale in ((scores, False), (divergences, True)):
         expected = np.mean([one.value for one in replicates])
-        assert 0.92 <= share_holding([one.interval() for one in replicates], expected) <= 0.98
+        intervals = [one.interval(ratio_scale=ratio_scale) for one in replicates]
+        assert 0.91 <= share_holding(intervals, expected) <= 0.99

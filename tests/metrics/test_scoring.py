@@ -1,0 +1,168 @@
+"""Scores in the record's form: what is there, what is missing and why, paired by clip."""
+
+import json
+
+import numpy as np
+import pytest
+
+from admcore.errors import UsageError
+from leaderboard.record import Score as RecordScore
+from metrics import registry
+from metrics.base import Metric
+from metrics.features import Features
+from metrics.frechet import FrechetDistance, frechet_distance
+from metrics.keys import score_keys
+from metrics.kl import kl_divergence
+from metrics.scoring import score
+
+ALL = ("fd", "kl", "is", "clap")
+N = 30
+
+
+def features(seed=0, n=N, shift=0.0):
+    rng = np.random.default_rng(seed)
+    unit = rng.normal(size=(2, n, 4))
+    unit /= np.linalg.norm(unit, axis=-1, keepdims=True)
+    return Features(
+        ids=tuple(f"clip-{row}" for row in range(n)),
+        embedding=(rng.normal(size=(n, 5)) + shift).astype(np.float32),
+        logits=(rng.normal(size=(n, 6)) * 2).astype(np.float32),
+        clap_audio=unit[0].astype(np.float32),
+        clap_text=unit[1].astype(np.float32),
+    )
+
+
+def test_every_key_is_there_in_the_records_form(embedders):
+    scores = score(features(1), features(2), features(3), ALL, embedders)
+    assert list(scores) == score_keys(ALL) == ["fd", "kl", "is", "clap", "fd_vs_baseline", "kl_vs_baseline"]
+    for key, one in scores.items():
+        RecordScore.model_validate(json.loads(json.dumps(one)))
+        low, high = one["ci95"]
+        assert low <= one["value"] <= high
+        assert one["n"] == N
+        assert one["higher_is_better"] == (key in ("is", "clap"))
+        assert one["against"] == {"is": None, "clap": None}.get(key, "baseline" if "_vs_" in key else "reference")
+        assert one["backbone"] == ("dummy-clap" if key == "clap" else "dummy-tagger")
+        assert one["backbone_sha256"] == ("b" if key == "clap" else "a") * 64
+        assert ("difference" in one) == ("_vs_" not in key)
+    assert scores["kl"]["direction"] == "reference || generated"
+    assert scores["kl_vs_baseline"]["direction"] == "baseline || generated"
+    assert scores["fd"]["direction"] is None
+    assert scores["is"]["splits"] == 1
+
+
+def test_values_are_those_of_the_functions(embedders):
+    generated, reference, baseline = features(1), features(2), features(3)
+    scores = score(generated, reference, baseline, ALL, embedders)
+    assert scores["fd"]["value"] == pytest.approx(frechet_distance(generated.embedding, reference.embedding))
+    assert scores["kl_vs_baseline"]["value"] == pytest.approx(kl_divergence(baseline.logits, generated.logits).mean())
+    own = frechet_distance(baseline.embedding, reference.embedding)
+    assert scores["fd"]["difference"]["value"] == pytest.approx(scores["fd"]["value"] - own)
+    assert scores["fd"]["difference"]["versus"] == "baseline model's own score"
+
+
+def test_clips_belong_together_by_id_in_any_order(embedders):
+    generated, reference, baseline = features(1), features(2), features(3)
+    expected = score(generated, reference, baseline, ALL, embedders)
+    shuffled = [features.take(np.random.default_rng(0).permutation(N)) for features in (reference, baseline)]
+    assert score(generated, *shuffled, ALL, embedders) == expected
+
+
+def test_clips_of_the_reference_that_were_not_generated_are_left_out(embedders):
+    few = features(1).take(range(10))
+    scores = score(few, features(2), features(3), ALL, embedders)
+    assert scores == score(few, features(2).take(range(10)), features(3).take(range(10)), ALL, embedders)
+    assert scores["fd"]["n"] == 10
+
+
+def test_the_baseline_does_not_differ_from_itself(embedders):
+    baseline = features(3)
+    scores = score(baseline, features(2), baseline, ALL, embedders)
+    for key in ALL:
+        difference = scores[key]["difference"]
+        assert (difference["value"], difference["ci95"], difference["significant"]) == (0, [0, 0], False)
+    assert scores["fd_vs_baseline"]["value"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_large_difference_is_significant(embedders):
+    scores = score(features(1, shift=3.0), features(2), features(1), ["fd"], embedders)
+    difference = scores["fd"]["difference"]
+    assert difference["significant"]
+    assert difference["ci95"][0] > 0
+
+
+def test_without_baseline_nothing_is_compared_with_it(embedders):
+    scores = score(features(1), features(2), None, ALL, embedders)
+    assert list(scores) == list(ALL)
+    assert all("difference" not in one for one in scores.values())
+
+
+def test_without_reference_its_scores_are_null_with_the_reason(embedders):
+    scores = score(features(1), None, features(3), ALL, embedders)
+    assert scores["fd"] == scores["kl"] == {"value": None, "reason": "no reference audio"}
+    assert scores["is"]["value"] is not None
+    assert scores["fd_vs_baseline"]["value"] is not None
+
+
+def test_without_captions_there_is_no_clap_score(embedders):
+    generated = features(1)
+    silent = Features(generated.ids, generated.embedding, generated.logits, generated.clap_audio, None)
+    scores = score(silent, features(2), None, ALL, embedders)
+    assert scores["clap"] == {"value": None, "reason": "the generated clips have no captions"}
+    assert scores["kl"]["value"] is not None
+
+
+@pytest.mark.parametrize("whose", ["generated", "reference", "baseline"])
+def test_clips_that_are_not_finite_make_scores_null_and_are_named(embedders, whose):
+    sets = {"generated": features(1), "reference": features(2), "baseline": features(3)}
+    sets[whose] = sets[whose].invalidate(["clip-4", "clip-7"])
+    scores = score(sets["generated"], sets["reference"], sets["baseline"], ALL, embedders)
+    reason = f"2 of 30 {whose} clips are not finite: clip-4, clip-7"
+    affected = {"generated": score_keys(ALL), "reference": ["fd", "kl"], "baseline": ["fd_vs_baseline"]}[whose]
+    for key in affected:
+        assert scores[key] == {"value": None, "reason": reason}
+    if whose == "baseline":
+        assert scores["fd"]["value"] is not None
+        assert scores["fd"]["difference"] == {"value": None, "reason": reason}
+
+
+def test_a_reference_of_other_clips_gives_a_distance_without_interval_and_no_pairs(embedders):
+    generated, other = features(1), features(2, n=20)
+    scores = score(generated, other, None, ALL, embedders)
+    assert scores["fd"]["value"] == pytest.approx(frechet_distance(generated.embedding, other.embedding))
+    assert scores["fd"]["ci95"] is None
+    assert "10 of 30 are missing" in scores["fd"]["reason"]
+    assert scores["kl"]["value"] is None
+    assert "no clip called clip-20" in scores["kl"]["reason"]
+
+
+@pytest.mark.parametrize(("n", "fd", "interval"), [(1, False, False), (3, True, False), (4, True, True)])
+def test_few_clips_say_what_they_lack(embedders, n, fd, interval):
+    scores = score(features(1, n=n), features(2, n=n), features(3, n=n), ALL, embedders)
+    assert (scores["fd"]["value"] is not None) == fd
+    for one in scores.values():
+        RecordScore.model_validate(json.loads(json.dumps(one)))
+        assert (one.get("ci95") is not None) == interval
+        assert interval or one["reason"]
+
+
+def test_an_unknown_metric_is_a_usage_error(embedders):
+    with pytest.raises(UsageError, match='unknown metric "fid"'):
+        score(features(1), None, None, ["fid"], embedders)
+
+
+def test_a_plugin_that_only_computes_gets_the_same_interval(embedders, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+
+    @registry.register("plain-fd")
+    class PlainFD(FrechetDistance):
+        """Computes again without each caption."""
+
+        name = "plain-fd"
+        statistic = Metric.statistic
+
+    generated, reference, baseline = features(1), features(2), features(3)
+    scores = score(generated, reference, baseline, ["fd", "plain-fd"], embedders)
+    assert scores["plain-fd"]["ci95"] == pytest.approx(scores["fd"]["ci95"])
+    assert scores["plain-fd"]["difference"]["ci95"] == pytest.approx(scores["fd"]["difference"]["ci95"])
+    assert "plain-fd_vs_baseline" in scores
