@@ -42,6 +42,8 @@ class _Job(BaseModel):
     """Folder of the run."""
     suite: str
     """Registry name or path of the caption file."""
+    suite_name: str
+    """Name of the suite in records and paths: the registry name, or the name of the file."""
     limit: int | None
     """Size of the stratified subset; None is the whole suite."""
     seed: int
@@ -70,7 +72,7 @@ class _Job(BaseModel):
     @property
     def reference_folder(self) -> Path:
         """Where the suite's real audio and features are."""
-        return reference_folder(self.run, self.suite)
+        return reference_folder(self.run, self.suite_name)
 
 
 class ReferenceJob(_Job):
@@ -86,7 +88,7 @@ class ReferenceJob(_Job):
     @property
     def name(self) -> str:
         """What progress and errors call the job."""
-        return f"reference audio of {self.suite}"
+        return f"reference audio of {self.suite_name}"
 
 
 class BaselineJob(_Job):

@@ -19,7 +19,7 @@ from bench.versions import package_version, plugin_identity, source_sha256
 
 FORMAT = 1
 """Raised when the meaning or the layout of a job's products changes."""
-PREFLIGHT_TIMEOUT = 300.0
+PREFLIGHT_TIMEOUT = 900.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     common = {
         "run": grid.out,
         "suite": grid.suite,
+        "suite_name": suite.name,
         "limit": grid.limit,
         "seed": grid.seed,
         "generation": grid.generation,

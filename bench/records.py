@@ -76,7 +76,7 @@ def failed_record(job: CellJob, reason: str, seconds: float) -> Section:
         "reason": line,
         "model": {"name": job.model},
         "method": method_identity(job.method),
-        "suite": {"name": job.suite},
+        "suite": {"name": job.suite_name},
         "generation": None,
         "scores": {key: {"value": None, "reason": "the cell failed"} for key in _requested_keys(job)},
         "audio": None,

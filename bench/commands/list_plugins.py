@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from admcore.errors import BenchError
 from bench.commands.options import Debug, Quiet
 from bench.commands.tables import print_table
+
+if TYPE_CHECKING:
+    from admcore.registry import PluginInfo
 
 Kind = Literal["models", "methods", "metrics", "suites"]
 
@@ -37,6 +41,21 @@ def list_plugins(
         if kind in (None, name):
             for info in registry.infos():
                 needs = "needs " + ", ".join(info.requires) if info.requires else "needs nothing more"
-                state = f"unavailable: {info.unavailable}" if info.unavailable else "available"
+                reason = info.unavailable or (_missing_weights(info) if name == "models" else None)
+                state = f"unavailable: {reason}" if reason else "available"
                 rows.append((registry.kind, info.name, state, needs, info.distribution, info.summary))
     print_table(("kind", "name", "state", "needs", "from", "what it is"), rows)
+
+
+def _missing_weights(info: PluginInfo) -> str | None:
+    """Say why an embedded model cannot be loaded; other people's models are not imported here, so not asked."""
+    from admcore.registry import BUILTIN_DISTRIBUTION
+    from bench.models import fingerprint
+
+    if info.distribution != BUILTIN_DISTRIBUTION:
+        return None
+    try:
+        fingerprint(info.name)
+    except BenchError as error:
+        return str(error)
+    return None

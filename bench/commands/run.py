@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from admcore.errors import BenchError
 from bench.commands.options import Debug, Quiet
 
 
@@ -73,12 +74,16 @@ def run(
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
-    site = publish_site(spec.out)
     if not quiet:
         print_summary(results)
     failed = [result for result in results if result.reason is not None]
     for result in failed:
         print(f"failed: {result.job.name}: {result.reason}", file=sys.stderr)
+    try:
+        site = publish_site(spec.out)
+    except (BenchError, OSError) as error:
+        print(f"error: the leaderboard was not written: {error}", file=sys.stderr)
+        return 1 if failed else 2
     print(f"leaderboard: {site / 'index.html'}")
     return 1 if failed else 0
 

@@ -88,6 +88,14 @@ def make_grid(plugins: None, tmp_path: Path, captions: Path) -> Callable[..., Gr
 
 
 @pytest.fixture
+def check_specs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check method specs in this process, which is quicker than in a child."""
+    from bench.preflight import check
+
+    monkeypatch.setattr("bench.plan._preflight", check)
+
+
+@pytest.fixture
 def fake_judges(plugins: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the command line judge with the small networks of the test distribution."""
     monkeypatch.setattr(

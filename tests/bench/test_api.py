@@ -47,6 +47,17 @@ def test_the_examples_of_the_page_run(small_judges: None, tmp_path: Path, monkey
     assert set(names["scores"]) == {"fd", "kl", "is", "clap"}  # type: ignore[call-overload]
 
 
+def test_the_method_of_the_readme_works(plugins: None, tmp_path: Path) -> None:
+    block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block is not None
+    exec(compile(block[1], "README.md", "exec"), {"__name__": "readme"})
+    quantized = bench.quantize(bench.load_model("fake-adm"), "power-of-two")
+    bench.save_checkpoint(quantized, tmp_path / "checkpoint")
+    weight = next(parameter for parameter in quantized.backbone.module.parameters() if parameter.ndim > 1)
+    exponents = np.log2(np.abs(weight.detach().numpy()))
+    np.testing.assert_array_equal(exponents, np.round(exponents))
+
+
 def test_a_reloaded_checkpoint_gives_the_audio_of_the_model_in_memory(plugins: None, tmp_path: Path) -> None:
     quantized = bench.quantize(bench.load_model("fake-adm"), SPEC)
     bench.save_checkpoint(quantized, tmp_path / "checkpoint")

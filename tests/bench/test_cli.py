@@ -9,11 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bench
 from bench.cli import main
+from bench.clips import write_clips
 from bench.grid import GridSpec
+from bench.jobs import JudgeSpec
 
 ROOT = Path(bench.__file__).resolve().parents[1]
 COMMANDS = (
@@ -94,6 +97,7 @@ RUN_MISTAKES = {
 }
 
 
+@pytest.mark.usefixtures("check_specs_here")
 @pytest.mark.parametrize(("arguments", "message"), RUN_MISTAKES.values(), ids=RUN_MISTAKES)
 def test_a_mistake_is_refused_before_anything_runs(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -114,6 +118,7 @@ def test_a_broken_caption_file_is_named_with_its_line(capsys: pytest.CaptureFixt
     assert f'{path}:3: id "a" is already that of line 2' in one_line(capsys)
 
 
+@pytest.mark.usefixtures("check_specs_here")
 def test_a_full_disk_is_found_before_anything_runs(
     make_grid: Callable[..., GridSpec],
     monkeypatch: pytest.MonkeyPatch,
@@ -239,6 +244,45 @@ def test_quantize_does_not_replace_a_folder_with_other_files(
     assert main(["quantize", "--model", "fake-adm", "--method", "fp32", "--out", str(tmp_path)]) == 2
     assert "holds other files" in one_line(capsys)
     assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+
+def test_score_prints_a_line_per_score_and_writes_them_as_json(
+    plugins: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judges = JudgeSpec(tagger="fake_adm:load_tagger", clap="fake_adm:load_clap")
+    monkeypatch.setattr("bench.api.JudgeSpec", lambda: judges)
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(2, 5, 2048)).astype(np.float32)
+    ids = [f"clip-{number}" for number in range(5)]
+    for name, waveforms in zip(("made", "real"), noise, strict=True):
+        write_clips(tmp_path / name, ids, [f"caption of {name}" for name in ids], range(5), waveforms, 16_000)
+    command = [
+        "score",
+        "--generated",
+        str(tmp_path / "made"),
+        "--metrics",
+        "kl,clap",
+        "--json",
+        str(tmp_path / "s.json"),
+    ]
+    assert main(command) == 0
+    rows = {line.split("\t")[0]: line.split("\t") for line in capsys.readouterr().out.splitlines()}
+    assert rows["kl"][1] == "-"
+    assert rows["kl"][-1] == "no reference audio"
+    scores = json.loads((tmp_path / "s.json").read_text())["scores"]
+    assert scores["kl"] == {"value": None, "reason": "no reference audio"}
+    assert rows["clap"][1] == f"{scores['clap']['value']:.4f}"
+    assert main([*command, "--reference", str(tmp_path / "real")]) == 0
+    scores = json.loads((tmp_path / "s.json").read_text())["scores"]
+    assert (scores["kl"]["against"], scores["kl"]["n"]) == ("reference", 5)
+    assert main(["score", "--generated", str(tmp_path / "made"), "--metrics", "fd"]) == 2
+
+
+def test_doctor_says_of_everything_whether_it_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["doctor"])
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert {"cpu", "instruction sets", "torch", "tiny-tango", "disk"} <= {what for _, what, _ in rows}
+    assert {state for state, _, _ in rows} <= {"ok", "slow", "missing"}
+    assert code == (2 if any(state == "missing" for state, _, _ in rows) else 0)
 
 
 def test_validate_tells_a_good_record_from_a_bad_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

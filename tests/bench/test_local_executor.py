@@ -28,6 +28,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTask:
             key=f"key-of-{method}",
             run=tmp_path,
             suite="s",
+            suite_name="s",
             threads=3,
             code={},
             model="m",

@@ -32,6 +32,8 @@ NAIVE = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 JUDGES = JudgeSpec(tagger="fake_adm:load_tagger", clap="fake_adm:load_clap")
 MakeGrid = Callable[..., GridSpec]
 
+pytestmark = pytest.mark.usefixtures("check_specs_here")
+
 
 class Here:
     """Runs jobs in this process, one after the other."""
@@ -55,13 +57,6 @@ class Here:
             if reason is not None:
                 failed[task.job.key] = reason
             yield Outcome(task.job, reason, 0.1)
-
-
-@pytest.fixture(autouse=True)
-def _check_specs_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.preflight import check
-
-    monkeypatch.setattr("bench.plan._preflight", check)
 
 
 def run(grid: GridSpec, **options: Any) -> list[CellResult]:
