@@ -121,9 +121,14 @@ def model(request: pytest.FixtureRequest) -> TinyModel:
     return request.param()
 
 
+@pytest.fixture(scope="session")
+def make_audioldm() -> Callable[[], TinyModel]:
+    return tiny_audioldm
+
+
 @pytest.fixture
-def audioldm() -> TinyModel:
-    return tiny_audioldm()
+def audioldm(make_audioldm: Callable[[], TinyModel]) -> TinyModel:
+    return make_audioldm()
 
 
 @pytest.fixture
@@ -132,12 +137,12 @@ def other_audioldm() -> TinyModel:
     return tiny_audioldm(seed=1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def prompts() -> list[str]:
     return [f"sound number {index}" for index in range(20)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quantize(prompts: list[str]) -> Callable[[TinyModel, str], QuantizedBackbone]:
     """Return a function that runs a method from its spec, on a calibration of two prompts and two steps."""
 

@@ -128,10 +128,16 @@ class Tampering:
         return str(error.value)
 
 
+@pytest.fixture(scope="module")
+def good(make_audioldm, quantize, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good") / "checkpoint"
+    quantize(make_audioldm(), "naive@w4a8").pack(folder)
+    return folder
+
+
 @pytest.fixture
-def checkpoint(audioldm, quantize, tmp_path):
-    quantize(audioldm, "naive@w4a8").pack(tmp_path / "checkpoint")
-    return Tampering(tmp_path / "checkpoint")
+def checkpoint(good, tmp_path):
+    return Tampering(shutil.copytree(good, tmp_path / "checkpoint"))
 
 
 def test_the_checkpoint_that_is_tampered_with_below_is_good(checkpoint):
