@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from leaderboard.reading import LoadedRecord
@@ -72,7 +72,7 @@ class _Pile:
     def accepts(self, record: Record) -> bool:
         suite = record.suite
         return (
-            suite.name == self.suite
+            _suite_name(record) == self.suite
             and _agree(suite.sha256, self.suite_sha256)
             and _agree(suite.n, self.n)
             and all(self.networks.get(key, network) == network for key, network in _networks(record).items())
@@ -93,7 +93,7 @@ def make_boards(records: Iterable[LoadedRecord]) -> list[Board]:
     for loaded in sorted(records, key=lambda loaded: (loaded.record.status != "done", str(loaded.path))):
         pile = next((pile for pile in piles if pile.accepts(loaded.record)), None)
         if pile is None:
-            pile = _Pile(loaded.record.suite.name)
+            pile = _Pile(_suite_name(loaded.record))
             piles.append(pile)
         pile.add(loaded)
     boards = [_board(pile) for pile in piles]
@@ -193,6 +193,11 @@ def _networks(record: Record) -> dict[str, tuple[str, str]]:
         for key, score in record.scores.items()
         if score.backbone is not None and score.backbone_sha256 is not None
     }
+
+
+def _suite_name(record: Record) -> str:
+    """A caption file goes by its name, wherever it lay."""
+    return PurePath(record.suite.name).name or record.suite.name
 
 
 def _settings(record: Record) -> dict[str, Any] | None:

@@ -67,13 +67,12 @@ def build_site(
     with atomic_directory(out) as site:
         (site / MARKER).write_text("A site built by `bench leaderboard`; building again replaces this folder.\n")
         groups = write_listening(boards, site, max_captions)
-        has_audio = any(card.audio for group in groups for caption in group.captions for card in caption.cards)
         _write_data(boards, site)
-        _write_pages(boards, ladders, groups if has_audio else [], title, site)
+        _write_pages(boards, ladders, groups, title, site)
     return SitePaths(
         root=out,
         index=out / "index.html",
-        listening=out / "listen.html" if has_audio else None,
+        listening=out / "listen.html" if groups else None,
         table_csv=out / "table.csv",
         table_json=out / "table.json",
     )

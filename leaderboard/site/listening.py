@@ -61,7 +61,7 @@ class _Source:
 
 
 def write_listening(boards: Sequence[Board], site: Path, max_captions: int) -> list[ListeningGroup]:
-    """Write audio/ and pictures/ below `site` and return what the page shows, one entry per group of each board.
+    """Write audio/ and pictures/ below `site` and return what the page shows, one entry per group that has audio.
 
     Captions are taken at even steps through the suite, so that the strata of a suite in order are all met. Per caption,
     all pictures of a board share one colour scale.
@@ -83,24 +83,31 @@ def write_listening(boards: Sequence[Board], site: Path, max_captions: int) -> l
         groups.extend(
             ListeningGroup(f"{slug(group)}-{number + 1}", group + suffix, captions)
             for group, captions in shown.items()
-            if captions
+            if any(card.audio and card.kind != "reference" for caption in captions for card in caption.cards)
         )
     return groups
 
 
 def _sources(board: Board) -> Iterator[_Source]:
     """Reference folders, then per group its baseline, then its methods in the order of the board."""
-    for run in dict.fromkeys(row.loaded.run for row in board.rows):
-        folder = run / "reference" / slug(board.suite)
-        if (folder / "captions.json").exists():
-            yield _Source("reference", "reference", run, folder, "reference", None, "no recording for this caption")
-            break
+    yield from _reference_source(board)
     for group in board.groups:
         rows = [row for row in board.rows if row.group == group]
         if all(row.record.method.name != "fp32" for row in rows):
             yield from _baseline_source(rows[0])
         for row in sorted(rows, key=lambda row: row.record.method.name != "fp32"):
             yield _row_source(row)
+
+
+def _reference_source(board: Board) -> Iterator[_Source]:
+    """The first reference folder of the board's runs that has a caption of the board's cells under the same id."""
+    for row in board.rows:
+        run = row.loaded.run
+        own = {(clip.id, clip.caption) for clip in read_clips(run, row.loaded.cell)}
+        for folder in sorted((run / "reference").glob("*/")):
+            if any((clip.id, clip.caption) in own for clip in read_clips(run, folder)):
+                yield _Source("reference", "reference", run, folder, "reference", None, "no recording for this caption")
+                return
 
 
 def _baseline_source(row: Row) -> Iterator[_Source]:

@@ -14,12 +14,13 @@ def decimals(values: Iterable[float]) -> int:
 
 
 def fixed(value: float, places: int, *, sign: bool = False) -> str:
-    """A number with a fixed count of decimals and a true minus sign.
+    """A number with a fixed count of decimals, unless it is huge, and a true minus sign.
 
-    >>> fixed(0.126, 2), fixed(3, 1, sign=True), fixed(-0.001, 2)
-    ('0.13', '+3.0', '0.00')
+    >>> fixed(0.126, 2), fixed(3, 1, sign=True), fixed(-0.001, 2), fixed(5_565_131_266, 2)
+    ('0.13', '+3.0', '0.00', '5.57e+09')
     """
-    text = f"{value:+.{places}f}" if sign else f"{value:.{places}f}"
+    style = f".{places}f" if abs(value) < 1e6 else ".3g"
+    text = f"{value:{'+' if sign else ''}{style}}"
     if not text.strip("+-0."):
         text = text.lstrip("+-")
     return text.replace("-", "\N{MINUS SIGN}")

@@ -21,7 +21,7 @@ def mel_decibels(sound: Sound) -> np.ndarray:
     """
     hop = max(1, round(len(sound.samples) / COLUMNS))
     length = max(16, round(_WINDOW_SECONDS * sound.rate), 2 * hop)
-    samples = np.pad(sound.samples, length // 2)
+    samples = np.pad(sound.samples, length // 2, mode="symmetric")
     frequencies, _, power = spectrogram(
         samples, sound.rate, "hann", length, length - hop, nfft=2 * length, detrend=False, scaling="spectrum"
     )

@@ -135,7 +135,7 @@ def _score_column(key: str, score: Score | None) -> Column:
         return Column(key, words.label, meaning=words.meaning)
     better = "higher" if score.higher_is_better else "lower"
     splits = _splits(score)
-    return Column(key, words.label, f"{splits} splits" if splits else against(score), better, words.meaning)
+    return Column(key, words.label, _count(splits, "split") if splits else against(score), better, words.meaning)
 
 
 def _score_cells(key: str, scores: Sequence[Score | None]) -> list[Cell]:
@@ -143,7 +143,7 @@ def _score_cells(key: str, scores: Sequence[Score | None]) -> list[Cell]:
     splits = [_splits(score) for score in scores]
     if len({number for number in splits if number}) > 1:
         cells = [
-            replace(cell, note=f"{number} splits") if number else cell
+            replace(cell, note=_count(number, "split")) if number else cell
             for cell, number in zip(cells, splits, strict=True)
         ]
     return cells
@@ -283,7 +283,7 @@ def head(boards: Sequence[Board]) -> Head:
         suites=[suite_label(board) for board in boards],
         dates=" to ".join(dict.fromkeys((days[0], days[-1]))) if days else "",
         machines=_unique(
-            ", ".join(filter(None, (e.cpu, e.gpu, f"{e.threads} threads", e.machine))) for e in environments
+            ", ".join(filter(None, (e.cpu, e.gpu, _count(e.threads, "thread"), e.machine))) for e in environments
         ),
         packages=_unique(
             ", ".join(f"{name} {e.packages[name]}" for name in _SHOWN_PACKAGES if name in e.packages)
@@ -401,6 +401,10 @@ def settings(record: Record) -> list[tuple[str, Any]]:
 def _without_reasoned_nulls(section: dict[str, Any]) -> dict[str, Any]:
     """A section that has a reason for what is missing, without what is missing."""
     return {key: value for key, value in section.items() if value is not None} if "reason" in section else section
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

@@ -73,8 +73,9 @@ def test_suites_and_sizes_and_networks_are_not_mixed(make_run, make_record, chan
 
 
 def test_a_failed_cell_that_knows_only_its_suites_name_joins_its_table(board_of, make_record, make_failed, changed):
-    board = board_of(make_record(), changed(make_failed(), suite={"name": "foley"}))
-    assert len(board.rows) == 2
+    done = changed(make_record(), suite__name="mine.csv")
+    board = board_of(done, changed(make_failed(), suite={"name": "/somewhere/mine.csv"}))
+    assert (board.suite, len(board.rows)) == ("mine.csv", 2)
 
 
 def test_of_a_cell_in_two_runs_the_latest_counts(make_run, make_record, make_failed, changed):

@@ -107,6 +107,22 @@ def test_a_baseline_that_is_no_cell_is_still_heard(make_run, make_record, tmp_pa
     assert "/baseline/foley-000.wav" in page
 
 
+def test_only_recordings_of_the_same_captions_are_references(make_run, make_record, tmp_path):
+    run = make_run([make_record()], audio=True)
+    page = build_site(read_runs([run]), tmp_path / "same").listening.read_text()
+    assert page.count("real audio</small>") == 4
+    captions = run / "reference" / "foley" / "captions.json"
+    captions.write_text(captions.read_text().replace("test tone", "barking dog"))
+    page = build_site(read_runs([run]), tmp_path / "other").listening.read_text()
+    assert "real audio</small>" not in page
+
+
+def test_a_model_without_any_audio_is_not_in_the_selector(make_run, make_record, make_failed, tmp_path):
+    run = make_run([make_record("works"), make_failed("breaks")], audio=True)
+    page = build_site(read_runs([run]), tmp_path / "site").listening.read_text()
+    assert re.findall(r"<option[^>]*>(.*?)</option>", page) == ["works"]
+
+
 def test_without_audio_there_is_no_listening_page(make_run, make_record, tmp_path):
     site = build_site(read_runs([make_run([make_record()])]), tmp_path / "site")
     assert site.listening is None
