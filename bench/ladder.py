@@ -153,7 +153,7 @@ class _Climb:
                     "method": None if rung.name in (REAL, RANDOM) else rung.name,
                     "n": len(self.ids),
                     "scores": {
-                        metric: {"value": own.value, "ci95": list(own.interval(metric_registry.get(metric).minimum))}
+                        metric: {"value": own.value, "ci95": list(own.interval(ratio_scale=metric_registry.get(metric).ratio_scale))}
                         for metric, own in scores.items()
                     },
                     "step": step,
