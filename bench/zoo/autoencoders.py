@@ -34,7 +34,7 @@ def autoencoder_recipe(name: str) -> Recipe:
 
 def vocoder_recipe(name: str) -> Recipe:
     """Both vocoders train alike."""
-    return Recipe(name, steps=1000, batch_size=8, learning_rate=2e-3, seed=202, ema=0.99, warmup=50, betas=(0.8, 0.99))
+    return Recipe(name, steps=700, batch_size=8, learning_rate=2e-3, seed=202, ema=0.99, warmup=50, betas=(0.8, 0.99))
 
 
 def train_autoencoder(name: str, latent_channels: int, pictures: NDArray[np.float16], folder: Path) -> AutoencoderKL:
