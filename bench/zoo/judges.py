@@ -19,7 +19,7 @@ from metrics.embedders.tiny_clap import ClapNetwork, WordTokenizer
 from metrics.embedders.tiny_tagger import TaggerNetwork
 
 TAGGER = Recipe("tiny-tagger", steps=1500, batch_size=32, learning_rate=2e-3, seed=101, ema=0.99)
-CLAP = Recipe("tiny-clap", steps=600, batch_size=48, learning_rate=1e-3, seed=102, ema=0.99)
+CLAP = Recipe("tiny-clap", steps=400, batch_size=48, learning_rate=1e-3, seed=102, ema=0.99)
 
 
 def augment(waveforms: Tensor, rng: np.random.Generator) -> Tensor:
