@@ -2,12 +2,18 @@
 
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
 from bench.cli import app
+from metrics import registry
+from metrics.features import Features
+from metrics.intervals import Replicates
+from metrics.keys import score_keys
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -76,3 +82,15 @@ def test_set_up_is_two_lines_and_ci_runs_them():
         "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt tox && .venv/bin/tox",
     ]
     assert r"sed -n 's/^ *\(python3 -m venv .venv && .*\)/\1/p' README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_metric_of_the_docs_works(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    _, _, section = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8").partition("## A metric of your own")
+    exec(textwrap.dedent("\n".join(re.findall(r"^    .*$|^$", section, flags=re.MULTILINE))), {})
+    metric = registry.get("centroid-shift")()
+    near, far = (Features(ids=tuple("abcd"), embedding=np.full((4, 2), level, np.float32)) for level in (0, 3))
+    assert metric.compute(far, near) == 6
+    interval = Replicates.of(metric.statistic(far, near)).interval(ratio_scale=metric.ratio_scale)
+    assert interval == pytest.approx((6, 6))
+    assert "centroid-shift_vs_baseline" in score_keys(["centroid-shift"])

@@ -66,24 +66,30 @@ both_differences = pytest.mark.parametrize("noise", [(0.1, 0.1), (0.1, 0.6)], id
 
 
 @each_regime
-def test_distance_of_48_clips(regime):
-    assert 0.90 <= coverage_of_distance(48, 16, 150, **regime) <= 1.0
+def test_distance_of_96_clips(regime):
+    assert 0.92 <= coverage_of_distance(96, 16, 150, **regime) <= 0.99
 
 
 @both_differences
-def test_paired_difference_of_48_clips(noise):
-    assert 0.92 <= coverage_of_difference(48, 16, 100, noise=noise) <= 1.0
+def test_paired_difference_of_96_clips(noise):
+    assert 0.92 <= coverage_of_difference(96, 16, 100, noise=noise) <= 0.99
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "d", "repetitions"), [(96, 16, 300), (48, 64, 150), (240, 64, 60)])
+@pytest.mark.parametrize(("n", "d", "repetitions"), [(96, 32, 300), (240, 64, 60)])
 @each_regime
 def test_distance_at_other_sizes(n, d, repetitions, regime):
     assert 0.90 <= coverage_of_distance(n, d, repetitions, **regime) <= 1.0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "d", "repetitions"), [(96, 16, 300), (240, 64, 60)])
+@each_regime
+def test_distance_of_48_clips_is_less_certain(regime):
+    assert 0.85 <= coverage_of_distance(48, 16, 300, **regime) <= 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "d", "repetitions"), [(48, 16, 300), (240, 64, 60)])
 @both_differences
 def test_paired_difference_at_other_sizes(n, d, repetitions, noise):
     assert 0.92 <= coverage_of_difference(n, d, repetitions, noise=noise) <= 1.0
