@@ -84,10 +84,8 @@ class _Work:
     def judges(self) -> Judges:
         return load_judges(self.job.judges)
 
-    def embed(self, audio: Facts) -> Features | None:
+    def embed(self, audio: Facts) -> Features:
         """Return the features of the clips in the work folder, computed from the WAV files as they were written."""
-        if not audio["clips"]:
-            return None
         inputs = [audio["sha256"], audio["not_finite"], self.judges.identity, self.job.code["metrics"]]
 
         def build() -> Facts:
@@ -118,7 +116,9 @@ class _Reference(_Work):
 
     def run(self) -> None:
         inputs = [self.suite.sha256, [item.id for item in self.items], self.job.code["harness"]]
-        self.embed(self.stages.run("audio", inputs, AUDIO, self._build))
+        audio = self.stages.run("audio", inputs, AUDIO, self._build)
+        if audio["clips"]:  # a plain list of captions has no real audio
+            self.embed(audio)
 
     def _build(self) -> Facts:
         pairs = [(item, self.suite.reference_audio(item)) for item in self.items]

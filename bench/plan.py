@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass
+from typing import Any
 
 from admcore.errors import DataError, UsageError
 from admcore.files import read_json
@@ -56,48 +57,52 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     items = suite.take(grid.limit)
     if not items:
         raise DataError(f"{grid.suite}: the suite has no captions")
-    judged_by = {"judges": judges.model_dump(), "networks": source_sha256("metrics")}
-    code = {
-        "methods": source_sha256("methods"),
-        "models": source_sha256("bench.models"),
-        "metrics": source_sha256("metrics"),
-        "harness": sha256_json([FORMAT, package_version()]),
-    }
-    common = {
+    fields = _shared_fields(grid, suite.name, judges)
+    heard = [suite.sha256, [item.id for item in items], judges.model_dump(), fields["code"]]
+    reference = ReferenceJob(key=sha256_json(["reference", heard]), **fields)
+    baselines, cells = [], []
+    for model in grid.models:
+        weights = _fingerprint(model)
+        identity = [model, weights, plugin_identity("bench.models", model)]
+        made = [heard, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
+        of_model = {**fields, "model": model, "model_sha256": weights}
+        baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **of_model))
+        for method in grid.methods:
+            key = sha256_json(["cell", made, _method_identity(method), _metric_identities(grid)])
+            cells.append(CellJob(key=key, method=method, metrics=grid.metrics.names, command=command, **of_model))
+    pending = [cell for cell in cells if fresh or not is_done(cell)]
+    if pending:
+        _preflight(sorted({cell.method for cell in pending}), grid.execution.device)
+    return Plan(tuple(cells), _tasks(reference, baselines, pending, fresh))
+
+
+def _shared_fields(grid: GridSpec, suite_name: str, judges: JudgeSpec) -> dict[str, Any]:
+    """Return the fields that all jobs of a run have in common."""
+    return {
         "run": grid.out,
         "suite": grid.suite,
-        "suite_name": suite.name,
+        "suite_name": suite_name,
         "limit": grid.limit,
         "seed": grid.seed,
         "generation": grid.generation,
         "judges": judges,
         "device": grid.execution.device,
         "threads": max(1, cores() // grid.execution.workers),
-        "code": code,
+        "code": {
+            "methods": source_sha256("methods"),
+            "models": source_sha256("bench.models"),
+            "metrics": source_sha256("metrics"),
+            "harness": sha256_json([FORMAT, package_version()]),
+        },
     }
-    heard = {"suite": suite.sha256, "items": [item.id for item in items], "judged_by": judged_by, "code": code}
-    reference = ReferenceJob(key=sha256_json(["reference", heard]), **common)
-    baselines, cells = [], []
-    for model in grid.models:
-        weights = _fingerprint(model)
-        made = {
-            **heard,
-            "model": [model, weights, plugin_identity("bench.models", model)],
-            "generation": grid.generation.model_dump(),
-            "seed": grid.seed,
-            "device": grid.execution.device,
-        }
-        shared = {**common, "model": model, "model_sha256": weights}
-        baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **shared))
-        for method in grid.methods:
-            identity = [method, plugin_identity("bench.methods", _method_name(method))]
-            metrics = [[name, plugin_identity("bench.metrics", name)] for name in grid.metrics.names]
-            key = sha256_json(["cell", made, identity, metrics])
-            cells.append(CellJob(key=key, method=method, metrics=grid.metrics.names, command=command, **shared))
-    pending = [cell for cell in cells if fresh or not is_done(cell)]
-    if pending:
-        _preflight(sorted({cell.method for cell in pending}), grid.execution.device)
-    return Plan(tuple(cells), _tasks(reference, baselines, pending, fresh))
+
+
+def _method_identity(spec: str) -> list[str]:
+    return [spec, plugin_identity("bench.methods", _method_name(spec))]
+
+
+def _metric_identities(grid: GridSpec) -> list[list[str]]:
+    return [[name, plugin_identity("bench.metrics", name)] for name in grid.metrics.names]
 
 
 def is_done(job: Job) -> bool:

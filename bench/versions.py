@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import tomllib
 from functools import cache
-from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from admcore.hashing import sha256_file, sha256_json
 
 ROOT = Path(__file__).resolve().parents[1]
 """Folder that holds the packages: a source tree, or site-packages."""
@@ -26,12 +27,10 @@ def package_version() -> str:
 
 @cache
 def source_sha256(package: str) -> str:
-    """Return a hash over all Python files of one of our packages, such as `methods` or `bench.models`."""
-    digest = sha256()
+    """Return a hash over all files of one of our packages, such as `metrics`: code, weights, templates."""
     folder = ROOT.joinpath(*package.split("."))
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+    return sha256_json({path.relative_to(folder).as_posix(): sha256_file(path) for path in files})
 
 
 def git_state() -> dict[str, Any] | None:

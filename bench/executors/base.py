@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,9 +34,9 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Carries out jobs. Closing the iterator early stops what still runs."""
+    """Carries out jobs. Closing the generator early stops what still runs."""
 
-    def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Iterator[Outcome]:
+    def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Generator[Outcome, None, None]:
         """Yield an outcome for every task as it ends; a task whose prerequisite failed fails with that reason.
 
         Args:

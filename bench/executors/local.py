@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -36,7 +36,7 @@ class LocalExecutor:
         self.timeout = timeout
         self.program = program
 
-    def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Iterator[Outcome]:
+    def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Generator[Outcome, None, None]:
         """Yield outcomes as jobs end; see `bench.executors.base.Executor`."""
         waiting = list(tasks)
         running: list[_Child] = []

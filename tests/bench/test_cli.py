@@ -82,7 +82,7 @@ RUN_MISTAKES = {
     "model": (["--models", "tiny-tangoo"], 'unknown model "tiny-tangoo". Did you mean "tiny-tango"?'),
     "method": (["--methods", "naife@w4a8"], 'unknown method "naife". Did you mean "naive"?'),
     "bits": (["--methods", "naive@w9"], 'method "naive@w9": weight bits "w9" are not possible'),
-    "no bits": (["--methods", "naive"], 'method "naive": the bits are missing, for example naive@w4a8'),
+    "no bits": (["--methods", "naive"], 'method "naive": the bits are missing: expected wXaY'),
     "option": (["--methods", "naive@w4a8[weigths=tensor]"], 'unknown option "weigths". Did you mean "weights"?'),
     "bits of fp32": (["--methods", "fp32@w4a8"], 'method "fp32@w4a8": fp32 takes no bits'),
     "metric": (["--metrics", "fad"], 'unknown metric "fad". Did you mean "fd"?'),

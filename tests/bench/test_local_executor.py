@@ -95,7 +95,7 @@ def test_closing_the_iterator_stops_what_runs(task: MakeTask) -> None:
     deadline = time.monotonic() + 30
     while not marker.exists():
         assert time.monotonic() < deadline
-    outcomes.close()  # type: ignore[attr-defined]
+    outcomes.close()
     assert _alive(int(marker.read_text())) == []
 
 

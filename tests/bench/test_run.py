@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Here:
     def __init__(self, interrupt_at: str | None = None) -> None:
         self.interrupt_at = interrupt_at
 
-    def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Iterator[Outcome]:
+    def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Generator[Outcome, None, None]:
         from bench.cell import explain, run_job
 
         failed: dict[str, str] = {}
@@ -295,13 +295,16 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
     )
     root = Path(bench.__file__).resolve().parents[1]
     run_process = subprocess.Popen([sys.executable, "-c", program, grid.model_dump_json()], cwd=root)
-    deadline = time.monotonic() + 60
-    while not list(grid.out.glob("work/*/stage.txt")):
-        assert run_process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    run_process.send_signal(signal.SIGINT)
-    assert run_process.wait(timeout=20) == 130
+    try:
+        deadline = time.monotonic() + 300
+        while not list(grid.out.glob("work/*/stage.txt")):
+            assert run_process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        run_process.send_signal(signal.SIGINT)
+        assert run_process.wait(timeout=60) == 130
+    finally:
+        run_process.kill()
     still = subprocess.run(["pgrep", "-f", f"fake_program {grid.out}"], capture_output=True, text=True)
     assert still.stdout == ""
 
