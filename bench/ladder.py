@@ -132,9 +132,9 @@ class _Climb:
         self.ids = tuple(item.id for item in self.items)
         self.reference = Features.load(reference_folder(out, Foley.name) / "features.safetensors").match(self.ids)
 
-    def model(self, name: str, rungs: Sequence[Expected]) -> dict[str, Any]:
+    def model(self, model: str, rungs: Sequence[Expected]) -> dict[str, Any]:
         """The ladder of one model."""
-        replicates = [self._scores(self._features(name, rung.name)) for rung in rungs]
+        replicates = [self._scores(self._features(model, rung.name)) for rung in rungs]
         entries = []
         for number, (rung, scores) in enumerate(zip(rungs, replicates, strict=True)):
             step = None
@@ -152,15 +152,12 @@ class _Climb:
                     "name": rung.name,
                     "method": None if rung.name in (REAL, RANDOM) else rung.name,
                     "n": len(self.ids),
-                    "scores": {
-                        metric: {"value": own.value, "ci95": list(own.interval(ratio_scale=metric_registry.get(metric).ratio_scale))}
-                        for metric, own in scores.items()
-                    },
+                    "scores": {name: _estimate(name, own) for name, own in scores.items()},
                     "step": step,
                 }
             )
         suite = {"name": self.suite.name, "sha256": self.suite.sha256, "n": len(self.ids), "split": self.suite.split}
-        return {"model": name, "suite": suite, "rungs": entries, "agreement": _agreement(replicates)}
+        return {"model": model, "suite": suite, "rungs": entries, "agreement": _agreement(replicates)}
 
     def _scores(self, features: Features) -> dict[str, Replicates]:
         scores = {}
@@ -201,6 +198,11 @@ class _Climb:
 def _generate_untrained(model: str, items: Sequence[SuiteItem]) -> list[NDArray[np.float32]]:
     untrained = load_model(model, random_weights=True)
     return list(untrained.generate([item.caption for item in items], [item.seed for item in items]))
+
+
+def _estimate(metric: str, own: Replicates) -> dict[str, Any]:
+    interval = own.interval(ratio_scale=metric_registry.get(metric).ratio_scale)
+    return {"value": own.value, "ci95": list(interval)}
 
 
 def _agreement(rungs: Sequence[dict[str, Replicates]]) -> dict[str, Any]:
