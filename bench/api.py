@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admcore.errors import CheckpointError, UsageError
-from bench.features import features_of_folder
+from bench.clips import read_clips
+from bench.features import cached_features
 from bench.jobs import JudgeSpec
 from bench.judges import load_judges
 from bench.models import load_model
@@ -153,10 +154,11 @@ def score_folders(
     """
     from metrics.scoring import score
 
+    clips = read_clips(Path(generated), prompts)
+    real = read_clips(Path(reference)) if reference is not None else None
     judges = load_judges(JudgeSpec())
-    features = features_of_folder(Path(generated), judges, prompts=prompts)
-    against = features_of_folder(Path(reference), judges) if reference is not None else None
-    return score(features, against, None, metrics, judges)
+    against = cached_features(real, judges) if real is not None else None
+    return score(cached_features(clips, judges), against, None, metrics, judges)
 
 
 def read_records(runs: str | Path | Iterable[str | Path]) -> pd.DataFrame:

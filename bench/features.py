@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from admcore.hashing import sha256_file, sha256_json
 from bench import cache
-from bench.clips import Clip, read_clips
+from bench.clips import Clip
 from bench.judges import Judges
 from bench.versions import source_sha256
 from metrics.audio import load_audio
@@ -18,13 +17,12 @@ from metrics.features import Features
 BATCH_SIZE = 16
 
 
-def features_of_folder(folder: Path, judges: Judges, *, prompts: str | None = None) -> Features:
-    """Return the features of a folder's clips, from the user's cache if the very same clips were embedded before.
+def cached_features(clips: Sequence[Clip], judges: Judges) -> Features:
+    """Return the features of clips, from the user's cache if the very same clips were embedded before.
 
     Raises:
-        DataError: the folder has no audio, a file cannot be read, or the captions do not match the clips.
+        DataError: a file cannot be read, or is empty.
     """
-    clips = read_clips(folder, prompts)
     content = [[clip.id, clip.caption, sha256_file(clip.path)] for clip in clips]
     path = cache.path("features", sha256_json([content, judges.identity, source_sha256("metrics")]), ".safetensors")
     if path.is_file():
