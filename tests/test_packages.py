@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from importlib import import_module, util
 from pathlib import Path
@@ -65,3 +66,11 @@ def test_built_in_names_are_the_entry_points_of_the_package(package, group):
     for info in registry.infos():
         assert info.summary, f"{info.name} has no summary that can be read without importing it"
         assert registry.get(info.name)
+
+
+@pytest.mark.skipif("TOX_ENV_NAME" not in os.environ, reason="outside of tox the source tree is tested")
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_under_tox_the_installed_wheel_is_tested(package):
+    spec = util.find_spec(package)
+    assert spec is not None
+    assert Path(str(spec.origin)).is_relative_to(sysconfig.get_path("purelib"))
