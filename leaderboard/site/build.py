@@ -20,9 +20,11 @@ from leaderboard.boards import Board, make_boards
 from leaderboard.frame import flat_row
 from leaderboard.ladder import Ladder, read_ladder
 from leaderboard.reading import LoadedRecord
-from leaderboard.site import definitions, plot, view
+from leaderboard.site import definitions, plot, summary
 from leaderboard.site.listening import ListeningGroup, write_listening
+from leaderboard.site.rungs import ladder_table
 from leaderboard.site.spectrogram import RANGE_DB
+from leaderboard.site.table import anchor, table
 
 MARKER = ".admbench-site"
 TITLE = "Audio diffusion models under post-training quantization"
@@ -97,20 +99,20 @@ def _write_pages(
     )
     style = _static("page.css")
     shared = {"title": title, "style": style, "style_hash": _csp_hash(style), "listening": bool(groups)}
-    tables = [(board, view.table(board), plot.panels(board)) for board in boards]
+    tables = [(board, table(board), plot.panels(board)) for board in boards]
     script = _static("board.js")
     page = environment.get_template("index.html.jinja").render(
         **shared,
         script=script,
         script_hash=_csp_hash(script),
-        head=view.head(boards),
+        head=summary.head(boards),
         tables=tables,
         plot=plot,
-        ladders=[view.ladder(model) for ladder in ladders for model in ladder.models],
-        definitions=view.definitions(boards),
-        settings=view.settings,
+        ladders=[ladder_table(model) for ladder in ladders for model in ladder.models],
+        definitions=summary.definitions(boards),
+        settings=summary.settings,
         label=definitions.definition,
-        suite_label=view.suite_label,
+        suite_label=summary.suite_label,
     )
     (site / "index.html").write_text(page, encoding="utf-8")
     if groups:
@@ -132,12 +134,12 @@ def _write_data(boards: Sequence[Board], site: Path) -> None:
     (site / "table.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
     (site / "records").mkdir()
     for row in (row for board in boards for row in board.rows):
-        path = site / "records" / f"{view.anchor(row)}.json"
+        path = site / "records" / f"{anchor(row)}.json"
         path.write_text(row.record.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def _numbered(board: Board, rank: int | None, row: dict[str, Any]) -> dict[str, Any]:
-    return {"board": view.suite_label(board), "rank": rank, **row}
+    return {"board": summary.suite_label(board), "rank": rank, **row}
 
 
 def _csv_value(value: Any) -> Any:

@@ -50,6 +50,15 @@ def percent(fraction: float) -> str:
     return f"{100:d} %" if fraction == 1 else f"{fixed(100 * fraction, 1)} %"
 
 
+def count(number: int, word: str) -> str:
+    """A number of things.
+
+    >>> count(1, "thread"), count(2, "thread")
+    ('1 thread', '2 threads')
+    """
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Scale:
     """Maps numbers to 0..1, linearly or by logarithm."""
@@ -81,16 +90,16 @@ class Scale:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
-    def ticks(self, count: int = 5) -> list[float]:
-        """About `count` round numbers on the scale."""
+    def ticks(self, wanted: int = 5) -> list[float]:
+        """About `wanted` round numbers on the scale."""
         if self.log:
             decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             for digits in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
                 found = [d * 10.0**e for e in decades for d in digits if self.low <= d * 10.0**e <= self.high]
-                if len(found) <= count + 1:
+                if len(found) <= wanted + 1:
                     break
             return found
-        step = _round_up((self.high - self.low) / count)
+        step = _round_up((self.high - self.low) / wanted)
         first = math.ceil(self.low / step - 1e-9)
         return [k * step for k in range(first, math.floor(self.high / step + 1e-9) + 1)]
 

@@ -32,11 +32,16 @@ def browser():
         browser.close()
 
 
+def new_page(browser, **options):
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, **options)
+    page.set_default_timeout(120_000)  # a busy machine is no failure
+    return page
+
+
 @pytest.fixture
 def page(browser):
     """A page that fails its test on a script error, a refused resource, a dialog, or a request to a network."""
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.set_default_timeout(60_000)
+    page = new_page(browser)
     trouble: list[str] = []
     page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
     page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
@@ -98,7 +103,7 @@ def test_the_state_of_the_page_is_in_its_url(site, page, browser):
     shown = order(page)
     assert [row.split()[0] for row in shown] == ["naive@w4a8", "naive@w8a8", "fp32", "naive@w2a4"]
     assert page.locator("figure[data-model=tiny-audioldm]").is_hidden()
-    again = browser.new_page()
+    again = new_page(browser)
     again.goto(page.url)
     assert order(again) == shown
     assert again.get_by_label("Model").input_value() == "tiny-tango"
@@ -161,7 +166,7 @@ def test_markup_in_a_record_does_not_run(make_run, make_record, changed, page, t
 
 
 def test_without_scripts_the_table_is_still_there(site, browser):
-    page = browser.new_page(java_script_enabled=False)
+    page = new_page(browser, java_script_enabled=False)
     page.goto(site.index.as_uri())
     assert page.locator("table.board tbody tr").count() == 7
     assert not page.get_by_label("Model").is_visible()

@@ -1,0 +1,109 @@
+"""What the page says around its tables: the facts at the top, the meaning of scores, the settings of a cell."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from leaderboard.boards import Board
+from leaderboard.record import Record
+from leaderboard.site.definitions import Definition, against, definition
+from leaderboard.site.numbers import count
+
+_SHOWN_PACKAGES = ("python", "torch", "diffusers", "transformers", "admbench")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The facts at the top of the page."""
+
+    models: list[str]
+    methods: list[str]
+    done: int
+    failed: int
+    skipped: int
+    suites: list[str]
+    dates: str
+    machines: list[str]
+    packages: list[str]
+    judges: list[str]
+    small_judges: list[str]  # the metric networks that ship with the package
+
+
+def head(boards: Sequence[Board]) -> Head:
+    """Summarize all boards."""
+    records = [row.record for board in boards for row in board.rows]
+    days = sorted(record.provenance.started[:10] for record in records if record.provenance)
+    judges: dict[tuple[str, str], list[str]] = {}
+    for board in boards:
+        for key in board.metrics:
+            if key in board.networks and not key.endswith("_vs_baseline"):
+                judges.setdefault(board.networks[key], []).append(definition(key).label)
+    environments = [record.environment for record in records if record.environment]
+    return Head(
+        models=sorted({record.model.name for record in records}),
+        methods=sorted({record.method.spec for record in records}),
+        done=sum(record.status == "done" for record in records),
+        failed=sum(record.status == "failed" for record in records),
+        skipped=sum(record.status == "skipped" for record in records),
+        suites=[suite_label(board) for board in boards],
+        dates=" to ".join(dict.fromkeys((days[0], days[-1]))) if days else "",
+        machines=_unique(
+            ", ".join(filter(None, (e.cpu, e.gpu, count(e.threads, "thread"), e.machine))) for e in environments
+        ),
+        packages=_unique(
+            ", ".join(f"{name} {e.packages[name]}" for name in _SHOWN_PACKAGES if name in e.packages)
+            for e in environments
+        ),
+        judges=[
+            f"{name} ({sha256[:8]}) for {', '.join(dict.fromkeys(labels))}" for (name, sha256), labels in judges.items()
+        ],
+        small_judges=sorted({name for name, _ in judges if name.startswith("tiny-")}),
+    )
+
+
+def suite_label(board: Board) -> str:
+    """Suite, split, number of captions, hash: `foley (test), 48 captions, 1a2b3c4d`."""
+    split = f" ({board.split})" if board.split else ""
+    captions = f", {board.n} captions" if board.n else ""
+    sha256 = f", {board.suite_sha256[:8]}" if board.suite_sha256 else ""
+    return f"{board.suite}{split}{captions}{sha256}"
+
+
+def definitions(boards: Sequence[Board]) -> list[tuple[str, Definition, str, str, str]]:
+    """(key, definition, order of arguments, better, network) per score that any board shows."""
+    found: dict[str, tuple[str, Definition, str, str, str]] = {}
+    for board in boards:
+        for row in board.rows:
+            for key, score in row.record.scores.items():
+                if score.value is not None and key not in found:
+                    better = "higher is better" if score.higher_is_better else "lower is better"
+                    network = f"{score.backbone} ({(score.backbone_sha256 or '')[:8]})" if score.backbone else "none"
+                    found[key] = (key, definition(key), against(score), better, network)
+    return [found[key] for board in boards[:1] for key in board.metrics if key in found] + [
+        value for key, value in found.items() if all(key not in board.metrics for board in boards[:1])
+    ]
+
+
+def settings(record: Record) -> list[tuple[str, Any]]:
+    """Sections of "how it was made" as nested plain data; long lists are counted, they are in the record file."""
+    dump = record.model_dump(mode="json")
+    layers = dump["method"].pop("layers")
+    if layers is not None:
+        dump["method"]["layers"] = f"{len(layers)} (listed in the record)"
+    for key in ("step_ms", "baseline_step_ms"):
+        if dump["latency"] and dump["latency"].get(key):
+            dump["latency"][key].pop("values")
+    return [
+        (name, _without_reasoned_nulls(value))
+        for name, value in dump.items()
+        if isinstance(value, dict) and name != "scores"
+    ]
+
+
+def _without_reasoned_nulls(section: dict[str, Any]) -> dict[str, Any]:
+    """A section that has a reason for what is missing, without what is missing."""
+    return {key: value for key, value in section.items() if value is not None} if "reason" in section else section
+
+
+def _unique(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(text for text in texts if text))
