@@ -40,6 +40,7 @@ class RunProgress:
                 console=Console(stderr=True),
                 transient=True,
             )
+            self._task = self._bar.add_task("checking models, methods and captions", total=None)
             self._bar.start()
         return self
 
@@ -51,8 +52,8 @@ class RunProgress:
 
     def _planned(self, plan: Plan) -> None:
         finished = len(plan.cells) - sum(isinstance(job, CellJob) for job in plan.jobs)
-        if self._bar is not None:
-            self._task = self._bar.add_task("starting", total=len(plan.jobs))
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description="starting", total=len(plan.jobs))
         self._line(f"{len(plan.cells)} cells, {finished} of them already done")
 
     def _stage(self, job: Job, stage: str) -> None:
