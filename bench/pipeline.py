@@ -68,6 +68,6 @@ def _calibration(
     if place.is_dir():
         return CalibrationSet.load(place)
     drawn = method.calibrate(model, prompts, seed=seed)
-    if drawn is not None:
+    if drawn is not None and not place.is_dir():  # another cell may have drawn the same set at the same time
         drawn.save(place)
     return drawn
