@@ -47,7 +47,7 @@ def test_ladders_go_from_real_audio_to_random_weights(rungs):
 @pytest.mark.slow
 def test_the_ladder_holds_on_an_embedded_model(tmp_path: Path):
     """Five rungs, one model, 48 captions; what is written is what the leaderboard reads."""
-    run_ladder(["tiny-audioldm"], tmp_path, 48, SHORT_LADDER)
+    run_ladder(["tiny-make-an-audio"], tmp_path, 48, SHORT_LADDER)
     ladder = read_ladder(tmp_path)
     assert ladder is not None
     (model,) = ladder.models
