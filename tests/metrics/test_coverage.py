@@ -67,7 +67,13 @@ both_differences = pytest.mark.parametrize("noise", [(0.1, 0.1), (0.1, 0.6)], id
 
 @each_regime
 def test_distance_of_96_clips(regime):
-    assert 0.92 <= coverage_of_distance(96, 16, 150, **regime) <= 0.99
+    assert 0.90 <= coverage_of_distance(96, 16, 150, **regime) <= 1.0  # 150 repetitions: known to 0.035
+
+
+@pytest.mark.slow
+@each_regime
+def test_distance_of_96_clips_more_closely(regime):
+    assert 0.92 <= coverage_of_distance(96, 16, 300, **regime) <= 0.99
 
 
 @both_differences
@@ -76,10 +82,9 @@ def test_paired_difference_of_96_clips(noise):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "d", "repetitions"), [(96, 32, 300), (240, 64, 60)])
 @each_regime
-def test_distance_at_other_sizes(n, d, repetitions, regime):
-    assert 0.90 <= coverage_of_distance(n, d, repetitions, **regime) <= 1.0
+def test_distance_of_240_clips(regime):
+    assert 0.90 <= coverage_of_distance(240, 64, 60, **regime) <= 1.0  # 60 repetitions: known to 0.055
 
 
 @pytest.mark.slow
