@@ -94,7 +94,8 @@ class AudioDiffusionModel:
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f'device "{device}": {str(error).splitlines()[0]}') from error
         self.dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-        self.backbone.to(self.dtype)
+        if self.dtype != torch.float32:
+            self.backbone.to(self.dtype)
         return self
 
     def call_backbone(self, inputs: dict[str, Tensor]) -> Tensor:

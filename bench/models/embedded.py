@@ -15,6 +15,7 @@ from transformers import (
     SpeechT5HifiGan,
     T5EncoderModel,
 )
+from transformers.utils import logging as transformers_logging
 
 from admcore.files import read_json
 from bench.models import shipped
@@ -50,6 +51,7 @@ class EmbeddedModel:
         Raises CheckpointError, naming the file, if one is missing or not what was shipped.
         """
         shipped.verify(cls.name)
+        transformers_logging.disable_progress_bar()  # six small files: their bars would only be noise
         folder = shipped.folder_of(cls.name)
         facts = read_json(folder / "admbench.json")
         mel = MelSpec(**facts["mel"])
