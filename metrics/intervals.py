@@ -17,7 +17,7 @@ over a fixed set of pairs. For a mean over clips Q is zero and this is the class
 degrees of freedom the interval is T +- t * s.e.; of a distance or divergence, which is not negative and whose error
 grows with it, T exp(+- t * s.e. / T): T +- t * s.e. misses above far more often than below. Either way it contains T.
 
-Coverage, on known Gaussians in tests/metrics/test_coverage.py: 92 to 99 % from 96 clips on; at 48 down to 86 % where
+Coverage, on known Gaussians in tests/metrics/test_coverage.py: 92 to 99 % from 96 clips on; at 48 down to 91 % where
 one or two directions carry nearly all of the distance. A percentile bootstrap is not offered: repeated captions lower
 the rank of the covariance, so that its Frechet distances all lie above the value.
 """
