@@ -285,8 +285,9 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([plugins, os.environ["PYTHONPATH"]]))
     grid = make_grid(methods=["hangs"])
     program = (
-        "import sys; from bench import plan, runner; from bench.executors.local import LocalExecutor\n"
+        "import signal, sys; from bench import plan, runner; from bench.executors.local import LocalExecutor\n"
         "from bench.grid import GridSpec\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
         "plan._preflight = lambda *_: None\n"
         "plan._tasks = lambda reference, baselines, pending, fresh: tuple(plan.Task(cell) for cell in pending)\n"
         "grid = GridSpec.model_validate_json(sys.argv[1])\n"

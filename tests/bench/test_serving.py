@@ -21,7 +21,11 @@ ROOT = Path(bench.__file__).resolve().parents[1]
 
 def test_a_folder_is_served_on_the_loopback_interface_until_ctrl_c(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<p>board</p>")
-    program = "import pathlib, sys, bench.serving as s; s.serve_folder(pathlib.Path(sys.argv[1]), 0)"
+    program = (
+        "import pathlib, signal, sys, bench.serving\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
+        "bench.serving.serve_folder(pathlib.Path(sys.argv[1]), 0)\n"
+    )
     server = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)],
         stdout=subprocess.PIPE,
