@@ -94,7 +94,7 @@ def test_distance_of_48_clips_is_less_certain(regime):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "d", "repetitions"), [(48, 16, 300), (240, 64, 60)])
+@pytest.mark.parametrize(("n", "d", "repetitions"), [(48, 16, 300), (240, 32, 200)])
 @both_differences
 def test_paired_difference_at_other_sizes(n, d, repetitions, noise):
     assert 0.92 <= coverage_of_difference(n, d, repetitions, noise=noise) <= 1.0
