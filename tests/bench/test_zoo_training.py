@@ -17,7 +17,7 @@ from bench.zoo.autoencoders import spectral_loss
 from bench.zoo.captions import vocabulary
 from bench.zoo.check import clap_margin
 from bench.zoo.corpus import EVENTS, draw_clip
-from bench.zoo.judges import average_precision, contrastive
+from bench.zoo.judges import average_precision, contrastive, distort
 from bench.zoo.loop import Recipe, train
 from bench.zoo.texts import description
 
@@ -107,6 +107,19 @@ def test_contrastive_loss_is_least_for_matching_pairs():
     vectors = torch.eye(6)
     scale = torch.tensor(3.0)
     assert contrastive(vectors, vectors, scale) < contrastive(vectors, vectors.roll(1, 0), scale)
+
+
+def test_a_distorted_picture_is_masked_flattened_and_repeatable():
+    steps = torch.linspace(-100, 0, 64 * 128).reshape(1, 1, 128, 64).repeat(6, 1, 1, 1)
+    made = distort(steps, np.random.default_rng(4))
+    assert made.shape == steps.shape
+    assert torch.equal(made, distort(steps, np.random.default_rng(4)))
+    assert torch.equal(steps[0], steps[5])  # the input is left alone
+    assert not torch.equal(made[0], made[1])
+    for clip in made:
+        bands = (clip[0] == clip[0, 0]).all(dim=0)  # a masked band is constant over time
+        assert 1 <= int(bands.sum()) <= 8
+        assert float(clip.min()) > -100 - 20  # the floor is raised before noise of at most 4 dB is added
 
 
 def test_spectral_loss_is_zero_for_the_same_sound_and_ignores_polarity():
