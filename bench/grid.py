@@ -127,8 +127,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, origin: str, given: Mapping[str, Any]) -> str:
-    """Turn the first validation error into one line that names the file or flag, the key, and what was expected."""
-    first = error.errors(include_url=False)[0]
+    """Turn a validation error into one line that names the file or flag, the key, and what was expected.
+
+    Of several an unknown key comes first: a misspelt one is often why another is missing.
+    """
+    errors = error.errors(include_url=False)
+    first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
     location = [str(part) for part in first["loc"] if isinstance(part, str)]
     key = ".".join(location)
     if first["type"] == "extra_forbidden":

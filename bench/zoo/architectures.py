@@ -45,6 +45,7 @@ class Blueprint:
     latent_channels: int
     text: str
     vae: str
+    decoder: str
     vocoder: str
     scheduler: dict[str, Any]
     transposed: bool = False
@@ -65,6 +66,7 @@ BLUEPRINTS: dict[str, Blueprint] = {
         8,
         "clap",
         "vae-64",
+        "decoder-64",
         "vocoder-64",
         # AudioLDM's own betas (.0015 to .0195) leave an alpha-bar of 1e-4 at the last step, where an epsilon of so few
         # training steps says nothing of the clean latent; these leave 5e-3
@@ -77,6 +79,7 @@ BLUEPRINTS: dict[str, Blueprint] = {
         8,
         "t5",
         "vae-64",
+        "decoder-64",
         "vocoder-64",
         {"beta_start": 0.00085, "beta_end": 0.012, "prediction_type": "v_prediction"},
     ),
@@ -87,6 +90,7 @@ BLUEPRINTS: dict[str, Blueprint] = {
         4,
         "clap-bert",
         "vae-80",
+        "decoder-80",
         "vocoder-80",
         {"beta_start": 0.00085, "beta_end": 0.012, "prediction_type": "epsilon"},
         transposed=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import SpeechT5HifiGan
 
+from admcore.files import read_json, write_json_atomic
+from admcore.progress import track
 from bench.models.mel import MelSpec, log_mel
 from bench.zoo.architectures import autoencoder, vocoder
 from bench.zoo.data import Split
@@ -63,6 +66,34 @@ def encode(module: AutoencoderKL, pictures: NDArray[np.float16], rows: slice) ->
     """Mean and standard deviation of the latents of some pictures: each (rows, channels, time / 8, mel / 8)."""
     posterior = module.encode(torch.from_numpy(pictures[rows].astype(np.float32))[:, None]).latent_dist
     return posterior.mean, posterior.std
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Posterior means and standard deviations of every training clip, and the scale that makes them unit variance."""
+
+    mean: NDArray[np.float16]
+    std: NDArray[np.float16]
+    scaling_factor: float
+
+
+def encode_split(vae: AutoencoderKL, pictures: NDArray[np.float16], folder: Path) -> Latents:
+    """Encodes all pictures once; kept on disk in `folder`."""
+    note = folder / "latents.json"
+    if not note.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = [encode(vae, pictures, slice(i, i + 32)) for i in track(range(0, len(pictures), 32), "latents")]
+        for number, name in enumerate(("mean", "std")):
+            np.save(folder / f"latent-{name}.npy", torch.cat([part[number] for part in parts]).half().numpy())
+        scale = 1.0 / float(torch.cat([part[0] for part in parts]).std())
+        write_json_atomic(note, {"scaling_factor": scale})
+    return load_latents(folder)
+
+
+def load_latents(folder: Path) -> Latents:
+    """What :func:`encode_split` kept in `folder`."""
+    mean, std = (np.load(folder / f"latent-{name}.npy") for name in ("mean", "std"))
+    return Latents(mean, std, read_json(folder / "latents.json")["scaling_factor"])
 
 
 def spectral_loss(made: Tensor, real: Tensor) -> Tensor:

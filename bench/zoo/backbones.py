@@ -8,15 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from numpy.typing import NDArray
 from torch import Tensor
 
-from admcore.files import read_json, write_json_atomic
-from admcore.progress import track
 from bench.zoo.architectures import Blueprint, backbone, scheduler, tokenizer
-from bench.zoo.autoencoders import encode
+from bench.zoo.autoencoders import Latents
 from bench.zoo.data import Split
 from bench.zoo.loop import Losses, Recipe, train
 from bench.zoo.texts import Towers, hidden_states
@@ -33,34 +29,6 @@ STEPS = {"tiny-audioldm": 3000, "tiny-tango": 2600, "tiny-make-an-audio": 2600}
 def backbone_recipe(name: str) -> Recipe:
     """All backbones train alike."""
     return Recipe(name, steps=STEPS[name], batch_size=16, learning_rate=8e-4, seed=SEEDS[name], ema=0.998, warmup=200)
-
-
-@dataclass(frozen=True)
-class Latents:
-    """Posterior means and standard deviations of every training clip, and the scale that makes them unit variance."""
-
-    mean: NDArray[np.float16]
-    std: NDArray[np.float16]
-    scaling_factor: float
-
-
-def encode_split(vae: AutoencoderKL, pictures: NDArray[np.float16], folder: Path) -> Latents:
-    """Encodes all pictures once; kept on disk in `folder`."""
-    note = folder / "latents.json"
-    if not note.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        parts = [encode(vae, pictures, slice(i, i + 32)) for i in track(range(0, len(pictures), 32), "latents")]
-        for number, name in enumerate(("mean", "std")):
-            np.save(folder / f"latent-{name}.npy", torch.cat([part[number] for part in parts]).half().numpy())
-        scale = 1.0 / float(torch.cat([part[0] for part in parts]).std())
-        write_json_atomic(note, {"scaling_factor": scale})
-    return load_latents(folder)
-
-
-def load_latents(folder: Path) -> Latents:
-    """What :func:`encode_split` kept in `folder`."""
-    mean, std = (np.load(folder / f"latent-{name}.npy") for name in ("mean", "std"))
-    return Latents(mean, std, read_json(folder / "latents.json")["scaling_factor"])
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def install(work: Path) -> None:
 
 def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path) -> None:
     """One ADM as a pipeline directory: float16 safetensors, JSON configurations, manifest with hashes."""
-    vae = _trained(autoencoder(blueprint.latent_channels), work / blueprint.vae)
+    vae = _trained(autoencoder(blueprint.latent_channels), work / blueprint.decoder)
     vae.register_to_config(scaling_factor=read_json(work / blueprint.vae / "latents.json")["scaling_factor"])
     vocoder = _trained(new_vocoder(blueprint.mel), work / blueprint.vocoder)
     trials = try_decoders(blueprint, vae, vocoder, judges)
@@ -94,7 +94,8 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
         "decoder": best.decoder,
         "decoder_trials": [vars(trial) for trial in trials],
         "training": {
-            name: _training(work / name) for name in (blueprint.vae, "texts", blueprint.vocoder, blueprint.name)
+            name: _training(work / name)
+            for name in (blueprint.vae, blueprint.decoder, "texts", blueprint.vocoder, blueprint.name)
         },
     }
     write_json_atomic(folder / "admbench.json", facts)

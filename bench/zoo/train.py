@@ -77,8 +77,7 @@ def _texts(work: Path) -> None:
 def _autoencoder(name: str) -> Callable[[Path], None]:
     def run(work: Path) -> None:
         from bench.zoo.architectures import BLUEPRINTS
-        from bench.zoo.autoencoders import train_autoencoder
-        from bench.zoo.backbones import encode_split
+        from bench.zoo.autoencoders import encode_split, train_autoencoder
         from bench.zoo.data import mel_pictures, render_split
 
         blueprint = next(plan for plan in BLUEPRINTS.values() if plan.vae == name)
@@ -86,6 +85,26 @@ def _autoencoder(name: str) -> Callable[[Path], None]:
         pictures = mel_pictures(work / "corpus", split, "train", blueprint.mel)
         vae = train_autoencoder(name, blueprint.latent_channels, pictures, work / name)
         encode_split(vae, pictures, work / name)
+
+    return run
+
+
+def _decoder(name: str) -> Callable[[Path], None]:
+    def run(work: Path) -> None:
+        import torch
+
+        from bench.zoo.architectures import BLUEPRINTS, autoencoder
+        from bench.zoo.autoencoders import load_latents
+        from bench.zoo.data import mel_pictures, render_split
+        from bench.zoo.decoders import train_perceptor, tune_decoder
+
+        blueprint = next(plan for plan in BLUEPRINTS.values() if plan.decoder == name)
+        split = render_split(work / "corpus", "train", TRAIN_CLIPS)
+        pictures = mel_pictures(work / "corpus", split, "train", blueprint.mel)
+        perceptor = train_perceptor(pictures, split.labels, work / name / "perceptor")
+        vae = autoencoder(blueprint.latent_channels)
+        vae.load_state_dict(torch.load(work / blueprint.vae / "weights.pt", weights_only=True))
+        tune_decoder(name, vae, perceptor, load_latents(work / blueprint.vae), pictures, work / name)
 
     return run
 
@@ -107,7 +126,8 @@ def _backbone(name: str) -> Callable[[Path], None]:
         import torch
 
         from bench.zoo.architectures import BLUEPRINTS
-        from bench.zoo.backbones import encode_captions, load_latents, train_backbone
+        from bench.zoo.autoencoders import load_latents
+        from bench.zoo.backbones import encode_captions, train_backbone
         from bench.zoo.data import render_split
         from bench.zoo.texts import Towers
 
@@ -139,6 +159,8 @@ def stages() -> dict[str, Stage]:
         Stage("tiny-make-an-audio", ("vae-80", "texts"), _backbone("tiny-make-an-audio")),
         Stage("tiny-tango", ("vae-64", "texts"), _backbone("tiny-tango")),
         Stage("tiny-clap", ("corpus", "tiny-tagger"), _clap),
+        Stage("decoder-64", ("vae-64",), _decoder("decoder-64")),
+        Stage("decoder-80", ("vae-80",), _decoder("decoder-80")),
         Stage("vocoder-64", ("corpus",), _vocoder("vocoder-64")),
         Stage("vocoder-80", ("corpus",), _vocoder("vocoder-80")),
     ]

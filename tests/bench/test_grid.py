@@ -75,6 +75,13 @@ def test_a_mistake_names_the_file_and_the_key(tmp_path: Path, line: str, message
     assert "\n" not in str(caught.value)
 
 
+def test_a_misspelt_key_is_named_before_the_missing_one(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text('modles = ["tiny-tango"]\nmethods = ["fp32"]')
+    with pytest.raises(UsageError, match=r'unknown key "modles"\. Did you mean "models"'):
+        load_grid(path, {})
+
+
 def test_a_missing_key_or_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "empty.toml"
     path.write_text("")

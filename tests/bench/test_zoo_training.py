@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from admcore.errors import UsageError
+from bench.zoo import decoders
 from bench.zoo import train as zoo
-from bench.zoo.architectures import BLUEPRINTS, tokenizer
-from bench.zoo.autoencoders import spectral_loss
+from bench.zoo.architectures import BLUEPRINTS, autoencoder, tokenizer
+from bench.zoo.autoencoders import Latents, spectral_loss
 from bench.zoo.captions import vocabulary
 from bench.zoo.check import clap_margin
 from bench.zoo.corpus import EVENTS, draw_clip
+from bench.zoo.decoders import Perceptor
 from bench.zoo.judges import average_precision, contrastive, distort
 from bench.zoo.loop import Recipe, train
 from bench.zoo.texts import description
@@ -120,6 +123,28 @@ def test_a_distorted_picture_is_masked_flattened_and_repeatable():
         bands = (clip[0] == clip[0, 0]).all(dim=0)  # a masked band is constant over time
         assert 1 <= int(bands.sum()) <= 8
         assert float(clip.min()) > -100 - 20  # the floor is raised before noise of at most 4 dB is added
+
+
+def test_perceptual_distance_is_zero_for_the_same_picture_and_grows_with_blur():
+    torch.manual_seed(5)
+    perceptor = Perceptor(classes=3).eval()
+    picture = torch.randn(2, 1, 32, 64)
+    blurred, flat = F.avg_pool2d(picture, 3, 1, 1), torch.zeros_like(picture)
+    assert float(perceptor.distance(picture, picture)) == pytest.approx(0.0, abs=1e-6)
+    assert 0 < float(perceptor.distance(blurred, picture)) < float(perceptor.distance(flat, picture))
+
+
+def test_tuning_a_decoder_leaves_the_encoder(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoders, "decoder_recipe", lambda name: Recipe(name, 2, 2, 1e-3, 1))
+    rng = np.random.default_rng(6)
+    vae = autoencoder(4)
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    mean, std = (rng.uniform(0, 1, (5, 4, 20, 10)).astype(np.float16) for _ in range(2))
+    pictures = rng.standard_normal((5, 160, 80)).astype(np.float16)
+    decoders.tune_decoder("toy", vae, Perceptor(3), Latents(mean, std, 1.0), pictures, tmp_path)
+    changed = {name.split(".")[0] for name, value in vae.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed <= {"decoder", "post_quant_conv"}
+    assert "decoder" in changed
 
 
 def test_spectral_loss_is_zero_for_the_same_sound_and_ignores_polarity():
