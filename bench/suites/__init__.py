@@ -14,7 +14,7 @@ from admcore.registry import Registry
 if TYPE_CHECKING:
     from bench.suites.base import Suite
 
-BUILTIN = {"foley": "bench.suites.foley:Foley"}
+BUILTIN = {"foley": "bench.suites.foley:Foley", "foley-captions": "bench.suites.foley_captions:FoleyCaptions"}
 
 registry = Registry("bench.suites", "suite", BUILTIN)
 register = registry.register
