@@ -82,16 +82,13 @@ class CaptionFile(Suite):
         elif captions is not None:
             raise UsageError(f'{path}: captions = "{captions}" is for audiocaps and clotho; this is a plain file')
         self._items = tuple(self._read_items(rows))
+        if self._clips is not None:
+            self.missing = frozenset(item.id for item in self._items if item.reference is None)
 
     @property
     def items(self) -> tuple[SuiteItem, ...]:
         """The captions in the order of the file; they have no strata."""
         return self._items
-
-    @cached_property
-    def missing(self) -> frozenset[str]:
-        """Ids of the captions whose clip is not in the folder of clips; none without such a folder."""
-        return frozenset(item.id for item in self._items if self._clips is not None and item.reference is None)
 
     @cached_property
     def sha256(self) -> str:
