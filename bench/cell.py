@@ -252,12 +252,7 @@ class _Cell(_Generating):
             self.job,
             model=checkpoint["model"],
             method={**records.method_identity(self.job.method), **checkpoint["method"]},
-            suite={
-                "name": self.suite.name,
-                "sha256": self.suite.sha256,
-                "n": len(self.items),
-                "split": self.suite.split,
-            },
+            suite=self.suite.describe(self.items),
             generation=audio["generation"],
             scores=score(
                 generated,

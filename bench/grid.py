@@ -6,11 +6,12 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from admcore.errors import UsageError, nearest
+from bench.suites.spec import CaptionFileSpec
 
 EMBEDDED_GRID = "default_grid.toml"
 
@@ -65,8 +66,8 @@ class GridSpec(_Table):
     """Registry names of the audio diffusion models."""
     methods: tuple[str, ...] = Field(min_length=1)
     """Method specs, such as `naive@w4a8[weights=tensor]`."""
-    suite: str = "foley"
-    """Registry name of the captions, or path of a caption file."""
+    suite: CaptionFileSpec | str = Field(default="foley", union_mode="left_to_right")
+    """Registry name of the captions, path of a caption file, or a table that says how a caption file is read."""
     limit: int | None = Field(default=None, ge=1)
     """Size of the stratified subset of the suite; all of it if left out."""
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -133,7 +134,8 @@ def _explain(error: ValidationError, origin: str, given: Mapping[str, Any]) -> s
     """
     errors = error.errors(include_url=False)
     first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
-    location = [str(part) for part in first["loc"] if isinstance(part, str)]
+    alternative = CaptionFileSpec.__name__  # not a key: the part of a union in which the mistake was found
+    location = [str(part) for part in first["loc"] if isinstance(part, str) and part != alternative]
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
         known = _keys_of(location[:-1])
@@ -150,6 +152,6 @@ def _keys_of(section: list[str]) -> list[str]:
     table: type[BaseModel] = GridSpec
     for name in section:
         annotation = table.model_fields[name].annotation
-        assert isinstance(annotation, type)
-        table = annotation
+        alternatives = get_args(annotation) or (annotation,)
+        table = next(option for option in alternatives if issubclass(option, BaseModel))
     return list(table.model_fields)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from admcore.files import slug
 from bench.grid import GenerationSpec
+from bench.suites.spec import CaptionFileSpec
 
 FAILURE_FILE = "failure.json"
 """Beside the job file: `{"reason": ...}` of a job that failed."""
@@ -40,8 +41,8 @@ class _Job(BaseModel):
     """Content address of the result: hash over all that determines it."""
     run: Path
     """Folder of the run."""
-    suite: str
-    """Registry name or path of the caption file."""
+    suite: CaptionFileSpec | str = Field(union_mode="left_to_right")
+    """Registry name, path of a caption file, or a caption file and how it is read."""
     suite_name: str
     """Name of the suite in records and paths: the registry name, or the name of the file."""
     limit: int | None

@@ -156,7 +156,7 @@ class _Climb:
                     "step": step,
                 }
             )
-        suite = {"name": self.suite.name, "sha256": self.suite.sha256, "n": len(self.ids), "split": self.suite.split}
+        suite = self.suite.describe(self.items)
         return {"model": model, "suite": suite, "rungs": entries, "agreement": _agreement(replicates)}
 
     def _scores(self, features: Features) -> dict[str, Replicates]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from admcore.errors import DataError, UsageError
 from admcore.files import read_json
@@ -17,6 +18,9 @@ from bench.executors.base import Task
 from bench.grid import GridSpec
 from bench.jobs import BaselineJob, CellJob, Job, JudgeSpec, ReferenceJob
 from bench.versions import package_version, plugin_identity, source_sha256
+
+if TYPE_CHECKING:
+    from bench.suites.base import Suite, SuiteItem
 
 FORMAT = 1
 """Raised when the meaning or the layout of a job's products changes."""
@@ -31,6 +35,8 @@ class Plan:
     """Every cell of the grid, finished or not, models first."""
     tasks: tuple[Task, ...]
     """What has to be carried out, prerequisites before what needs them."""
+    warnings: tuple[str, ...] = ()
+    """What is missing but stops nothing; a line each."""
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -56,7 +62,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     suite = load_suite(grid.suite)
     items = suite.take(grid.limit)
     if not items:
-        raise DataError(f"{grid.suite}: the suite has no captions")
+        raise DataError(f"{suite.name}: the suite has no captions")
     fields = _shared_fields(grid, suite.name, judges)
     heard = [suite.sha256, [item.id for item in items], judges.model_dump(), fields["code"]]
     reference = ReferenceJob(key=sha256_json(["reference", heard]), **fields)
@@ -73,7 +79,17 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     pending = [cell for cell in cells if fresh or not is_done(cell)]
     if pending:
         _preflight(sorted({cell.method for cell in pending}), grid.execution.device)
-    return Plan(tuple(cells), _tasks(reference, baselines, pending, fresh))
+    return Plan(tuple(cells), _tasks(reference, baselines, pending, fresh), _missing_audio(suite, items))
+
+
+def _missing_audio(suite: Suite, items: Sequence[SuiteItem]) -> tuple[str, ...]:
+    """Return a warning if captions lack the real audio they should have."""
+    references = suite.describe(items)["references"]
+    if not references["missing"]:
+        return ()
+    listed = ", ".join(references["first_missing"])
+    more = ", ..." if references["missing"] > len(references["first_missing"]) else ""
+    return (f"{suite.name}: no reference clip for {references['missing']} of {len(items)} captions: {listed}{more}",)
 
 
 def _shared_fields(grid: GridSpec, suite_name: str, judges: JudgeSpec) -> dict[str, Any]:

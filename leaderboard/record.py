@@ -107,6 +107,17 @@ class Method(Section):
     """One entry per layer of the quantized components: its name, bits, and what the method reports about it."""
 
 
+class References(Section):
+    """Which of the captions that were used have real audio."""
+
+    found: Count
+    """Captions with a reference clip."""
+    missing: Count
+    """Captions whose reference clip should be there and is not; scores against the reference lack them."""
+    first_missing: list[Name]
+    """Ids of the first of these."""
+
+
 class Suite(Section):
     """The captions."""
 
@@ -118,6 +129,10 @@ class Suite(Section):
     """Number of captions that were used."""
     split: Name | None = None
     """Split of the corpus that the captions belong to; null for a caption file without splits."""
+    captions: Literal["first", "all"] | None = None
+    """Which captions of a clip with several were used; null if no clip has several."""
+    references: References | None = None
+    """Reference clips of the captions that were used; null in a record that does not say."""
 
 
 class Generation(Section):

@@ -54,6 +54,8 @@ class RunProgress:
         finished = len(plan.cells) - sum(isinstance(job, CellJob) for job in plan.jobs)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description="starting", total=len(plan.jobs))
+        for warning in plan.warnings:
+            self._warn(warning)
         self._line(f"{len(plan.cells)} cells, {finished} of them already done")
 
     def _stage(self, job: Job, stage: str) -> None:
@@ -73,6 +75,12 @@ class RunProgress:
         if self._bar is not None and self._task is not None:
             running = "; ".join(f"{name}: {stage}" for name, stage in self._running.items())
             self._bar.update(self._task, description=running)
+
+    def _warn(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(f"warning: {text}", file=sys.stderr, flush=True)
 
     def _line(self, text: str) -> None:
         if self._quiet:

@@ -13,8 +13,9 @@ from admcore.registry import Registry
 
 if TYPE_CHECKING:
     from bench.suites.base import Suite
+    from bench.suites.spec import CaptionFileSpec
 
-BUILTIN = {"foley": "bench.suites.foley:Foley"}
+BUILTIN = {"foley": "bench.suites.foley:Foley", "foley-captions": "bench.suites.foley_captions:FoleyCaptions"}
 
 registry = Registry("bench.suites", "suite", BUILTIN)
 register = registry.register
@@ -22,23 +23,35 @@ register = registry.register
 FILE_SUFFIXES = (".csv", ".jsonl", ".txt")
 
 
-def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
+def load_suite(wanted: str | os.PathLike[str] | CaptionFileSpec) -> Suite:
     """Return the registered suite of that name, or the one in a caption file (.csv, .jsonl or .txt).
 
-    A registered name wins; anything else that has a folder, one of the suffixes, or exists as a file is a path.
+    A registered name wins; anything else that has a folder, one of the suffixes, or exists as a file is a path. A
+    specification names a file and says how it is read.
 
     Raises:
-        UsageError: neither a suite nor a caption file of a known format; names the nearest.
+        UsageError: neither a suite nor a caption file of a known format, with the nearest name; or options that do
+            not fit the file.
         DataError: the file is missing or broken; names file, line and what was expected.
         PluginError: the suite cannot be loaded.
     """
-    name = os.fspath(name_or_path)
+    if not isinstance(wanted, (str, os.PathLike)):
+        return _from_file(wanted)
+    name = os.fspath(wanted)
     if name not in registry and _is_path(name):
         from bench.suites.files import CaptionFile
 
         return CaptionFile(name)
     suite: Suite = registry.get(name)()
     return suite
+
+
+def _from_file(spec: CaptionFileSpec) -> Suite:
+    from bench.suites.files import CaptionFile
+
+    if not _is_path(str(spec.file)):
+        raise UsageError(f"{spec.file}: not a caption file (expected {', '.join(FILE_SUFFIXES)})")
+    return CaptionFile(spec.file, format=spec.format, audio=spec.audio, captions=spec.captions)
 
 
 def _is_path(name: str) -> bool:

@@ -6,13 +6,17 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from admcore.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+LISTED = 5
+"""How many of the captions whose real audio is missing are named; all of them are counted."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,10 @@ class Suite:
     """Which part of its source the suite is, such as `test`."""
     sample_rate: int = 16_000
     """Sampling rate of `reference_audio` in Hz."""
+    captions: Literal["first", "all"] | None = None
+    """Which captions of a clip with several are items; None if no clip has several."""
+    missing: frozenset[str] = frozenset()
+    """Ids of items whose real audio should be there and is not."""
 
     @property
     def items(self) -> tuple[SuiteItem, ...]:
@@ -62,6 +70,22 @@ class Suite:
             DataError: the audio is there but cannot be read.
         """
         return None
+
+    def describe(self, items: Sequence[SuiteItem]) -> dict[str, Any]:
+        """Return the record's `suite` section for a run on some of the items."""
+        missing = [item.id for item in items if item.id in self.missing]
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "n": len(items),
+            "split": self.split,
+            "captions": self.captions,
+            "references": {
+                "found": sum(item.reference is not None for item in items),
+                "missing": len(missing),
+                "first_missing": missing[:LISTED],
+            },
+        }
 
     def take(self, limit: int | None = None) -> tuple[SuiteItem, ...]:
         """Return a subset of `limit` items that keeps the suite's strata in proportion; all items if None.

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from admcore.errors import DataError
+from admcore.errors import DataError, UsageError
 from admcore.hashing import sha256_file, sha256_json
 from bench.suites.base import Suite, SuiteItem
+from bench.suites.formats import (
+    AUDIO_SUFFIXES,
+    IMPORTED,
+    Captions,
+    ClipFolder,
+    Format,
+    Row,
+    check_columns,
+    from_audiocaps,
+    from_clotho,
+    recognise,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-COLUMNS = ("caption", "id", "seed", "reference")
-"""`caption` must be there; other columns than these are ignored, unless one looks like a misspelt one of these."""
-
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _SEED_LIMIT = 2**63
-
-Row = tuple[int, Mapping[str, Any]]
-"""Line number (from 1) and the values by column."""
 
 
 class CaptionFile(Suite):
@@ -39,18 +45,45 @@ class CaptionFile(Suite):
     audio file, relative to the caption file and inside its folder). Blank lines do not count. The file is read and
     checked when the suite is made.
 
+    The .csv files of AudioCaps and Clotho are read as they are (`bench.suites.formats`).
+
+    Args:
+        path: of the file.
+        format: of its columns; None recognises AudioCaps and Clotho by theirs, and takes all else for plain.
+        audio: folder of reference clips; clips that are not there are `missing`. A plain row's clip has the name of
+            its `reference` or else of its `id`, with any suffix of audio.
+        captions: of a clip with several, the `first` (the default) or `all`; only for AudioCaps and Clotho.
+
     Raises:
-        DataError: missing, empty or broken; names the file, the line and what was expected.
+        DataError: missing, empty or broken, or no clip found; names the file, the line and what was expected.
+        UsageError: options that do not fit the file.
     """
 
     name = "file"
     summary = "captions of a .csv, .jsonl or .txt file"
     split = "user"
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: Format | None = None,
+        audio: str | os.PathLike[str] | None = None,
+        captions: Captions | None = None,
+    ) -> None:
         self.path = Path(path)
         self.name = self.path.name
-        self._items = tuple(_read_items(self.path))
+        self._clips = ClipFolder(Path(audio)) if audio is not None else None
+        found, rows = _read_rows(self.path, format)
+        if found in IMPORTED:
+            self.captions = captions or "first"
+            bring = from_audiocaps if found == "audiocaps" else from_clotho
+            rows = bring(self.path, rows, self.captions)
+        elif captions is not None:
+            raise UsageError(f'{path}: captions = "{captions}" is for audiocaps and clotho; this is a plain file')
+        self._items = tuple(self._read_items(rows))
+        if self._clips is not None:
+            self.missing = frozenset(item.id for item in self._items if item.reference is None)
 
     @property
     def items(self) -> tuple[SuiteItem, ...]:
@@ -60,50 +93,64 @@ class CaptionFile(Suite):
     @cached_property
     def sha256(self) -> str:
         """Hash of captions, seeds and the bytes of all reference audio: not of the file's name, place or format."""
+        files = dict.fromkeys(item.reference for item in self._items if item.reference is not None)
+        digests = {reference: sha256_file(self._folder / reference) for reference in files}
         return sha256_json(
-            [
-                [item.id, item.caption, item.seed, item.reference and sha256_file(self._reference_path(item.reference))]
-                for item in self._items
-            ]
+            [[item.id, item.caption, item.seed, item.reference and digests[item.reference]] for item in self._items]
         )
 
     def reference_audio(self, item: SuiteItem) -> NDArray[np.float32] | None:
-        """Read an item's reference, mixed to one channel and resampled; None if the row names none."""
+        """Read an item's reference, mixed to one channel and resampled; None if there is none."""
         if item.reference is None:
             return None
         from metrics.audio import load_audio
 
-        audio: NDArray[np.float32] = load_audio(self._reference_path(item.reference), self.sample_rate)
+        audio: NDArray[np.float32] = load_audio(self._folder / item.reference, self.sample_rate)
         return audio
 
-    def _reference_path(self, reference: str) -> Path:
-        return self.path.parent / reference
+    @property
+    def _folder(self) -> Path:
+        """What references are relative to."""
+        return self._clips.path if self._clips is not None else self.path.parent
 
-
-def _read_items(path: Path) -> Iterator[SuiteItem]:
-    first_line: dict[str, int] = {}
-    for number, (line, row) in enumerate(_rows(path), start=1):
-        where = f"{path}:{line}"
-        item = _item(path.parent, where, number, row)
-        if item.id in first_line:
+    def _read_items(self, rows: Iterable[Row]) -> Iterator[SuiteItem]:
+        first_line: dict[str, int] = {}
+        wanted, found = "", False
+        for number, row in enumerate(rows, start=1):
+            where = f"{self.path}:{row.line}"
+            item = _item(where, number, row)
+            if item.id in first_line:
+                raise DataError(
+                    f'{where}: id "{item.id}" is already that of line {first_line[item.id]}; ids must be unique'
+                )
+            first_line[item.id] = row.line
+            if self._clips is None:
+                reference = _reference(where, self.path.parent, row.values.get("reference"))
+            else:
+                names = row.clips or (_clip_name(where, row.values.get("reference") or item.id),)
+                reference = self._clips.find(where, names)
+                wanted, found = wanted or names[0], found or reference is not None
+            yield replace(item, reference=reference)
+        if not first_line:
+            raise DataError(f"{self.path}: no captions in it; expected at least one")
+        if self._clips is not None and not found:
             raise DataError(
-                f'{where}: id "{item.id}" is already that of line {first_line[item.id]}; ids must be unique'
+                f"{self._clips.path}: has no clip of {self.path}; expected files such as {wanted}.wav, of its first row"
             )
-        first_line[item.id] = line
-        yield item
-    if not first_line:
-        raise DataError(f"{path}: no captions in it; expected at least one")
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _read_rows(path: Path, format: Format | None) -> tuple[Format, Iterator[Row]]:
+    """Return the format of a file's columns, and its rows as they are."""
     text = _decode(path)
-    lines = text.split("\n")
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        return _csv_rows(path, text)
+        return _csv_rows(path, text, format)
+    if format in IMPORTED:
+        raise UsageError(f'{path}: format = "{format}" is for .csv files')
+    lines = text.split("\n")
     if suffix == ".jsonl":
-        return _jsonl_rows(path, lines)
-    return ((number, {"caption": line}) for number, line in enumerate(lines, start=1) if line.strip())
+        return "plain", _jsonl_rows(path, lines)
+    return "plain", (Row(number, {"caption": line}) for number, line in enumerate(lines, start=1) if line.strip())
 
 
 def _decode(path: Path) -> str:
@@ -120,22 +167,29 @@ def _decode(path: Path) -> str:
         raise DataError(f"{path}:{line}: expected UTF-8 text, found byte 0x{data[error.start]:02x}") from None
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[Row]:
+def _csv_rows(path: Path, text: str, format: Format | None) -> tuple[Format, Iterator[Row]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        header = reader.fieldnames
-        if header is None:
-            return
-        _check_columns(f"{path}:1", header)
-        for row in reader:
-            if None in row:
-                raise DataError(
-                    f"{path}:{reader.line_num}: more fields than the {len(header)} columns of the header; "
-                    "a caption with a comma needs quotation marks"
-                )
-            yield reader.line_num, row
+        header = list(reader.fieldnames or ())
     except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not valid CSV ({error})") from error
+        raise DataError(f"{path}:1: not valid CSV ({error})") from error
+    found = format or recognise(header)
+    if header:
+        check_columns(f"{path}:1", header, found)
+
+    def rows() -> Iterator[Row]:
+        try:
+            for row in reader:
+                if None in row:
+                    raise DataError(
+                        f"{path}:{reader.line_num}: more fields than the {len(header)} columns of the header; "
+                        "a caption with a comma needs quotation marks"
+                    )
+                yield Row(reader.line_num, row)
+        except csv.Error as error:
+            raise DataError(f"{path}:{reader.line_num}: not valid CSV ({error})") from error
+
+    return found, rows()
 
 
 def _jsonl_rows(path: Path, lines: list[str]) -> Iterator[Row]:
@@ -148,37 +202,23 @@ def _jsonl_rows(path: Path, lines: list[str]) -> Iterator[Row]:
             raise DataError(f"{path}:{number}: expected one JSON object, found what is not JSON ({error})") from error
         if not isinstance(row, dict):
             raise DataError(f'{path}:{number}: expected a JSON object with the key "caption", found {_kind(row)}')
-        _check_columns(f"{path}:{number}", row)
-        yield number, row
+        check_columns(f"{path}:{number}", row, "plain")
+        yield Row(number, row)
 
 
-def _check_columns(where: str, columns: Iterable[str]) -> None:
-    """Refuse a missing caption column, a column given twice, and what seems to be a misspelt column of ours."""
-    columns = list(columns)
-    for column in COLUMNS:
-        if columns.count(column) > 1:
-            raise DataError(f'{where}: column "{column}" comes twice')
-        misspelt = difflib.get_close_matches(column, columns, n=1, cutoff=0.85)
-        if misspelt and column not in columns:
-            raise DataError(f'{where}: unknown column "{misspelt[0]}". Did you mean "{column}"?')
-    if "caption" not in columns:
-        found = ", ".join(columns) or "none"
-        raise DataError(f'{where}: no column "caption" (columns found: {found})')
+def _item(where: str, number: int, row: Row) -> SuiteItem:
+    caption = _caption(where, row)
+    identifier = _identifier(where, row.values.get("id"), number)
+    return SuiteItem(identifier, caption, _seed(where, row.values.get("seed"), [identifier, caption]))
 
 
-def _item(folder: Path, where: str, number: int, row: Mapping[str, Any]) -> SuiteItem:
-    caption = _caption(where, row.get("caption"))
-    identifier = _identifier(where, row.get("id"), number)
-    seed = _seed(where, row.get("seed"), [identifier, caption])
-    return SuiteItem(identifier, caption, seed, reference=_reference(where, folder, row.get("reference")))
-
-
-def _caption(where: str, value: Any) -> str:
+def _caption(where: str, row: Row) -> str:
+    value = row.values.get("caption")
     if value is not None and not isinstance(value, str):
         raise DataError(f"{where}: expected the caption as text, found {_kind(value)}")
     caption = " ".join((value or "").split())
     if not caption:
-        raise DataError(f"{where}: the caption is missing; expected some text")
+        raise DataError(f'{where}: the caption is missing; expected some text in column "{row.column}"')
     if not caption.isprintable():
         raise DataError(f"{where}: the caption holds characters that cannot be printed: {_show(caption)}")
     return caption
@@ -224,6 +264,13 @@ def _reference(where: str, folder: Path, value: Any) -> str | None:
     if not exists:
         raise DataError(f"{where}: the reference {_show(value)} is not there; expected an audio file at {target}")
     return value
+
+
+def _clip_name(where: str, value: Any) -> str:
+    """Return the name, without suffix, that a plain row gives its clip in a folder of clips."""
+    if not isinstance(value, str) or Path(value).name != value:
+        raise DataError(f"{where}: expected the reference as the name of a file in the folder, found {_show(value)}")
+    return Path(value).stem if Path(value).suffix.lower() in AUDIO_SUFFIXES else value
 
 
 def _kind(value: Any) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 
 import bench
 from admcore.errors import BenchError
@@ -24,7 +25,8 @@ from admcore.hashing import sha256_file
 from bench.executors.base import Outcome, Task
 from bench.executors.local import LocalExecutor
 from bench.grid import GridSpec
-from bench.jobs import CellJob, Job, JudgeSpec, cell_folder
+from bench.jobs import CellJob, Job, JudgeSpec, cell_folder, job_from_json
+from bench.plan import Plan
 from bench.runner import CellResult, Events, run_grid
 from leaderboard.reading import read_record, read_runs, validate
 
@@ -105,6 +107,30 @@ def test_every_cell_leaves_a_valid_record_and_all_its_products(finished: GridSpe
         assert [entry["caption"] for entry in captions][:2] == ["a dog barks", "rain falls"]
         assert all((cell / entry["file"]).is_file() for entry in captions)
     assert not (finished.out / "work").exists()
+
+
+def test_a_caption_file_with_clips_goes_through_every_stage_and_the_record_counts_the_missing(
+    make_grid: MakeGrid, tmp_path: Path
+) -> None:
+    (tmp_path / "clips").mkdir()
+    rows = ["audiocap_id,youtube_id,start_time,caption"]
+    for number in range(5):
+        rows += [f"{number}{other},clip-{number},30,rain {number} {other}" for other in range(2)]
+        if number:
+            soundfile.write(tmp_path / "clips" / f"Yclip-{number}.wav", [0.1 * number, -0.1] * 2000, 16_000)
+    (tmp_path / "test.csv").write_text("\n".join(rows))
+    table = {"file": str(tmp_path / "test.csv"), "audio": str(tmp_path / "clips"), "captions": "first"}
+    grid = make_grid(suite=table, methods=["fp32"])
+    plans: list[Plan] = []
+    assert [result.reason for result in run(grid, events=Events(planned=plans.append))] == [None]
+    assert plans[0].warnings == ("test.csv: no reference clip for 1 of 5 captions: clip-0_30",)
+    assert all(job_from_json(job.model_dump_json()) == job for job in plans[0].jobs)
+    record = record_of(grid, "fp32")
+    assert (record.suite.name, record.suite.n, record.suite.captions) == ("test.csv", 5, "first")
+    assert record.suite.references.model_dump() == {"found": 4, "missing": 1, "first_missing": ["clip-0_30"]}
+    assert record.scores["fd"].value is not None
+    assert record.scores["kl"].value is None
+    assert "clip-0_30" in record.scores["kl"].reason
 
 
 def test_size_is_what_lies_on_disk(finished: GridSpec) -> None:

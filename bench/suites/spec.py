@@ -1,0 +1,24 @@
+"""The `[suite]` table of a grid file: a caption file, and how it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.suites.formats import Captions, Format
+
+
+class CaptionFileSpec(BaseModel):
+    """A caption file with its options; see `bench.suites.files.CaptionFile`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: Path
+    """Path of the .csv, .jsonl or .txt file."""
+    format: Format | None = None
+    """Columns of the file; recognised if left out."""
+    audio: Path | None = None
+    """Folder of reference clips."""
+    captions: Captions | None = None
+    """Of a clip with several captions, the first or all; `first` if left out."""
