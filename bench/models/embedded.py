@@ -55,7 +55,7 @@ class EmbeddedModel:
         folder = shipped.folder_of(cls.name)
         facts = read_json(folder / "admbench.json")
         mel = MelSpec(**facts["mel"])
-        options: dict[str, Any] = {"torch_dtype": torch.float32, "local_files_only": True}
+        options: dict[str, Any] = {"torch_dtype": torch.float32, "local_files_only": True, "low_cpu_mem_usage": False}
         backbone = UNet2DConditionModel.from_pretrained(folder / "unet", **options)
         if random_weights:
             with torch.random.fork_rng(devices=[]):
