@@ -1,9 +1,9 @@
 """The captions-only suite: 308 sentences as an annotator would write them, over all families of AudioSet's ontology.
 
-`foley_captions.csv` beside this file is the suite. Every caption was written for it, by hand; none is from AudioCaps,
-Clotho or another data set. There are 11 for each of the seven top-level families of the ontology (Gemmeke et al.,
-"Audio Set", ICASSP 2017) and each of four polyphonies, and among those 11 at least one that states the loudness, the
-distance, the pitch, the rate and the brightness of a sound.
+`foley_captions.csv` beside this file is the suite. Every caption was written for it, from no template; none is from
+AudioCaps, Clotho or another data set. There are 11 for each of the seven top-level families of the ontology (Gemmeke et
+al., "Audio Set", ICASSP 2017) and each of four polyphonies, and among those 11 at least one that states the loudness,
+the distance, the pitch, the rate and the brightness of a sound.
 
 The columns that other caption files do not have:
 

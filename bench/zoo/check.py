@@ -141,7 +141,7 @@ def check_judges() -> dict[str, Any]:
         Figure(
             "corpus: largest relative deviation from the shipped fingerprint",
             corpus.worst_relative_deviation,
-            f"at most {CORPUS_TOLERANCE}; 0 where it was made",
+            f"at most {CORPUS_TOLERANCE}; about 0 where it was made",
             corpus.worst_relative_deviation <= CORPUS_TOLERANCE,
         ),
         Figure(f"tiny-tagger: macro-mAP, {len(specs)} test clips", macro, "at least 0.95", macro >= 0.95),
