@@ -10,6 +10,7 @@ BUILTIN = {
     "kl": "metrics.kl:KLDivergence",
     "is": "metrics.inception:InceptionScore",
     "clap": "metrics.clap:ClapScore",
+    "kad": "metrics.kad:KernelAudioDistance",
 }
 
 registry = Registry("bench.metrics", "metric", BUILTIN)

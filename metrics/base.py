@@ -61,8 +61,8 @@ class Metric(ABC):
         """Return the value with what its interval needs; `against`, if any, has the same clips in the same order."""
         return _Recomputed(self, generated, against)
 
-    def details(self, n: int) -> dict[str, Any]:
-        """Return what else the score should say of itself at n clips."""
+    def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
+        """Return what else the score should say of itself; arguments as of `compute`, keys other than the record's."""
         return {}
 
 

@@ -90,7 +90,6 @@ def _score(
         "against": requested.against,
         "direction": metric.direction and metric.direction.format(against=requested.against),
         "higher_is_better": metric.higher_is_better,
-        **metric.details(n),
     }
     if requested.against is not None:
         if against is None:
@@ -101,9 +100,11 @@ def _score(
             raise ValueError(f"the {requested.against} has no clip called {missing[0]} ({len(missing)} are missing)")
         if missing:
             reason = f"no interval: the {requested.against} has other clips ({len(missing)} of {n} are missing)"
-            return {"value": metric.compute(generated, against), "ci95": None, "reason": reason, **about}
+            estimate = {"value": metric.compute(generated, against), "ci95": None, "reason": reason}
+            return {**estimate, **about, **metric.details(generated, against)}
         against = against.match(generated.ids)
-    return {**_estimate(metric, generated, against, None if requested.against == "baseline" else baseline), **about}
+    estimate = _estimate(metric, generated, against, None if requested.against == "baseline" else baseline)
+    return {**estimate, **about, **metric.details(generated, against)}
 
 
 def _estimate(metric: Metric, generated: Features, against: Features | None, baseline: Features | None) -> Score:

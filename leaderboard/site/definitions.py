@@ -33,11 +33,20 @@ _DEFINITIONS = {
         "CLAP",
         "Mean cosine between the embedding of the caption and the embedding of its clip, as it is, not times 100.",
     ),
+    "kad": Definition(
+        "KAD",
+        "Kernel audio distance: unbiased squared maximum mean discrepancy of embeddings under a Gaussian kernel, times "
+        "100. Its mean does not depend on the number of clips; 0 if the two distributions are the same, so values near "
+        "it can be negative.",
+    ),
     "fd_vs_baseline": Definition(
         "FD to fp32", "Fréchet distance to the full-precision model's own output for the same captions and seeds."
     ),
     "kl_vs_baseline": Definition(
         "KL to fp32", "Mean divergence to the full-precision model's own output for the same caption and seed."
+    ),
+    "kad_vs_baseline": Definition(
+        "KAD to fp32", "Kernel audio distance to the full-precision model's own output for the same captions and seeds."
     ),
 }
 _AGAINST = {"reference": "against real audio", "baseline": "against full precision", None: "needs no reference"}
