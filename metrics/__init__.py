@@ -11,6 +11,7 @@ BUILTIN = {
     "is": "metrics.inception:InceptionScore",
     "clap": "metrics.clap:ClapScore",
     "kad": "metrics.kad:KernelAudioDistance",
+    "fad_inf": "metrics.fad_infinity:FadInfinity",
 }
 
 registry = Registry("bench.metrics", "metric", BUILTIN)

@@ -39,11 +39,20 @@ _DEFINITIONS = {
         "100. Its mean does not depend on the number of clips; 0 if the two distributions are the same, so values near "
         "it can be negative.",
     ),
+    "fad_inf": Definition(
+        "FAD-inf",
+        "Fréchet distance extrapolated to infinitely many clips by a line over 1/n; can be negative. Its bias is "
+        "smaller and its interval longer than FD's.",
+    ),
     "fd_vs_baseline": Definition(
         "FD to fp32", "Fréchet distance to the full-precision model's own output for the same captions and seeds."
     ),
     "kl_vs_baseline": Definition(
         "KL to fp32", "Mean divergence to the full-precision model's own output for the same caption and seed."
+    ),
+    "fad_inf_vs_baseline": Definition(
+        "FAD-inf to fp32",
+        "Extrapolated Fréchet distance to the full-precision model's own output for the same captions and seeds.",
     ),
     "kad_vs_baseline": Definition(
         "KAD to fp32", "Kernel audio distance to the full-precision model's own output for the same captions and seeds."
