@@ -12,6 +12,10 @@ BUILTIN = {
     "clap": "metrics.clap:ClapScore",
     "kad": "metrics.kad:KernelAudioDistance",
     "fad_inf": "metrics.fad_infinity:FadInfinity",
+    "lmd": "metrics.fidelity:LogMelDistance",
+    "mrstft": "metrics.fidelity:MultiResolutionSTFT",
+    "snr": "metrics.fidelity:SignalToNoise",
+    "clap_audio": "metrics.fidelity:ClapAudioSimilarity",
 }
 
 registry = Registry("bench.metrics", "metric", BUILTIN)

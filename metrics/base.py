@@ -36,9 +36,9 @@ class Metric(ABC):
     direction: ClassVar[str | None] = None
     """Order of the arguments if it matters, such as `{against} || generated`."""
     needs: ClassVar[tuple[str, ...]]
-    """Arrays of `Features` that it reads."""
-    network: ClassVar[Literal["tagger", "clap"]]
-    """The embedder whose features it reads, which the score names."""
+    """Fields of `Features` that it reads."""
+    network: ClassVar[Literal["tagger", "clap"] | None]
+    """The embedder whose features it reads, which the score names; None if it reads waveforms."""
     against: ClassVar[tuple[Against, ...]] = ()
     """What generated clips are compared with; empty if with nothing."""
     paired: ClassVar[bool] = True

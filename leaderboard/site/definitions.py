@@ -54,6 +54,26 @@ _DEFINITIONS = {
         "FAD-inf to fp32",
         "Extrapolated Fréchet distance to the full-precision model's own output for the same captions and seeds.",
     ),
+    "lmd_vs_baseline": Definition(
+        "LMD to fp32",
+        "Log-mel distance in dB between the clip and the full-precision model's for the same caption and seed, mean "
+        "over captions.",
+    ),
+    "mrstft_vs_baseline": Definition(
+        "MR-STFT to fp32",
+        "Multi-resolution STFT distance (spectral convergence plus log magnitude) to the full-precision model's clip "
+        "for the same caption and seed, mean over captions.",
+    ),
+    "snr_vs_baseline": Definition(
+        "SNR to fp32",
+        "Signal-to-noise ratio of the waveform in dB, the signal being the full-precision model's clip for the same "
+        "caption and seed, mean over captions.",
+    ),
+    "clap_audio_vs_baseline": Definition(
+        "CLAP audio to fp32",
+        "Mean cosine between the CLAP embeddings of the clip and of the full-precision model's for the same caption "
+        "and seed.",
+    ),
     "kad_vs_baseline": Definition(
         "KAD to fp32", "Kernel audio distance to the full-precision model's own output for the same captions and seeds."
     ),
