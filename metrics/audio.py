@@ -69,7 +69,7 @@ def levels(waveform: NDArray[np.floating], sample_rate: int) -> tuple[float, flo
     All are NaN for a clip that is not finite.
     """
     if not is_finite(waveform):
-        return (np.nan,) * 3
+        return np.nan, np.nan, np.nan
     clip = waveform.astype(np.float64)
     level, share = (np.sqrt(np.square(clip).mean()), (np.abs(clip) >= CLIPPED_LEVEL).mean()) if len(clip) else (0, 0)
     return float(level), float(share), len(clip) / sample_rate

@@ -46,7 +46,7 @@ def extract_features(
     source = iter(sounds)
     for start in track(range(0, len(ids), batch_size), "Embedding"):
         batch = dict(enumerate(islice(source, batch_size), start))
-        if len(batch) < min(batch_size, len(ids) - start):
+        if len(batch) != min(batch_size, len(ids) - start):
             raise ValueError("expected as many clips as ids")
         level.put(list(batch), np.array([levels(one.samples, one.sample_rate) for one in batch.values()]))
         for rows in _of_one_length(batch):

@@ -60,9 +60,9 @@ class Extrapolation:
     @property
     def r2(self) -> float | None:
         """The share of the distances' variance that lies on the line; None if they do not vary."""
-        fitted = self.value + self.slope / np.array(self.sizes)
-        total = np.square(self.distances - np.mean(self.distances)).sum()
-        return float(1 - np.square(self.distances - fitted).sum() / total) if total else None
+        distances, fitted = np.array(self.distances), self.value + self.slope / np.array(self.sizes)
+        total = np.square(distances - distances.mean()).sum()
+        return float(1 - np.square(distances - fitted).sum() / total) if total else None
 
 
 def fad_infinity(generated: ArrayLike, reference: ArrayLike) -> Extrapolation:
