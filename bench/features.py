@@ -10,7 +10,7 @@ from bench import cache
 from bench.clips import Clip
 from bench.judges import Judges
 from bench.versions import source_sha256
-from metrics.audio import load_audio
+from metrics.audio import read_audio
 from metrics.extract import extract_features
 from metrics.features import Features
 
@@ -42,9 +42,9 @@ def embed_clips(clips: Sequence[Clip], judges: Judges) -> Features:
     Raises:
         DataError: a file cannot be read, is empty, or differs in length from the others.
     """
-    rate = judges.tagger.sample_rate
-    waveforms = [load_audio(clip.path, rate) for clip in clips]
+    # At the files' own rates: at the tagger's 16 kHz a CLAP network at 48 kHz would never hear what is above 8 kHz.
+    waveforms, rates = zip(*(read_audio(clip.path) for clip in clips), strict=True)
     captions = [clip.caption for clip in clips]
     return extract_features(
-        [clip.id for clip in clips], waveforms, rate, captions, judges.tagger, judges.clap, BATCH_SIZE
+        [clip.id for clip in clips], waveforms, rates, captions, judges.tagger, judges.clap, BATCH_SIZE
     )

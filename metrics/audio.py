@@ -66,14 +66,19 @@ def is_finite(waveform: NDArray[np.floating]) -> bool:
 
 
 def load_audio(path: str | Path, sample_rate: int) -> NDArray[np.float32]:
-    """Read an audio file: channels averaged, resampled by soxr at high quality, nothing cropped, padded or normalised.
+    """Read an audio file by `read_audio`, resampled by soxr at high quality to `sample_rate` Hz."""
+    waveform, rate = read_audio(path)
+    return resample(waveform, rate, sample_rate)
+
+
+def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
+    """Read an audio file: channels averaged, nothing cropped, padded or normalised.
 
     Args:
         path: of a file in any format that libsndfile reads.
-        sample_rate: Hz, of the result.
 
     Returns:
-        (samples,) float32, full scale 1.
+        (samples,) float32, full scale 1, and the file's own sample rate in Hz.
 
     Raises:
         DataError: the file is missing, unreadable, empty, or holds a sample that is not finite; names the file.
@@ -88,7 +93,7 @@ def load_audio(path: str | Path, sample_rate: int) -> NDArray[np.float32]:
         raise DataError(f"{path}: no samples")
     if not is_finite(channels):
         raise DataError(f"{path}: not every sample is a finite number")
-    return resample(channels.mean(axis=1), rate, sample_rate)
+    return channels.mean(axis=1), int(rate)
 
 
 def resample(waveform: NDArray[np.float32], from_rate: int, to_rate: int) -> NDArray[np.float32]:

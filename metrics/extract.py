@@ -17,7 +17,7 @@ from metrics.features import Features
 def extract_features(
     ids: Sequence[str],
     waveforms: Sequence[NDArray[np.float32]],
-    sample_rate: int,
+    sample_rate: int | Sequence[int],
     captions: Sequence[str | None] | None,
     tagger: AudioEmbedder,
     clap: JointEmbedder | None,
@@ -31,7 +31,7 @@ def extract_features(
     Args:
         ids: n unique names.
         waveforms: n clips of (samples,), full scale 1, of any lengths.
-        sample_rate: Hz; each network gets them at its own rate.
+        sample_rate: Hz, of all clips or of each; a network gets every clip resampled once, from this rate to its own.
         captions: n captions; without them, or where one is None, there are no text embeddings.
         tagger: for embeddings and logits.
         clap: for embeddings of audio and captions; None for none.
@@ -40,17 +40,18 @@ def extract_features(
     Raises:
         ValueError: no clips, ids that are not unique, or different numbers of ids, clips and captions.
     """
-    if len(waveforms) != len(ids) or (captions is not None and len(captions) != len(ids)):
+    rates = [sample_rate] * len(ids) if isinstance(sample_rate, int) else list(sample_rate)
+    if {len(waveforms), len(rates), len(ids if captions is None else captions)} != {len(ids)}:
         raise ValueError("expected as many clips and captions as ids")
     embedding, logits, clap_audio = (_Rows(len(ids)) for _ in range(3))
-    for rows in track(_batches(waveforms, batch_size), "Embedding"):
-        clips = [waveforms[row] for row in rows]
-        heard = tagger.embed_audio(_stack(clips, sample_rate, tagger.sample_rate))
+    for rows in track(_batches(waveforms, rates, batch_size), "Embedding"):
+        clips, rate = [waveforms[row] for row in rows], rates[rows[0]]
+        heard = tagger.embed_audio(_stack(clips, rate, tagger.sample_rate))
         embedding.put(rows, heard.embedding)
         if heard.logits is not None:
             logits.put(rows, heard.logits)
         if clap is not None:
-            clap_audio.put(rows, clap.embed_audio(_stack(clips, sample_rate, clap.sample_rate)).embedding)
+            clap_audio.put(rows, clap.embed_audio(_stack(clips, rate, clap.sample_rate)).embedding)
     return Features(
         ids=tuple(ids),
         embedding=embedding.filled(tagger.embedding_dim),
@@ -75,15 +76,13 @@ class _Rows:
         return self.array if self.array is not None else np.full((self.n, dim), np.nan, dtype=np.float32)
 
 
-def _batches(waveforms: Sequence[NDArray[np.float32]], batch_size: int) -> list[list[int]]:
-    """Return the rows of finite clips in batches of one length."""
-    of_length: dict[int, list[int]] = defaultdict(list)
+def _batches(waveforms: Sequence[NDArray[np.float32]], rates: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Return the rows of finite clips in batches of one length and rate."""
+    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
     for row, waveform in enumerate(waveforms):
         if is_finite(waveform):
-            of_length[len(waveform)].append(row)
-    return [
-        rows[start : start + batch_size] for rows in of_length.values() for start in range(0, len(rows), batch_size)
-    ]
+            alike[len(waveform), rates[row]].append(row)
+    return [rows[start : start + batch_size] for rows in alike.values() for start in range(0, len(rows), batch_size)]
 
 
 def _stack(clips: Sequence[NDArray[np.float32]], from_rate: int, to_rate: int) -> NDArray[np.float32]:

@@ -31,6 +31,13 @@ def test_each_network_hears_its_own_sample_rate(embedders):
     assert extract(embedders, [clip(16_000)], rate=16_000).embedding[0, 2] == 8000
 
 
+def test_clips_of_one_length_and_different_rates_are_kept_apart(embedders):
+    features = extract(embedders, [clip(8000), clip(8000), clip(8000)], rate=[8000, 16_000, 8000])
+    assert features.embedding[:, 2].tolist() == [8000, 4000, 8000]
+    with pytest.raises(ValueError, match="as many"):
+        extract(embedders, [clip(100)], rate=[8000, 8000])
+
+
 def test_a_clip_that_is_not_finite_is_marked_and_the_others_are_embedded(embedders):
     waveforms = [clip(100), np.full(100, np.nan, np.float32), clip(100)]
     features = extract(embedders, waveforms, ["a", "b", "c"])
