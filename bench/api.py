@@ -136,6 +136,7 @@ def score_folders(
     *,
     prompts: str | None = None,
     metrics: Sequence[str] = DEFAULT_METRICS,
+    judges: JudgeSpec | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Score a folder of audio, against a folder of real audio if there is one.
 
@@ -144,6 +145,7 @@ def score_folders(
         reference: the same for real audio. Clips of the same name belong to one caption.
         prompts: suite, or caption file, whose ids are the names of the clips.
         metrics: registry names.
+        judges: the metric networks; None is the embedded ones.
 
     Returns:
         Score by key, in the form of the record: value, 95 % interval, n, network and its hash. One that cannot be
@@ -156,9 +158,9 @@ def score_folders(
 
     clips = read_clips(Path(generated), prompts)
     real = read_clips(Path(reference)) if reference is not None else None
-    judges = load_judges(JudgeSpec())
-    against = cached_features(real, judges) if real is not None else None
-    return score(cached_features(clips, judges), against, None, metrics, judges)
+    networks = load_judges(judges or JudgeSpec())
+    against = cached_features(real, networks) if real is not None else None
+    return score(cached_features(clips, networks), against, None, metrics, networks)
 
 
 def read_records(runs: str | Path | Iterable[str | Path]) -> pd.DataFrame:
@@ -174,6 +176,7 @@ def read_records(runs: str | Path | Iterable[str | Path]) -> pd.DataFrame:
 
 
 __all__ = [
+    "JudgeSpec",
     "QuantizedModel",
     "generate",
     "load_checkpoint",

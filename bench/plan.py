@@ -16,6 +16,7 @@ from bench.environment import cores
 from bench.executors.base import Task
 from bench.grid import GridSpec
 from bench.jobs import BaselineJob, CellJob, Job, JudgeSpec, ReferenceJob
+from bench.judges import identify_judges
 from bench.versions import package_version, plugin_identity, source_sha256
 
 FORMAT = 1
@@ -48,7 +49,8 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
         fresh: whether finished cells are to be done again.
 
     Raises:
-        BenchError: an unknown model, method, metric or suite, a bad method spec, a broken caption file.
+        BenchError: an unknown model, method, metric, suite or judge, a bad method spec, a broken caption file, or the
+            weights of a judge are missing.
     """
     from bench.suites import load_suite
 
@@ -58,7 +60,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     if not items:
         raise DataError(f"{grid.suite}: the suite has no captions")
     fields = _shared_fields(grid, suite.name, judges)
-    heard = [suite.sha256, [item.id for item in items], judges.model_dump(), fields["code"]]
+    heard = [suite.sha256, [item.id for item in items], identify_judges(judges), fields["code"]]
     reference = ReferenceJob(key=sha256_json(["reference", heard]), **fields)
     baselines, cells = [], []
     for model in grid.models:

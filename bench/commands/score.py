@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands.options import Debug, Quiet
+from bench.commands.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights
 from bench.commands.tables import print_table
 
 
@@ -16,6 +16,10 @@ def score(
     reference: Annotated[Path | None, typer.Option(help="Folder of real audio, for fd and kl.")] = None,
     prompts: Annotated[str | None, typer.Option(help="Caption file (.csv, .jsonl, .txt) or suite, for clap.")] = None,
     metrics: Annotated[str, typer.Option(help="Metrics, separated by commas.")] = "fd,kl,is,clap",
+    tagger: Tagger = None,
+    clap: Clap = None,
+    tagger_weights: TaggerWeights = None,
+    clap_weights: ClapWeights = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores to this file.")] = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -35,7 +39,9 @@ def score(
         check_writable_file(json)
     from bench import api
 
-    scores = api.score_folders(generated, reference, prompts=prompts, metrics=names)
+    chosen = {"tagger": tagger, "clap": clap, "tagger_weights": tagger_weights, "clap_weights": clap_weights}
+    judges = api.JudgeSpec(**{key: value for key, value in chosen.items() if value is not None})
+    scores = api.score_folders(generated, reference, prompts=prompts, metrics=names, judges=judges)
     print_table(
         ("metric", "value", "95 % interval", "n", "against", "network", "note"),
         [_row(key, value) for key, value in scores.items()],

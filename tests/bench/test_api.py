@@ -19,8 +19,8 @@ SPEC = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 
 @pytest.fixture
 def small_judges(plugins: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    judges = JudgeSpec(tagger="fake_adm:load_tagger", clap="fake_adm:load_clap")
-    monkeypatch.setattr("bench.api.JudgeSpec", lambda: judges)
+    judges = JudgeSpec(tagger="band-tagger", clap="band-clap")
+    monkeypatch.setattr("bench.api.JudgeSpec", lambda **_: judges)
 
 
 def write_folder(folder: Path, seed: int, count: int = 6) -> None:
