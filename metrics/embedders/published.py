@@ -66,7 +66,7 @@ def load_pickle(path: Path, key: str) -> dict[str, Any]:
         with torch.serialization.safe_globals(_numpy_data()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" not in str(error):
+        if not any(asks in str(error) for asks in ("Unsupported global", "Unsupported class", "Trying to call")):
             raise CheckpointError(f"{path}: not a readable checkpoint ({_first_line(error)})") from error
         raise CheckpointError(
             f"{path}: not loaded, because this pickle asks for more than tensors; if you trust its origin, keep"
