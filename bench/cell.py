@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from admcore.errors import BenchError, UsageError
+from admcore.errors import BenchError
 from admcore.files import write_json_atomic
 from admcore.hashing import sha256_file, sha256_json
 from admcore.progress import set_quiet
@@ -194,10 +194,8 @@ class _Generating(_Work):
 
     def _build_audio(self) -> Facts:
         model, wanted = self.model, self.job.generation
-        if wanted.seconds is not None and wanted.seconds != model.seconds:
-            raise UsageError(
-                f"{model.name} makes clips of {model.seconds:g} s; generation.seconds = {wanted.seconds:g}"
-            )
+        if wanted.seconds is not None:
+            model.set_seconds(wanted.seconds)
         steps = wanted.steps if wanted.steps is not None else model.default_steps
         guidance = wanted.guidance if wanted.guidance is not None else model.default_guidance
         model.backbone = load_backbone(self.checkpoint_folder).to(self.job.device)

@@ -77,9 +77,13 @@ def _packages() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
-    from bench.models import fingerprint, registry
+    from bench.models import BUILTIN, EMBEDDED, fingerprint, missing_weights, registry
 
     for name in registry.names():
+        reason = missing_weights(name) if name in BUILTIN else None
+        if reason is not None and name not in EMBEDDED:
+            yield Finding("ok", name, f"not here, and needed by no default: {reason}")
+            continue
         try:
             yield Finding("ok", name, f"weights {fingerprint(name)[:12]}")
         except BenchError as error:

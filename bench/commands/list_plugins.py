@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from admcore.errors import BenchError
 from bench.commands.options import Debug, Quiet
 from bench.commands.tables import print_table
 
@@ -48,14 +47,8 @@ def list_plugins(
 
 
 def _missing_weights(info: PluginInfo) -> str | None:
-    """Say why an embedded model cannot be loaded; other people's models are not imported here, so not asked."""
+    """Say why a model's weights cannot be loaded; other people's models are not imported here, so not asked."""
     from admcore.registry import BUILTIN_DISTRIBUTION
-    from bench.models import fingerprint
+    from bench.models import missing_weights
 
-    if info.distribution != BUILTIN_DISTRIBUTION:
-        return None
-    try:
-        fingerprint(info.name)
-    except BenchError as error:
-        return str(error)
-    return None
+    return missing_weights(info.name) if info.distribution == BUILTIN_DISTRIBUTION else None

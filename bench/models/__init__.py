@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from admcore.errors import UsageError
+from admcore.errors import BenchError, UsageError
 from admcore.registry import Registry
 
 if TYPE_CHECKING:
     from bench.models.base import AudioDiffusionModel
 
-BUILTIN = {
+EMBEDDED = {
     "tiny-audioldm": "bench.models.embedded:TinyAudioLDM",
     "tiny-tango": "bench.models.embedded:TinyTango",
     "tiny-make-an-audio": "bench.models.embedded:TinyMakeAnAudio",
 }
+"""The models that come with the package."""
+
+BUILTIN = EMBEDDED | {
+    "audioldm-s-full-v2": "bench.models.audioldm:AudioLDMSmallV2",
+    "audioldm-s-full": "bench.models.audioldm:AudioLDMSmall",
+    "audioldm-m-full": "bench.models.audioldm:AudioLDMMedium",
+    "audioldm-l-full": "bench.models.audioldm:AudioLDMLarge",
+}
+"""All models that the package can load; the weights of those that are not embedded are the user's to get."""
 
 registry = Registry("bench.models", "model", BUILTIN)
 """A model plug-in is a class with literals `summary` and `requires`, `load(*, random_weights) -> AudioDiffusionModel`,
@@ -23,15 +32,35 @@ and `fingerprint() -> str`, a hash of its weights that is had without loading th
 DTYPES = ("float32", "bfloat16")
 
 
+def missing_weights(name: str) -> str | None:
+    """Why the weights of a built-in model cannot be loaded here; None if they can. Downloads nothing, without torch."""
+    try:
+        if name in EMBEDDED:
+            fingerprint(name)
+        else:
+            from bench.models.layouts import used_files
+            from bench.models.published import PUBLISHED, locate
+
+            used_files(locate(PUBLISHED[name], download=False))
+    except BenchError as error:
+        return str(error)
+    return None
+
+
 def fingerprint(name: str) -> str:
     """Hash of a model's weights, for cache keys; imports no torch for the built-in models.
 
     Raises UsageError for an unknown name and CheckpointError if the weights are missing.
     """
-    if name in BUILTIN:
+    if name in EMBEDDED:
         from bench.models.shipped import fingerprint as of_shipped
 
         return of_shipped(name)
+    if name in BUILTIN:
+        from bench.models.layouts import fingerprint as of_folder
+        from bench.models.published import PUBLISHED, locate
+
+        return of_folder(locate(PUBLISHED[name], download=True))
     return str(registry.get(name).fingerprint())
 
 
@@ -42,8 +71,9 @@ def load_model(
 
     Args:
         name: such as `tiny-tango`.
-        random_weights: the same architecture with weights drawn from a fixed seed, for the backbone alone: the other
-            components stay trained, so that what is heard is an untrained backbone's output.
+        random_weights: the same architecture with weights drawn from a fixed seed. Of an embedded model, the backbone's
+            alone, so that what is heard is an untrained backbone's output; of a published one, all, so that none of
+            its files are needed.
         device: a torch device.
         dtype: `float32` or `bfloat16`, of the backbone.
 
@@ -57,4 +87,4 @@ def load_model(
     return model.to(device, dtype)
 
 
-__all__ = ["BUILTIN", "fingerprint", "load_model", "registry"]
+__all__ = ["BUILTIN", "EMBEDDED", "fingerprint", "load_model", "missing_weights", "registry"]

@@ -23,9 +23,7 @@ from bench.models.base import AudioDiffusionModel, ModelCard
 from bench.models.clap_bert import ClapBertTextModel
 from bench.models.conditioning import ClapEmbedding, Conditioner, TokenStates
 from bench.models.mel import MelSpec, griffin_lim
-
-RANDOM_SEED = 1234
-"""Of the weights of `random_weights`."""
+from bench.models.untrained import seeded
 
 
 class EmbeddedModel:
@@ -58,8 +56,7 @@ class EmbeddedModel:
         options: dict[str, Any] = {"torch_dtype": torch.float32, "local_files_only": True}
         backbone = UNet2DConditionModel.from_pretrained(folder / "unet", **options)
         if random_weights:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(RANDOM_SEED)
+            with seeded():
                 backbone = UNet2DConditionModel.from_config(backbone.config)
         vae = AutoencoderKL.from_pretrained(folder / "vae", **options)
         encoder = cls.text_class.from_pretrained(folder / "text_encoder", dtype=torch.float32, local_files_only=True)
