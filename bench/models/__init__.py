@@ -22,6 +22,10 @@ BUILTIN = EMBEDDED | {
     "audioldm-s-full": "bench.models.audioldm:AudioLDMSmall",
     "audioldm-m-full": "bench.models.audioldm:AudioLDMMedium",
     "audioldm-l-full": "bench.models.audioldm:AudioLDMLarge",
+    "tango": "bench.models.tango:TangoBase",
+    "tango-full": "bench.models.tango:TangoFull",
+    "tango-full-ft-audiocaps": "bench.models.tango:TangoFullAudioCaps",
+    "tango2": "bench.models.tango:Tango2",
 }
 """All models that the package can load; the weights of those that are not embedded are the user's to get."""
 

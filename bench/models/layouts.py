@@ -92,6 +92,10 @@ def used_files(folder: Path, *, download: bool = False) -> dict[str, Path]:
         files = [folder / name for name in TANGO_CONFIGS]
         files += [weights_file(folder, (stem,)) for stem in (TANGO_MAIN, TANGO_VAE)]
         texts = text_encoder_folder(folder, download=download)
+        if not (texts / "config.json").is_file():
+            raise CheckpointError(
+                f"{texts / 'config.json'}: missing; expected the text encoder's {', '.join(TEXT_FILES)}"
+            )
         others = {f"texts/{name}": texts / name for name in TEXT_FILES if (texts / name).is_file()}
     else:
         files = [folder / "scheduler" / "scheduler_config.json"]
