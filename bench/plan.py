@@ -11,7 +11,7 @@ from admcore.errors import DataError, UsageError
 from admcore.files import read_json
 from admcore.hashing import sha256_json
 from bench import children, preflight
-from bench.checks import check_name
+from bench.checks import check_model, check_name
 from bench.environment import cores
 from bench.executors.base import Task
 from bench.grid import GridSpec
@@ -135,12 +135,11 @@ def _tasks(
 
 def _check_names(grid: GridSpec) -> None:
     """Refuse unknown names and malformed method specs before anything runs."""
-    from bench.models import registry as models
     from methods import registry as methods
     from metrics import registry as metrics
 
     for model in grid.models:
-        check_name(models, model)
+        check_model(model)
     for spec in grid.methods:
         check_name(methods, _method_name(spec))
     for metric in grid.metrics.names:

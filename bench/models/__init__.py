@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from admcore.errors import BenchError, UsageError
 from admcore.registry import Registry
+from bench.models.directory import load as load_directory
+from bench.models.directory import path_of
 
 if TYPE_CHECKING:
     from bench.models.base import AudioDiffusionModel
@@ -56,12 +58,15 @@ def fingerprint(name: str) -> str:
 
     Raises UsageError for an unknown name and CheckpointError if the weights are missing.
     """
+    from bench.models.layouts import fingerprint as of_folder
+
+    if (folder := path_of(name)) is not None:
+        return of_folder(folder)
     if name in EMBEDDED:
         from bench.models.shipped import fingerprint as of_shipped
 
         return of_shipped(name)
     if name in BUILTIN:
-        from bench.models.layouts import fingerprint as of_folder
         from bench.models.published import PUBLISHED, locate
 
         return of_folder(locate(PUBLISHED[name], download=True))
@@ -71,10 +76,10 @@ def fingerprint(name: str) -> str:
 def load_model(
     name: str, *, random_weights: bool = False, device: str = "cpu", dtype: str = "float32"
 ) -> AudioDiffusionModel:
-    """Loads a model by its registry name.
+    """Loads a model by its registry name, or from a folder.
 
     Args:
-        name: such as `tiny-tango`.
+        name: such as `tiny-tango`, or `dir:PATH`.
         random_weights: the same architecture with weights drawn from a fixed seed. Of an embedded model, the backbone's
             alone, so that what is heard is an untrained backbone's output; of a published one, all, so that none of
             its files are needed.
@@ -87,7 +92,11 @@ def load_model(
     """
     if dtype not in DTYPES:
         raise UsageError(f'dtype "{dtype}": expected one of {", ".join(DTYPES)}')
-    model: AudioDiffusionModel = registry.get(name).load(random_weights=random_weights)
+    model: AudioDiffusionModel
+    if (folder := path_of(name)) is not None:
+        model = load_directory(folder, random_weights=random_weights)
+    else:
+        model = registry.get(name).load(random_weights=random_weights)
     return model.to(device, dtype)
 
 
