@@ -122,7 +122,7 @@ def load_directory(folder: Path, name: str, source: str, license: str | None) ->
         raise CheckpointError(f"{folder}: tensors that are neither unet.* nor text_encoder.*: {', '.join(rest)}")
     if "shared.weight" in encoder:  # one table under two names, of which some versions save one
         encoder.setdefault("encoder.embed_tokens.weight", encoder["shared.weight"])
-    backbone = build(f"{folder}: unet", lambda: UNet2DConditionModel.from_config(_unet_config(folder, main)), unet)
+    backbone = build(f"{folder}: unet", lambda: _unet(folder, main), unet)
     text_config = T5Config.from_pretrained(texts, local_files_only=True)
     text_encoder = build(f"{folder}: text_encoder", lambda: T5EncoderModel(text_config), encoder)
     text_encoder.encoder.embed_tokens.weight = text_encoder.shared.weight
@@ -145,16 +145,17 @@ def untrained(name: str, license: str | None) -> AudioDiffusionModel:
     return _assemble(backbone, encoder, vae, vocoder, ByteTokenizer(CAPTION_TOKENS, pad=0), card)
 
 
-def _unet_config(folder: Path, main: dict[str, Any]) -> dict[str, Any]:
+def _unet(folder: Path, main: dict[str, Any]) -> UNet2DConditionModel:
+    """The U-Net that the configuration names: one beside it, else the published one."""
     named = main.get("unet_model_config_path")
     if named and (folder / named).is_file():
-        config: dict[str, Any] = read_json(folder / named)
-        return config
+        made: Any = UNet2DConditionModel.from_config(read_json(folder / named))
+        return made
     if named != UNET_CONFIG:
         raise CheckpointError(
             f"{folder / 'main_config.json'}: unet_model_config_path is {named}; expected {UNET_CONFIG}, or a file here"
         )
-    return UNET
+    return UNet2DConditionModel(**UNET)
 
 
 def _sound(folder: Path, stft: dict[str, Any]) -> tuple[AutoencoderKL, SpeechT5HifiGan]:
