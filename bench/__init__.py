@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         read_records,
         save_checkpoint,
         score_folders,
+        score_report,
     )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "read_records",
     "save_checkpoint",
     "score_folders",
+    "score_report",
 ]
 
 

@@ -134,16 +134,21 @@ def score_folders(
     generated: str | Path,
     reference: str | Path | None = None,
     *,
+    baseline: str | Path | None = None,
     prompts: str | None = None,
     metrics: Sequence[str] = DEFAULT_METRICS,
+    judges: JudgeSpec | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Score a folder of audio, against a folder of real audio if there is one.
 
     Args:
         generated: folder with audio files, or with audio/ and captions.json as a run writes them.
         reference: the same for real audio. Clips of the same name belong to one caption.
+        baseline: the same for the full-precision model's own audio; with it there are scores against it, and paired
+            differences to its scores.
         prompts: suite, or caption file, whose ids are the names of the clips.
         metrics: registry names.
+        judges: the metric networks; None is the embedded ones.
 
     Returns:
         Score by key, in the form of the record: value, 95 % interval, n, network and its hash. One that cannot be
@@ -152,13 +157,42 @@ def score_folders(
     Raises:
         BenchError: a folder without audio, an unreadable file, captions that do not match, an unknown metric.
     """
+    report = score_report(generated, reference, baseline=baseline, prompts=prompts, metrics=metrics, judges=judges)
+    scores: dict[str, dict[str, Any]] = report["scores"]
+    return scores
+
+
+def score_report(
+    generated: str | Path,
+    reference: str | Path | None = None,
+    *,
+    baseline: str | Path | None = None,
+    prompts: str | None = None,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    judges: JudgeSpec | None = None,
+) -> dict[str, Any]:
+    """Score a folder of audio and say what audio it was; arguments and errors are those of `score_folders`.
+
+    Returns:
+        `scores` as `score_folders` returns them; `audio`: by folder (generated, reference, baseline) the numbers of
+        clips and of silent, clipped, short and non-finite ones; `reading`: how files became what networks hear.
+    """
+    from metrics.audio import READING, count_faults
     from metrics.scoring import score
 
-    clips = read_clips(Path(generated), prompts)
-    real = read_clips(Path(reference)) if reference is not None else None
-    judges = load_judges(JudgeSpec())
-    against = cached_features(real, judges) if real is not None else None
-    return score(cached_features(clips, judges), against, None, metrics, judges)
+    folders = {"generated": generated, "reference": reference, "baseline": baseline}
+    clips = {
+        whose: read_clips(Path(folder), prompts if whose == "generated" else None)
+        for whose, folder in folders.items()
+        if folder is not None
+    }
+    networks = load_judges(judges or JudgeSpec())
+    features = {whose: cached_features(own, networks) for whose, own in clips.items()}
+    return {
+        "scores": score(features["generated"], features.get("reference"), features.get("baseline"), metrics, networks),
+        "audio": {whose: count_faults(own.arrays()["levels"]).to_json() for whose, own in features.items()},
+        "reading": READING | {"sample_rates": {one.name: one.sample_rate for one in (networks.tagger, networks.clap)}},
+    }
 
 
 def read_records(runs: str | Path | Iterable[str | Path]) -> pd.DataFrame:
@@ -174,6 +208,7 @@ def read_records(runs: str | Path | Iterable[str | Path]) -> pd.DataFrame:
 
 
 __all__ = [
+    "JudgeSpec",
     "QuantizedModel",
     "generate",
     "load_checkpoint",
@@ -182,4 +217,5 @@ __all__ = [
     "read_records",
     "save_checkpoint",
     "score_folders",
+    "score_report",
 ]

@@ -19,13 +19,13 @@ from typing import Any
 
 import torch
 
-from admcore.errors import BenchError, UsageError
+from admcore.errors import BenchError
 from admcore.files import write_json_atomic
 from admcore.hashing import sha256_file, sha256_json
 from admcore.progress import set_quiet
 from bench import records
 from bench.clips import read_clips, write_clips
-from bench.features import embed_clips
+from bench.features import embed_clips, with_files
 from bench.jobs import FAILURE_FILE, NO_SPACE, BaselineJob, CellJob, Job, ReferenceJob, job_from_json
 from bench.judges import Judges, load_judges
 from bench.measurement.memory import peak_resident_bytes
@@ -94,7 +94,7 @@ class _Work:
             return {}
 
         self.stages.run("features", inputs, [FEATURES], build)
-        return Features.load(self.job.work / FEATURES)
+        return _features_in(self.job.work)
 
     def write_audio(self, items: Sequence[SuiteItem], seeds: Sequence[int], waveforms: Any, rate: int) -> Facts:
         """Write clips into the work folder; return their number, their hash, and which of them are not finite."""
@@ -194,10 +194,8 @@ class _Generating(_Work):
 
     def _build_audio(self) -> Facts:
         model, wanted = self.model, self.job.generation
-        if wanted.seconds is not None and wanted.seconds != model.seconds:
-            raise UsageError(
-                f"{model.name} makes clips of {model.seconds:g} s; generation.seconds = {wanted.seconds:g}"
-            )
+        if wanted.seconds is not None:
+            model.set_seconds(wanted.seconds)
         steps = wanted.steps if wanted.steps is not None else model.default_steps
         guidance = wanted.guidance if wanted.guidance is not None else model.default_guidance
         model.backbone = load_backbone(self.checkpoint_folder).to(self.job.device)
@@ -256,7 +254,7 @@ class _Cell(_Generating):
             generation=audio["generation"],
             scores=score(
                 generated,
-                _features_in(self.job.reference_folder),
+                _features_if_any(self.job.reference_folder),
                 _features_in(self.job.baseline_folder),
                 self.job.metrics,
                 self.judges,
@@ -276,9 +274,12 @@ class _Cell(_Generating):
         records.write_record(self.job.work / "result.json", record)
 
 
-def _features_in(folder: Path) -> Features | None:
-    path = folder / FEATURES
-    return Features.load(path) if path.is_file() else None
+def _features_in(folder: Path) -> Features:
+    return with_files(Features.load(folder / FEATURES), read_clips(folder))
+
+
+def _features_if_any(folder: Path) -> Features | None:
+    return _features_in(folder) if (folder / FEATURES).is_file() else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

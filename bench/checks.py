@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,10 +19,19 @@ def check_name(registry: Registry, name: str) -> None:
 
 
 def check_model(name: str) -> None:
-    """Raise UsageError unless there is a model of that name."""
-    from bench.models import registry
+    """Raise UsageError unless there is a model of that name; say what a folder given as `dir:PATH` was taken for.
 
-    check_name(registry, name)
+    Raises:
+        CheckpointError: the folder holds nothing known.
+    """
+    from bench.models import registry
+    from bench.models.directory import describe, path_of
+
+    folder = path_of(name)
+    if folder is None:
+        check_name(registry, name)
+    else:
+        print(f"note: {folder}: {describe(folder)}", file=sys.stderr)
 
 
 def check_method(spec: str) -> None:

@@ -14,7 +14,7 @@ from admcore.errors import DataError
 from admcore.files import read_json, write_json_atomic
 from bench.suites import load_suite
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff")
 
 
 @dataclass(frozen=True)

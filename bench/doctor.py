@@ -12,6 +12,7 @@ from typing import Literal
 import psutil
 
 from admcore.errors import BenchError
+from admcore.registry import BUILTIN_DISTRIBUTION
 from bench import cache, environment
 
 State = Literal["ok", "slow", "missing"]
@@ -77,9 +78,13 @@ def _packages() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
-    from bench.models import fingerprint, registry
+    from bench.models import BUILTIN, EMBEDDED, fingerprint, missing_weights, registry
 
     for name in registry.names():
+        reason = missing_weights(name) if name in BUILTIN else None
+        if reason is not None and name not in EMBEDDED:
+            yield Finding("ok", name, f"not here, and needed by no default: {reason}")
+            continue
         try:
             yield Finding("ok", name, f"weights {fingerprint(name)[:12]}")
         except BenchError as error:
@@ -87,16 +92,19 @@ def _weights() -> Iterator[Finding]:
 
 
 def _judges() -> Iterator[Finding]:
-    from bench.jobs import JudgeSpec
-    from bench.judges import load_judges
+    from metrics.embedders import registry
 
-    try:
-        judges = load_judges(JudgeSpec())
-    except BenchError as error:
-        yield Finding("missing", "metric networks", str(error))
-        return
-    for judge in (judges.tagger, judges.clap):
-        yield Finding("ok", judge.name, f"weights {judge.sha256[:12]}")
+    for name in registry.names():
+        info = registry.info(name)
+        if info.distribution != BUILTIN_DISTRIBUTION:
+            continue  # other people's code is not imported to ask it for weights
+        judge = registry.get(name)
+        try:
+            yield Finding("ok", name, f"{judge.find()}, licence {judge.license}")
+        except BenchError as error:
+            # Only the embedded judges are needed by every run.
+            state: State = "missing" if name in ("tiny-tagger", "tiny-clap") else "ok"
+            yield Finding(state, name, f"not here: {error}; licence {judge.license}")
 
 
 def _enough(what: str, available: float, needed: float, why: str) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from bench import cache
 from bench.clips import Clip
 from bench.judges import Judges
 from bench.versions import source_sha256
-from metrics.audio import load_audio
+from metrics.audio import read_audio
 from metrics.extract import extract_features
 from metrics.features import Features
 
@@ -26,7 +27,7 @@ def cached_features(clips: Sequence[Clip], judges: Judges) -> Features:
     content = [[clip.id, clip.caption, sha256_file(clip.path)] for clip in clips]
     path = cache.path("features", sha256_json([content, judges.identity, source_sha256("metrics")]), ".safetensors")
     if path.is_file():
-        return Features.load(path)
+        return with_files(Features.load(path), clips)
     features = embed_clips(clips, judges)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,15 +37,18 @@ def cached_features(clips: Sequence[Clip], judges: Judges) -> Features:
     return features
 
 
+def with_files(features: Features, clips: Sequence[Clip]) -> Features:
+    """Return features that know where their clips lie, for metrics of waveforms; they are of the same clips."""
+    path_of = {clip.id: clip.path for clip in clips}
+    return dataclasses.replace(features, files=tuple(path_of[name] for name in features.ids))
+
+
 def embed_clips(clips: Sequence[Clip], judges: Judges) -> Features:
     """Return the features of clips, read from disk.
 
     Raises:
-        DataError: a file cannot be read, is empty, or differs in length from the others.
+        DataError: a file cannot be read, is empty, or holds a sample that is not finite.
     """
-    rate = judges.tagger.sample_rate
-    waveforms = [load_audio(clip.path, rate) for clip in clips]
-    captions = [clip.caption for clip in clips]
-    return extract_features(
-        [clip.id for clip in clips], waveforms, rate, captions, judges.tagger, judges.clap, BATCH_SIZE
-    )
+    ids, captions = [clip.id for clip in clips], [clip.caption for clip in clips]
+    sounds = (read_audio(clip.path) for clip in clips)
+    return with_files(extract_features(ids, sounds, captions, judges.tagger, judges.clap, BATCH_SIZE), clips)

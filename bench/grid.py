@@ -42,6 +42,14 @@ class MetricsSpec(_Table):
 
     names: tuple[str, ...] = Field(default=("fd", "kl", "is", "clap"), min_length=1)
     """Registry names of the metrics."""
+    tagger: str = "tiny-tagger"
+    """Judge for FD, KL and IS."""
+    clap: str = "tiny-clap"
+    """Judge for the CLAP score."""
+    tagger_weights: str | None = None
+    """Path of the tagger's weights; None is where the judge looks for them."""
+    clap_weights: str | None = None
+    """The same of the CLAP network, or a hub id."""
     bootstrap: int | None = Field(default=None, ge=0)
     """Resamples, for grids that ask for a bootstrap. No effect: intervals are jackknife ones (`metrics.intervals`)."""
 

@@ -24,14 +24,18 @@ NO_SPACE = 74
 
 
 class JudgeSpec(BaseModel):
-    """The metric networks, each as `module:function` of a loader without arguments."""
+    """The metric networks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tagger: str = "metrics.embedders.tiny_tagger:load_tagger"
-    """Loader of the audio embedder with class logits, for FD, KL and IS."""
-    clap: str = "metrics.embedders.tiny_clap:load_clap"
-    """Loader of the joint audio-text embedder, for the CLAP score."""
+    tagger: str = "tiny-tagger"
+    """Registry name of the audio embedder with class logits, for FD, KL and IS."""
+    clap: str = "tiny-clap"
+    """Registry name of the joint audio-text embedder, for the CLAP score."""
+    tagger_weights: str | None = None
+    """Path of the tagger's weights; None is where the judge looks for them."""
+    clap_weights: str | None = None
+    """The same of the CLAP network, or a hub id."""
 
 
 class _Job(BaseModel):

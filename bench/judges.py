@@ -1,11 +1,12 @@
-"""The metric networks of a run, loaded by name."""
+"""The metric networks of a run: found, identified and loaded by name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from admcore.errors import UsageError
+from bench.checks import check_name
 from bench.jobs import JudgeSpec
 
 if TYPE_CHECKING:
@@ -31,11 +32,34 @@ def load_judges(spec: JudgeSpec) -> Judges:
     """Load the networks that a spec names.
 
     Raises:
-        BenchError: weights are missing or damaged.
+        BenchError: an unknown name, a judge of the other role, or weights that are missing or damaged.
     """
-    return Judges(_call(spec.tagger), _call(spec.clap))
+    tagger, clap = _chosen(spec)
+    return Judges(tagger.load(spec.tagger_weights), clap.load(spec.clap_weights))
 
 
-def _call(target: str) -> Any:
-    module, _, function = target.partition(":")
-    return getattr(import_module(module), function)()
+def identify_judges(spec: JudgeSpec) -> list[list[str]]:
+    """Return name and hash of weights of each network that a spec names, without loading it.
+
+    Raises:
+        BenchError: as for `load_judges`, as far as that is known without loading.
+    """
+    tagger, clap = _chosen(spec)
+    return [
+        [spec.tagger, tagger.fingerprint(spec.tagger_weights)],
+        [spec.clap, clap.fingerprint(spec.clap_weights)],
+    ]
+
+
+def _chosen(spec: JudgeSpec) -> tuple[Any, Any]:
+    """Return the judges that a spec names; UsageError for one that is unknown or serves other metrics."""
+    from metrics.embedders import registry
+
+    judges = []
+    for role, name in (("tagger", spec.tagger), ("clap", spec.clap)):
+        check_name(registry, name)
+        judge = registry.get(name)
+        if judge.role != role:
+            raise UsageError(f'{role} "{name}": this judge is a {judge.role}; `bench list judges` shows what there is')
+        judges.append(judge)
+    return judges[0], judges[1]

@@ -27,7 +27,7 @@ from bench.features import embed_clips
 from bench.grid import ExecutionSpec, GridSpec
 from bench.jobs import JudgeSpec, cell_folder, reference_folder
 from bench.judges import Judges, load_judges
-from bench.models import BUILTIN, fingerprint, load_model
+from bench.models import EMBEDDED, fingerprint, load_model
 from bench.runner import run_grid
 from bench.stages import Facts, Stages
 from bench.suites.base import SuiteItem
@@ -94,7 +94,7 @@ def run_ladder(
         BenchError: a cell failed, or a name is unknown.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    names = tuple(models or BUILTIN)
+    names = tuple(models or EMBEDDED)
     methods = tuple(rung.name for rung in rungs if rung.name not in (REAL, RANDOM))
     grid = GridSpec(
         models=names,

@@ -12,11 +12,12 @@ from admcore.errors import DataError, UsageError
 from admcore.files import read_json
 from admcore.hashing import sha256_json
 from bench import children, preflight
-from bench.checks import check_name
+from bench.checks import check_model, check_name
 from bench.environment import cores
 from bench.executors.base import Task
 from bench.grid import GridSpec
 from bench.jobs import BaselineJob, CellJob, Job, JudgeSpec, ReferenceJob
+from bench.judges import identify_judges
 from bench.versions import package_version, plugin_identity, source_sha256
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
         fresh: whether finished cells are to be done again.
 
     Raises:
-        BenchError: an unknown model, method, metric or suite, a bad method spec, a broken caption file.
+        BenchError: an unknown model, method, metric, suite or judge, a bad method spec, a broken caption file, or the
+            weights of a judge are missing.
     """
     from bench.suites import load_suite
 
@@ -64,7 +66,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     if not items:
         raise DataError(f"{suite.name}: the suite has no captions")
     fields = _shared_fields(grid, suite.name, judges)
-    heard = [suite.sha256, [item.id for item in items], judges.model_dump(), fields["code"]]
+    heard = [suite.sha256, [item.id for item in items], identify_judges(judges), fields["code"]]
     reference = ReferenceJob(key=sha256_json(["reference", heard]), **fields)
     baselines, cells = [], []
     for model in grid.models:
@@ -151,12 +153,11 @@ def _tasks(
 
 def _check_names(grid: GridSpec) -> None:
     """Refuse unknown names and malformed method specs before anything runs."""
-    from bench.models import registry as models
     from methods import registry as methods
     from metrics import registry as metrics
 
     for model in grid.models:
-        check_name(models, model)
+        check_model(model)
     for spec in grid.methods:
         check_name(methods, _method_name(spec))
     for metric in grid.metrics.names:

@@ -64,7 +64,7 @@ def run_grid(
         grid: what to run.
         command: command line, for the records.
         fresh: do finished cells again; their old results stay until the new ones are ready.
-        judges: the metric networks; None is the embedded ones.
+        judges: the metric networks; None is those that the grid names.
         executor: who carries out the jobs; None is the one that the grid names.
         events: callbacks for progress.
 
@@ -72,7 +72,7 @@ def run_grid(
         BenchError: a bad name, spec or caption file, or an output folder that cannot be written; before anything runs.
     """
     events = events or Events()
-    plan = make_plan(grid, command=command, judges=judges or JudgeSpec(), fresh=fresh)
+    plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh)
     ended: dict[str, Outcome] = {}
     with _lock(grid.out):
         _check_writable(grid.out)
@@ -87,6 +87,10 @@ def run_grid(
                 events.ended(outcome)
         _remove_empty(grid.out / "work")
     return [_result(cell, ended.get(cell.key)) for cell in plan.cells]
+
+
+def _judges_of(grid: GridSpec) -> JudgeSpec:
+    return JudgeSpec(**grid.metrics.model_dump(include=set(JudgeSpec.model_fields)))
 
 
 def _settled(outcome: Outcome) -> Outcome:

@@ -10,6 +10,12 @@ BUILTIN = {
     "kl": "metrics.kl:KLDivergence",
     "is": "metrics.inception:InceptionScore",
     "clap": "metrics.clap:ClapScore",
+    "kad": "metrics.kad:KernelAudioDistance",
+    "fad_inf": "metrics.fad_infinity:FadInfinity",
+    "lmd": "metrics.fidelity:LogMelDistance",
+    "mrstft": "metrics.fidelity:MultiResolutionSTFT",
+    "snr": "metrics.fidelity:SignalToNoise",
+    "clap_audio": "metrics.fidelity:ClapAudioSimilarity",
 }
 
 registry = Registry("bench.metrics", "metric", BUILTIN)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from admcore.errors import DataError
 
@@ -23,6 +24,16 @@ SHORT_SHARE = 0.95
 """A clip is too short if it has less than this share of the samples it should have."""
 SHORT_SECONDS = 1.0
 """What a clip should have at least where nobody said: about one analysis window of the usual taggers."""
+
+READING: dict[str, Any] = {
+    "channels": "averaged",
+    "resampler": "soxr",
+    "resampler_quality": "HQ",
+    "cropped": False,
+    "normalized": False,
+    "silence_appended_up_to_seconds": SHORT_SECONDS,
+}
+"""How audio comes to the networks, as results say it."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +60,37 @@ def health(waveforms: Sequence[NDArray[np.floating]], sample_rate: int, *, secon
         sample_rate: Hz.
         seconds: how long every clip should be; None is unknown.
     """
-    needed = sample_rate * (SHORT_SECONDS if seconds is None else SHORT_SHARE * seconds)
-    finite = [clip.astype(np.float64) for clip in waveforms if is_finite(clip)]
+    return count_faults([levels(clip, sample_rate) for clip in waveforms], seconds=seconds)
+
+
+def levels(waveform: NDArray[np.floating], sample_rate: int) -> tuple[float, float, float]:
+    """Return what faults are told by: root mean square, share of samples at full scale, seconds.
+
+    All are NaN for a clip that is not finite.
+    """
+    if not is_finite(waveform):
+        return np.nan, np.nan, np.nan
+    clip = waveform.astype(np.float64)
+    level, share = (np.sqrt(np.square(clip).mean()), (np.abs(clip) >= CLIPPED_LEVEL).mean()) if len(clip) else (0, 0)
+    return float(level), float(share), len(clip) / sample_rate
+
+
+def count_faults(clips: ArrayLike, *, seconds: float | None = None) -> Health:
+    """Count faulty clips by the thresholds of this module.
+
+    Args:
+        clips: (n, 3), the `levels` of n clips.
+        seconds: how long every clip should be; None is unknown.
+    """
+    rows = np.asarray(clips, dtype=np.float64).reshape(-1, 3)
+    level, share, length = rows.T  # comparisons with NaN are false
+    needed = SHORT_SECONDS if seconds is None else SHORT_SHARE * seconds
     return Health(
-        clips=len(waveforms),
-        silent=sum(_is_silent(clip) for clip in finite),
-        clipped=sum(_is_clipped(clip) for clip in finite),
-        too_short=sum(len(clip) < needed for clip in finite),
-        nan=len(waveforms) - len(finite),
+        clips=len(rows),
+        silent=int((level < 10 ** (SILENT_DBFS / 20)).sum()),
+        clipped=int((share >= CLIPPED_SHARE).sum()),
+        too_short=int((length < needed).sum()),
+        nan=int(np.isnan(level).sum()),
     )
 
 
@@ -65,15 +99,30 @@ def is_finite(waveform: NDArray[np.floating]) -> bool:
     return bool(np.isfinite(waveform).all())
 
 
+@dataclass(frozen=True)
+class Sound:
+    """A clip as it lies on disk, in mono."""
+
+    samples: NDArray[np.float32]
+    """(samples,), full scale 1."""
+    sample_rate: int
+    """Hz."""
+
+    def at(self, sample_rate: int) -> NDArray[np.float32]:
+        """Return the samples at another rate."""
+        return resample(self.samples, self.sample_rate, sample_rate)
+
+
 def load_audio(path: str | Path, sample_rate: int) -> NDArray[np.float32]:
-    """Read an audio file: channels averaged, resampled by soxr at high quality, nothing cropped, padded or normalised.
+    """Read an audio file and resample it: (samples,) float32, full scale 1. See `read_audio` and `resample`."""
+    return read_audio(path).at(sample_rate)
+
+
+def read_audio(path: str | Path) -> Sound:
+    """Read an audio file: channels averaged, nothing cropped, padded or normalised.
 
     Args:
         path: of a file in any format that libsndfile reads.
-        sample_rate: Hz, of the result.
-
-    Returns:
-        (samples,) float32, full scale 1.
 
     Raises:
         DataError: the file is missing, unreadable, empty, or holds a sample that is not finite; names the file.
@@ -88,7 +137,7 @@ def load_audio(path: str | Path, sample_rate: int) -> NDArray[np.float32]:
         raise DataError(f"{path}: no samples")
     if not is_finite(channels):
         raise DataError(f"{path}: not every sample is a finite number")
-    return resample(channels.mean(axis=1), rate, sample_rate)
+    return Sound(channels.mean(axis=1), rate)
 
 
 def resample(waveform: NDArray[np.float32], from_rate: int, to_rate: int) -> NDArray[np.float32]:
@@ -97,12 +146,3 @@ def resample(waveform: NDArray[np.float32], from_rate: int, to_rate: int) -> NDA
         return waveform
     resampled: NDArray[np.float32] = soxr.resample(waveform, from_rate, to_rate, quality="HQ").astype(np.float32)
     return resampled
-
-
-def _is_silent(clip: NDArray[np.float64]) -> bool:
-    power = float(np.square(clip).mean()) if len(clip) else 0.0
-    return power < 10 ** (SILENT_DBFS / 10)
-
-
-def _is_clipped(clip: NDArray[np.float64]) -> bool:
-    return len(clip) > 0 and float((np.abs(clip) >= CLIPPED_LEVEL).mean()) >= CLIPPED_SHARE

@@ -36,9 +36,9 @@ class Metric(ABC):
     direction: ClassVar[str | None] = None
     """Order of the arguments if it matters, such as `{against} || generated`."""
     needs: ClassVar[tuple[str, ...]]
-    """Arrays of `Features` that it reads."""
-    network: ClassVar[Literal["tagger", "clap"]]
-    """The embedder whose features it reads, which the score names."""
+    """Fields of `Features` that it reads."""
+    network: ClassVar[Literal["tagger", "clap"] | None]
+    """The embedder whose features it reads, which the score names; None if it reads waveforms."""
     against: ClassVar[tuple[Against, ...]] = ()
     """What generated clips are compared with; empty if with nothing."""
     paired: ClassVar[bool] = True
@@ -61,8 +61,8 @@ class Metric(ABC):
         """Return the value with what its interval needs; `against`, if any, has the same clips in the same order."""
         return _Recomputed(self, generated, against)
 
-    def details(self, n: int) -> dict[str, Any]:
-        """Return what else the score should say of itself at n clips."""
+    def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
+        """Return what else the score should say of itself; arguments as of `compute`, keys other than the record's."""
         return {}
 
 

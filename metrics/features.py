@@ -34,6 +34,10 @@ class Features:
     """(n, e), unit vectors of the audio."""
     clap_text: NDArray[np.float32] | None = None
     """(n, e), unit vectors of the captions; None if a clip has no caption."""
+    levels: NDArray[np.float32] | None = None
+    """(n, 3), root mean square, share of samples at full scale, seconds; of the audio at its own rate."""
+    files: tuple[Path, ...] | None = None
+    """n audio files, for metrics of waveforms; where they lie is not saved."""
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -43,17 +47,21 @@ class Features:
         for name, array in self.arrays().items():
             if array.ndim != 2 or len(array) != len(self.ids):
                 raise ValueError(f"{name} has shape {array.shape}, expected ({len(self.ids)}, dim)")
+        if self.files is not None and len(self.files) != len(self.ids):
+            raise ValueError(f"{len(self.files)} audio files of {len(self.ids)} clips")
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return the arrays that are there, by field name."""
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "ids"}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("ids", "files")}
         return {name: array for name, array in values.items() if array is not None}
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Features:
         """Return the features of some rows, in that order."""
         rows = np.asarray(rows, dtype=np.int64)
         return Features(
-            ids=tuple(self.ids[row] for row in rows), **{name: array[rows] for name, array in self.arrays().items()}
+            ids=tuple(self.ids[row] for row in rows),
+            files=self.files and tuple(self.files[row] for row in rows),
+            **{name: array[rows] for name, array in self.arrays().items()},
         )
 
     def match(self, ids: Sequence[str]) -> Features:
@@ -69,12 +77,11 @@ class Features:
     def invalidate(self, ids: Sequence[str]) -> Features:
         """Return a copy in which some clips are rows of NaN: their audio was not finite before it was written."""
         bad = np.isin(self.ids, list(ids))[:, None]
-        return Features(
-            ids=self.ids, **{name: np.where(bad, np.float32(np.nan), array) for name, array in self.arrays().items()}
-        )
+        arrays = {name: np.where(bad, np.float32(np.nan), array) for name, array in self.arrays().items()}
+        return Features(ids=self.ids, files=self.files, **arrays)
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file, atomically; the ids are in its metadata."""
+        """Write the arrays to one safetensors file, atomically; the ids are in its metadata."""
         arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in self.arrays().items()}
         write_bytes_atomic(path, save(arrays, metadata={"ids": json.dumps(self.ids)}))
 

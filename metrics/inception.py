@@ -136,6 +136,6 @@ class InceptionScore(Metric):
             raise ValueError("no logits")
         return SplitInception(generated.logits, default_splits(len(generated.ids)))
 
-    def details(self, n: int) -> dict[str, Any]:
+    def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
         """Return the number of splits."""
-        return {"splits": default_splits(n)}
+        return {"splits": default_splits(len(generated.ids))}

@@ -26,7 +26,8 @@ def requested_scores(metrics: Sequence[str], *, baseline: bool = True) -> list[S
 
     Args:
         metrics: registry names.
-        baseline: whether scores against the full-precision model's own output are wanted.
+        baseline: whether scores against the full-precision model's own output are wanted; those of a metric that has
+            no others always are.
 
     Raises:
         UsageError: an unknown name.
@@ -39,9 +40,11 @@ def requested_scores(metrics: Sequence[str], *, baseline: bool = True) -> list[S
         if not metric.against or "reference" in metric.against
     ]
     relative = [
-        ScoreKey(name + BASELINE_SUFFIX, metric, "baseline") for name, metric in loaded if "baseline" in metric.against
+        ScoreKey(name + BASELINE_SUFFIX, metric, "baseline")
+        for name, metric in loaded
+        if metric.against == ("baseline",) or (baseline and "baseline" in metric.against)
     ]
-    return plain + relative if baseline else plain
+    return plain + relative
 
 
 def score_keys(metrics: Sequence[str]) -> list[str]:

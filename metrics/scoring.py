@@ -19,6 +19,7 @@ _WORDS = {
     "logits": "class logits",
     "clap_audio": "CLAP embeddings",
     "clap_text": "captions",
+    "files": "audio files",
 }
 
 
@@ -53,7 +54,8 @@ def score(
         generated: of the clips to score.
         reference: of real audio; None if there is none.
         baseline: of the full-precision model's own clips for the same captions and seeds; None if that is not asked
-            for, and then no score has a `difference` and none is against the baseline.
+            for, and then no score has a `difference`, and of those against the baseline there are only the null ones
+            of metrics that have no others.
         metrics: registry names.
         embedders: the networks that made all these features.
 
@@ -70,8 +72,8 @@ def score(
     sources = {"reference": reference, "baseline": baseline, None: None}
     scores = {}
     for requested in requested_scores(metrics, baseline=baseline is not None):
-        network = getattr(embedders, requested.metric.network)
-        identity = {"backbone": network.name, "backbone_sha256": network.sha256}
+        network = requested.metric.network and getattr(embedders, requested.metric.network)
+        identity = {"backbone": network and network.name, "backbone_sha256": network and network.sha256}
         try:
             scores[requested.key] = _score(requested, generated, sources[requested.against], baseline, identity)
         except ValueError as error:
@@ -90,7 +92,6 @@ def _score(
         "against": requested.against,
         "direction": metric.direction and metric.direction.format(against=requested.against),
         "higher_is_better": metric.higher_is_better,
-        **metric.details(n),
     }
     if requested.against is not None:
         if against is None:
@@ -101,9 +102,11 @@ def _score(
             raise ValueError(f"the {requested.against} has no clip called {missing[0]} ({len(missing)} are missing)")
         if missing:
             reason = f"no interval: the {requested.against} has other clips ({len(missing)} of {n} are missing)"
-            return {"value": metric.compute(generated, against), "ci95": None, "reason": reason, **about}
+            estimate = {"value": metric.compute(generated, against), "ci95": None, "reason": reason}
+            return {**estimate, **about, **metric.details(generated, against)}
         against = against.match(generated.ids)
-    return {**_estimate(metric, generated, against, None if requested.against == "baseline" else baseline), **about}
+    estimate = _estimate(metric, generated, against, None if requested.against == "baseline" else baseline)
+    return {**estimate, **about, **metric.details(generated, against)}
 
 
 def _estimate(metric: Metric, generated: Features, against: Features | None, baseline: Features | None) -> Score:

@@ -56,7 +56,13 @@ PYPROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_te
 
 @pytest.mark.parametrize(
     ("package", "group"),
-    [("bench.models", "models"), ("methods", "methods"), ("metrics", "metrics"), ("bench.suites", "suites")],
+    [
+        ("bench.models", "models"),
+        ("methods", "methods"),
+        ("metrics", "metrics"),
+        ("bench.suites", "suites"),
+        ("metrics.embedders", "judges"),
+    ],
 )
 def test_built_in_names_are_the_entry_points_of_the_package(package, group):
     declared = PYPROJECT["project"]["entry-points"][f"bench.{group}"]

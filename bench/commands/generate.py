@@ -14,12 +14,15 @@ from bench.commands.options import Debug, Quiet
 def generate(
     prompt: Annotated[str, typer.Option(help="What is to be heard.")],
     out: Annotated[Path, typer.Option(help="WAV file, 16-bit PCM.")],
-    model: Annotated[str | None, typer.Option(help="Registry name of a full-precision model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Registry name of a full-precision model, or dir:PATH.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of a packed checkpoint, instead of --model.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance scale.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="The model's architecture with random weights; needs no files.")
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -31,6 +34,8 @@ def generate(
 
     if (model is None) == (checkpoint is None):
         raise UsageError("expected either --model or --checkpoint")
+    if checkpoint is not None and random_weights:
+        raise UsageError("--random-weights: goes with --model; a checkpoint has weights of its own")
     if not prompt.strip():
         raise UsageError("--prompt: expected some text, found none")
     if model is not None:
@@ -40,7 +45,9 @@ def generate(
     from bench.clips import write_wav
 
     loaded = (
-        api.load_model(model, device=device) if model else api.load_checkpoint(Path(str(checkpoint)), device=device)
+        api.load_model(model, random_weights=random_weights, device=device)
+        if model
+        else api.load_checkpoint(Path(str(checkpoint)), device=device)
     )
     waveform = api.generate(loaded, [prompt], [seed], steps=steps, guidance=guidance, batch_size=1)[0]
     write_wav(out, waveform, loaded.sample_rate)

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from admcore.errors import BenchError
 from bench.commands.options import Debug, Quiet
 from bench.commands.tables import print_table
 
 if TYPE_CHECKING:
     from admcore.registry import PluginInfo
 
-Kind = Literal["models", "methods", "metrics", "suites"]
+Kind = Literal["models", "methods", "metrics", "suites", "judges"]
 
 
 def list_plugins(
@@ -21,7 +20,7 @@ def list_plugins(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List models, methods, metrics, suites.
+    """List models, methods, metrics, suites, judges.
 
     With what each needs, and why one is not available here.
     """
@@ -29,33 +28,40 @@ def list_plugins(
     import metrics
     from admcore.progress import track
     from bench import models, suites
+    from metrics import embedders
 
     registries = {
         "models": models.registry,
         "methods": methods.registry,
         "metrics": metrics.registry,
         "suites": suites.registry,
+        "judges": embedders.registry,
     }
     rows = []
     for name, registry in track(list(registries.items()), "looking at plug-ins"):
         if kind in (None, name):
             for info in registry.infos():
                 needs = "needs " + ", ".join(info.requires) if info.requires else "needs nothing more"
-                reason = info.unavailable or (_missing_weights(info) if name == "models" else None)
+                reason = info.unavailable or _missing_weights(name, info)
                 state = f"unavailable: {reason}" if reason else "available"
                 rows.append((registry.kind, info.name, state, needs, info.distribution, info.summary))
     print_table(("kind", "name", "state", "needs", "from", "what it is"), rows)
 
 
-def _missing_weights(info: PluginInfo) -> str | None:
-    """Say why an embedded model cannot be loaded; other people's models are not imported here, so not asked."""
+def _missing_weights(kind: str, info: PluginInfo) -> str | None:
+    """Say why a built-in model or judge cannot be loaded; other people's are not imported here, so not asked."""
+    from admcore.errors import BenchError
     from admcore.registry import BUILTIN_DISTRIBUTION
-    from bench.models import fingerprint
+    from bench.models import missing_weights
+    from metrics.embedders import registry as judges
 
     if info.distribution != BUILTIN_DISTRIBUTION:
         return None
-    try:
-        fingerprint(info.name)
-    except BenchError as error:
-        return str(error)
+    if kind == "models":
+        return missing_weights(info.name)
+    if kind == "judges":
+        try:
+            judges.get(info.name).find()
+        except BenchError as error:
+            return str(error)
     return None

@@ -15,4 +15,8 @@ def _set_quiet(value: bool) -> bool:
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="Print no progress.")]
+Tagger = Annotated[str | None, typer.Option(help="Judge for fd, kl and is; see `bench list judges`.")]
+Clap = Annotated[str | None, typer.Option(help="Judge for clap.")]
+TaggerWeights = Annotated[str | None, typer.Option(help="Path of the tagger's weights.")]
+ClapWeights = Annotated[str | None, typer.Option(help="Path, or hub id, of the CLAP weights.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]

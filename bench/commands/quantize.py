@@ -12,11 +12,14 @@ from bench.commands.tables import megabytes
 
 
 def quantize(
-    model: Annotated[str, typer.Option(help="Registry name of the model.")],
+    model: Annotated[str, typer.Option(help="Registry name of the model, or dir:PATH.")],
     method: Annotated[str, typer.Option(help="Method spec, such as naive@w4a8.")],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint; replaced if it holds one.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="The model's architecture with random weights; needs no files.")
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -32,7 +35,7 @@ def quantize(
     from bench import api
     from methods.core.checkpoint import directory_bytes
 
-    quantized = api.quantize(api.load_model(model, device=device), method, seed=seed)
+    quantized = api.quantize(api.load_model(model, random_weights=random_weights, device=device), method, seed=seed)
     api.save_checkpoint(quantized, out)
     report = quantized.backbone.report
     print(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from admcore.errors import BenchError
-from bench.commands.options import Debug, Quiet
+from bench.commands.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights
 
 
 def run(
@@ -26,6 +26,10 @@ def run(
     guidance: Annotated[float | None, typer.Option(help="Classifier-free guidance scale.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Captions per batch.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Metrics, separated by commas.")] = None,
+    tagger: Tagger = None,
+    clap: Clap = None,
+    tagger_weights: TaggerWeights = None,
+    clap_weights: ClapWeights = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     executor: Annotated[str | None, typer.Option(help="local: child processes on this machine.")] = None,
     workers: Annotated[int | None, typer.Option(help="Cells side by side; each gets its share of the cores.")] = None,
@@ -60,6 +64,10 @@ def run(
             "generation.guidance": guidance,
             "generation.batch_size": batch_size,
             "metrics.names": split_specs(metrics) if metrics is not None else None,
+            "metrics.tagger": tagger,
+            "metrics.clap": clap,
+            "metrics.tagger_weights": tagger_weights,
+            "metrics.clap_weights": clap_weights,
             "execution.device": device,
             "execution.executor": executor,
             "execution.workers": workers,

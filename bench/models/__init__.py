@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from admcore.errors import UsageError
+from admcore.errors import BenchError, UsageError
 from admcore.registry import Registry
+from bench.models.directory import load as load_directory
+from bench.models.directory import path_of
 
 if TYPE_CHECKING:
     from bench.models.base import AudioDiffusionModel
 
-BUILTIN = {
+EMBEDDED = {
     "tiny-audioldm": "bench.models.embedded:TinyAudioLDM",
     "tiny-tango": "bench.models.embedded:TinyTango",
     "tiny-make-an-audio": "bench.models.embedded:TinyMakeAnAudio",
 }
+"""The models that come with the package."""
+
+BUILTIN = EMBEDDED | {
+    "audioldm-s-full-v2": "bench.models.audioldm:AudioLDMSmallV2",
+    "audioldm-s-full": "bench.models.audioldm:AudioLDMSmall",
+    "audioldm-m-full": "bench.models.audioldm:AudioLDMMedium",
+    "audioldm-l-full": "bench.models.audioldm:AudioLDMLarge",
+    "tango": "bench.models.tango:TangoBase",
+    "tango-full": "bench.models.tango:TangoFull",
+    "tango-full-ft-audiocaps": "bench.models.tango:TangoFullAudioCaps",
+    "tango2": "bench.models.tango:Tango2",
+}
+"""All models that the package can load; the weights of those that are not embedded are the user's to get."""
 
 registry = Registry("bench.models", "model", BUILTIN)
 """A model plug-in is a class with literals `summary` and `requires`, `load(*, random_weights) -> AudioDiffusionModel`,
@@ -23,27 +38,51 @@ and `fingerprint() -> str`, a hash of its weights that is had without loading th
 DTYPES = ("float32", "bfloat16")
 
 
+def missing_weights(name: str) -> str | None:
+    """Why the weights of a built-in model cannot be loaded here; None if they can. Downloads nothing, without torch."""
+    try:
+        if name in EMBEDDED:
+            fingerprint(name)
+        else:
+            from bench.models.layouts import used_files
+            from bench.models.published import PUBLISHED, locate
+
+            used_files(locate(PUBLISHED[name], download=False))
+    except BenchError as error:
+        return str(error)
+    return None
+
+
 def fingerprint(name: str) -> str:
     """Hash of a model's weights, for cache keys; imports no torch for the built-in models.
 
     Raises UsageError for an unknown name and CheckpointError if the weights are missing.
     """
-    if name in BUILTIN:
+    from bench.models.layouts import fingerprint as of_folder
+
+    if (folder := path_of(name)) is not None:
+        return of_folder(folder)
+    if name in EMBEDDED:
         from bench.models.shipped import fingerprint as of_shipped
 
         return of_shipped(name)
+    if name in BUILTIN:
+        from bench.models.published import PUBLISHED, locate
+
+        return of_folder(locate(PUBLISHED[name], download=True))
     return str(registry.get(name).fingerprint())
 
 
 def load_model(
     name: str, *, random_weights: bool = False, device: str = "cpu", dtype: str = "float32"
 ) -> AudioDiffusionModel:
-    """Loads a model by its registry name.
+    """Loads a model by its registry name, or from a folder.
 
     Args:
-        name: such as `tiny-tango`.
-        random_weights: the same architecture with weights drawn from a fixed seed, for the backbone alone: the other
-            components stay trained, so that what is heard is an untrained backbone's output.
+        name: such as `tiny-tango`, or `dir:PATH`.
+        random_weights: the same architecture with weights drawn from a fixed seed. Of an embedded model, the backbone's
+            alone, so that what is heard is an untrained backbone's output; of a published one, all, so that none of
+            its files are needed.
         device: a torch device.
         dtype: `float32` or `bfloat16`, of the backbone.
 
@@ -53,8 +92,12 @@ def load_model(
     """
     if dtype not in DTYPES:
         raise UsageError(f'dtype "{dtype}": expected one of {", ".join(DTYPES)}')
-    model: AudioDiffusionModel = registry.get(name).load(random_weights=random_weights)
+    model: AudioDiffusionModel
+    if (folder := path_of(name)) is not None:
+        model = load_directory(folder, random_weights=random_weights)
+    else:
+        model = registry.get(name).load(random_weights=random_weights)
     return model.to(device, dtype)
 
 
-__all__ = ["BUILTIN", "fingerprint", "load_model", "registry"]
+__all__ = ["BUILTIN", "EMBEDDED", "fingerprint", "load_model", "missing_weights", "registry"]

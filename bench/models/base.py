@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -36,6 +37,10 @@ class ModelCard:
     latent_shape: tuple[int, int, int]
     """Of one latent, without the batch dimension."""
     random_weights: bool = False
+    latent_rate: float | None = None
+    """Latent frames (the second dimension of the shape) a second, where clips may have any length; None: fixed."""
+    default_steps: int = 25
+    default_guidance: float = 3.0
 
 
 class AudioDiffusionModel:
@@ -45,19 +50,16 @@ class AudioDiffusionModel:
         card: facts.
         components: modules by name; `backbone` denoises, the others are listed for size and hashing.
         conditioner: captions to the backbone's keyword tensors.
-        scheduler: the sampler, over the training betas.
+        scheduler: the sampler, over the training betas; DDPM draws each clip's noise from the clip's own seed.
         decode: scaled latents (n, *latent_shape) to waveforms (n, samples).
     """
-
-    default_steps = 25
-    default_guidance = 3.0
 
     def __init__(
         self,
         card: ModelCard,
         components: dict[str, nn.Module],
         conditioner: Conditioner,
-        scheduler: DDIMScheduler,
+        scheduler: DDIMScheduler | DDPMScheduler,
         decode: Callable[[Tensor], Tensor],
     ) -> None:
         self.card = card
@@ -74,6 +76,8 @@ class AudioDiffusionModel:
     seconds = property(lambda self: self.card.seconds)
     weights_sha256 = property(lambda self: self.card.weights_sha256)
     random_weights = property(lambda self: self.card.random_weights)
+    default_steps = property(lambda self: self.card.default_steps)
+    default_guidance = property(lambda self: self.card.default_guidance)
     scheduler_name = property(lambda self: type(self._scheduler).__name__)
 
     @property
@@ -97,6 +101,19 @@ class AudioDiffusionModel:
         if self.dtype != torch.float32:
             self.backbone.to(self.dtype)
         return self
+
+    def set_seconds(self, seconds: float) -> None:
+        """Makes clips of that length from now on. Raises UsageError for a length that the model cannot make."""
+        if seconds == self.seconds:
+            return
+        rate = self.card.latent_rate
+        if rate is None:
+            raise UsageError(f"{self.name} makes clips of {self.seconds:g} s; generation.seconds = {seconds:g}")
+        frames = round(seconds * rate)
+        if frames < 1 or abs(frames / rate - seconds) > 1e-6:
+            raise UsageError(f"{self.name}: generation.seconds = {seconds:g}; expected a multiple of {1 / rate:g}")
+        channels, _, bands = self.card.latent_shape
+        self.card = replace(self.card, seconds=seconds, latent_shape=(channels, frames, bands))
 
     def call_backbone(self, inputs: dict[str, Tensor]) -> Tensor:
         """Runs the backbone on a call's inputs: `sample` (n, *latent_shape), `timestep` (n,) and the conditioning.
@@ -139,18 +156,25 @@ class AudioDiffusionModel:
         prompts: Sequence[str],
         seeds: Sequence[int],
         *,
-        steps: int = default_steps,
-        guidance: float = default_guidance,
+        steps: int | None = None,
+        guidance: float | None = None,
         batch_size: int = 16,
     ) -> NDArray[np.float32]:
         """Waveforms of captions: float32 (n, samples), full scale 1.
 
-        The noise of a caption comes from its own seed, drawn on the CPU: neither the batch size nor the device changes
-        what is asked of the model. Raises UsageError for unequal numbers of prompts and seeds, or no steps.
+        Steps and guidance are the model's own defaults where None. The noise of a caption comes from its own seed,
+        drawn on the CPU: neither the batch size nor the device changes what is asked of the model. Raises UsageError
+        for unequal numbers of prompts and seeds, or no steps.
         """
         if len(prompts) != len(seeds) or not prompts:
             raise UsageError(f"{len(prompts)} prompts and {len(seeds)} seeds: expected one seed for each prompt")
-        latents = self.latents(prompts, seeds, steps=steps, guidance=guidance, batch_size=batch_size)
+        latents = self.latents(
+            prompts,
+            seeds,
+            steps=self.default_steps if steps is None else steps,
+            guidance=self.default_guidance if guidance is None else guidance,
+            batch_size=batch_size,
+        )
         return self.decode(latents)
 
     def decode(self, latents: Tensor) -> NDArray[np.float32]:
@@ -172,7 +196,10 @@ class AudioDiffusionModel:
             raise UsageError(f"steps={steps}: expected 1 to {most}")
         guided = guidance != 1
         told = self._conditioner([""] * len(prompts) + list(prompts) if guided else prompts)
-        latents = torch.stack([self._noise(seed) for seed in seeds]).to(self.device)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        latents = torch.stack([torch.randn(self.card.latent_shape, generator=own) for own in generators]).to(
+            self.device
+        )
         self._scheduler.set_timesteps(steps)
         for timestep in self._scheduler.timesteps:
             sample = torch.cat([latents, latents]) if guided else latents
@@ -181,12 +208,14 @@ class AudioDiffusionModel:
             if guided:
                 unconditional, conditional = predicted.chunk(2)
                 predicted = unconditional + guidance * (conditional - unconditional)
-            latents = self._scheduler.step(predicted, int(timestep), latents, return_dict=False)[0]
+            latents = self._scheduler.step(
+                predicted,
+                int(timestep),
+                latents,
+                generator=generators,  # type: ignore[arg-type]  # its randn_tensor takes one for each row
+                return_dict=False,
+            )[0]
             yield inputs, latents
-
-    def _noise(self, seed: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randn(self.card.latent_shape, generator=generator)
 
 
 def _batches(count: int, size: int) -> Iterator[list[int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
@@ -15,17 +14,16 @@ from transformers import (
     SpeechT5HifiGan,
     T5EncoderModel,
 )
-from transformers.utils import logging as transformers_logging
 
 from admcore.files import read_json
 from bench.models import shipped
 from bench.models.base import AudioDiffusionModel, ModelCard
 from bench.models.clap_bert import ClapBertTextModel
+from bench.models.components import load_component
 from bench.models.conditioning import ClapEmbedding, Conditioner, TokenStates
+from bench.models.layouts import AUDIOLDM_COMPONENTS
 from bench.models.mel import MelSpec, griffin_lim
-
-RANDOM_SEED = 1234
-"""Of the weights of `random_weights`."""
+from bench.models.untrained import seeded
 
 
 class EmbeddedModel:
@@ -51,19 +49,17 @@ class EmbeddedModel:
         Raises CheckpointError, naming the file, if one is missing or not what was shipped.
         """
         shipped.verify(cls.name)
-        transformers_logging.disable_progress_bar()  # six small files: their bars would only be noise
         folder = shipped.folder_of(cls.name)
         facts = read_json(folder / "admbench.json")
         mel = MelSpec(**facts["mel"])
-        options: dict[str, Any] = {"torch_dtype": torch.float32, "local_files_only": True, "low_cpu_mem_usage": False}
-        backbone = UNet2DConditionModel.from_pretrained(folder / "unet", **options)
+        stems = AUDIOLDM_COMPONENTS
+        backbone = load_component(UNet2DConditionModel, folder / "unet", stems["unet"])
         if random_weights:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(RANDOM_SEED)
+            with seeded():
                 backbone = UNet2DConditionModel.from_config(backbone.config)
-        vae = AutoencoderKL.from_pretrained(folder / "vae", **options)
-        encoder = cls.text_class.from_pretrained(folder / "text_encoder", dtype=torch.float32, local_files_only=True)
-        vocoder = SpeechT5HifiGan.from_pretrained(folder / "vocoder", dtype=torch.float32, local_files_only=True)
+        vae = load_component(AutoencoderKL, folder / "vae", stems["vae"])
+        encoder = load_component(cls.text_class, folder / "text_encoder", stems["text_encoder"])
+        vocoder = load_component(SpeechT5HifiGan, folder / "vocoder", stems["vocoder"])
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
         card = ModelCard(
             name=cls.name,

@@ -86,16 +86,16 @@ def _processor() -> str:
 
 def _measure() -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Figures and details of the judges and of each ADM."""
-    from bench.models import BUILTIN
+    from bench.models import EMBEDDED
     from bench.models.shipped import verify
 
-    for name in BUILTIN:
+    for name in EMBEDDED:
         verify(name)
     count, few = SINGLES_PER_EVENT * len(EVENTS), RANDOM_PER_EVENT * len(EVENTS)
     chunks = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _single_thread) as pool:
-        trained = {name: [pool.submit(hear, name, chunk) for chunk in chunks] for name in BUILTIN}
-        untrained = {name: pool.submit(hear, name, slice(0, few), random_weights=True) for name in BUILTIN}
+        trained = {name: [pool.submit(hear, name, chunk) for chunk in chunks] for name in EMBEDDED}
+        untrained = {name: pool.submit(hear, name, slice(0, few), random_weights=True) for name in EMBEDDED}
         judges = pool.submit(check_judges)
         real = pool.submit(hear_real, few)
         jobs: list[Future[Any]] = [judges, real, *untrained.values(), *(job for own in trained.values() for job in own)]

@@ -33,11 +33,49 @@ _DEFINITIONS = {
         "CLAP",
         "Mean cosine between the embedding of the caption and the embedding of its clip, as it is, not times 100.",
     ),
+    "kad": Definition(
+        "KAD",
+        "Kernel audio distance: unbiased squared maximum mean discrepancy of embeddings under a Gaussian kernel, times "
+        "100. Its mean does not depend on the number of clips; 0 if the two distributions are the same, so values near "
+        "it can be negative.",
+    ),
+    "fad_inf": Definition(
+        "FAD-inf",
+        "Fréchet distance extrapolated to infinitely many clips by a line over 1/n; can be negative. Its bias is "
+        "smaller and its interval longer than FD's.",
+    ),
     "fd_vs_baseline": Definition(
         "FD to fp32", "Fréchet distance to the full-precision model's own output for the same captions and seeds."
     ),
     "kl_vs_baseline": Definition(
         "KL to fp32", "Mean divergence to the full-precision model's own output for the same caption and seed."
+    ),
+    "fad_inf_vs_baseline": Definition(
+        "FAD-inf to fp32",
+        "Extrapolated Fréchet distance to the full-precision model's own output for the same captions and seeds.",
+    ),
+    "lmd_vs_baseline": Definition(
+        "LMD to fp32",
+        "Log-mel distance in dB between the clip and the full-precision model's for the same caption and seed, mean "
+        "over captions.",
+    ),
+    "mrstft_vs_baseline": Definition(
+        "MR-STFT to fp32",
+        "Multi-resolution STFT distance (spectral convergence plus log magnitude) to the full-precision model's clip "
+        "for the same caption and seed, mean over captions.",
+    ),
+    "snr_vs_baseline": Definition(
+        "SNR to fp32",
+        "Signal-to-noise ratio of the waveform in dB, the signal being the full-precision model's clip for the same "
+        "caption and seed, mean over captions.",
+    ),
+    "clap_audio_vs_baseline": Definition(
+        "CLAP audio to fp32",
+        "Mean cosine between the CLAP embeddings of the clip and of the full-precision model's for the same caption "
+        "and seed.",
+    ),
+    "kad_vs_baseline": Definition(
+        "KAD to fp32", "Kernel audio distance to the full-precision model's own output for the same captions and seeds."
     ),
 }
 _AGAINST = {"reference": "against real audio", "baseline": "against full precision", None: "needs no reference"}

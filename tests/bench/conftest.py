@@ -23,6 +23,9 @@ raises = fake_adm:Raises
 killed = fake_adm:Killed
 hangs = fake_adm:Hangs
 cannot-import = fake_adm_missing:Nothing
+[bench.judges]
+band-tagger = fake_adm:BandTaggerJudge
+band-clap = fake_adm:BandClapJudge
 """
 CAPTIONS = "a dog barks\nrain falls\na bell rings twice\nwind blows\n"
 
@@ -55,8 +58,9 @@ def plugins(plugin_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def _forget_entry_points() -> None:
     import bench.models
     import methods
+    import metrics.embedders
 
-    for registry in (bench.models.registry, methods.registry):
+    for registry in (bench.models.registry, methods.registry, metrics.embedders.registry):
         registry.__dict__.pop("_installed", None)
 
 
@@ -98,6 +102,4 @@ def check_specs_here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def fake_judges(plugins: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the command line judge with the small networks of the test distribution."""
-    monkeypatch.setattr(
-        "bench.runner.JudgeSpec", lambda: JudgeSpec(tagger="fake_adm:load_tagger", clap="fake_adm:load_clap")
-    )
+    monkeypatch.setattr("bench.runner._judges_of", lambda _: JudgeSpec(tagger="band-tagger", clap="band-clap"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import bench
 from admcore.errors import CheckpointError, DataError, UsageError
@@ -19,8 +20,8 @@ SPEC = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 
 @pytest.fixture
 def small_judges(plugins: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    judges = JudgeSpec(tagger="fake_adm:load_tagger", clap="fake_adm:load_clap")
-    monkeypatch.setattr("bench.api.JudgeSpec", lambda: judges)
+    judges = JudgeSpec(tagger="band-tagger", clap="band-clap")
+    monkeypatch.setattr("bench.api.JudgeSpec", lambda **_: judges)
 
 
 def write_folder(folder: Path, seed: int, count: int = 6) -> None:
@@ -99,6 +100,32 @@ def test_scores_of_equal_folders_and_of_folders_with_faults(small_judges: None, 
     (tmp_path / "a" / "audio" / "clip-0.wav").write_bytes(b"")
     with pytest.raises(DataError, match=r"clip-0\.wav"):
         bench.score_folders(tmp_path / "a")
+
+
+def test_scores_against_a_baseline_need_its_folder(small_judges: None, tmp_path: Path) -> None:
+    write_folder(tmp_path / "a", 1)
+    write_folder(tmp_path / "b", 2)
+    scores = bench.score_folders(tmp_path / "a", baseline=tmp_path / "b", metrics=["kl", "snr", "lmd"])
+    assert list(scores) == ["kl", "kl_vs_baseline", "snr_vs_baseline", "lmd_vs_baseline"]
+    assert scores["kl"]["reason"] == "no reference audio"
+    assert scores["kl_vs_baseline"]["value"] > 0
+    assert scores["lmd_vs_baseline"]["value"] > 0
+    assert -10 < scores["snr_vs_baseline"]["value"] < 0  # of noises of one level that have nothing in common: -3 dB
+    alone = bench.score_folders(tmp_path / "a", metrics=["snr"])
+    assert alone == {"snr_vs_baseline": {"value": None, "reason": "no baseline audio"}}
+
+
+def test_audio_of_any_kind_is_scored_and_its_faults_are_counted(small_judges: None, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(44_100, 2))
+    soundfile.write(tmp_path / "wide.wav", noise, 44_100, subtype="PCM_24")
+    soundfile.write(tmp_path / "narrow.flac", noise[:16_000, 0], 8_000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
+    soundfile.write(tmp_path / "short.wav", noise[:10], 16_000)
+    report = bench.score_report(tmp_path, metrics=["is"])
+    assert report["audio"] == {"generated": {"clips": 4, "silent": 1, "clipped": 0, "too_short": 1, "nan": 0}}
+    assert report["scores"]["is"]["n"] == 4
+    assert report["reading"]["resampler"] == "soxr"
+    assert set(report["reading"]["sample_rates"].values()) == {16_000}
 
 
 def test_features_of_a_folder_are_computed_once(

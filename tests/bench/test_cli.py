@@ -249,8 +249,8 @@ def test_quantize_does_not_replace_a_folder_with_other_files(
 def test_score_prints_a_line_per_score_and_writes_them_as_json(
     plugins: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judges = JudgeSpec(tagger="fake_adm:load_tagger", clap="fake_adm:load_clap")
-    monkeypatch.setattr("bench.api.JudgeSpec", lambda: judges)
+    judges = JudgeSpec(tagger="band-tagger", clap="band-clap")
+    monkeypatch.setattr("bench.api.JudgeSpec", lambda **_: judges)
     noise = np.random.default_rng(0).normal(scale=0.1, size=(2, 5, 2048)).astype(np.float32)
     ids = [f"clip-{number}" for number in range(5)]
     for name, waveforms in zip(("made", "real"), noise, strict=True):

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from admcore.errors import CheckpointError, UsageError
-from bench.models import BUILTIN, fingerprint, load_model, shipped
+from bench.models import EMBEDDED, fingerprint, load_model, shipped
 
 PROMPTS = ["a dog barks", "rain falls , followed by a siren", "a clock ticks"]
 SEEDS = [11, 12, 13]
 
 
-@pytest.fixture(scope="module", params=list(BUILTIN))
+@pytest.fixture(scope="module", params=list(EMBEDDED))
 def model(request):
     return load_model(request.param)
 
@@ -92,7 +92,7 @@ def test_audioldm_pipeline_loads_the_directory_as_it_is():
     from diffusers import AudioLDMPipeline
 
     ours = load_model("tiny-audioldm")
-    pipeline = AudioLDMPipeline.from_pretrained(shipped.folder_of("tiny-audioldm"), torch_dtype=torch.float32)
+    pipeline = AudioLDMPipeline.from_pretrained(shipped.folder_of("tiny-audioldm"), dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     noise = torch.randn(1, *ours.card.latent_shape, generator=torch.Generator().manual_seed(11))
     options = {"num_inference_steps": 4, "guidance_scale": 3.0, "latents": noise, "audio_length_in_s": 2.56}
@@ -113,7 +113,7 @@ def test_conditioning_routes_are_those_of_the_families():
                 load_model(name).trajectories(["a dog barks"], seeds=[1], steps=1, guidance=1.0, batch_size=1)
             ).inputs.items()
         }
-        for name in BUILTIN
+        for name in EMBEDDED
     }
     assert shapes["tiny-audioldm"]["class_labels"] == (128,)
     assert shapes["tiny-tango"]["encoder_hidden_states"] == (32, 128)

@@ -31,7 +31,7 @@ from bench.runner import CellResult, Events, run_grid
 from leaderboard.reading import read_record, read_runs, validate
 
 NAIVE = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
-JUDGES = JudgeSpec(tagger="fake_adm:load_tagger", clap="fake_adm:load_clap")
+JUDGES = JudgeSpec(tagger="band-tagger", clap="band-clap")
 MakeGrid = Callable[..., GridSpec]
 
 pytestmark = pytest.mark.usefixtures("check_specs_here")

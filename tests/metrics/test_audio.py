@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from admcore.errors import DataError
-from metrics.audio import Health, health, load_audio
+from metrics.audio import Health, count_faults, health, levels, load_audio, read_audio
 
 RATE = 16_000
 
@@ -41,12 +41,38 @@ def test_resampling_removes_what_would_alias(tmp_path):
     assert np.std(load_audio(tmp_path / "a.wav", RATE)[RATE // 10 : -RATE // 10]) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [("a.wav", "PCM_16"), ("a.wav", "PCM_24"), ("a.wav", "DOUBLE"), ("a.flac", "PCM_24"), ("a.aiff", "PCM_16")],
+)
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_any_format_rate_and_number_of_channels_is_read_as_it_is(tmp_path, name, subtype, rate):
+    stereo = np.stack([tone(0.3, rate=rate), tone(0.3, 660, rate=rate)], axis=1)
+    soundfile.write(tmp_path / name, stereo, rate, subtype=subtype)
+    sound = read_audio(tmp_path / name)
+    assert (sound.sample_rate, sound.samples.shape) == (rate, (round(0.3 * rate),))
+    np.testing.assert_allclose(sound.samples, stereo.mean(axis=1), atol=2**-15)
+
+
+def test_what_cancels_between_channels_is_silence_and_counted(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.stack([tone(), -tone()], axis=1), RATE)
+    sound = read_audio(tmp_path / "a.wav")
+    assert count_faults([levels(sound.samples, sound.sample_rate)]).silent == 1
+
+
 def test_unusable_files_are_errors_that_name_them(tmp_path):
     (tmp_path / "text.wav").write_text("not audio")
+    (tmp_path / "nothing.wav").write_bytes(b"")
+    soundfile.write(tmp_path / "whole.flac", tone(), RATE)
+    (tmp_path / "cut.flac").write_bytes((tmp_path / "whole.flac").read_bytes()[:20])
+    soundfile.write(tmp_path / "infinite.wav", np.float32([0, np.inf, 0]), RATE, subtype="FLOAT")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.float32), RATE)
     soundfile.write(tmp_path / "nan.wav", np.float32([0, np.nan, 0]), RATE, subtype="FLOAT")
     for name, reason in [
         ("text.wav", "not a readable audio file"),
+        ("nothing.wav", "not a readable audio file"),
+        ("cut.flac", "not a readable audio file"),
+        ("infinite.wav", "not every sample is a finite number"),
         ("empty.wav", "no samples"),
         ("nan.wav", "not every sample is a finite number"),
         ("absent.wav", "no such file"),

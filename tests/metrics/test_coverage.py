@@ -6,6 +6,7 @@ import pytest
 from metrics.frechet import PairedFrechet, frechet_distance
 from metrics.inception import SplitInception
 from metrics.intervals import Mean, Replicates
+from metrics.kad import PairedKernel
 from metrics.kl import kl_divergence
 
 
@@ -98,6 +99,15 @@ def test_distance_of_48_clips_is_less_certain(regime):
 @both_differences
 def test_paired_difference_at_other_sizes(n, d, repetitions, noise):
     assert 0.92 <= coverage_of_difference(n, d, repetitions, noise=noise) <= 1.0
+
+
+@each_regime
+def test_kernel_distance_of_96_clips(regime):
+    rng = np.random.default_rng(0)
+    replicates = [Replicates.of(PairedKernel(*gaussian(96, 16, rng, **regime))) for _ in range(100)]
+    values = [PairedKernel(*gaussian(96, 16, rng, **regime)).value for _ in range(300)]
+    expected = np.mean([*values, *(one.value for one in replicates)])
+    assert 0.89 <= share_holding([one.interval() for one in replicates], expected) <= 1.0  # known to 0.044
 
 
 def test_inception_score_and_kl_divergence():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from metrics.audio import Sound
 from metrics.extract import extract_features
 
 RNG = np.random.default_rng(0)
@@ -10,7 +11,8 @@ RNG = np.random.default_rng(0)
 
 def extract(embedders, waveforms, captions=None, *, rate=8000, batch_size=2):
     ids = [f"clip-{row}" for row in range(len(waveforms))]
-    return extract_features(ids, waveforms, rate, captions, embedders.tagger, embedders.clap, batch_size)
+    sounds = (Sound(waveform, rate) for waveform in waveforms)
+    return extract_features(ids, sounds, captions, embedders.tagger, embedders.clap, batch_size)
 
 
 def clip(samples, level=0.1):
@@ -18,9 +20,9 @@ def clip(samples, level=0.1):
 
 
 def test_rows_follow_the_clips_whatever_their_lengths_and_the_batch_size(embedders):
-    waveforms = [clip(8000), clip(4000), clip(8000), clip(8000), clip(4000)]
+    waveforms = [clip(16_000), clip(8000), clip(16_000), clip(16_000), clip(8000)]
     features = extract(embedders, waveforms, ["a", "bb", "c", "d", "ee"])
-    assert features.embedding[:, 2].tolist() == [8000, 4000, 8000, 8000, 4000]
+    assert features.embedding[:, 2].tolist() == [16_000, 8000, 16_000, 16_000, 8000]
     assert features.embedding[:, 1] == pytest.approx([np.sqrt(np.mean(one**2)) for one in waveforms], rel=1e-5)
     assert features.clap_text.tolist() == [[1, 0], [0, 1], [1, 0], [1, 0], [0, 1]]
     assert features.clap_audio.shape == (5, 2)
@@ -48,7 +50,46 @@ def test_a_clip_without_caption_means_no_text_embeddings(embedders):
 
 
 def test_numbers_of_ids_clips_and_captions_must_agree(embedders):
-    with pytest.raises(ValueError, match="as many clips and captions as ids"):
+    with pytest.raises(ValueError, match="as many captions as ids"):
         extract(embedders, [clip(100)], ["a", "b"])
+    for sounds in ([], [Sound(clip(100), 8000)] * 3):
+        with pytest.raises(ValueError, match="as many clips as ids"):
+            extract_features(["one", "two"], sounds, None, embedders.tagger, embedders.clap)
     with pytest.raises(ValueError, match="no clips"):
         extract(embedders, [])
+
+
+def test_clips_of_several_rates_are_each_heard_at_the_networks(embedders):
+    sounds = [Sound(clip(rate), rate) for rate in (8000, 44_100, 8000, 48_000)]
+    features = extract_features(list("abcd"), sounds, None, embedders.tagger, embedders.clap, 4)
+    assert features.embedding[:, 2].tolist() == [8000] * 4
+
+
+def test_what_is_shorter_than_a_second_is_followed_by_silence(embedders):
+    short = np.full(2000, 0.5, np.float32)
+    features = extract(embedders, [short])
+    assert features.embedding[0, 2] == 8000
+    assert features.embedding[0, 1] == pytest.approx(0.25)  # a quarter of the energy density
+    assert features.levels[0] == pytest.approx([0.5, 0, 0.25])  # of the clip as it is
+
+
+def test_no_more_than_a_batch_is_read_ahead(embedders):
+    read = []
+
+    def sounds():
+        for number in range(6):
+            read.append(number)
+            yield Sound(clip(8000), 8000)
+
+    class Counting:
+        sample_rate, embedding_dim = 8000, 3
+
+        def embed_audio(self, waveforms):
+            assert len(read) <= self.done + 2
+            self.done += len(waveforms)
+            return embedders.tagger.embed_audio(waveforms)
+
+    tagger = Counting()
+    tagger.done = 0
+    extract_features(list("abcdef"), sounds(), None, tagger, None, 2)
+    assert tagger.done == 6

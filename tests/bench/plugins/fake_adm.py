@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from admcore.hashing import sha256_tensors
 from bench.models.base import AudioDiffusionModel, ModelCard
 from methods.full_precision import Float32
 from metrics.embedders.base import AudioFeatures
+from metrics.embedders.judges import Judge
 
 LATENT = (4, 16, 8)
 SAMPLES = 2048
@@ -120,12 +122,28 @@ class BandClap(BandTagger):
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def load_tagger() -> BandTagger:
-    return BandTagger()
+class BandTaggerJudge(Judge):
+    summary = "bands"
+    role = "tagger"
+    license = "none"
+    network: type[BandTagger] = BandTagger
+
+    @classmethod
+    def find(cls, weights: str | None = None) -> Path:
+        return Path(__file__)
+
+    @classmethod
+    def fingerprint(cls, weights: str | None = None) -> str:
+        return cls.network.sha256
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> BandTagger:
+        return cls.network()
 
 
-def load_clap() -> BandClap:
-    return BandClap()
+class BandClapJudge(BandTaggerJudge):
+    role = "clap"
+    network = BandClap
 
 
 class Raises(Float32):

@@ -1,0 +1,221 @@
+"""AudioLDM (Liu et al. 2023, arXiv 2301.12503) from a pipeline directory as diffusers saves AudioLDMPipeline.
+
+The configurations of random weights are those of github.com/haoheliu/AudioLDM (audioldm/utils.py), under the names that
+diffusers' conversion gives them; 8 attention heads at every level are that conversion's default.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from transformers import (
+    AutoTokenizer,
+    ClapTextConfig,
+    ClapTextModelWithProjection,
+    SpeechT5HifiGan,
+    SpeechT5HifiGanConfig,
+)
+
+from bench.models import layouts
+from bench.models.base import AudioDiffusionModel, ModelCard
+from bench.models.components import load_component
+from bench.models.conditioning import ClapEmbedding
+from bench.models.embedded import PictureDecoder
+from bench.models.mel import MelSpec
+from bench.models.published import PUBLISHED, locate, revision
+from bench.models.untrained import ByteTokenizer, random_sha256, seeded
+
+SECONDS = 10.0
+DEFAULT_STEPS = 200  # of the authors' own command line
+DEFAULT_GUIDANCE = 2.5
+CAPTION_TOKENS = 128  # of random weights; trained ones bring their tokenizer with its own limit
+
+UNET: dict[str, Any] = {
+    "in_channels": 8,
+    "out_channels": 8,
+    "layers_per_block": 2,
+    "down_block_types": ("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
+    "up_block_types": (*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
+    "class_embed_type": "simple_projection",
+    "class_embeddings_concat": True,
+    "projection_class_embeddings_input_dim": 512,
+}
+CHANNEL_MULTIPLES = (1, 2, 3, 5)
+VAE: dict[str, Any] = {
+    "in_channels": 1,
+    "out_channels": 1,
+    "latent_channels": 8,
+    "layers_per_block": 2,
+    "block_out_channels": (128, 256, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 3,
+    "up_block_types": ("UpDecoderBlock2D",) * 3,
+    "scaling_factor": 0.9227914214134216,
+}
+VOCODER: dict[str, Any] = {
+    "model_in_dim": 64,
+    "sampling_rate": 16_000,
+    "upsample_initial_channel": 1024,
+    "upsample_rates": [5, 4, 2, 2, 2],
+    "upsample_kernel_sizes": [16, 16, 8, 4, 4],
+    "resblock_kernel_sizes": [3, 7, 11],
+    "resblock_dilation_sizes": [[1, 3, 5]] * 3,
+    "normalize_before": False,
+}
+SCHEDULER: dict[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.0015,
+    "beta_end": 0.0195,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+}
+
+
+class AudioLDM:
+    """Plug-in of one published size; subclasses name it."""
+
+    name: ClassVar[str]
+    channels: ClassVar[int]
+    """Of the U-Net's first level."""
+
+    @classmethod
+    def fingerprint(cls) -> str:
+        """Hash of the weights, of the tokenizer and of all configurations. Raises CheckpointError without them."""
+        return layouts.fingerprint(locate(PUBLISHED[cls.name], download=True))
+
+    @classmethod
+    def load(cls, *, random_weights: bool = False) -> AudioDiffusionModel:
+        """Loads the published weights, or builds the same architecture with random ones from configuration alone.
+
+        Raises:
+            CheckpointError: no weights, with the command that gets them; or a damaged file.
+        """
+        published = PUBLISHED[cls.name]
+        if random_weights:
+            return untrained(cls.name, cls.channels, published.license)
+        folder = locate(published, download=True)
+        return load_directory(folder, cls.name, f"hf:{published.repository}", published.license)
+
+
+def load_directory(folder: Path, name: str, source: str, license: str | None) -> AudioDiffusionModel:
+    """Loads a pipeline directory in float32.
+
+    Args:
+        folder: with unet/, vae/, text_encoder/, tokenizer/, vocoder/, scheduler/.
+        name: that the model is loaded by.
+        source: where the weights are from, for the record.
+        license: of the weights, if known.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or its tensors are not those of its configuration.
+    """
+    fingerprint = layouts.fingerprint(folder)
+    stems = layouts.AUDIOLDM_COMPONENTS
+    unet = load_component(UNet2DConditionModel, folder / "unet", stems["unet"])
+    vae = load_component(AutoencoderKL, folder / "vae", stems["vae"])
+    encoder = load_component(ClapTextModelWithProjection, folder / "text_encoder", stems["text_encoder"])
+    vocoder = load_component(SpeechT5HifiGan, folder / "vocoder", stems["vocoder"])
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    # RoBERTa counts positions from the one after its padding id
+    positions = encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+    scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+    known = {"name": name, "source": source, "revision": revision(folder), "license": license}
+    return _assemble(unet, vae, encoder, vocoder, tokenizer, scheduler, known | {"weights_sha256": fingerprint})
+
+
+def untrained(name: str, channels: int, license: str | None) -> AudioDiffusionModel:
+    """The architecture of a published size, all of its weights drawn from a fixed seed."""
+    with seeded():
+        unet = unet_of(channels)
+        vae = AutoencoderKL(**VAE)
+        encoder = ClapTextModelWithProjection(ClapTextConfig())
+        vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**VOCODER))
+    tokenizer = ByteTokenizer(CAPTION_TOKENS, encoder.config.pad_token_id)
+    known = {"name": name, "source": "random weights", "revision": None, "license": license, "random_weights": True}
+    card = known | {"weights_sha256": random_sha256(name)}
+    return _assemble(unet, vae, encoder, vocoder, tokenizer, DDIMScheduler(**SCHEDULER), card)
+
+
+def unet_of(channels: int) -> UNet2DConditionModel:
+    """The U-Net of one size; its "cross" attention, given no text states, attends to the latent itself."""
+    widths = tuple(channels * multiple for multiple in CHANNEL_MULTIPLES)
+    return UNet2DConditionModel(block_out_channels=widths, cross_attention_dim=widths, **UNET)
+
+
+def _assemble(
+    unet: UNet2DConditionModel,
+    vae: AutoencoderKL,
+    encoder: ClapTextModelWithProjection,
+    vocoder: SpeechT5HifiGan,
+    tokenizer: Any,
+    scheduler: DDIMScheduler,
+    known: dict[str, Any],
+) -> AudioDiffusionModel:
+    mel = MelSpec(
+        sample_rate=vocoder.config.sampling_rate,
+        hop=prod(vocoder.config.upsample_rates),
+        n_mels=vocoder.config.model_in_dim,
+    )
+    shrink = 2 ** (len(vae.config["block_out_channels"]) - 1)
+    rate = mel.sample_rate / mel.hop / shrink
+    card = ModelCard(
+        sample_rate=mel.sample_rate,
+        seconds=SECONDS,
+        latent_shape=(unet.config["in_channels"], round(SECONDS * rate), mel.n_mels // shrink),
+        latent_rate=rate,
+        default_steps=DEFAULT_STEPS,
+        default_guidance=DEFAULT_GUIDANCE,
+        **known,
+    )
+    parts: dict[str, torch.nn.Module] = {
+        "backbone": unet,
+        "text_encoder": encoder,
+        "vae": vae,
+        "vocoder": vocoder,
+    }
+    decoder = PictureDecoder(vae, vocoder, mel, "vocoder", transposed=False)
+    return AudioDiffusionModel(card, parts, ClapEmbedding(tokenizer, encoder), scheduler, decoder)
+
+
+class AudioLDMSmallV2(AudioLDM):
+    """AudioLDM-S-Full-v2."""
+
+    summary = "AudioLDM-S-Full-v2 (backbone 185 M), cvssp/audioldm-s-full-v2; weights CC-BY-NC-SA-4.0"
+    requires = ()
+    name = "audioldm-s-full-v2"
+    channels = 128
+
+
+class AudioLDMSmall(AudioLDM):
+    """AudioLDM-S-Full."""
+
+    summary = "AudioLDM-S-Full (backbone 185 M), cvssp/audioldm; weights CC-BY-NC-SA-4.0"
+    requires = ()
+    name = "audioldm-s-full"
+    channels = 128
+
+
+class AudioLDMMedium(AudioLDM):
+    """AudioLDM-M-Full."""
+
+    summary = "AudioLDM-M-Full (backbone 416 M), cvssp/audioldm-m-full; weights CC-BY-NC-SA-4.0"
+    requires = ()
+    name = "audioldm-m-full"
+    channels = 192
+
+
+class AudioLDMLarge(AudioLDM):
+    """AudioLDM-L-Full."""
+
+    summary = "AudioLDM-L-Full (backbone 739 M), cvssp/audioldm-l-full; weights CC-BY-NC-SA-4.0"
+    requires = ()
+    name = "audioldm-l-full"
+    channels = 256

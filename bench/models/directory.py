@@ -1,0 +1,49 @@
+"""`dir:PATH`: a checkpoint in any folder, in whichever known layout it turns out to be; deciding imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from admcore.errors import UsageError
+from bench.models import layouts
+
+if TYPE_CHECKING:
+    from bench.models.base import AudioDiffusionModel
+
+PREFIX = "dir:"
+SAW = {
+    "audioldm": "an AudioLDM pipeline directory",
+    "tango": "a TANGO checkpoint (declare-lab's files)",
+}
+
+
+def path_of(name: str) -> Path | None:
+    """The folder that a model name leads to; None if it is not of the form `dir:PATH`."""
+    return Path(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
+
+
+def describe(folder: Path) -> str:
+    """What the folder holds, in words. Raises CheckpointError if that is nothing known, or a file is missing."""
+    layouts.used_files(folder, download=True)
+    return SAW[layouts.recognise(folder)]
+
+
+def load(folder: Path, *, random_weights: bool = False) -> AudioDiffusionModel:
+    """Loads a folder; its licence is not known.
+
+    Raises:
+        CheckpointError: nothing known, or damaged; says what was expected.
+        UsageError: `random_weights`, which are made for the published sizes alone.
+    """
+    name = f"{PREFIX}{folder}"
+    if random_weights:
+        raise UsageError(f"{name}: random weights are made from a registry name, such as tango; expected one")
+    saw = describe(folder)
+    if layouts.recognise(folder) == "tango":
+        from bench.models import tango
+
+        return tango.load_directory(folder, name, f"folder: {saw}", None)
+    from bench.models import audioldm
+
+    return audioldm.load_directory(folder, name, f"folder: {saw}", None)

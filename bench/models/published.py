@@ -1,0 +1,86 @@
+"""The published checkpoints that have a registry name, and where each is found on this machine; without torch.
+
+A checkpoint is looked for in `$ADMBENCH_WEIGHTS/NAME`, then in the Hugging Face cache (`HF_HOME`), then on the hub
+unless `HF_HUB_OFFLINE` is set.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from admcore.errors import CheckpointError
+from admcore.weights import weights_folder
+
+NON_COMMERCIAL = "CC-BY-NC-SA-4.0"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One repository of the Hugging Face hub."""
+
+    name: str
+    """Registry name, and that of its folder in `$ADMBENCH_WEIGHTS`."""
+    repository: str
+    license: str
+    """Of the weights."""
+    files: tuple[str, ...] = ()
+    """What is needed of the repository; empty for all of it."""
+
+
+PUBLISHED = {
+    model.name: model
+    for model in (
+        Published("audioldm-s-full-v2", "cvssp/audioldm-s-full-v2", NON_COMMERCIAL),
+        Published("audioldm-s-full", "cvssp/audioldm", NON_COMMERCIAL),
+        Published("audioldm-m-full", "cvssp/audioldm-m-full", NON_COMMERCIAL),
+        Published("audioldm-l-full", "cvssp/audioldm-l-full", NON_COMMERCIAL),
+        Published("tango", "declare-lab/tango", NON_COMMERCIAL),
+        Published("tango-full", "declare-lab/tango-full", NON_COMMERCIAL),
+        Published("tango-full-ft-audiocaps", "declare-lab/tango-full-ft-audiocaps", NON_COMMERCIAL),
+        Published("tango2", "declare-lab/tango2", NON_COMMERCIAL),
+    )
+}
+
+
+def locate(published: Published, *, download: bool) -> Path:
+    """Return the folder of a published checkpoint, downloading it if it is nowhere here and that is allowed.
+
+    Raises:
+        CheckpointError: it is nowhere to be had; says where it was looked for and gives the command that gets it.
+    """
+    folder = weights_folder()
+    if folder is not None and (folder / published.name).is_dir():
+        return folder / published.name
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = list(published.files) or None
+    try:
+        return Path(snapshot_download(published.repository, allow_patterns=wanted, local_files_only=True))
+    except LocalEntryNotFoundError:
+        looked = (
+            "not in the Hugging Face cache" if folder is None else f"neither in {folder} nor in the Hugging Face cache"
+        )
+    remedy = f"get it with: {download_command(published)}"
+    if not download or constants.HF_HUB_OFFLINE:
+        raise CheckpointError(f"{published.name}: {looked}; {remedy}")
+    try:
+        return Path(snapshot_download(published.repository, allow_patterns=wanted))
+    except (HfHubHTTPError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{published.name}: {looked}, and the download failed ({reason}); {remedy}") from error
+
+
+def download_command(published: Published) -> str:
+    """Return the shell command that puts a checkpoint where :func:`locate` looks for it."""
+    words = ["hf", "download", published.repository, *published.files]
+    if folder := weights_folder():
+        words += ["--local-dir", str(folder / published.name)]
+    return shlex.join(words)
+
+
+def revision(folder: Path) -> str | None:
+    """Return the commit of a snapshot in the Hugging Face cache; None for any other folder."""
+    return folder.name if folder.parent.name == "snapshots" else None

@@ -1,0 +1,189 @@
+"""What a judge is, and those that are built in: names, roles, licences, and where weights are. Imports no torch.
+
+A judge is an embedder that a user can name. Those of role `tagger` give embeddings and class logits, for FD, KL and IS;
+those of role `clap` embed audio and captions in one space, for the CLAP score.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from admcore.errors import CheckpointError
+from admcore.hashing import sha256_file
+from metrics.embedders.hub import find_folder, weight_file
+from metrics.embedders.published import Published
+
+Role = Literal["tagger", "clap"]
+
+_ZENODO = "https://zenodo.org/records/3987831/files"
+_LAION = "https://huggingface.co/lukewys/laion_clap/resolve/main"
+
+
+class Judge(ABC):
+    """A plug-in: where the weights of an embedder are, and how it is loaded. `weights` is what the user gave."""
+
+    summary: ClassVar[str]
+    """One line for lists; a literal."""
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Distributions that must be installed; a literal."""
+    role: ClassVar[Role]
+    """Which metrics it serves."""
+    license: ClassVar[str]
+    """Of the weights."""
+
+    @classmethod
+    @abstractmethod
+    def find(cls, weights: str | None = None) -> Path:
+        """Return where the weights are.
+
+        Raises:
+            CheckpointError: they are not there; one line with where they were looked for and how to get them.
+        """
+
+    @classmethod
+    @abstractmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """Return the embedder: an `AudioEmbedder`, or a `JointEmbedder` for the role `clap`.
+
+        Raises:
+            CheckpointError: the weights are missing, damaged, or another network's; names the file.
+        """
+
+    @classmethod
+    def fingerprint(cls, weights: str | None = None) -> str:
+        """Return the SHA-256 of the weights, as the embedder's `sha256`, without loading them."""
+        return sha256_file(cls.find(weights))
+
+
+class _Shipped(Judge):
+    """Weights that come with the package, or a folder that `bench zoo train` made."""
+
+    license = "Apache-2.0"
+    folder: ClassVar[str]
+
+    @classmethod
+    def find(cls, weights: str | None = None) -> Path:
+        """See the base class."""
+        folder = Path(weights) if weights is not None else Path(__file__).parent / "weights" / cls.folder
+        file = folder / "weights.safetensors"
+        if not file.is_file():
+            raise CheckpointError(f"{file}: the weights of {cls.folder} are missing; `bench zoo train` makes them")
+        return file
+
+
+class TinyTagger(_Shipped):
+    """See the summary."""
+
+    summary = "Small log-mel CNN trained on the embedded corpus; ships with the package"
+    role = "tagger"
+    folder = "tiny-tagger"
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from metrics.embedders.tiny_tagger import load_tagger
+
+        return load_tagger(cls.find(weights).parent)
+
+
+class TinyClap(_Shipped):
+    """See the summary."""
+
+    summary = "Small audio and text towers trained on the embedded corpus; ships with the package"
+    role = "clap"
+    folder = "tiny-clap"
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from metrics.embedders.tiny_clap import load_clap
+
+        return load_clap(cls.find(weights).parent)
+
+
+class PannsCnn14At16k(Judge):
+    """See the summary."""
+
+    summary = "PANNs CNN14 of AudioSet at 16 kHz: 2048 features, 527 logits"
+    role = "tagger"
+    license = "CC-BY-4.0"
+    published = Published.at("Cnn14_16k_mAP=0.438.pth", f"{_ZENODO}/Cnn14_16k_mAP%3D0.438.pth")
+
+    @classmethod
+    def find(cls, weights: str | None = None) -> Path:
+        """See the base class."""
+        return cls.published.find("panns-cnn14-16k", weights)
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from metrics.embedders.panns import AT_16K, load_cnn14
+
+        return load_cnn14("panns-cnn14-16k", cls.find(weights), AT_16K)
+
+
+class PannsCnn14At32k(Judge):
+    """See the summary."""
+
+    summary = "PANNs CNN14 of AudioSet at 32 kHz: 2048 features, 527 logits"
+    role = "tagger"
+    license = "CC-BY-4.0"
+    published = Published.at("Cnn14_mAP=0.431.pth", f"{_ZENODO}/Cnn14_mAP%3D0.431.pth")
+
+    @classmethod
+    def find(cls, weights: str | None = None) -> Path:
+        """See the base class."""
+        return cls.published.find("panns-cnn14-32k", weights)
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from metrics.embedders.panns import AT_32K, load_cnn14
+
+        return load_cnn14("panns-cnn14-32k", cls.find(weights), AT_32K)
+
+
+class LaionClap(Judge):
+    """See the summary."""
+
+    summary = "LAION-CLAP in its original format: any unfused checkpoint, 630k-audioset-best.pt if none is named"
+    requires = ("laion-clap",)
+    role = "clap"
+    license = "CC0-1.0"
+    published = Published.at("630k-audioset-best.pt", f"{_LAION}/630k-audioset-best.pt")
+
+    @classmethod
+    def find(cls, weights: str | None = None) -> Path:
+        """See the base class."""
+        return cls.published.find("laion-clap", weights)
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from metrics.embedders.laion_clap import load_laion_clap
+
+        return load_laion_clap(cls.find(weights))
+
+
+class ClapHuggingFace(Judge):
+    """See the summary."""
+
+    summary = "CLAP in the format of transformers, a folder or hub id; laion/clap-htsat-unfused if none is named"
+    role = "clap"
+    license = "Apache-2.0"
+    hub_id = "laion/clap-htsat-unfused"
+
+    @classmethod
+    def find(cls, weights: str | None = None) -> Path:
+        """Return the weight file in a folder, or of a hub id that was downloaded before."""
+        return weight_file(find_folder("clap-hf", weights or cls.hub_id))
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from metrics.embedders.clap_hf import load_clap_hf
+
+        name = weights or cls.hub_id
+        return load_clap_hf(cls.find(weights), Path(name).name if Path(name).is_dir() else name)

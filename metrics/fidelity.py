@@ -1,0 +1,240 @@
+"""Paired fidelity: how much of the full-precision model's own clip is left, caption by caption.
+
+Task: quantization should not change what a model makes from a caption and a seed. Each generated clip is compared with
+the baseline's clip of the same caption and seed, and the mean over captions is the score. No network hears for the
+first three, so nothing depends on one; but a clip that is as good and merely shifted by a few samples scores badly.
+
+Conventions: waveforms with full scale 1, as they lie on disk, at their own rate, compared sample by sample; both of one
+rate and length. A spectrum's level is that of a sine: 0 dB at full scale. What lies below -100 dB counts as -100 dB.
+
+    lmd         mean over frames of sqrt(mean over bands (L - L0)^2), L: log-mel levels in dB; lower is better
+    mrstft      mean over resolutions of |S0 - S|_F / |S0|_F + mean |ln S0 - ln S|, S: magnitudes; lower is better
+    snr         10 log10(sum x0^2 / sum (x - x0)^2) in dB; higher is better
+    clap_audio  cosine of the two clips' CLAP embeddings; higher is better
+
+Gray and Markel 1976, "Distance measures for speech processing" (root mean square of log spectra, here of mel bands);
+Yamamoto et al. 2020, "Parallel WaveGAN" (multi-resolution STFT, with its resolutions); Wu et al. 2023 (CLAP).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from admcore.progress import track
+from metrics.audio import read_audio
+from metrics.base import Metric, given
+from metrics.clap import cosine_similarity
+from metrics.features import Features
+from metrics.intervals import Mean, Statistic
+
+FLOOR_DB = -100.0
+MEL_BANDS = 64
+MEL_WINDOW_SECONDS = 0.064
+MEL_HOP_SECONDS = 0.016
+RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))
+"""(FFT size, hop, window) in samples."""
+
+Waveform = NDArray[np.float32]
+
+
+def log_mel_distance(generated: Waveform, baseline: Waveform, sample_rate: int) -> float:
+    """Return the log-mel distance of two clips in dB.
+
+    Args:
+        generated: (samples,), full scale 1.
+        baseline: (samples,).
+        sample_rate: Hz; 64 bands on the HTK mel scale reach from 0 to half of it.
+    """
+    difference = _log_mel(generated, sample_rate) - _log_mel(baseline, sample_rate)
+    return float(np.sqrt(np.square(difference).mean(axis=1)).mean())
+
+
+def multi_resolution_stft_distance(generated: Waveform, baseline: Waveform) -> float:
+    """Return spectral convergence plus log-magnitude distance (natural logarithm), mean over three resolutions.
+
+    Args:
+        generated: (samples,), full scale 1.
+        baseline: (samples,).
+
+    Raises:
+        ValueError: the baseline is silent, and then the convergence is not defined.
+    """
+    if not baseline.any():
+        raise ValueError("the baseline's is silent, so that the spectral convergence is not defined")
+    return float(np.mean([_stft_distance(generated, baseline, *resolution) for resolution in RESOLUTIONS]))
+
+
+def signal_to_noise_ratio(generated: Waveform, baseline: Waveform) -> float:
+    """Return the energy of the baseline's clip over that of the difference, in dB.
+
+    Args:
+        generated: (samples,).
+        baseline: (samples,).
+
+    Raises:
+        ValueError: the clips are equal, or the baseline is silent: the ratio is not finite.
+    """
+    signal = baseline.astype(np.float64)
+    energy, noise = np.square(signal).sum(), np.square(generated - signal).sum()
+    if not noise:
+        raise ValueError("equals the baseline's, so that the ratio is infinite")
+    if not energy:
+        raise ValueError("the baseline's is silent, so that the ratio is not finite")
+    return float(10 * np.log10(energy / noise))
+
+
+def _stft_distance(generated: Waveform, baseline: Waveform, size: int, hop: int, window: int) -> float:
+    ours, theirs = (_magnitudes(one, size, hop, window) for one in (generated, baseline))
+    floor = 10 ** (FLOOR_DB / 20)
+    convergence = np.linalg.norm(theirs - ours) / np.linalg.norm(theirs)
+    logarithms = np.abs(np.log(np.maximum(theirs, floor)) - np.log(np.maximum(ours, floor))).mean()
+    return float(convergence + logarithms)
+
+
+def _log_mel(waveform: Waveform, sample_rate: int) -> NDArray[np.float64]:
+    """Return levels in dB, (frames, bands)."""
+    window, hop = round(MEL_WINDOW_SECONDS * sample_rate), round(MEL_HOP_SECONDS * sample_rate)
+    power = np.square(_magnitudes(waveform, window, hop, window)) @ _mel_filters(window, sample_rate)
+    levels: NDArray[np.float64] = 10 * np.log10(np.maximum(power, 10 ** (FLOOR_DB / 10)))
+    return levels
+
+
+def _magnitudes(waveform: Waveform, size: int, hop: int, window: int) -> NDArray[np.float64]:
+    """Return the magnitudes (frames, bins) of an STFT with a Hann window and zeros around; 1 is a full-scale sine."""
+    taper = np.hanning(window + 1)[:-1]
+    padded = np.pad(waveform.astype(np.float64), window // 2 + 1)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
+    magnitudes: NDArray[np.float64] = np.abs(np.fft.rfft(frames * taper, size, axis=1)) * (2 / taper.sum())
+    return magnitudes
+
+
+@cache
+def _mel_filters(size: int, sample_rate: int) -> NDArray[np.float64]:
+    """Return triangles of height 1 on the HTK mel scale, (bins, bands)."""
+    frequencies = np.fft.rfftfreq(size, 1 / sample_rate)[:, None]
+    mels = np.linspace(0, 2595 * np.log10(1 + sample_rate / 2 / 700), MEL_BANDS + 2)
+    edges = 700 * (10 ** (mels / 2595) - 1)
+    rising = (frequencies - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - frequencies) / (edges[2:] - edges[1:-1])
+    return np.maximum(0, np.minimum(rising, falling))
+
+
+class _WaveformFidelity(Metric):
+    """Mean over captions of one number per pair of waveforms."""
+
+    needs = ("files",)
+    network = None
+    against = ("baseline",)
+    settings: ClassVar[dict[str, Any]]
+    """What the score says of how it was computed."""
+
+    @abstractmethod
+    def compare(self, generated: Waveform, baseline: Waveform, sample_rate: int) -> float:
+        """Return the number of one pair of equal length; ValueError, for the end of a sentence, if there is none."""
+
+    def compute(self, generated: Features, against: Features | None) -> float:
+        """Return the mean over pairs."""
+        return self.statistic(generated, against).value
+
+    def statistic(self, generated: Features, against: Features | None) -> Statistic:
+        """Return the mean over pairs."""
+        values = []
+        for name, ours, theirs, sample_rate in track(
+            _pairs(generated, given(against)), "Comparing waveforms", total=len(generated.ids)
+        ):
+            try:
+                values.append(self.compare(ours, theirs, sample_rate))
+            except ValueError as error:
+                raise ValueError(f"clip {name}: {error}") from None
+        return Mean(np.array(values))
+
+    def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
+        """Return the settings."""
+        return self.settings
+
+
+def _pairs(generated: Features, baseline: Features) -> Iterator[tuple[str, Waveform, Waveform, int]]:
+    """Yield (id, generated, baseline, sample rate), read from disk; ValueError if two are not of one shape."""
+    if generated.files is None or baseline.files is None:
+        raise ValueError("no audio files")
+    for name, ours, theirs in zip(generated.ids, generated.files, baseline.files, strict=True):
+        first, second = read_audio(ours), read_audio(theirs)
+        shapes = [f"{len(one.samples)} samples at {one.sample_rate} Hz" for one in (first, second)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"clip {name} has {shapes[0]}, the baseline's has {shapes[1]}")
+        yield name, first.samples, second.samples, first.sample_rate
+
+
+class LogMelDistance(_WaveformFidelity):
+    """Mean log-mel distance to the baseline's clips."""
+
+    name = "lmd"
+    summary = "Log-mel distance to the baseline's clips in dB, mean over captions; lower is better"
+    higher_is_better = False
+    ratio_scale = True
+    settings = {  # noqa: RUF012
+        "unit": "dB",
+        "bands": MEL_BANDS,
+        "window_seconds": MEL_WINDOW_SECONDS,
+        "hop_seconds": MEL_HOP_SECONDS,
+        "floor_db": FLOOR_DB,
+    }
+
+    def compare(self, generated: Waveform, baseline: Waveform, sample_rate: int) -> float:
+        """Return the distance of one pair."""
+        return log_mel_distance(generated, baseline, sample_rate)
+
+
+class MultiResolutionSTFT(_WaveformFidelity):
+    """Mean multi-resolution STFT distance to the baseline's clips."""
+
+    name = "mrstft"
+    summary = "Multi-resolution STFT distance to the baseline's clips, mean over captions; lower is better"
+    higher_is_better = False
+    ratio_scale = True
+    settings = {"resolutions": [list(one) for one in RESOLUTIONS], "floor_db": FLOOR_DB}  # noqa: RUF012
+
+    def compare(self, generated: Waveform, baseline: Waveform, sample_rate: int) -> float:
+        """Return the distance of one pair."""
+        return multi_resolution_stft_distance(generated, baseline)
+
+
+class SignalToNoise(_WaveformFidelity):
+    """Mean signal-to-noise ratio, the baseline's clips being the signal."""
+
+    name = "snr"
+    summary = "Waveform SNR to the baseline's clips in dB, mean over captions; higher is better"
+    higher_is_better = True
+    settings = {"unit": "dB"}  # noqa: RUF012
+
+    def compare(self, generated: Waveform, baseline: Waveform, sample_rate: int) -> float:
+        """Return the ratio of one pair."""
+        return signal_to_noise_ratio(generated, baseline)
+
+
+class ClapAudioSimilarity(Metric):
+    """Mean cosine between the CLAP embeddings of a clip and of the baseline's."""
+
+    name = "clap_audio"
+    summary = "Cosine of CLAP audio embeddings to the baseline's clips, mean over captions; higher is better"
+    higher_is_better = True
+    needs = ("clap_audio",)
+    network = "clap"
+    against = ("baseline",)
+
+    def compute(self, generated: Features, against: Features | None) -> float:
+        """Return the mean over pairs."""
+        return self.statistic(generated, against).value
+
+    def statistic(self, generated: Features, against: Features | None) -> Statistic:
+        """Return the mean over pairs."""
+        first, second = generated.clap_audio, given(against).clap_audio
+        if first is None or second is None:
+            raise ValueError("no CLAP embeddings")
+        return Mean(cosine_similarity(first, second))

@@ -1,0 +1,174 @@
+"""AudioLDM from a pipeline directory: every tensor arrives, what comes out is what the pipeline itself makes."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from admcore.errors import CheckpointError, UsageError
+from bench.models import audioldm, fingerprint, layouts, load_model, missing_weights, shipped
+from bench.models.published import PUBLISHED
+
+NAME = "audioldm-s-full-v2"
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small AudioLDM pipeline directory as diffusers saves it: the embedded model's."""
+    folder = tmp_path_factory.mktemp("weights") / NAME
+    shutil.copytree(shipped.folder_of("tiny-audioldm"), folder)
+    return folder
+
+
+@pytest.fixture
+def weights(pipeline: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("ADMBENCH_WEIGHTS", str(pipeline.parent))
+    monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path / "cache"))
+    return pipeline
+
+
+@pytest.fixture
+def nothing_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No weights: an empty folder of them, an empty Hugging Face cache, no network."""
+    (tmp_path / "weights").mkdir()
+    monkeypatch.setenv("ADMBENCH_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return tmp_path / "weights"
+
+
+def test_it_makes_what_audioldm_pipeline_makes(weights):
+    from diffusers import AudioLDMPipeline
+
+    ours = load_model(NAME)
+    ours.set_seconds(0.64)
+    theirs = AudioLDMPipeline.from_pretrained(weights, torch_dtype=torch.float32)
+    theirs.set_progress_bar_config(disable=True)
+    noise = torch.randn(1, *ours.card.latent_shape, generator=torch.Generator().manual_seed(11))
+    options = {"num_inference_steps": 2, "guidance_scale": 2.5, "latents": noise, "audio_length_in_s": 0.64}
+    expected = theirs("a dog barks", **options).audios[0]
+    made = ours.generate(["a dog barks"], [11], steps=2, guidance=2.5)[0]
+    assert made.shape == expected.shape == (10_240,)
+    assert np.abs(made - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_every_tensor_of_the_files_is_in_the_model(weights):
+    model = load_model(NAME)
+    folders = {"backbone": "unet", "text_encoder": "text_encoder", "vae": "vae", "vocoder": "vocoder"}
+    for component, folder in folders.items():
+        stored = load_file(layouts.weights_file(weights / folder, layouts.AUDIOLDM_COMPONENTS[folder]))
+        loaded = model.components[component].state_dict()
+        for name, tensor in stored.items():
+            assert torch.equal(loaded[name], tensor), name
+        assert all(name in stored or name.endswith(("position_ids", "token_type_ids")) for name in loaded)
+
+
+def test_ten_seconds_are_250_latent_frames_and_sampling_is_the_authors(weights):
+    model = load_model(NAME)
+    vocoder, vae = model.components["vocoder"].config, model.components["vae"].config
+    shrink = 2 ** (len(vae.block_out_channels) - 1)
+    assert model.seconds == 10
+    assert model.card.latent_shape == (8, 1000 // shrink, vocoder.model_in_dim // shrink)
+    assert (model.default_steps, model.default_guidance) == (200, 2.5)
+    assert model.license == "CC-BY-NC-SA-4.0"
+    with pytest.raises(UsageError, match=r"multiple of 0\.08"):  # the small autoencoder shrinks eightfold
+        model.set_seconds(1.01)
+
+
+def test_bin_files_load_like_safetensors(weights, tmp_path, monkeypatch):
+    shutil.copytree(weights, tmp_path / NAME)
+    for folder, stems in layouts.AUDIOLDM_COMPONENTS.items():
+        file = layouts.weights_file(tmp_path / NAME / folder, stems)
+        torch.save(load_file(file), file.with_name(f"{stems[-1]}.bin"))
+        file.unlink()
+    first = load_model(NAME).latents(["rain"], [1], steps=1, guidance=1.0, batch_size=1)
+    before = fingerprint(NAME)
+    monkeypatch.setenv("ADMBENCH_WEIGHTS", str(tmp_path))
+    assert torch.equal(first, load_model(NAME).latents(["rain"], [1], steps=1, guidance=1.0, batch_size=1))
+    assert fingerprint(NAME) != before  # other files
+
+
+def test_a_bin_file_that_runs_code_is_refused(weights, tmp_path, monkeypatch):
+    shutil.copytree(weights, tmp_path / NAME)
+    file = tmp_path / NAME / "vae" / "diffusion_pytorch_model.safetensors"
+    file.unlink()
+    file.with_suffix(".bin").write_bytes(pickle.dumps(pytest.fail))
+    monkeypatch.setenv("ADMBENCH_WEIGHTS", str(tmp_path))
+    with pytest.raises(CheckpointError, match=r"diffusion_pytorch_model\.bin"):
+        load_model(NAME)
+
+
+def test_missing_and_left_over_tensors_are_both_named(weights, tmp_path, monkeypatch):
+    shutil.copytree(weights, tmp_path / NAME)
+    file = tmp_path / NAME / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors["conv_inn.bias"] = tensors.pop("conv_in.bias")
+    save_file(tensors, file)
+    monkeypatch.setenv("ADMBENCH_WEIGHTS", str(tmp_path))
+    with pytest.raises(CheckpointError, match=r"missing: conv_in\.bias; left over: conv_inn\.bias") as caught:
+        load_model(NAME)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_not_here_are_one_line_with_the_command(nothing_here):
+    expected = f"hf download cvssp/audioldm-s-full-v2 --local-dir {nothing_here / NAME}"
+    with pytest.raises(CheckpointError, match="neither in") as caught:
+        load_model(NAME)
+    assert str(caught.value).endswith(expected)
+    assert missing_weights(NAME) == str(caught.value)
+
+
+def test_without_a_folder_of_weights_the_command_fills_the_hub_cache(nothing_here, monkeypatch):
+    monkeypatch.delenv("ADMBENCH_WEIGHTS")
+    assert missing_weights("audioldm-s-full").endswith("hf download cvssp/audioldm")
+
+
+def test_a_snapshot_in_the_hub_cache_is_found_and_its_commit_recorded(nothing_here, pipeline, tmp_path):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / f"models--{PUBLISHED[NAME].repository.replace('/', '--')}"
+    shutil.copytree(pipeline, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    model = load_model(NAME)
+    assert (model.revision, model.source) == (commit, "hf:cvssp/audioldm-s-full-v2")
+
+
+def test_an_incomplete_folder_names_the_file(weights, tmp_path, monkeypatch):
+    shutil.copytree(weights, tmp_path / NAME)
+    (tmp_path / NAME / "vocoder" / "config.json").unlink()
+    monkeypatch.setenv("ADMBENCH_WEIGHTS", str(tmp_path))
+    assert "vocoder/config.json: missing" in missing_weights(NAME)
+
+
+def test_the_hash_follows_a_changed_file(weights, tmp_path, monkeypatch):
+    shutil.copytree(weights, tmp_path / NAME)
+    monkeypatch.setenv("ADMBENCH_WEIGHTS", str(tmp_path))
+    before = fingerprint(NAME)
+    assert before == fingerprint(NAME)
+    file = tmp_path / NAME / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"beta_end": 0.02}))
+    assert fingerprint(NAME) != before
+
+
+@pytest.mark.parametrize(("channels", "millions"), [(128, 185.04), (192, 415.95), (256, 739.14)])
+def test_backbones_have_their_published_size(channels, millions):
+    with torch.device("meta"):
+        unet = audioldm.unet_of(channels)
+    assert sum(parameter.numel() for parameter in unet.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+@pytest.mark.slow
+def test_random_weights_need_no_files_and_are_marked(nothing_here):
+    model = load_model(NAME, random_weights=True)
+    assert model.random_weights
+    assert model.parameters == pytest.approx(185.04e6, rel=1e-4)
+    assert model.card.latent_shape == (8, 250, 16)
+    model.set_seconds(0.32)
+    assert model.generate(["a dog barks"], [1], steps=1).shape == (1, 5120)

@@ -1,0 +1,440 @@
+"""TANGO from the published file layout: every tensor arrives, and each part computes what its formulas say."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+from transformers import T5Config, T5EncoderModel
+
+from admcore.errors import CheckpointError
+from bench.models import fingerprint, layouts, load_model, missing_weights, shipped, tango
+from bench.models.compvis import fold_weight_norm
+
+NAME = "tango2"
+UNET = {
+    "in_channels": 8,
+    "out_channels": 8,
+    "layers_per_block": 1,
+    "block_out_channels": [32, 64],
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+    "attention_head_dim": [2, 4],
+    "cross_attention_dim": 32,
+    "use_linear_projection": True,
+    "upcast_attention": True,
+}
+CHANNELS, MULTIPLES, BLOCKS, LATENTS = 32, (1, 2, 4), 2, 8
+KERNELS = [(5, 16), (4, 16), (2, 8), (2, 4), (2, 4)]  # strides and widths of HiFi-GAN's upsampling
+WIDTH = 64  # of HiFi-GAN's first layer
+Tensors = dict[str, Tensor]
+
+
+def convolution(at: Tensors, name: str, *shape: int) -> None:
+    """A random convolution of a variance that keeps signals alive, with its bias."""
+    at[f"{name}.weight"] = torch.randn(shape) / math.sqrt(math.prod(shape[1:]))
+    at[f"{name}.bias"] = 0.1 * torch.randn(shape[0])
+
+
+def norm(at: Tensors, name: str, channels: int) -> None:
+    at[f"{name}.weight"], at[f"{name}.bias"] = 1 + 0.1 * torch.randn(channels), 0.1 * torch.randn(channels)
+
+
+def block(at: Tensors, name: str, inputs: int, outputs: int) -> None:
+    """A residual block by the names of CompVis' autoencoder."""
+    norm(at, f"{name}.norm1", inputs)
+    convolution(at, f"{name}.conv1", outputs, inputs, 3, 3)
+    norm(at, f"{name}.norm2", outputs)
+    convolution(at, f"{name}.conv2", outputs, outputs, 3, 3)
+    if inputs != outputs:
+        convolution(at, f"{name}.nin_shortcut", outputs, inputs, 1, 1)
+
+
+def middle(at: Tensors, half: str, channels: int) -> None:
+    block(at, f"{half}.mid.block_1", channels, channels)
+    norm(at, f"{half}.mid.attn_1.norm", channels)
+    for part in ("q", "k", "v", "proj_out"):
+        convolution(at, f"{half}.mid.attn_1.{part}", channels, channels, 1, 1)
+    block(at, f"{half}.mid.block_2", channels, channels)
+
+
+def autoencoder() -> Tensors:
+    """All tensors of CompVis' autoencoder, in the sizes above."""
+    at: Tensors = {}
+    convolution(at, "encoder.conv_in", CHANNELS, 1, 3, 3)
+    width = CHANNELS
+    for level, multiple in enumerate(MULTIPLES):
+        for number in range(BLOCKS):
+            block(at, f"encoder.down.{level}.block.{number}", width, CHANNELS * multiple)
+            width = CHANNELS * multiple
+        if level < len(MULTIPLES) - 1:
+            convolution(at, f"encoder.down.{level}.downsample.conv", width, width, 3, 3)
+    middle(at, "encoder", width)
+    norm(at, "encoder.norm_out", width)
+    convolution(at, "encoder.conv_out", 2 * LATENTS, width, 3, 3)
+    convolution(at, "quant_conv", 2 * LATENTS, 2 * LATENTS, 1, 1)
+    convolution(at, "post_quant_conv", LATENTS, LATENTS, 1, 1)
+    convolution(at, "decoder.conv_in", width, LATENTS, 3, 3)
+    middle(at, "decoder", width)
+    for level in reversed(range(len(MULTIPLES))):
+        for number in range(BLOCKS + 1):
+            block(at, f"decoder.up.{level}.block.{number}", width, CHANNELS * MULTIPLES[level])
+            width = CHANNELS * MULTIPLES[level]
+        if level > 0:
+            convolution(at, f"decoder.up.{level}.upsample.conv", width, width, 3, 3)
+    norm(at, "decoder.norm_out", width)
+    convolution(at, "decoder.conv_out", 1, width, 3, 3)
+    return at
+
+
+def hifigan() -> Tensors:
+    """All tensors of a HiFi-GAN generator of AudioLDM's strides, without weight normalisation."""
+    at: Tensors = {}
+    convolution(at, "conv_pre", WIDTH, 64, 7)
+    for number, (_, kernel) in enumerate(KERNELS):
+        inputs, outputs = WIDTH >> number, WIDTH >> (number + 1)
+        at[f"ups.{number}.weight"] = torch.randn(inputs, outputs, kernel) / math.sqrt(inputs)
+        at[f"ups.{number}.bias"] = 0.1 * torch.randn(outputs)
+        for branch, size in enumerate((3, 7, 11)):
+            for step in range(3):
+                for half in ("convs1", "convs2"):
+                    convolution(at, f"resblocks.{3 * number + branch}.{half}.{step}", outputs, outputs, size)
+    convolution(at, "conv_post", 1, WIDTH >> len(KERNELS), 7)
+    return at
+
+
+def with_weight_norm(at: Tensors) -> Tensors:
+    """The same weights as magnitude and a direction of any length."""
+    normed = {}
+    for name, tensor in at.items():
+        if name.endswith(".weight"):
+            length = tensor.square().sum(dim=(1, 2), keepdim=True).sqrt()
+            normed[f"{name}_g"], normed[f"{name}_v"] = length, tensor * 3.7
+        else:
+            normed[name] = tensor
+    return normed
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, Tensors]:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        vae, vocoder = autoencoder(), hifigan()
+        unet = UNet2DConditionModel.from_config(UNET).state_dict()
+        words = json.loads((shipped.folder_of("tiny-tango") / "text_encoder" / "config.json").read_text())["vocab_size"]
+        config = T5Config(
+            vocab_size=words, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu"
+        )
+        encoder = T5EncoderModel(config)
+    return {"vae": vae, "vocoder": vocoder, "unet": unet, "text": encoder.state_dict(), "config": config.to_dict()}
+
+
+@pytest.fixture(scope="module")
+def published(parts, tmp_path_factory) -> Path:
+    """A folder of declare-lab's layout, small."""
+    folder = tmp_path_factory.mktemp("weights") / NAME
+    shutil.copytree(shipped.folder_of("tiny-tango") / "tokenizer", folder / "google" / "flan-t5-large")
+    texts = {
+        "google/flan-t5-large/config.json": parts["config"],
+        "configs/diffusion_model_config.json": UNET,
+        "main_config.json": {
+            "text_encoder_name": "google/flan-t5-large",
+            "scheduler_name": "stabilityai/stable-diffusion-2-1",
+            "unet_model_config_path": "configs/diffusion_model_config.json",
+            "snr_gamma": 5.0,
+        },
+        "vae_config.json": {
+            "image_key": "fbank",
+            "subband": 1,
+            "embed_dim": LATENTS,
+            "time_shuffle": 1,
+            "ddconfig": {
+                "double_z": True,
+                "z_channels": LATENTS,
+                "resolution": 256,
+                "downsample_time": False,
+                "in_channels": 1,
+                "out_ch": 1,
+                "ch": CHANNELS,
+                "ch_mult": list(MULTIPLES),
+                "num_res_blocks": BLOCKS,
+                "attn_resolutions": [],
+                "dropout": 0.0,
+            },
+            "scale_factor": 0.9227914214134216,
+        },
+        "stft_config.json": {"filter_length": 1024, "hop_length": 160, "n_mel_channels": 64, "sampling_rate": 16000},
+    }
+    for name, content in texts.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    write(folder, parts)
+    return folder
+
+
+def write(folder: Path, parts: dict[str, Tensors]) -> None:
+    main = {f"unet.{name}": tensor for name, tensor in parts["unet"].items()}
+    main |= {f"text_encoder.{name}": tensor for name, tensor in parts["text"].items()}
+    torch.save(main, folder / "pytorch_model_main.bin")
+    vae = parts["vae"] | {f"vocoder.{name}": tensor for name, tensor in parts["vocoder"].items()}
+    torch.save(vae, folder / "pytorch_model_vae.bin")
+
+
+@pytest.fixture
+def weights(published: Path, monkeypatch, tmp_path) -> Path:
+    monkeypatch.setenv("ADMBENCH_WEIGHTS", str(published.parent))
+    monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path / "cache"))
+    return published
+
+
+@pytest.fixture
+def copy(weights, tmp_path, monkeypatch) -> Path:
+    """A copy to be damaged."""
+    shutil.copytree(weights, tmp_path / "weights" / NAME)
+    monkeypatch.setenv("ADMBENCH_WEIGHTS", str(tmp_path / "weights"))
+    return tmp_path / "weights" / NAME
+
+
+def close(made: Tensor, expected: Tensor) -> bool:
+    return bool((made - expected).abs().max() <= 1e-4 * expected.abs().max())
+
+
+def swish(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(x)
+
+
+def apply_norm(at: Tensors, name: str, x: Tensor) -> Tensor:
+    return F.group_norm(x, 32, at[f"{name}.weight"], at[f"{name}.bias"], eps=1e-6)
+
+
+def apply(at: Tensors, name: str, x: Tensor) -> Tensor:
+    weight = at[f"{name}.weight"]
+    return F.conv2d(x, weight, at[f"{name}.bias"], padding=weight.shape[-1] // 2)
+
+
+def apply_block(at: Tensors, name: str, x: Tensor) -> Tensor:
+    h = apply(at, f"{name}.conv1", swish(apply_norm(at, f"{name}.norm1", x)))
+    h = apply(at, f"{name}.conv2", swish(apply_norm(at, f"{name}.norm2", h)))
+    return h + (apply(at, f"{name}.nin_shortcut", x) if f"{name}.nin_shortcut.weight" in at else x)
+
+
+def apply_middle(at: Tensors, half: str, x: Tensor) -> Tensor:
+    x = apply_block(at, f"{half}.mid.block_1", x)
+    h = apply_norm(at, f"{half}.mid.attn_1.norm", x)
+    query, key, value = (apply(at, f"{half}.mid.attn_1.{part}", h).flatten(2) for part in "qkv")
+    likeness = torch.einsum("bci,bcj->bij", query, key) / math.sqrt(query.shape[1])
+    attended = torch.einsum("bij,bcj->bci", likeness.softmax(dim=2), value).reshape(x.shape)
+    return apply_block(at, f"{half}.mid.block_2", x + apply(at, f"{half}.mid.attn_1.proj_out", attended))
+
+
+def decode(at: Tensors, latents: Tensor) -> Tensor:
+    """What CompVis' decoder computes, from its own tensors."""
+    x = apply_middle(at, "decoder", apply(at, "decoder.conv_in", apply(at, "post_quant_conv", latents)))
+    for level in reversed(range(len(MULTIPLES))):
+        for number in range(BLOCKS + 1):
+            x = apply_block(at, f"decoder.up.{level}.block.{number}", x)
+        if level > 0:
+            doubled = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+            x = apply(at, f"decoder.up.{level}.upsample.conv", doubled)
+    return apply(at, "decoder.conv_out", swish(apply_norm(at, "decoder.norm_out", x)))
+
+
+def encode(at: Tensors, pictures: Tensor) -> Tensor:
+    """Mean and log-variance that CompVis' encoder computes."""
+    x = apply(at, "encoder.conv_in", pictures)
+    for level in range(len(MULTIPLES)):
+        for number in range(BLOCKS):
+            x = apply_block(at, f"encoder.down.{level}.block.{number}", x)
+        if level < len(MULTIPLES) - 1:
+            name = f"encoder.down.{level}.downsample.conv"
+            x = F.conv2d(F.pad(x, (0, 1, 0, 1)), at[f"{name}.weight"], at[f"{name}.bias"], stride=2)
+    x = swish(apply_norm(at, "encoder.norm_out", apply_middle(at, "encoder", x)))
+    return apply(at, "quant_conv", apply(at, "encoder.conv_out", x))
+
+
+def sound(at: Tensors, pictures: Tensor) -> Tensor:
+    """What HiFi-GAN (Kong et al. 2020) computes from log-mel pictures (n, frames, 64)."""
+
+    def filtered(name: str, x: Tensor, dilation: int = 1) -> Tensor:
+        weight = at[f"{name}.weight"]
+        edge = dilation * (weight.shape[-1] - 1) // 2
+        return F.conv1d(x, weight, at[f"{name}.bias"], padding=edge, dilation=dilation)
+
+    x = filtered("conv_pre", pictures.transpose(1, 2))
+    for number, (stride, kernel) in enumerate(KERNELS):
+        name = f"ups.{number}"
+        edge = (kernel - stride) // 2
+        x = F.conv_transpose1d(
+            F.leaky_relu(x, 0.1), at[f"{name}.weight"], at[f"{name}.bias"], stride=stride, padding=edge
+        )
+        branches = []
+        for branch in range(3 * number, 3 * number + 3):
+            y = x
+            for step, dilation in enumerate((1, 3, 5)):
+                h = filtered(f"resblocks.{branch}.convs1.{step}", F.leaky_relu(y, 0.1), dilation)
+                y = y + filtered(f"resblocks.{branch}.convs2.{step}", F.leaky_relu(h, 0.1))
+            branches.append(y)
+        x = torch.stack(branches).mean(dim=0)
+    return torch.tanh(filtered("conv_post", F.leaky_relu(x, 0.01)))[:, 0]
+
+
+def test_the_autoencoder_computes_what_compvis_does(weights, parts):
+    vae = load_model(NAME).components["vae"]
+    latents, pictures = torch.randn(2, LATENTS, 6, 4), torch.randn(2, 1, 24, 16)
+    assert close(vae.decode(latents).sample, decode(parts["vae"], latents))
+    assert close(vae.encode(pictures).latent_dist.parameters, encode(parts["vae"], pictures))
+
+
+@pytest.mark.parametrize("normed", [False, True], ids=["plain", "weight norm"])
+def test_the_vocoder_computes_what_hifigan_does(copy, parts, normed):
+    stored = with_weight_norm(parts["vocoder"]) if normed else parts["vocoder"]
+    write(copy, parts | {"vocoder": stored})
+    pictures = torch.randn(2, 12, 64)
+    assert close(load_model(NAME).components["vocoder"](pictures), sound(parts["vocoder"], pictures))
+
+
+def test_weight_norm_is_one_length_for_each_first_index():
+    direction = torch.tensor([[[3.0, 4.0]], [[0.0, 2.0]]])
+    folded = fold_weight_norm(torch.tensor([[[10.0]], [[1.0]]]), direction)
+    assert torch.equal(folded, torch.tensor([[[6.0, 8.0]], [[0.0, 1.0]]]))
+
+
+def test_latents_become_waveforms_through_the_scale_the_decoder_and_the_vocoder(weights, parts):
+    model = load_model(NAME)
+    latents = torch.randn(1, 8, 4, 16)
+    expected = sound(parts["vocoder"], decode(parts["vae"], latents / 0.9227914214134216)[:, 0])
+    assert close(torch.from_numpy(model.decode(latents)), expected[:, : 16 * 160])
+
+
+def test_backbone_and_text_encoder_are_those_of_the_file(weights, parts):
+    model = load_model(NAME)
+    stored = {"backbone": parts["unet"], "text_encoder": parts["text"]}
+    for component, tensors in stored.items():
+        loaded = model.components[component].state_dict()
+        assert loaded.keys() == tensors.keys()
+        assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+    assert {str(value.device) for part in model.components.values() for value in part.state_dict().values()} == {"cpu"}
+
+
+def test_it_samples_as_published(weights):
+    model = load_model(NAME)
+    assert (model.default_steps, model.default_guidance, model.seconds) == (200, 3.0, 10.24)
+    assert model.card.latent_shape == (8, 256, 16)
+    assert model.scheduler_name == "DDPMScheduler"
+    scheduler = model._scheduler
+    assert scheduler.config.prediction_type == "v_prediction"
+    roots = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64)
+    assert torch.allclose(scheduler.alphas_cumprod.double(), (1 - roots.square()).cumprod(0), rtol=1e-4)
+
+
+def test_a_clip_depends_on_its_own_seed_alone_though_sampling_draws_noise(weights):
+    model = load_model(NAME)
+    options = {"steps": 3, "guidance": 3.0}
+    both = model.latents(["rain", "a dog barks"], [3, 4], batch_size=2, **options)
+    alone = model.latents(["a dog barks"], [4], batch_size=1, **options)
+    assert torch.allclose(both[1:], alone, atol=1e-3)
+    assert torch.equal(alone, model.latents(["a dog barks"], [4], batch_size=1, **options))
+    # as the published code samples, with DDPM over the scheduler's constants, but noise from the clip's seed
+    from diffusers import DDPMScheduler
+
+    generator = torch.Generator().manual_seed(4)
+    told = model._conditioner(["", "a dog barks"])
+    scheduler = DDPMScheduler(**tango.SCHEDULER)
+    scheduler.set_timesteps(3)
+    x = torch.randn(1, 8, 256, 16, generator=generator)
+    for t in scheduler.timesteps:
+        with torch.no_grad():
+            nothing, told_all = model.backbone(torch.cat([x, x]), t, **told).sample.chunk(2)
+        x = scheduler.step(nothing + 3 * (told_all - nothing), t, x, generator=generator).prev_sample
+    assert close(alone, x)
+
+
+def test_padding_of_the_caption_is_masked(weights):
+    model = load_model(NAME)
+    call = next(model.trajectories(["a dog barks"], seeds=[1], steps=1, guidance=1.0, batch_size=1))
+    padding = ~call.inputs["encoder_attention_mask"]
+    assert padding.any()
+    states = torch.where(padding[..., None], 3.0, call.inputs["encoder_hidden_states"])
+    assert close(model.call_backbone(call.inputs | {"encoder_hidden_states": states}), model.call_backbone(call.inputs))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "renamed", "missing"),
+    [
+        ("unet", "conv_in.bias", "conv_inn.bias", r"conv_in\.bias"),
+        ("text", "encoder.final_layer_norm.weight", "odd", r"encoder\.final_layer_norm\.weight"),
+        ("vae", "decoder.up.0.block.1.conv1.bias", "odd", r"decoder\.up_blocks\.2\.resnets\.1\.conv1\.bias"),
+        ("vocoder", "ups.1.bias", "odd", r"upsampler\.1\.bias"),
+    ],
+)
+def test_missing_and_left_over_tensors_are_both_named(copy, parts, part, name, renamed, missing):
+    changed = dict(parts[part])
+    changed[renamed] = changed.pop(name)
+    write(copy, parts | {part: changed})
+    with pytest.raises(CheckpointError, match=f"missing: {missing}; left over: {renamed}") as caught:
+        load_model(NAME)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_shape_is_named(copy, parts):
+    write(copy, parts | {"unet": parts["unet"] | {"conv_in.bias": torch.zeros(31)}})
+    with pytest.raises(CheckpointError, match=r"conv_in\.bias has shape \(31,\); expected \(32,\)"):
+        load_model(NAME)
+
+
+class Runs:
+    """Runs a command when it is unpickled, as a hostile checkpoint would."""
+
+    def __reduce__(self):
+        return (os.mkdir, ("ran",))
+
+
+def test_a_pickle_that_runs_code_is_refused_with_the_way_out(copy, monkeypatch):
+    monkeypatch.chdir(copy)
+    torch.save({"unet.conv_in.bias": Runs()}, copy / "pytorch_model_main.bin")
+    with pytest.raises(CheckpointError, match=r"save its tensors as pytorch_model_main\.safetensors"):
+        load_model(NAME)
+    assert not (copy / "ran").exists()
+
+
+def test_without_the_tokenizer_one_line_says_how_to_get_it(copy, weights, monkeypatch, tmp_path):
+    shutil.rmtree(copy / "google")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    reason = missing_weights(NAME)
+    assert "hf download google/flan-t5-large config.json tokenizer.json" in reason
+    assert reason.endswith(f"--local-dir {copy.parent / 'flan-t5-large'}")
+    shutil.copytree(weights / "google" / "flan-t5-large", copy.parent / "flan-t5-large")
+    assert missing_weights(NAME) is None
+
+
+def test_weights_stay_mapped_to_their_file(weights):
+    """No second copy: the pages of the file are the parameters, so that loading needs little beyond the file's size."""
+    model = load_model(NAME)
+    mapped = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(weights) in line]
+    ranges = [tuple(int(end, 16) for end in fields[0].split("-")) for fields in mapped]
+    parameters = [*model.backbone.parameters(), *model.components["text_encoder"].parameters()]
+    assert all(any(low <= value.data_ptr() < high for low, high in ranges) for value in parameters)
+
+
+def test_the_hash_is_of_the_files(copy, parts):
+    before = fingerprint(NAME)
+    assert load_model(NAME).weights_sha256 == before
+    write(copy, parts | {"unet": parts["unet"] | {"conv_in.bias": torch.zeros(32)}})
+    assert fingerprint(NAME) != before
+    assert set(layouts.used_files(copy)) >= {"pytorch_model_main.bin", "vae_config.json", "texts/tokenizer.json"}
+
+
+def test_published_sizes():
+    with torch.device("meta"):
+        unet, text = UNet2DConditionModel(**tango.UNET), T5EncoderModel(T5Config(**tango.FLAN_T5_LARGE))
+    assert sum(value.numel() for value in unet.parameters()) / 1e6 == pytest.approx(865.93, abs=0.01)
+    assert sum(value.numel() for value in set(text.parameters())) / 1e6 == pytest.approx(341.2, abs=0.1)

@@ -1,0 +1,98 @@
+"""Kernel audio distance: the formula term by term, known Gaussians, and removal of captions without new kernels."""
+
+import numpy as np
+import pytest
+
+from metrics.kad import PairedKernel, kernel_audio_distance, median_bandwidth
+
+RNG = np.random.default_rng(0)
+
+
+def by_loops(generated, reference):
+    """The published formula with one term at a time."""
+    pairs = [(a, b) for row, a in enumerate(reference) for b in reference[row + 1 :]]
+    bandwidth = np.median([np.linalg.norm(a - b) for a, b in pairs])
+
+    def kernel(a, b):
+        return np.exp(-np.sum((a - b) ** 2) / (2 * bandwidth**2))
+
+    def within(vectors):
+        n = len(vectors)
+        return sum(kernel(vectors[i], vectors[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+
+    between = sum(kernel(a, b) for a in generated for b in reference) / (len(generated) * len(reference))
+    return 100 * (within(generated) + within(reference) - 2 * between)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(12, 15, 3), (20, 9, 40), (2, 2, 1)])
+def test_it_is_the_formula(n, m, d):
+    generated, reference = RNG.normal(size=(n, d)) + 0.4, 2 * RNG.normal(size=(m, d))
+    assert kernel_audio_distance(generated, reference) == pytest.approx(by_loops(generated, reference), abs=1e-6)
+
+
+def expected_kernel(variance, distance, bandwidth):
+    """E exp(-|z|^2 / 2 s^2) of z ~ N(distance, diag variance): a Gaussian integral per dimension."""
+    total = bandwidth**2 + variance
+    return np.prod(bandwidth / np.sqrt(total) * np.exp(-(distance**2) / (2 * total)))
+
+
+def test_it_is_on_average_that_of_the_gaussians_whatever_the_number_of_clips():
+    mean, scale, bandwidth = np.array([1.0, 0.0, -0.5]), np.array([1.0, 2.0, 0.5]), 1.7
+    closed_form = 100 * (
+        expected_kernel(2 * scale**2, 0 * mean, bandwidth)
+        + expected_kernel(2 * np.ones(3), 0 * mean, bandwidth)
+        - 2 * expected_kernel(scale**2 + 1, mean, bandwidth)
+    )
+    for n, repetitions in ((10, 1000), (200, 50)):
+        values = [
+            kernel_audio_distance(mean + scale * RNG.normal(size=(n, 3)), RNG.normal(size=(n, 3)), bandwidth)
+            for _ in range(repetitions)
+        ]
+        assert np.mean(values) == pytest.approx(closed_form, abs=4 * np.std(values) / np.sqrt(repetitions))
+        assert np.std(values) / np.sqrt(repetitions) < 0.05 * closed_form
+
+
+def test_the_bandwidth_is_that_of_the_reference():
+    narrow, wide = RNG.normal(size=(30, 2)), 5 * RNG.normal(size=(40, 2))
+    assert median_bandwidth([[0.0], [1.0], [3.0]]) == 2
+    assert kernel_audio_distance(narrow, wide) != pytest.approx(kernel_audio_distance(wide, narrow), rel=0.1)
+    expected = kernel_audio_distance(narrow, wide)
+    assert kernel_audio_distance(1000 * narrow, 1000 * wide) == pytest.approx(expected, rel=1e-9)
+
+
+def test_identical_sets_are_a_little_below_zero():
+    embeddings = RNG.normal(size=(50, 4))
+    squares = np.square(embeddings[:, None] - embeddings).sum(axis=-1)
+    kernel = np.exp(-squares / (2 * median_bandwidth(embeddings) ** 2))
+    excess = 1 - kernel[~np.eye(50, dtype=bool)].mean()
+    assert kernel_audio_distance(embeddings, embeddings) == pytest.approx(-100 * 2 / 50 * excess)
+
+
+@pytest.mark.parametrize("removed", [1, 2])
+def test_removing_captions_equals_computing_without_them(removed):
+    n = 60
+    reference = RNG.normal(size=(n, 3))
+    generated = 0.5 * reference + RNG.normal(size=(n, 3)) + 0.7
+    subsets = np.stack([RNG.choice(n, removed, replace=False) for _ in range(20)])
+    paired = PairedKernel(generated, reference)
+    expected = [
+        kernel_audio_distance(np.delete(generated, subset, axis=0), np.delete(reference, subset, axis=0))
+        for subset in subsets
+    ]
+    assert paired.value == pytest.approx(kernel_audio_distance(generated, reference), rel=1e-12)
+    moved = np.abs(np.array(expected) - paired.value).mean()
+    assert paired.without(subsets) == pytest.approx(expected, abs=0.03 * moved)  # the square of the change is left out
+
+
+@pytest.mark.parametrize(
+    ("generated", "reference", "message"),
+    [
+        (np.zeros((1, 4)), np.zeros((5, 4)), "generated: expected at least 2 rows"),
+        (np.zeros((5, 4)), np.zeros((5, 3)), "4 and 3 dimensions"),
+        (np.full((5, 4), np.nan), np.zeros((5, 4)), "generated: 5 rows are not finite"),
+        (np.ones((5, 4)), np.zeros((5, 4)), "median distance between reference embeddings is zero"),
+    ],
+)
+def test_malformed_input_is_refused(generated, reference, message):
+    with pytest.raises(ValueError, match=message):
+        kernel_audio_distance(generated, reference)
