@@ -22,6 +22,7 @@ from transformers import (
     SpeechT5HifiGanConfig,
 )
 
+from admcore.weights import require_vocabulary
 from bench.models import layouts
 from bench.models.base import AudioDiffusionModel, ModelCard
 from bench.models.components import load_component
@@ -122,7 +123,7 @@ def load_directory(folder: Path, name: str, source: str, license: str | None) ->
     vae = load_component(AutoencoderKL, folder / "vae", stems["vae"])
     encoder = load_component(ClapTextModelWithProjection, folder / "text_encoder", stems["text_encoder"])
     vocoder = load_component(SpeechT5HifiGan, folder / "vocoder", stems["vocoder"])
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(require_vocabulary(folder / "tokenizer"), local_files_only=True)
     # RoBERTa counts positions from the one after its padding id
     positions = encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1
     tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
@@ -138,7 +139,8 @@ def untrained(name: str, channels: int, license: str | None) -> AudioDiffusionMo
         vae = AutoencoderKL(**VAE)
         encoder = ClapTextModelWithProjection(ClapTextConfig())
         vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**VOCODER))
-    tokenizer = ByteTokenizer(CAPTION_TOKENS, encoder.config.pad_token_id)
+    padding: Any = encoder.config.pad_token_id
+    tokenizer = ByteTokenizer(CAPTION_TOKENS, padding)
     known = {"name": name, "source": "random weights", "revision": None, "license": license, "random_weights": True}
     card = known | {"weights_sha256": random_sha256(name)}
     return _assemble(unet, vae, encoder, vocoder, tokenizer, DDIMScheduler(**SCHEDULER), card)

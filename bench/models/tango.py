@@ -25,6 +25,7 @@ from transformers import AutoTokenizer, SpeechT5HifiGan, SpeechT5HifiGanConfig, 
 
 from admcore.errors import CheckpointError
 from admcore.files import read_json
+from admcore.weights import require_vocabulary
 from bench.models import audioldm, layouts
 from bench.models.base import AudioDiffusionModel, ModelCard
 from bench.models.compvis import autoencoder_tensors, vocoder_tensors
@@ -126,7 +127,7 @@ def load_directory(folder: Path, name: str, source: str, license: str | None) ->
     text_config = T5Config.from_pretrained(texts, local_files_only=True)
     text_encoder = build(f"{folder}: text_encoder", lambda: T5EncoderModel(text_config), encoder)
     text_encoder.encoder.embed_tokens.weight = text_encoder.shared.weight
-    tokenizer = AutoTokenizer.from_pretrained(texts, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(require_vocabulary(texts), local_files_only=True)
     tokenizer.model_max_length = min(tokenizer.model_max_length, CAPTION_TOKENS)
     vae, vocoder = _sound(folder, stft)
     card = {"name": name, "source": source, "revision": revision(folder), "license": license}

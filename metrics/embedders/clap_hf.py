@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from admcore.errors import CheckpointError
 from admcore.hashing import sha256_file
+from admcore.weights import require_vocabulary
 from metrics.embedders.base import AudioFeatures
 from metrics.embedders.windows import SAMPLE_RATE, embed_windows
 
@@ -66,13 +67,14 @@ def load_clap_hf(weights: Path, checkpoint: str) -> HuggingFaceClap:
     from transformers import AutoTokenizer, ClapConfig, ClapFeatureExtractor, ClapModel
 
     folder = weights.parent
+    network: Any = ClapModel  # its annotations do not know output_loading_info
     try:
-        config = ClapConfig.from_pretrained(folder, local_files_only=True)
-        if config.audio_config.enable_fusion:
+        audio: Any = ClapConfig.from_pretrained(folder, local_files_only=True).audio_config
+        if audio.enable_fusion:
             raise CheckpointError(f"{folder}: a fusion model, which crops at random; expected an unfused one")
-        model, about = ClapModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        model, about = network.from_pretrained(folder, local_files_only=True, output_loading_info=True)
         extractor = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(require_vocabulary(folder), local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder}: not a CLAP model of transformers ({str(error).splitlines()[0]})") from error
     if about["missing_keys"]:

@@ -24,14 +24,21 @@ from numpy.typing import NDArray
 
 from admcore.errors import CheckpointError, PluginError
 from admcore.hashing import sha256_file
+from admcore.weights import WEIGHTS_VARIABLE, require_vocabulary
 from metrics.embedders.base import AudioFeatures
-from metrics.embedders.published import WEIGHTS_VARIABLE, load_pickle, load_strictly
+from metrics.embedders.hub import find_folder
+from metrics.embedders.published import load_pickle, load_strictly
 from metrics.embedders.windows import SAMPLE_RATE, embed_windows
 
 EMBEDDING_DIM = 512
 MAX_TOKENS = 77
 TOKENIZER = "roberta-base"
-ROBERTA_BASE = {"vocab_size": 50_265, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
+ROBERTA_BASE: dict[str, Any] = {
+    "vocab_size": 50_265,
+    "max_position_embeddings": 514,
+    "type_vocab_size": 1,
+    "layer_norm_eps": 1e-5,
+}
 """What distinguishes the published text encoder from the defaults of `transformers.RobertaConfig`."""
 
 AUDIO_WIDTHS = {96: ("tiny", 768), 128: ("base", 1024), 256: ("large", 2048)}
@@ -139,10 +146,10 @@ def _load_tokenizer(folder: Path) -> Any:
     from transformers import RobertaTokenizer
 
     beside = folder / TOKENIZER
-    source = beside if beside.is_dir() else TOKENIZER
     try:
+        source = require_vocabulary(beside if beside.is_dir() else find_folder("laion-clap", TOKENIZER))
         return RobertaTokenizer.from_pretrained(str(source), local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (CheckpointError, OSError, ValueError) as error:
         raise CheckpointError(
             f"laion-clap: no tokenizer {TOKENIZER} in {beside} or in the hub's cache; to get it:"
             f' hf download {TOKENIZER} vocab.json merges.txt --local-dir "${WEIGHTS_VARIABLE}/{TOKENIZER}"'
