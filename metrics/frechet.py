@@ -26,8 +26,8 @@ from metrics.arrays import as_matrix, as_pair
 from metrics.base import Metric, given
 from metrics.features import Features
 from metrics.intervals import Statistic, Subsets, Values
+from metrics.nuclear_norm import NuclearNorm
 
-CHUNK = 2**22  # doubles in one batch of matrices: 32 MiB
 RESOLUTION = 1e-11  # a distance below this share of Tr S1 + Tr S2 is rounding, and zero
 
 
@@ -53,8 +53,8 @@ class PairedFrechet:
 
     Removing captions S changes the scatter matrix C^T C = R^T R (C: centred rows, C = Q R) to R^T (I - B B^T) R with
     B = Q_S^T (I + 11^T / (n - |S|))^(1/2), the second term because the mean moves. I - B B^T has the symmetric square
-    root I - B G B^T, so that the nuclear norm is that of a d x d matrix again: no factorization is done anew, and no
-    rank is needed.
+    root I - B G B^T. So R1 R2^T changes by a matrix of rank 2 |S|, which `NuclearNorm` follows: no factorization is done
+    anew, whatever the numbers of captions and dimensions.
     """
 
     generated: ArrayLike
@@ -74,9 +74,20 @@ class PairedFrechet:
 
     def without(self, subsets: Subsets) -> Values:
         """Return the distance without each subset of captions: (s, m) -> (s,)."""
-        size = max(1, CHUNK // max(1, self._core.size))
-        parts = [self._without(subsets[start : start + size]) for start in range(0, len(subsets), size)]
-        return np.concatenate(parts)
+        first, second = self._moments
+        core = self._core
+        left, left_gain = first.removal(subsets)
+        right, right_gain = second.removal(subsets)
+        across = left.transpose(0, 2, 1) @ core  # B1^T M
+        across = across - ((across @ right) * right_gain) @ right.transpose(0, 2, 1)
+        changes = np.concatenate([left * left_gain, (core @ right) * right_gain], axis=2)
+        norms = self._norm.without(changes, np.concatenate([across.transpose(0, 2, 1), right], axis=2))
+        means = first.mean_without(subsets) - second.mean_without(subsets)
+        scatters = first.scatter_without(subsets) + second.scatter_without(subsets)
+        traces = scatters - 2 * norms
+        traces = np.where(traces > RESOLUTION * scatters, traces, 0.0)
+        distances: Values = np.square(means).sum(axis=1) + traces / (self.n - subsets.shape[1] - 1)
+        return distances
 
     @cached_property
     def _moments(self) -> tuple[_Moments, _Moments]:
@@ -89,15 +100,9 @@ class PairedFrechet:
         core: NDArray[np.float64] = first.factor @ second.factor.T
         return core
 
-    def _without(self, subsets: Subsets) -> Values:
-        first, second = self._moments
-        left, left_gain = first.removal(subsets)
-        right, right_gain = second.removal(subsets)
-        core = self._core - (left * left_gain) @ (left.transpose(0, 2, 1) @ self._core)
-        core = core - ((core @ right) * right_gain) @ right.transpose(0, 2, 1)
-        means = first.mean_without(subsets) - second.mean_without(subsets)
-        traces = first.scatter_without(subsets) + second.scatter_without(subsets) - 2 * _nuclear_norm(core)
-        return np.maximum(np.square(means).sum(axis=1) + traces / (self.n - subsets.shape[1] - 1), 0.0)
+    @cached_property
+    def _norm(self) -> NuclearNorm:
+        return NuclearNorm(self._core)
 
 
 class _Moments:
