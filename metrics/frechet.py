@@ -53,7 +53,7 @@ class PairedFrechet:
 
     Removing captions S changes the scatter matrix C^T C = R^T R (C: centred rows, C = Q R) to R^T (I - B B^T) R with
     B = Q_S^T (I + 11^T / (n - |S|))^(1/2), the second term because the mean moves. I - B B^T has the symmetric square
-    root I - B G B^T. So R1 R2^T changes by a matrix of rank 2 |S|, which `NuclearNorm` follows: no factorization is done
+    root I - B G B^T. So R1 R2^T changes by a matrix of rank 2 |S|, which `NuclearNorm` follows: nothing is factorized
     anew, whatever the numbers of captions and dimensions.
     """
 
