@@ -46,9 +46,10 @@ def score(
 ) -> dict[str, Score]:
     """Score generated clips.
 
-    Clips belong together by id; clips of the reference or baseline that were not generated are left out. Where the
-    reference lacks a generated clip, the two are sets of different clips: a Frechet distance is computed over all of
-    both, without an interval, and a paired metric not at all.
+    Clips belong together by id; clips of the reference or baseline that were not generated are left out. Where some
+    generated clips have no partner, the score is over those that have one, and says how many are `without_partner`.
+    Where fewer than half have one, the two are sets of different clips: a Frechet distance is computed over all of both,
+    without an interval, and a paired metric not at all.
 
     Args:
         generated: of the clips to score.
@@ -84,10 +85,10 @@ def score(
 def _score(
     requested: ScoreKey, generated: Features, against: Features | None, baseline: Features | None, identity: Score
 ) -> Score:
-    metric, n = requested.metric, len(generated.ids)
+    metric = requested.metric
     _check(metric, generated, "generated")
     about = {
-        "n": n,
+        "n": len(generated.ids),
         **identity,
         "against": requested.against,
         "direction": metric.direction and metric.direction.format(against=requested.against),
@@ -97,14 +98,19 @@ def _score(
         if against is None:
             raise ValueError(f"no {requested.against} audio")
         _check(metric, against, requested.against)
-        missing = [name for name in generated.ids if name not in set(against.ids)]
-        if missing and metric.paired:
-            raise ValueError(f"the {requested.against} has no clip called {missing[0]} ({len(missing)} are missing)")
-        if missing:
-            reason = f"no interval: the {requested.against} has other clips ({len(missing)} of {n} are missing)"
-            estimate = {"value": metric.compute(generated, against), "ci95": None, "reason": reason}
+        known = set(against.ids)
+        shared = [name for name in generated.ids if name in known]
+        lacking = len(generated.ids) - len(shared)
+        if lacking > len(shared):
+            reason = f"the {requested.against} has other clips ({lacking} of {len(generated.ids)} are missing)"
+            if metric.paired:
+                raise ValueError(reason)
+            estimate = {"value": metric.compute(generated, against), "ci95": None, "reason": f"no interval: {reason}"}
             return {**estimate, **about, **metric.details(generated, against)}
-        against = against.match(generated.ids)
+        if lacking:
+            generated = generated.match(shared)
+            about |= {"n": len(shared), "without_partner": lacking}
+        against = against.match(shared)
     estimate = _estimate(metric, generated, against, None if requested.against == "baseline" else baseline)
     return {**estimate, **about, **metric.details(generated, against)}
 

@@ -127,13 +127,25 @@ def test_clips_that_are_not_finite_make_scores_null_and_are_named(embedders, who
 
 
 def test_a_reference_of_other_clips_gives_a_distance_without_interval_and_no_pairs(embedders):
-    generated, other = features(1), features(2, n=20)
+    generated, other = features(1), features(2, n=14)
     scores = score(generated, other, None, ALL, embedders)
     assert scores["fd"]["value"] == pytest.approx(frechet_distance(generated.embedding, other.embedding))
     assert scores["fd"]["ci95"] is None
-    assert "10 of 30 are missing" in scores["fd"]["reason"]
-    assert scores["kl"]["value"] is None
-    assert "no clip called clip-20" in scores["kl"]["reason"]
+    assert scores["fd"]["n"] == 30
+    assert "16 of 30 are missing" in scores["fd"]["reason"]
+    assert scores["kl"] == {"value": None, "reason": "the reference has other clips (16 of 30 are missing)"}
+
+
+def test_clips_whose_partner_is_missing_are_left_out_of_the_pairs_and_counted(embedders):
+    generated, reference, baseline = features(1), features(2), features(3)
+    kept = [name for name in reference.ids if name not in ("clip-3", "clip-8")]
+    scores = score(generated, reference.match(kept), baseline, ALL, embedders)
+    without = score(generated.match(kept), reference.match(kept), baseline.match(kept), ALL, embedders)
+    for key in ("fd", "kl"):
+        assert scores[key] == without[key] | {"without_partner": 2}
+        assert scores[key]["n"] == 28
+    assert scores["is"]["n"] == scores["fd_vs_baseline"]["n"] == 30
+    assert "without_partner" not in scores["is"]
 
 
 @pytest.mark.parametrize(("n", "fd", "interval"), [(1, False, False), (3, True, False), (4, True, True)])
