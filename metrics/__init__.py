@@ -12,6 +12,7 @@ BUILTIN = {
     "clap": "metrics.clap:ClapScore",
     "kad": "metrics.kad:KernelAudioDistance",
     "fad_inf": "metrics.fad_infinity:FadInfinity",
+    "cas": "metrics.classification_accuracy:ClassificationAccuracy",
     "lmd": "metrics.fidelity:LogMelDistance",
     "mrstft": "metrics.fidelity:MultiResolutionSTFT",
     "snr": "metrics.fidelity:SignalToNoise",

@@ -48,8 +48,8 @@ def score(
 
     Clips belong together by id; clips of the reference or baseline that were not generated are left out. Where some
     generated clips have no partner, the score is over those that have one, and says how many are `without_partner`.
-    Where fewer than half have one, the two are sets of different clips: a Frechet distance is computed over all of both,
-    without an interval, and a paired metric not at all.
+    Where fewer than half have one, the two are sets of different clips: a Frechet distance is computed over all of
+    both, without an interval, and a paired metric not at all.
 
     Args:
         generated: of the clips to score.

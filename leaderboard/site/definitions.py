@@ -44,6 +44,11 @@ _DEFINITIONS = {
         "Fréchet distance extrapolated to infinitely many clips by a line over 1/n; can be negative. Its bias is "
         "smaller and its interval longer than FD's.",
     ),
+    "cas": Definition(
+        "CAS",
+        "Classification accuracy score: share of the real clips that a classifier trained on the generated clips "
+        "classifies rightly.",
+    ),
     "fd_vs_baseline": Definition(
         "FD to fp32", "Fréchet distance to the full-precision model's own output for the same captions and seeds."
     ),
