@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from admcore.errors import CheckpointError, UsageError
 from bench.clips import read_clips
+from bench.components import Component
 from bench.features import cached_features
 from bench.jobs import JudgeSpec
 from bench.judges import load_judges
 from bench.models import load_model
-from bench.pipeline import quantize_backbone
-from methods.core.checkpoint import load, read_header
+from bench.pipeline import load_components, quantize_components, read_headers, save_components
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,30 +34,46 @@ class QuantizedModel:
     """What `quantize` returns."""
 
     model: AudioDiffusionModel
-    """The model that was quantized, with the quantized backbone in place: it generates quantized audio."""
-    backbone: QuantizedBackbone
-    """The quantized backbone with its report per layer."""
-    calibration: CalibrationSet | None
-    """The calibration set; None if the method needs none."""
+    """The model that was quantized, with the quantized components in place: it generates quantized audio."""
+    components: Mapping[Component, QuantizedBackbone]
+    """Each quantized component, by name, with its report per layer."""
+    calibrations: Mapping[Component, CalibrationSet | None]
+    """The calibration set of each; None if the method needs none."""
+
+    @property
+    def backbone(self) -> QuantizedBackbone:
+        """The quantized backbone; KeyError if it was not among the components."""
+        return self.components["backbone"]
 
 
 def quantize(
-    model: AudioDiffusionModel, method: str, *, prompts: Sequence[str] | None = None, seed: int = 0
+    model: AudioDiffusionModel,
+    method: str,
+    *,
+    components: Iterable[str] = ("backbone",),
+    prompts: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> QuantizedModel:
-    """Quantize a model's backbone and put the result in its place.
+    """Quantize components of a model and put the results in their place.
 
     Args:
-        model: in full precision, from `load_model`. Its backbone is replaced.
+        model: in full precision, from `load_model`. Its components are replaced.
         method: spec, such as `naive@w4a8[weights=tensor]`.
+        components: of `backbone`, `text_encoder`, `vae`, `vocoder`; or `all`. Those beside the backbone keep 8 bits.
         prompts: calibration prompts; None takes those of the embedded corpus.
         seed: of the calibration trajectories.
 
     Raises:
         BenchError: the spec is not valid, or the model cannot be quantized by the method.
     """
-    backbone, calibration = quantize_backbone(model, method, prompts=prompts, seed=seed)
-    model.backbone = backbone.module
-    return QuantizedModel(model, backbone, calibration)
+    quantized = quantize_components(model, method, components, prompts=prompts, seed=seed)
+    for name, one in quantized.items():
+        model.set_component(name, one.network.module)
+    return QuantizedModel(
+        model,
+        {name: one.network for name, one in quantized.items()},
+        {name: one.calibration for name, one in quantized.items()},
+    )
 
 
 def save_checkpoint(quantized: QuantizedModel, folder: str | Path) -> None:
@@ -66,7 +82,7 @@ def save_checkpoint(quantized: QuantizedModel, folder: str | Path) -> None:
     Raises:
         CheckpointError: the folder cannot be written.
     """
-    quantized.backbone.pack(folder)
+    save_components(quantized.components, Path(folder))
 
 
 def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> AudioDiffusionModel:
@@ -80,15 +96,15 @@ def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> AudioDiffusio
         CheckpointError: the folder holds no checkpoint or a damaged one, or it was made from other weights.
         UsageError: the model that it was made from is not known here.
     """
-    source = read_header(folder).source
-    backbone = load(folder)
-    model = load_model(source.model, device=device)
-    if model.weights_sha256 != source.weights_sha256:
-        raise CheckpointError(
-            f"{folder}: made from other weights of {source.model} ({source.weights_sha256[:12]}) than those here"
-            f" ({model.weights_sha256[:12]})"
-        )
-    model.backbone = backbone.to(device)
+    sources = [header.source for header in read_headers(folder).values()]
+    model = load_model(sources[0].model, device=device)
+    for source in sources:
+        if model.weights_sha256 != source.weights_sha256:
+            raise CheckpointError(
+                f"{folder}: made from other weights of {source.model} ({source.weights_sha256[:12]}) than those here"
+                f" ({model.weights_sha256[:12]})"
+            )
+    load_components(model, folder)
     return model
 
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,18 @@ from admcore.hashing import sha256_file, sha256_json
 from admcore.progress import set_quiet
 from bench import records
 from bench.clips import read_clips, write_clips
+from bench.components import Component
 from bench.features import embed_clips, with_files
 from bench.jobs import FAILURE_FILE, NO_SPACE, BaselineJob, CellJob, Job, ReferenceJob, job_from_json
 from bench.judges import Judges, load_judges
 from bench.measurement.memory import peak_resident_bytes
-from bench.measurement.size import other_components, size_section
-from bench.pipeline import quantize_backbone, run_seed
+from bench.measurement.size import component_bytes, size_section
+from bench.pipeline import BACKBONE, load_components, quantize_components, run_seed, save_components
 from bench.stages import Facts, StageReport, Stages, publish
 from bench.suites import load_suite
 from bench.suites.base import Suite, SuiteItem
+from methods.core.backbone import QuantizedBackbone
 from methods.core.checkpoint import directory_bytes
-from methods.core.checkpoint import load as load_backbone
 from metrics.audio import health, is_finite
 from metrics.features import Features
 from metrics.scoring import score
@@ -135,6 +136,7 @@ class _Generating(_Work):
     def __init__(self, job: BaselineJob | CellJob, method: str, donors: Sequence[Path]) -> None:
         super().__init__(job, donors)
         self.method = method
+        self.components: tuple[str, ...] = (BACKBONE,)
         self.checkpoint_folder = job.work / "checkpoint"
 
     @cached_property
@@ -150,7 +152,8 @@ class _Generating(_Work):
 
     def generate(self) -> Facts:
         """Generate from the packed checkpoint as it is on disk, and return what the record needs to know."""
-        files = {path.name: sha256_file(path) for path in sorted(self.checkpoint_folder.iterdir())}
+        written = sorted(path for path in self.checkpoint_folder.rglob("*") if path.is_file())
+        files = {path.relative_to(self.checkpoint_folder).as_posix(): sha256_file(path) for path in written}
         heard = [[item.id, item.caption, run_seed(item.seed, self.job.seed)] for item in self.items]
         inputs = [self._quantize_inputs, files, heard, self.job.generation.model_dump()]
         return self.stages.run("generate", inputs, AUDIO, self._build_audio)
@@ -158,16 +161,18 @@ class _Generating(_Work):
     @property
     def _quantize_inputs(self) -> list[Any]:
         code = [self.job.code[name] for name in ("harness", "models", "methods")]
-        return [self.job.model, self.job.model_sha256, self.method, self.job.seed, self.job.device, code]
+        what = [self.job.model, self.job.model_sha256, self.method, self.components]
+        return [*what, self.job.seed, self.job.device, code]
 
     def _build_checkpoint(self) -> Facts:
         model = self.model
         self.stages.report("quantize")
-        quantized, calibration = quantize_backbone(
-            model, self.method, seed=self.job.seed, calibration_sets=self.job.run / "calibration"
+        quantized = quantize_components(
+            model, self.method, self.components, seed=self.job.seed, calibration_sets=self.job.run / "calibration"
         )
-        quantized.pack(self.checkpoint_folder)
-        report = quantized.report
+        networks = {name: one.network for name, one in quantized.items()}
+        save_components(networks, self.checkpoint_folder)
+        first, calibration = next(iter(quantized.values()))
         return {
             "model": {
                 "name": model.name,
@@ -179,16 +184,16 @@ class _Generating(_Work):
                 "random_weights": model.random_weights,
             },
             "method": {
-                "version": quantized.method.version,
-                "config": quantized.method.config,
-                "preset": quantized.method.config.get("preset"),
-                "components": ["backbone"],
-                "simulated": report.simulated,
-                "layers": report.layers_as_json(),
+                "version": first.method.version,
+                "config": first.method.config,
+                "preset": first.method.config.get("preset"),
+                "components": list(networks),
+                "simulated": any(network.report.simulated for network in networks.values()),
+                "layers": [layer for name, network in networks.items() for layer in _layers(name, network)],
             },
-            "nominal_bits_per_weight": report.nominal_bits_per_weight,
-            "quantized_fraction": report.quantized_fraction,
-            "components": other_components(model),
+            "nominal_bits_per_weight": _mean_over_weights(networks, "nominal_bits_per_weight"),
+            "quantized_fraction": _mean_over_weights(networks, "quantized_fraction"),
+            "components": component_bytes(model),
             "calibration": calibration.summary() if calibration is not None else None,
         }
 
@@ -198,7 +203,7 @@ class _Generating(_Work):
             model.set_seconds(wanted.seconds)
         steps = wanted.steps if wanted.steps is not None else model.default_steps
         guidance = wanted.guidance if wanted.guidance is not None else model.default_guidance
-        model.backbone = load_backbone(self.checkpoint_folder).to(self.job.device)
+        load_components(model, self.checkpoint_folder)
         self.stages.report("generate")
         seeds = [run_seed(item.seed, self.job.seed) for item in self.items]
         waveforms = model.generate(
@@ -239,6 +244,8 @@ class _Cell(_Generating):
 
     def __init__(self, job: CellJob) -> None:
         super().__init__(job, job.method, [job.target, job.baseline_folder])
+        if job.method != BASELINE_METHOD:
+            self.components = job.components
         self._clock = records.Clock()
 
     def run(self) -> None:
@@ -262,16 +269,27 @@ class _Cell(_Generating):
             audio=audio["health"],
             size=size_section(
                 self.checkpoint_folder,
-                directory_bytes(self.job.baseline_folder / "checkpoint"),
+                {**checkpoint["components"], BACKBONE: directory_bytes(self.job.baseline_folder / "checkpoint")},
                 checkpoint["nominal_bits_per_weight"],
                 checkpoint["quantized_fraction"],
-                checkpoint["components"],
             ),
             memory={"peak_bytes": audio["peak_bytes"], "process": "calibration, quantization and generation"},
             calibration=checkpoint["calibration"],
             clock=self._clock,
         )
         records.write_record(self.job.work / "result.json", record)
+
+
+def _layers(component: str, network: QuantizedBackbone) -> list[dict[str, Any]]:
+    """Return the report on each layer; of another component than the backbone, named with it."""
+    prefix = "" if component == BACKBONE else f"{component}/"
+    return [layer | {"name": prefix + layer["name"]} for layer in network.report.layers_as_json()]
+
+
+def _mean_over_weights(networks: Mapping[Component, QuantizedBackbone], name: str) -> float:
+    """Return the mean of a number of the reports, in which every weight counts the same."""
+    reports = [network.report for network in networks.values()]
+    return float(sum(getattr(one, name) * one.parameters for one in reports) / sum(one.parameters for one in reports))
 
 
 def _features_in(folder: Path) -> Features:

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from admcore.errors import UsageError, nearest
+from bench.components import check_components
 from bench.suites.spec import CaptionFileSpec
 
 EMBEDDED_GRID = "default_grid.toml"
@@ -74,6 +75,8 @@ class GridSpec(_Table):
     """Registry names of the audio diffusion models."""
     methods: tuple[str, ...] = Field(min_length=1)
     """Method specs, such as `naive@w4a8[weights=tensor]`."""
+    components: tuple[str, ...] = ("backbone",)
+    """Components of each model that the methods quantize: `backbone`, `text_encoder`, `vae`, `vocoder`, or `all`."""
     suite: CaptionFileSpec | str = Field(default="foley", union_mode="left_to_right")
     """Registry name of the captions, path of a caption file, or a table that says how a caption file is read."""
     limit: int | None = Field(default=None, ge=1)
@@ -93,6 +96,11 @@ class GridSpec(_Table):
             if name in names[:index]:
                 raise ValueError(f'"{name}" is listed twice')
         return names
+
+    @field_validator("components")
+    @classmethod
+    def _known_components(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return check_components(names)
 
 
 def load_grid(path: Path | None, overrides: Mapping[str, Any]) -> GridSpec:

@@ -128,6 +128,8 @@ class CellJob(_Job):
     """Method spec as it was typed."""
     metrics: tuple[str, ...]
     """Registry names of the metrics."""
+    components: tuple[str, ...] = ("backbone",)
+    """Components of the model that the method quantizes."""
     command: str
     """Command line of the run, for the record."""
 

@@ -1,50 +1,140 @@
-"""Calibrate and quantize a model: what the command line, the cells and the API share."""
+"""Calibrate, quantize, keep and load again the components of a model: what command line, cells and API share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from admcore.errors import CheckpointError
+from admcore.files import atomic_directory
 from admcore.hashing import sha256_json
+from bench.components import COMPONENTS, Component, components_of
+from bench.models.component_view import view_of
 from bench.suites import calibration_prompts
 from methods import from_spec
 from methods.core.calibration import CalibrationSet
+from methods.core.checkpoint import HEADER_FILE, Header, load, read_header
+from methods.spec import MethodSpec
 
 if TYPE_CHECKING:
     from bench.models.base import AudioDiffusionModel
     from methods.base import Method
     from methods.core.backbone import QuantizedBackbone
+    from methods.protocol import DenoisingModel
 
 DEFAULT_CALIBRATION_PROMPTS = 128
 """Prompts offered to a method whose configuration does not say how many it takes."""
+BACKBONE: Component = "backbone"
+OTHER_BITS = 8
+"""Fewest bits of the components beside the backbone: they run once a clip, and errors in them are heard directly."""
 
 
-def quantize_backbone(
+class Quantized(NamedTuple):
+    """One component as a method left it."""
+
+    network: QuantizedBackbone
+    calibration: CalibrationSet | None
+    """What it was calibrated on; None if the method needs nothing."""
+
+
+def quantize_components(
     model: AudioDiffusionModel,
     spec: str,
+    components: Iterable[str] = (BACKBONE,),
     *,
     prompts: Sequence[str] | None = None,
     seed: int = 0,
     calibration_sets: Path | None = None,
-) -> tuple[QuantizedBackbone, CalibrationSet | None]:
-    """Quantize a model's backbone; the model is left as it is.
+) -> dict[Component, Quantized]:
+    """Quantize components of a model with one method; the model is left as it is.
+
+    Every component but the backbone keeps at least `OTHER_BITS` bits. A method without bits, such as `bf16`, is one of
+    the backbone alone.
 
     Args:
         model: in full precision.
         spec: method spec, such as `naive@w4a8`.
+        components: names, or `all`.
         prompts: calibration prompts; None takes those of the embedded corpus's calibration split.
         seed: of the calibration trajectories.
         calibration_sets: folder where sets are kept by content, so that methods share them; None keeps none.
 
     Raises:
-        BenchError: the spec is not valid, the method cannot be loaded, or the model cannot be quantized by it.
+        BenchError: the spec is not valid, the method cannot be loaded, the model cannot be quantized by it, or has no
+            such component.
     """
-    method = from_spec(spec)
-    if prompts is None:
-        prompts = calibration_prompts(calibration_prompt_count(method))
-    calibration = _calibration(method, model, prompts, seed, calibration_sets)
-    return method.quantize(model, calibration), calibration
+    parsed = MethodSpec.parse(spec)
+    chosen = components_of(model.name, model.components, components) if parsed.weight_bits else (BACKBONE,)
+    quantized: dict[Component, Quantized] = {}
+    for component in chosen:
+        method = from_spec(str(_spec_of(parsed, component)))
+        offered = calibration_prompts(calibration_prompt_count(method)) if prompts is None else prompts
+        kept = calibration_sets if calibration_sets is None or component == BACKBONE else calibration_sets / component
+        view = view_of(model, component)
+        calibration = _calibration(method, view, offered, seed, kept)
+        quantized[component] = Quantized(method.quantize(view, calibration), calibration)
+    return quantized
+
+
+def save_components(quantized: Mapping[Component, QuantizedBackbone], folder: Path) -> None:
+    """Write a packed checkpoint: the backbone in the folder itself, any other component in a folder of its name.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    try:
+        with atomic_directory(folder) as made:
+            for name in (name for name in COMPONENTS if name in quantized):  # the backbone first: it makes its folder
+                quantized[name].pack(made if name == BACKBONE else made / name, name)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: the checkpoint cannot be written ({error})") from error
+
+
+def checkpoint_folders(folder: str | Path) -> dict[Component, Path]:
+    """Return the folder of each component in a packed checkpoint.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    places = {name: Path(folder) if name == BACKBONE else Path(folder, name) for name in COMPONENTS}
+    found = {name: place for name, place in places.items() if (place / HEADER_FILE).is_file()}
+    if not found:
+        raise CheckpointError(f"{folder}: not a packed checkpoint (it has no {HEADER_FILE})")
+    return found
+
+
+def read_headers(folder: str | Path) -> dict[Component, Header]:
+    """Return the header of each component in a packed checkpoint.
+
+    Raises:
+        CheckpointError: there is none, one is malformed, or lies in another component's place.
+    """
+    headers = {}
+    for name, place in checkpoint_folders(folder).items():
+        headers[name] = read_header(place)
+        if headers[name].component != name:
+            raise CheckpointError(f"{place / HEADER_FILE}: component: expected {name}, found {headers[name].component}")
+    return headers
+
+
+def load_components(model: AudioDiffusionModel, folder: str | Path) -> None:
+    """Put the components of a packed checkpoint in a model's place of them.
+
+    Raises:
+        CheckpointError: there are none, or one is damaged; see `methods.core.checkpoint.load`.
+    """
+    for name in read_headers(folder):
+        model.set_component(name, load(checkpoint_folders(folder)[name]).to(model.device))
+
+
+def _spec_of(spec: MethodSpec, component: str) -> MethodSpec:
+    """Return the spec that a component gets."""
+    if component == BACKBONE or spec.weight_bits is None or spec.activation_bits is None:
+        return spec
+    weight, activation = (max(OTHER_BITS, bits) for bits in spec.bits)
+    return replace(spec, weight_bits=weight, activation_bits=activation)
 
 
 def calibration_prompt_count(method: Method) -> int:
@@ -58,7 +148,7 @@ def run_seed(item_seed: int, seed: int) -> int:
 
 
 def _calibration(
-    method: Method, model: AudioDiffusionModel, prompts: Sequence[str], seed: int, folder: Path | None
+    method: Method, model: DenoisingModel, prompts: Sequence[str], seed: int, folder: Path | None
 ) -> CalibrationSet | None:
     """Load the method's calibration set from the folder, or draw it and leave it there."""
     key = method.calibration_key(model, prompts, seed=seed)

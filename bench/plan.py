@@ -76,8 +76,9 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
         of_model = {**fields, "model": model, "model_sha256": weights}
         baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **of_model))
         for method in grid.methods:
-            key = sha256_json(["cell", made, _method_identity(method), _metric_identities(grid)])
-            cells.append(CellJob(key=key, method=method, metrics=grid.metrics.names, command=command, **of_model))
+            key = sha256_json(["cell", made, _method_identity(method), grid.components, _metric_identities(grid)])
+            of_cell: dict[str, Any] = {"metrics": grid.metrics.names, "components": grid.components}
+            cells.append(CellJob(key=key, method=method, command=command, **of_cell, **of_model))
     pending = [cell for cell in cells if fresh or not is_done(cell)]
     if pending:
         _preflight(sorted({cell.method for cell in pending}), grid.execution.device)

@@ -126,7 +126,10 @@ def _audio(record: Record) -> Iterator[Problem]:
 
 
 def _size(record: Record) -> Iterator[Problem]:
-    """`size.reduction` is 1 - checkpoint_bytes / baseline_bytes; a missing size has a reason."""
+    """`size.reduction` is 1 - checkpoint_bytes / baseline_bytes; a missing size has a reason.
+
+    `size.pipeline.bytes` is the sum of `size.components`, and `size.pipeline.reduction` follows like the other.
+    """
     size = record.size
     if size is None:
         return
@@ -137,6 +140,13 @@ def _size(record: Record) -> Iterator[Problem]:
         if not math.isclose(size.reduction, expected, abs_tol=5e-4):
             formula = f"1 - checkpoint_bytes / baseline_bytes = {expected:.4f}"
             yield "size.reduction", f"expected {formula}, found {size.reduction:g}"
+    if size.pipeline is not None:
+        whole = size.pipeline
+        if size.components is not None and whole.bytes != sum(size.components.values()):
+            yield "size.pipeline.bytes", f"expected the sum of the components, {sum(size.components.values())}"
+        expected = 1 - whole.bytes / whole.baseline_bytes
+        if not math.isclose(whole.reduction, expected, abs_tol=5e-4):
+            yield "size.pipeline.reduction", f"expected 1 - bytes / baseline_bytes = {expected:.4f}"
 
 
 def _latency(record: Record) -> Iterator[Problem]:

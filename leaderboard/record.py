@@ -211,6 +211,17 @@ class Audio(Section):
     """Clips with a sample that is not a finite number."""
 
 
+class PipelineSize(Section):
+    """Bytes of all components of a pipeline together."""
+
+    bytes: Positive
+    """With the quantized components in it."""
+    baseline_bytes: Positive
+    """In fp32."""
+    reduction: Annotated[float, Field(lt=1)]
+    """1 - bytes / baseline_bytes."""
+
+
 class Size(Section):
     """Bytes on disk, after packing. Never computed from nominal bits."""
 
@@ -226,6 +237,8 @@ class Size(Section):
     """Share of the components' weights that is stored in fewer bits than full precision."""
     components: dict[Name, Count] | None = None
     """Bytes of every component of the pipeline with this checkpoint in it: the whole pipeline is their sum."""
+    pipeline: PipelineSize | None = None
+    """The whole pipeline, quantized components and others."""
     reason: Text | None = None
     """Why a value is missing."""
 

@@ -19,4 +19,7 @@ Tagger = Annotated[str | None, typer.Option(help="Judge for fd, kl and is; see `
 Clap = Annotated[str | None, typer.Option(help="Judge for clap.")]
 TaggerWeights = Annotated[str | None, typer.Option(help="Path of the tagger's weights.")]
 ClapWeights = Annotated[str | None, typer.Option(help="Path, or hub id, of the CLAP weights.")]
+Components = Annotated[
+    str | None, typer.Option(help="What is quantized: backbone, text_encoder, vae, vocoder, or all; by commas.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]

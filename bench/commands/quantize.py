@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import Debug, Quiet
+from bench.commands.options import Components, Debug, Quiet
 from bench.commands.tables import megabytes
+
+HEADER = "quantization.json"
 
 
 def quantize(
     model: Annotated[str, typer.Option(help="Registry name of the model, or dir:PATH.")],
     method: Annotated[str, typer.Option(help="Method spec, such as naive@w4a8.")],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint; replaced if it holds one.")],
+    components: Components = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     random_weights: Annotated[
@@ -25,20 +28,29 @@ def quantize(
 ) -> None:
     """Write a packed, quantized checkpoint.
 
-    Of a model's backbone: integers packed to their bits in safetensors, and one JSON header.
+    Of a model's backbone, or of other components: integers packed to their bits in safetensors, and one JSON header.
     """
+    from admcore.errors import UsageError
     from bench.checks import check_method, check_model, check_writable_folder
+    from bench.components import COMPONENTS, check_components
 
     check_model(model)
     check_method(method)
-    check_writable_folder(out, holds=("quantization.json",))
+    check_writable_folder(out, holds=[HEADER if name == "backbone" else f"{name}/{HEADER}" for name in COMPONENTS])
+    try:
+        chosen = check_components((components or "backbone").split(","))
+    except ValueError as error:
+        raise UsageError(f"--components: {error}") from None
     from bench import api
-    from methods.core.checkpoint import directory_bytes
+    from bench.pipeline import checkpoint_folders
 
-    quantized = api.quantize(api.load_model(model, random_weights=random_weights, device=device), method, seed=seed)
+    loaded = api.load_model(model, random_weights=random_weights, device=device)
+    quantized = api.quantize(loaded, method, components=chosen, seed=seed)
     api.save_checkpoint(quantized, out)
-    report = quantized.backbone.report
-    print(
-        f"{out}: {megabytes(directory_bytes(out))}, {len(report.layers)} quantized layers,"
-        f" {report.nominal_bits_per_weight:.2f} bits a weight"
-    )
+    for name, folder in checkpoint_folders(out).items():
+        report = quantized.components[name].report
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        print(
+            f"{folder}: {name}, {megabytes(size)}, {len(report.layers)} quantized layers,"
+            f" {report.nominal_bits_per_weight:.2f} bits a weight"
+        )

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from admcore.errors import BenchError
-from bench.commands.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights
+from bench.commands.options import Clap, ClapWeights, Components, Debug, Quiet, Tagger, TaggerWeights
 
 
 def run(
@@ -19,6 +19,7 @@ def run(
     ] = None,
     models: Annotated[str | None, typer.Option(help="Models, separated by commas.")] = None,
     methods: Annotated[str | None, typer.Option(help="Method specs, separated by commas.")] = None,
+    components: Components = None,
     suite: Annotated[str | None, typer.Option(help="Suite, or a caption file (.csv, .jsonl, .txt).")] = None,
     limit: Annotated[int | None, typer.Option(help="Stratified subset of so many captions.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
@@ -57,6 +58,7 @@ def run(
             "models": split_specs(models) if models is not None else None,
             "methods": split_specs(methods) if methods is not None else None,
             "suite": suite,
+            "components": split_specs(components) if components is not None else None,
             "limit": limit,
             "seed": seed,
             "out": out,

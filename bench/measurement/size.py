@@ -5,39 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from methods.core.checkpoint import directory_bytes
+from bench.pipeline import checkpoint_folders
 
 if TYPE_CHECKING:
     from bench.models.base import AudioDiffusionModel
 
 
-def other_components(model: AudioDiffusionModel) -> dict[str, int]:
-    """Return the bytes of the tensors of every component but the backbone, in the type in which they run."""
+def component_bytes(model: AudioDiffusionModel) -> dict[str, int]:
+    """Return the bytes of the tensors of every component, in the type in which they run."""
     return {
         name: sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
         for name, module in model.components.items()
-        if name != "backbone"
     }
 
 
-def size_section(
-    checkpoint: Path, baseline_bytes: int, nominal_bits: float, fraction: float, others: dict[str, int]
-) -> dict[str, Any]:
+def size_section(checkpoint: Path, baseline: dict[str, int], nominal_bits: float, fraction: float) -> dict[str, Any]:
     """Return the `size` section of a record.
 
     Args:
         checkpoint: folder of the packed checkpoint.
-        baseline_bytes: bytes of the same component in fp32, written through the same door.
-        nominal_bits: mean bits of a stored parameter.
-        fraction: share of the parameters that is stored in fewer than 32 bits.
-        others: bytes of the pipeline's components that are left alone.
+        baseline: bytes of every component of the pipeline in fp32.
+        nominal_bits: mean bits of a stored parameter of the quantized components.
+        fraction: share of their parameters that is stored in fewer than 32 bits.
     """
-    written = directory_bytes(checkpoint)
+    written = {
+        name: sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        for name, folder in checkpoint_folders(checkpoint).items()
+    }
+    replaced = sum(baseline[name] for name in written)
+    components: dict[str, int] = {**baseline, **written}
     return {
-        "checkpoint_bytes": written,
-        "baseline_bytes": baseline_bytes,
-        "reduction": 1 - written / baseline_bytes,
+        "checkpoint_bytes": sum(written.values()),
+        "baseline_bytes": replaced,
+        "reduction": 1 - sum(written.values()) / replaced,
         "nominal_bits_per_weight": nominal_bits,
         "quantized_fraction": fraction,
-        "components": {"backbone": written, **others},
+        "components": components,
+        "pipeline": {
+            "bytes": sum(components.values()),
+            "baseline_bytes": sum(baseline.values()),
+            "reduction": 1 - sum(components.values()) / sum(baseline.values()),
+        },
     }

@@ -89,6 +89,23 @@ class AudioDiffusionModel:
     def backbone(self, module: nn.Module) -> None:
         self.components["backbone"] = module
 
+    def set_component(self, name: str, module: nn.Module) -> None:
+        """Puts a network of the same class in a component's place.
+
+        The component takes over all that the network is made of, and stays the object that it was: conditioner and
+        decoder hold it too.
+        """
+        if name == "backbone":
+            self.backbone = module
+            return
+        component = self.components[name]
+        component._modules, component._parameters = module._modules, module._parameters
+        component._buffers = module._buffers
+
+    def encode_text(self, prompts: Sequence[str], *, guided: bool) -> dict[str, Tensor]:
+        """What the backbone is told: tensors of n rows; guided 2n, those of the empty caption first."""
+        return self._conditioner([""] * len(prompts) + list(prompts) if guided else prompts)
+
     def to(self, device: str, dtype: str = "float32") -> AudioDiffusionModel:
         """Moves all components to a device, and the backbone to a dtype; returns self. Raises UsageError without it."""
         try:
@@ -195,7 +212,7 @@ class AudioDiffusionModel:
         if not 1 <= steps <= most:
             raise UsageError(f"steps={steps}: expected 1 to {most}")
         guided = guidance != 1
-        told = self._conditioner([""] * len(prompts) + list(prompts) if guided else prompts)
+        told = self.encode_text(prompts, guided=guided)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         latents = torch.stack([torch.randn(self.card.latent_shape, generator=own) for own in generators]).to(
             self.device

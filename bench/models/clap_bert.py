@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PretrainedConfig, PreTrainedModel
 
+from methods.core.architectures import allow_architecture
+
 
 class ClapBertConfig(PretrainedConfig):
     """A BERT configuration and the width of the projection."""
@@ -40,6 +42,7 @@ class Projection(nn.Module):
         return normed
 
 
+@allow_architecture
 class ClapBertTextModel(PreTrainedModel):
     """Token ids (n, tokens) -> projected hidden states (n, tokens, projection_dim)."""
 

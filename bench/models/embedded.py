@@ -72,7 +72,9 @@ class EmbeddedModel:
             latent_shape=tuple(facts["latent_shape"]),
             random_weights=random_weights,
         )
-        parts = {"backbone": backbone, "text_encoder": encoder, "vae": vae, "vocoder": vocoder}
+        parts = {"backbone": backbone, "text_encoder": encoder, "vae": vae}
+        if facts["decoder"] != "griffin-lim":
+            parts["vocoder"] = vocoder
         decoder = PictureDecoder(vae, vocoder, mel, facts["decoder"], facts["transposed"])
         scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
         return AudioDiffusionModel(card, parts, cls.conditioner(tokenizer, encoder), scheduler, decoder)

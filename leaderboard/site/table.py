@@ -160,6 +160,18 @@ def _reduction(key: str, record: Record) -> Cell:
     return Cell(key, size.reduction, percent(size.reduction))
 
 
+def _pipeline(key: str, record: Record) -> Cell:
+    size = record.size
+    if size is None or size.pipeline is None:
+        return Cell(key, missing=(size and size.reason) or "not stated")
+    return Cell(key, size.pipeline.reduction, percent(size.pipeline.reduction), note=", ".join(_parts(record)))
+
+
+def _parts(record: Record) -> list[str]:
+    """What was quantized beside the backbone."""
+    return [name for name in record.method.components or () if name != "backbone"]
+
+
 def _quantized(key: str, record: Record) -> Cell:
     size = record.size
     if size is None or size.quantized_fraction is None:
@@ -199,6 +211,7 @@ _PlainColumn = tuple[Column, Callable[[str, Record], Cell]]
 _SIZE_COLUMNS: tuple[_PlainColumn, ...] = (
     (Column("size", "Checkpoint", "on disk", "lower", "Bytes of the packed checkpoint that was written."), _size),
     (Column("reduction", "Smaller by", "than fp32", "higher", "1 - checkpoint bytes / fp32 bytes."), _reduction),
+    (Column("pipeline", "Pipeline", "smaller by", "higher", "All components together, quantized or not."), _pipeline),
 )
 _OTHER_COLUMNS: tuple[_PlainColumn, ...] = (
     (Column("n", "n", "clips scored", meaning="Number of clips the scores were computed from."), _clips),

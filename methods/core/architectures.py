@@ -1,55 +1,69 @@
-"""The backbone classes that a checkpoint may name. A checkpoint is data from outside: it never names an import path."""
+"""The network classes that a checkpoint may name. A checkpoint is data from outside: it never names an import path."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import diffusers
 import torch
+import transformers
 from torch import nn
 
 from admcore.errors import CheckpointError, nearest
 
-ARCHITECTURES = (
+DIFFUSERS = (
     "UNet2DConditionModel",
     "AudioLDM2UNet2DConditionModel",
     "StableAudioDiTModel",
     "DiTTransformer2DModel",
     "PixArtTransformer2DModel",
+    "AutoencoderKL",
 )
-"""Names of classes of diffusers."""
+"""Classes of diffusers, built from keyword arguments."""
+TRANSFORMERS = ("T5EncoderModel", "ClapTextModelWithProjection", "SpeechT5HifiGan")
+"""Classes of transformers, built from a configuration object."""
+_own: dict[str, type[Any]] = {}
+NOT_STRUCTURE = ("architectures", "dtype", "torch_dtype", "transformers_version", "model_type")
+"""What a configuration of transformers says of something else than the structure."""
 
 
-def describe_backbone(backbone: nn.Module) -> tuple[str, dict[str, Any]]:
-    """Return the class name and the configuration that `build_backbone` makes the same structure from.
+def allow_architecture(network: type[Any]) -> type[Any]:
+    """Let checkpoints name a class of ours that is built like those of transformers; a decorator."""
+    _own[network.__name__] = network
+    return network
+
+
+def describe_network(network: nn.Module) -> tuple[str, dict[str, Any]]:
+    """Return the class name and the configuration that `build_network` makes the same structure from.
 
     Raises:
         CheckpointError: the class is none that a checkpoint may name.
     """
-    name = type(backbone).__name__
-    if name not in ARCHITECTURES or type(backbone) is not getattr(diffusers, name):
-        raise CheckpointError(f"a {name} cannot be written to a checkpoint: expected one of {', '.join(ARCHITECTURES)}")
-    config = getattr(backbone, "config")  # noqa: B009 - nn.Module's declared attributes do not include it
-    return name, {key: value for key, value in dict(config).items() if not key.startswith("_")}
+    name = type(network).__name__
+    if type(network) is not _class_of(name):
+        raise CheckpointError(f"a {name} cannot be written to a checkpoint: expected one of {', '.join(_names())}")
+    config: Any = network.config
+    values = dict(config) if name in DIFFUSERS else config.to_dict()
+    return name, {key: value for key, value in values.items() if not key.startswith("_") and key not in NOT_STRUCTURE}
 
 
-def build_backbone(name: str, config: dict[str, Any], *, most_layers: int) -> nn.Module:
-    """Build a backbone without numbers, on the meta device.
+def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.Module:
+    """Build a network without numbers, on the meta device.
 
     Args:
-        name: one of `ARCHITECTURES`.
+        name: a class that is allowed.
         config: arguments of its constructor.
         most_layers: no number of layers in the configuration may be larger: what would fill memory with empty layers.
 
     Raises:
         CheckpointError: the class is not allowed, or its constructor refuses the configuration.
     """
-    if name not in ARCHITECTURES:
-        raise CheckpointError(f'backbone class "{name}" is not allowed: expected one of {", ".join(ARCHITECTURES)}')
-    backbone_class = getattr(diffusers, name)
-    allowed = inspect.signature(backbone_class.__init__).parameters.keys() - {"self"}
+    network_class = _class_of(name)
+    if network_class is None:
+        raise CheckpointError(f'network class "{name}" is not allowed: expected one of {", ".join(_names())}')
+    allowed = _configuration_keys(name, network_class)
     for key, value in config.items():
         if key not in allowed:
             raise CheckpointError(f'{name} has no configuration key "{key}".{nearest(key, allowed)}')
@@ -57,11 +71,35 @@ def build_backbone(name: str, config: dict[str, Any], *, most_layers: int) -> nn
             raise CheckpointError(f"{name}: {key} = {value} asks for more layers than there are tensors")
     try:
         with torch.device("meta"):
-            backbone: nn.Module = backbone_class(**config)
+            if name in DIFFUSERS:
+                network: nn.Module = network_class(**config)
+            else:
+                network = network_class(network_class.config_class(**config))
     except Exception as error:  # whatever a foreign configuration makes the constructor do, it is the file's fault
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise CheckpointError(f"{name} cannot be built from the configuration: {reason}") from error
-    return backbone
+    return network
+
+
+def _names() -> list[str]:
+    return [*DIFFUSERS, *TRANSFORMERS, *_own]
+
+
+def _class_of(name: str) -> type[Any] | None:
+    """Return the class of that name if checkpoints may name it."""
+    if name in DIFFUSERS:
+        found: type[Any] = getattr(diffusers, name)
+        return found
+    if name in TRANSFORMERS:
+        found = getattr(transformers, name)
+        return found
+    return _own.get(name)
+
+
+def _configuration_keys(name: str, network_class: type[Any]) -> Collection[str]:
+    if name in DIFFUSERS:
+        return inspect.signature(network_class.__init__).parameters.keys() - {"self"}
+    return network_class.config_class().to_dict().keys() - set(NOT_STRUCTURE)
 
 
 def _integers(value: Any) -> Iterator[int]:

@@ -79,9 +79,9 @@ class QuantizedBackbone:
     source: checkpoint.SourceHeader
     """The model that was quantized."""
 
-    def pack(self, directory: str | Path) -> None:
+    def pack(self, directory: str | Path, component: checkpoint.Component = "backbone") -> None:
         """Write the packed checkpoint that `checkpoint.load` gives the same module from. See there for errors."""
-        checkpoint.pack(directory, self.module, self.method, self.source)
+        checkpoint.pack(directory, self.module, self.method, self.source, component)
 
 
 def make_report(original: nn.Module, quantized: nn.Module, seconds: float) -> QuantizationReport:

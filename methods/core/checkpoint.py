@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from admcore.errors import CheckpointError, DataError
 from admcore.files import atomic_directory, read_json, write_text_atomic
-from methods.core.architectures import build_backbone, describe_backbone
+from methods.core.architectures import build_network, describe_network
 from methods.core.layers import QuantizedLayer, layer_kind, quantizable_layers, quantized_layers, replace_layer
 from methods.core.packing import pack_bits, packed_size, unpack_bits
 from methods.core.precision import run_in
@@ -29,6 +29,8 @@ from methods.core.scheme import LayerKind, LayerScheme, Scheme
 
 FORMAT_VERSION: Literal[1] = 1
 FloatType = Literal["float32", "bfloat16"]
+Component = Literal["backbone", "text_encoder", "vae", "vocoder"]
+"""Parts of a pipeline that can be quantized."""
 TENSOR_FILE = "model.safetensors"
 HEADER_FILE = "quantization.json"
 MAX_HEADER_BYTES = 16 * 2**20
@@ -94,7 +96,7 @@ class Header(_Section):
 
     format_version: Literal[1]
     """Version of the format."""
-    component: Literal["backbone"]
+    component: Component
     """Component of the pipeline that the checkpoint replaces."""
     method: MethodHeader
     """What made it."""
@@ -109,27 +111,35 @@ class Header(_Section):
 
 
 class _Slot(NamedTuple):
-    """A place for a tensor in a module."""
+    """A tensor of a module, and where it is."""
 
     owner: nn.Module
     attribute: str
     tensor: Tensor
     bits: int | None
     """Bits of a code where the file holds the tensor packed, None where it holds it as it is."""
+    tied: list[tuple[nn.Module, str]]
+    """Other places that hold the very same parameter, such as T5's table of tokens."""
 
 
-def pack(directory: str | Path, module: nn.Module, method: MethodHeader, source: SourceHeader) -> None:
-    """Write a backbone, quantized or not, as a packed checkpoint; the folder is replaced as a whole or not at all.
+def pack(
+    directory: str | Path,
+    module: nn.Module,
+    method: MethodHeader,
+    source: SourceHeader,
+    component: Component = "backbone",
+) -> None:
+    """Write a network, quantized or not, as a packed checkpoint; the folder is replaced as a whole or not at all.
 
     Raises:
-        CheckpointError: the backbone's class is none that a checkpoint may name, a tensor is not finite, or the folder
+        CheckpointError: the network's class is none that a checkpoint may name, a tensor is not finite, or the folder
             cannot be written.
     """
-    architecture, config = describe_backbone(module)
+    architecture, config = describe_network(module)
     tensors = {name: _stored(name, slot) for name, slot in _slots(module).items()}
     header = Header(
         format_version=FORMAT_VERSION,
-        component="backbone",
+        component=component,
         method=method,
         source=source,
         backbone=BackboneHeader(
@@ -147,7 +157,7 @@ def pack(directory: str | Path, module: nn.Module, method: MethodHeader, source:
 
 
 def load(directory: str | Path) -> nn.Module:
-    """Return the backbone of a packed checkpoint, on the CPU, in evaluation mode.
+    """Return the network of a packed checkpoint, on the CPU, in evaluation mode.
 
     Its codes, scales and zero points are those of the module that was packed, and so are its outputs, bit for bit.
     Tensors are read through a memory map, one at a time, and copied out of it: into memory aligned as torch aligns it
@@ -206,13 +216,19 @@ def directory_bytes(directory: str | Path) -> int:
 def _slots(module: nn.Module) -> dict[str, _Slot]:
     """Return every parameter and buffer of a module, by its name in the tensor file."""
     slots: dict[str, _Slot] = {}
+    parameters: dict[int, _Slot] = {}
     for prefix, owner in module.named_modules():
         members = [*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)]
         for attribute, tensor in members:
+            if id(tensor) in parameters:
+                parameters[id(tensor)].tied.append((owner, attribute))
+                continue
             name = f"{prefix}.{attribute}".removeprefix(".").replace("_quantizer.", "_")
             if name in slots:
-                raise CheckpointError(f"two tensors of the backbone would be called {name}")
-            slots[name] = _Slot(owner, attribute, tensor, _code_bits(owner, attribute))
+                raise CheckpointError(f"two tensors of the network would be called {name}")
+            slots[name] = _Slot(owner, attribute, tensor, _code_bits(owner, attribute), [])
+            if isinstance(tensor, nn.Parameter):
+                parameters[id(tensor)] = slots[name]
     return slots
 
 
@@ -246,10 +262,10 @@ def _float_dtype(module: nn.Module) -> FloatType:
 
 
 def _build(header: Header, path: Path) -> nn.Module:
-    """Return the backbone that a header describes, on the meta device."""
+    """Return the network that a header describes, on the meta device."""
     try:
         described = header.backbone
-        module = build_backbone(described.architecture, described.config, most_layers=len(header.tensors))
+        module = build_network(described.architecture, described.config, most_layers=len(header.tensors))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     if header.layers and described.dtype != "float32":
@@ -273,7 +289,7 @@ def _check_names(path: Path, *, expected: Iterable[str], found: Iterable[str]) -
     if missing:
         raise CheckpointError(f"{path}: tensor {min(missing)} is missing ({len(missing)} in all)")
     if extra:
-        raise CheckpointError(f"{path}: tensor {min(extra)!r} does not belong to the backbone ({len(extra)} in all)")
+        raise CheckpointError(f"{path}: tensor {min(extra)!r} does not belong to the network ({len(extra)} in all)")
 
 
 def _checked(what: str, slot: _Slot, stored: Tensor, sha256: str) -> Tensor:
@@ -321,7 +337,9 @@ def _check_quantizer(what: str, scheme: Scheme, attribute: str, stored: Tensor) 
 
 def _fill(slot: _Slot, tensor: Tensor) -> None:
     is_parameter = isinstance(slot.tensor, nn.Parameter)
-    setattr(slot.owner, slot.attribute, nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor)
+    value = nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor
+    for owner, attribute in [(slot.owner, slot.attribute), *slot.tied]:
+        setattr(owner, attribute, value)
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -251,7 +251,7 @@ def test_a_cell_that_fails_leaves_a_record_and_is_tried_again(
 def test_a_failed_change_says_so_and_undoing_it_costs_nothing(
     finished: GridSpec, make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.pipeline import quantize_backbone
+    from bench.pipeline import quantize_components
 
     audio = wavs(finished, NAIVE)
     with monkeypatch.context() as broken:
@@ -261,11 +261,11 @@ def test_a_failed_change_says_so_and_undoing_it_costs_nothing(
     assert record_of(finished, NAIVE).status == "failed"
     quantized: list[str] = []
 
-    def quantize(model: Any, spec: str, **options: Any) -> Any:
+    def quantize(model: Any, spec: str, *components: Any, **options: Any) -> Any:
         quantized.append(spec)
-        return quantize_backbone(model, spec, **options)
+        return quantize_components(model, spec, *components, **options)
 
-    monkeypatch.setattr("bench.cell.quantize_backbone", quantize)
+    monkeypatch.setattr("bench.cell.quantize_components", quantize)
     assert [result.reason for result in run(finished)] == [None, None]
     assert wavs(finished, NAIVE) == audio
     assert quantized == ["fp32"], "the baseline's"

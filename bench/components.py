@@ -1,0 +1,50 @@
+"""The parts of a pipeline that can be quantized, by name; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Literal
+
+from admcore.errors import UsageError, nearest
+
+Component = Literal["backbone", "text_encoder", "vae", "vocoder"]
+COMPONENTS: tuple[Component, ...] = ("backbone", "text_encoder", "vae", "vocoder")
+"""In the order of the record; of the autoencoder, the decoder is what runs."""
+ALL = "all"
+
+
+def check_components(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of components as given.
+
+    Raises:
+        ValueError: none, one that is not known, or one twice; for the end of a sentence.
+    """
+    chosen = tuple(names)
+    for name in chosen:
+        if name not in (*COMPONENTS, ALL):
+            hint, known = nearest(name, COMPONENTS), ", ".join(COMPONENTS)
+            raise ValueError(f'unknown component "{name}".{hint} Expected some of {known}, or {ALL}')
+        if chosen.count(name) > 1:
+            raise ValueError(f'component "{name}" is listed twice')
+    if not chosen:
+        raise ValueError(f"expected some of {', '.join(COMPONENTS)}, or {ALL}")
+    return chosen
+
+
+def components_of(model: str, present: Collection[str], names: Iterable[str]) -> tuple[Component, ...]:
+    """Return the components that names mean for a model, in the order of the record.
+
+    Args:
+        model: its name, for messages.
+        present: the components that its clips pass through.
+        names: checked names; `all` is every one that the model has.
+
+    Raises:
+        UsageError: the model has no such component.
+    """
+    wanted = set(names)
+    has = [name for name in COMPONENTS if name in present]
+    for name in wanted - {ALL}:
+        if name not in has:
+            raise UsageError(f"{model} has no {name} to quantize: its clips pass through {', '.join(has)}")
+    return tuple(name for name in has if name in wanted or ALL in wanted)

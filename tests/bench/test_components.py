@@ -1,0 +1,132 @@
+"""Any component of a pipeline can be quantized by any method: calibrated, packed, loaded again, counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import bench
+from admcore.errors import CheckpointError, UsageError
+from bench.components import check_components, components_of
+from bench.models.component_view import view_of
+from bench.pipeline import checkpoint_folders, quantize_components
+from methods.core.layers import QuantizedLayer
+
+SPEC = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
+PROMPTS = ["a dog barks", "rain falls"]
+
+
+def clips(model):
+    return bench.generate(model, PROMPTS, [1, 2], steps=2)
+
+
+@pytest.fixture(scope="module")
+def tango():
+    return bench.load_model("tiny-tango")
+
+
+def test_the_calls_of_a_component_are_those_of_a_pipeline(tango):
+    calls = list(view_of(tango, "vae").trajectories(PROMPTS, seeds=[1, 2], steps=2, guidance=3.0, batch_size=2))
+    assert [(call.prompt_indices, call.guided) for call in calls] == [((0, 1), False)]
+    latents = tango.latents(PROMPTS, [1, 2], steps=2, guidance=3.0, batch_size=2)
+    scaled = latents / tango.components["vae"].config.scaling_factor
+    torch.testing.assert_close(calls[0].inputs, {"z": scaled})
+    (told,) = view_of(tango, "text_encoder").trajectories(PROMPTS, seeds=[1, 2], steps=2, guidance=3.0, batch_size=2)
+    assert told.guided
+    assert {name: len(tensor) for name, tensor in told.inputs.items()} == {"input_ids": 4, "attention_mask": 4}
+    states = view_of(tango, "text_encoder").call_backbone(told.inputs)
+    torch.testing.assert_close(states, tango.encode_text(PROMPTS, guided=True)["encoder_hidden_states"])
+
+
+def test_of_the_backbone_a_method_sees_the_model_itself(tango):
+    assert view_of(tango, "backbone") is tango
+
+
+@pytest.mark.parametrize("name", ["tiny-audioldm", "tiny-tango", "tiny-make-an-audio"])
+def test_all_components_come_back_from_a_packed_checkpoint_bit_for_bit(name, tmp_path):
+    before = clips(bench.load_model(name))
+    quantized = bench.quantize(bench.load_model(name), SPEC, components=["all"])
+    assert list(quantized.components) == ["backbone", "text_encoder", "vae"]
+    bench.save_checkpoint(quantized, tmp_path / "packed")
+    assert list(checkpoint_folders(tmp_path / "packed")) == ["backbone", "text_encoder", "vae"]
+    heard = clips(quantized.model)
+    np.testing.assert_array_equal(clips(bench.load_checkpoint(tmp_path / "packed")), heard)
+    assert not np.array_equal(heard, before)
+
+
+def test_only_what_was_asked_for_is_quantized_and_other_components_keep_eight_bits(tmp_path):
+    quantized = bench.quantize(bench.load_model("tiny-tango"), SPEC, components=["vae"])
+    bench.save_checkpoint(quantized, tmp_path / "packed")
+    model = bench.load_checkpoint(tmp_path / "packed")
+    layers = [layer for layer in model.components["vae"].modules() if isinstance(layer, QuantizedLayer)]
+    assert {layer.scheme.weight.bits for layer in layers} == {8}
+    for name in ("backbone", "text_encoder"):
+        assert not any(isinstance(layer, QuantizedLayer) for layer in model.components[name].modules())
+    unquantized = quantized.components["vae"].report.unquantized
+    assert all(name.startswith(("encoder.", "quant_conv")) for name in unquantized), "only the decoder runs"
+
+
+def test_a_method_without_bits_is_one_of_the_backbone(plugins):
+    assert list(quantize_components(bench.load_model("fake-adm"), "bf16", ["all"])) == ["backbone"]
+
+
+def test_a_table_of_tokens_that_two_places_share_is_stored_once_and_still_shared(tango, tmp_path):
+    quantized = quantize_components(tango, SPEC, ["text_encoder"])
+    quantized["text_encoder"].network.pack(tmp_path / "packed", "text_encoder")
+    header = json.loads((tmp_path / "packed" / "quantization.json").read_text())
+    assert header["component"] == "text_encoder"
+    assert len([name for name in header["tensors"] if "shared" in name or "embed_tokens" in name]) == 1
+    from methods.core.checkpoint import load
+
+    loaded = load(tmp_path / "packed")
+    assert loaded.shared.weight is loaded.encoder.embed_tokens.weight
+
+
+def test_a_component_in_anothers_place_is_refused(tmp_path):
+    bench.save_checkpoint(bench.quantize(bench.load_model("tiny-tango"), SPEC, components=["vae"]), tmp_path / "packed")
+    (tmp_path / "packed" / "vae").rename(tmp_path / "packed" / "text_encoder")
+    with pytest.raises(CheckpointError, match="component: expected text_encoder, found vae"):
+        bench.load_checkpoint(tmp_path / "packed")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["vocodr"], 'unknown component "vocodr".*vocoder'),
+        (["vae", "vae"], "listed twice"),
+        ([], "expected some of backbone, text_encoder, vae, vocoder, or all"),
+    ],
+)
+def test_names_that_mean_nothing_are_refused(names, message):
+    with pytest.raises(ValueError, match=message):
+        check_components(names)
+
+
+def test_a_component_that_the_clips_do_not_pass_through_is_a_usage_error():
+    with pytest.raises(UsageError, match=r"tiny-tango has no vocoder to quantize: .* backbone, text_encoder, vae"):
+        components_of("tiny-tango", ["backbone", "text_encoder", "vae"], ["vocoder"])
+
+
+def test_a_run_quantizes_and_records_each_component(plugins, make_grid, tmp_path: Path):
+    from admcore.files import read_json
+    from bench.runner import run_grid
+
+    grid = make_grid(models=["tiny-tango"], methods=["fp32", SPEC], components=["backbone", "vae"], limit=4)
+    assert [result.reason for result in run_grid(grid, command="bench run")] == [None, None]
+    records = {record["method"]["spec"]: record for record in map(read_json, grid.out.glob("cells/*/*/result.json"))}
+    assert records["fp32"]["method"]["components"] == ["backbone"]
+    record = records[SPEC]
+    assert record["method"]["components"] == ["backbone", "vae"]
+    names = [layer["name"] for layer in record["method"]["layers"]]
+    assert "conv_in" in names
+    assert "vae/decoder.conv_in" in names
+    size, before = record["size"], records["fp32"]["size"]
+    assert size["pipeline"]["bytes"] == sum(size["components"].values())
+    assert size["pipeline"]["baseline_bytes"] == before["pipeline"]["bytes"]
+    assert size["components"]["text_encoder"] == before["components"]["text_encoder"]
+    assert size["components"]["vae"] < before["components"]["vae"]
+    assert size["checkpoint_bytes"] == size["components"]["backbone"] + size["components"]["vae"]
