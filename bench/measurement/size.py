@@ -28,12 +28,12 @@ def size_section(checkpoint: Path, baseline: dict[str, int], nominal_bits: float
         nominal_bits: mean bits of a stored parameter of the quantized components.
         fraction: share of their parameters that is stored in fewer than 32 bits.
     """
-    written = {
+    written: dict[str, int] = {
         name: sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
         for name, folder in checkpoint_folders(checkpoint).items()
     }
     replaced = sum(baseline[name] for name in written)
-    components: dict[str, int] = {**baseline, **written}
+    components = {**baseline, **written}
     return {
         "checkpoint_bytes": sum(written.values()),
         "baseline_bytes": replaced,
