@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,9 +52,13 @@ class Sampling:
 
     def step(self, predicted: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
         """Latents after the step, from the backbone's (guided) prediction and the latents before it; all (n, ...)."""
-        after: Tensor = self._scheduler.step(
-            predicted, _as_stepped(timestep), latents, return_dict=False, **self._options
-        )[0]
+        with warnings.catch_warnings():
+            # a Brownian path ends at the sigmas of the configuration, which those of the steps pass by float noise; the
+            # last step goes on to zero, with noise times zero
+            warnings.filterwarnings("ignore", r"Should have t[ab][<>]=t[01]", UserWarning)
+            after: Tensor = self._scheduler.step(
+                predicted, _as_stepped(timestep), latents, return_dict=False, **self._options
+            )[0]
         return after
 
     def _brownian_noise(self, noise: Tensor) -> Any:
