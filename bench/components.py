@@ -36,7 +36,7 @@ def components_of(model: str, present: Collection[str], names: Iterable[str]) ->
 
     Args:
         model: its name, for messages.
-        present: the components that its clips pass through.
+        present: its components that can be quantized.
         names: checked names; `all` is every one that the model has.
 
     Raises:
@@ -46,5 +46,5 @@ def components_of(model: str, present: Collection[str], names: Iterable[str]) ->
     has = [name for name in COMPONENTS if name in present]
     for name in wanted - {ALL}:
         if name not in has:
-            raise UsageError(f"{model} has no {name} to quantize: its clips pass through {', '.join(has)}")
+            raise UsageError(f"{model} has no {name} that can be quantized; it has {', '.join(has)}")
     return tuple(name for name in has if name in wanted or ALL in wanted)

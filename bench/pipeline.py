@@ -14,6 +14,7 @@ from bench.components import COMPONENTS, Component, components_of
 from bench.models.component_view import view_of
 from bench.suites import calibration_prompts
 from methods import from_spec
+from methods.core.architectures import is_allowed
 from methods.core.calibration import CalibrationSet
 from methods.core.checkpoint import HEADER_FILE, Header, load, read_header
 from methods.spec import MethodSpec
@@ -66,7 +67,8 @@ def quantize_components(
             such component.
     """
     parsed = MethodSpec.parse(spec)
-    chosen = components_of(model.name, model.components, components) if parsed.weight_bits else (BACKBONE,)
+    present = [name for name, module in model.components.items() if name == BACKBONE or is_allowed(module)]
+    chosen = components_of(model.name, present, components) if parsed.weight_bits else (BACKBONE,)
     quantized: dict[Component, Quantized] = {}
     for component in chosen:
         method = from_spec(str(_spec_of(parsed, component)))

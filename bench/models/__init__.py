@@ -28,6 +28,11 @@ BUILTIN = EMBEDDED | {
     "tango-full": "bench.models.tango:TangoFull",
     "tango-full-ft-audiocaps": "bench.models.tango:TangoFullAudioCaps",
     "tango2": "bench.models.tango:Tango2",
+    "audioldm2": "bench.models.audioldm2:AudioLDM2",
+    "audioldm2-large": "bench.models.audioldm2:AudioLDM2Large",
+    "audioldm2-music": "bench.models.audioldm2:AudioLDM2Music",
+    "musicldm": "bench.models.musicldm:MusicLDM",
+    "stable-audio-open-1.0": "bench.models.stable_audio:StableAudioOpen",
 }
 """All models that the package can load; the weights of those that are not embedded are the user's to get."""
 

@@ -6,7 +6,6 @@ diffusers' conversion gives them; 8 attention heads at every level are that conv
 
 from __future__ import annotations
 
-from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,11 +23,10 @@ from transformers import (
 
 from admcore.weights import require_vocabulary
 from bench.models import layouts
-from bench.models.base import AudioDiffusionModel, ModelCard
+from bench.models.base import AudioDiffusionModel
 from bench.models.components import load_component
-from bench.models.conditioning import ClapEmbedding
-from bench.models.embedded import PictureDecoder
-from bench.models.mel import MelSpec
+from bench.models.conditioning import ClapEmbedding, limit_roberta_tokens
+from bench.models.pictures import Pictures
 from bench.models.published import PUBLISHED, locate, revision
 from bench.models.untrained import ByteTokenizer, random_sha256, seeded
 
@@ -124,9 +122,7 @@ def load_directory(folder: Path, name: str, source: str, license: str | None) ->
     encoder = load_component(ClapTextModelWithProjection, folder / "text_encoder", stems["text_encoder"])
     vocoder = load_component(SpeechT5HifiGan, folder / "vocoder", stems["vocoder"])
     tokenizer = AutoTokenizer.from_pretrained(require_vocabulary(folder / "tokenizer"), local_files_only=True)
-    # RoBERTa counts positions from the one after its padding id
-    positions = encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1
-    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+    limit_roberta_tokens(tokenizer, encoder.config)
     scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
     known = {"name": name, "source": source, "revision": revision(folder), "license": license}
     return _assemble(unet, vae, encoder, vocoder, tokenizer, scheduler, known | {"weights_sha256": fingerprint})
@@ -161,30 +157,15 @@ def _assemble(
     scheduler: DDIMScheduler,
     known: dict[str, Any],
 ) -> AudioDiffusionModel:
-    mel = MelSpec(
-        sample_rate=vocoder.config.sampling_rate,
-        hop=prod(vocoder.config.upsample_rates),
-        n_mels=vocoder.config.model_in_dim,
-    )
-    shrink = 2 ** (len(vae.config["block_out_channels"]) - 1)
-    rate = mel.sample_rate / mel.hop / shrink
-    card = ModelCard(
-        sample_rate=mel.sample_rate,
-        seconds=SECONDS,
-        latent_shape=(unet.config["in_channels"], round(SECONDS * rate), mel.n_mels // shrink),
-        latent_rate=rate,
-        default_steps=DEFAULT_STEPS,
-        default_guidance=DEFAULT_GUIDANCE,
-        **known,
-    )
+    pictures = Pictures(vae, vocoder)
+    card = pictures.card(unet, SECONDS, known | {"default_steps": DEFAULT_STEPS, "default_guidance": DEFAULT_GUIDANCE})
     parts: dict[str, torch.nn.Module] = {
         "backbone": unet,
         "text_encoder": encoder,
         "vae": vae,
         "vocoder": vocoder,
     }
-    decoder = PictureDecoder(vae, vocoder, mel, "vocoder", transposed=False)
-    return AudioDiffusionModel(card, parts, ClapEmbedding(tokenizer, encoder), scheduler, decoder)
+    return AudioDiffusionModel(card, parts, ClapEmbedding(tokenizer, encoder), scheduler, pictures.decoder())
 
 
 class AudioLDMSmallV2(AudioLDM):

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from admcore.errors import UsageError
 from admcore.progress import track
 from bench.models.conditioning import Conditioner
+from bench.models.sampling import Sampling, label
 from methods.protocol import BackboneCall
 
 DECODE_BATCH = 8
@@ -34,8 +34,8 @@ class ModelCard:
     """Hz."""
     seconds: float
     """Length of what it makes."""
-    latent_shape: tuple[int, int, int]
-    """Of one latent, without the batch dimension."""
+    latent_shape: tuple[int, ...]
+    """Of one latent, without batch dimension: (channels, frames, bands) of a picture, (channels, frames) of sound."""
     random_weights: bool = False
     latent_rate: float | None = None
     """Latent frames (the second dimension of the shape) a second, where clips may have any length; None: fixed."""
@@ -50,7 +50,7 @@ class AudioDiffusionModel:
         card: facts.
         components: modules by name; `backbone` denoises, the others are listed for size and hashing.
         conditioner: captions to the backbone's keyword tensors.
-        scheduler: the sampler, over the training betas; DDPM draws each clip's noise from the clip's own seed.
+        scheduler: the sampler, of diffusers; a stochastic one draws each clip's noise from the clip's own seed.
         decode: scaled latents (n, *latent_shape) to waveforms (n, samples).
     """
 
@@ -59,7 +59,7 @@ class AudioDiffusionModel:
         card: ModelCard,
         components: dict[str, nn.Module],
         conditioner: Conditioner,
-        scheduler: DDIMScheduler | DDPMScheduler,
+        scheduler: SchedulerMixin,
         decode: Callable[[Tensor], Tensor],
     ) -> None:
         self.card = card
@@ -103,7 +103,7 @@ class AudioDiffusionModel:
         component._buffers = module._buffers
 
     def encode_text(self, prompts: Sequence[str], *, guided: bool) -> dict[str, Tensor]:
-        """What the backbone is told: tensors of n rows; guided 2n, those of the empty caption first."""
+        """What the backbone is told, n rows; guided 2n, those of the empty caption first. A family may do otherwise."""
         return self._conditioner([""] * len(prompts) + list(prompts) if guided else prompts)
 
     def to(self, device: str, dtype: str = "float32") -> AudioDiffusionModel:
@@ -129,8 +129,8 @@ class AudioDiffusionModel:
         frames = round(seconds * rate)
         if frames < 1 or abs(frames / rate - seconds) > 1e-6:
             raise UsageError(f"{self.name}: generation.seconds = {seconds:g}; expected a multiple of {1 / rate:g}")
-        channels, _, bands = self.card.latent_shape
-        self.card = replace(self.card, seconds=seconds, latent_shape=(channels, frames, bands))
+        channels, _, *bands = self.card.latent_shape
+        self.card = replace(self.card, seconds=seconds, latent_shape=(channels, frames, *bands))
 
     def call_backbone(self, inputs: dict[str, Tensor]) -> Tensor:
         """Runs the backbone on a call's inputs: `sample` (n, *latent_shape), `timestep` (n,) and the conditioning.
@@ -142,10 +142,8 @@ class AudioDiffusionModel:
             for name, value in inputs.items()
         }
         sample, timestep = moved.pop("sample"), moved.pop("timestep")
-        told = {"encoder_hidden_states": None} | moved
         with torch.inference_mode():
-            predicted: Tensor = self.backbone(sample, timestep, **told, return_dict=False)[0]
-        return predicted.float()
+            return self._predict(sample, timestep, moved).float()
 
     def trajectories(
         self, prompts: Sequence[str], *, seeds: Sequence[int], steps: int, guidance: float, batch_size: int
@@ -154,7 +152,7 @@ class AudioDiffusionModel:
         for indices in _batches(len(prompts), batch_size):
             walk = self._denoise([prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance)
             for number, (inputs, _) in enumerate(walk):
-                timestep = int(inputs["timestep"][0])
+                timestep = label(inputs["timestep"][0], self._train_steps)
                 yield BackboneCall(number, timestep, tuple(indices), inputs, guided=guidance != 1)
 
     def latents(
@@ -208,31 +206,35 @@ class AudioDiffusionModel:
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
     ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Yields, for each step of one batch, the backbone's inputs and the latents after it."""
-        most = self._scheduler.config["num_train_timesteps"]
-        if not 1 <= steps <= most:
-            raise UsageError(f"steps={steps}: expected 1 to {most}")
+        if not 1 <= steps <= self._train_steps:
+            raise UsageError(f"steps={steps}: expected 1 to {self._train_steps}")
         guided = guidance != 1
         told = self.encode_text(prompts, guided=guided)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        latents = torch.stack([torch.randn(self.card.latent_shape, generator=own) for own in generators]).to(
-            self.device
-        )
-        self._scheduler.set_timesteps(steps)
-        for timestep in self._scheduler.timesteps:
-            sample = torch.cat([latents, latents]) if guided else latents
+        sampling = Sampling(self._scheduler, steps, generators)
+        noise = torch.stack([torch.randn(self.card.latent_shape, generator=own) for own in generators])
+        latents = sampling.start(noise).to(self.device)
+        for timestep in sampling.timesteps:
+            scaled = sampling.scaled(latents, timestep)
+            sample = torch.cat([scaled, scaled]) if guided else scaled
             inputs = {"sample": sample, "timestep": timestep.to(self.device).expand(len(sample)), **told}
             predicted = self.call_backbone(inputs)
             if guided:
                 unconditional, conditional = predicted.chunk(2)
                 predicted = unconditional + guidance * (conditional - unconditional)
-            latents = self._scheduler.step(
-                predicted,
-                int(timestep),
-                latents,
-                generator=generators,  # type: ignore[arg-type]  # its randn_tensor takes one for each row
-                return_dict=False,
-            )[0]
+            latents = sampling.step(predicted, timestep, latents)
             yield inputs, latents
+
+    @property
+    def _train_steps(self) -> int:
+        return int(self._scheduler.config["num_train_timesteps"])
+
+    def _predict(self, sample: Tensor, timestep: Tensor, told: dict[str, Tensor]) -> Tensor:
+        """Calls the backbone on what has its device and dtype. A family may add what is the same for all rows."""
+        predicted: Tensor = self.backbone(
+            sample, timestep, **{"encoder_hidden_states": None, **told}, return_dict=False
+        )[0]
+        return predicted
 
 
 def _batches(count: int, size: int) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""From captions to what a backbone is told: the conditioning routes of AudioLDM, TANGO and Make-An-Audio."""
+"""From captions to what a backbone is told: the conditioning routes of AudioLDM, MusicLDM, TANGO and Make-An-Audio."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from bench.models.workarounds import clap_text_features
 
 
 class Conditioner(Protocol):
@@ -26,6 +28,12 @@ def _tokens(tokenizer: Any, captions: Sequence[str], device: torch.device) -> tu
     return out.input_ids.to(device), out.attention_mask.to(device)
 
 
+def limit_roberta_tokens(tokenizer: Any, config: Any) -> None:
+    """Lets a tokenizer pad to no more than the positions of CLAP's RoBERTa, which count from after its padding id."""
+    positions = config.max_position_embeddings - config.pad_token_id - 1
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+
+
 class ClapEmbedding:
     """AudioLDM: the L2-normalised CLAP text embedding, as a class label (Liu et al. 2023, section 3.2)."""
 
@@ -37,6 +45,19 @@ class ClapEmbedding:
         """{"class_labels": (n, projection_dim)}."""
         ids, mask = _tokens(self.tokenizer, captions, next(self.encoder.parameters()).device)
         return {"class_labels": F.normalize(self.encoder(ids, attention_mask=mask).text_embeds, dim=-1)}
+
+
+class ClapTextFeatures:
+    """MusicLDM: the L2-normalised text embedding of a whole CLAP model, as a class label (Chen et al. 2023, 3.1)."""
+
+    def __init__(self, tokenizer: Any, clap: nn.Module) -> None:
+        self.tokenizer, self.encoder = tokenizer, clap
+
+    @torch.inference_mode()
+    def __call__(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        """{"class_labels": (n, projection_dim)}."""
+        ids, mask = _tokens(self.tokenizer, captions, next(self.encoder.parameters()).device)
+        return {"class_labels": clap_text_features(self.encoder, ids, mask)}
 
 
 class TokenStates:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 from admcore.errors import UsageError
 from bench.models import layouts
+from bench.models.pipeline_layouts import PIPELINE_LAYOUTS
 
 if TYPE_CHECKING:
     from bench.models.base import AudioDiffusionModel
 
 PREFIX = "dir:"
-SAW = {
+SAW: dict[layouts.Layout, str] = {
     "audioldm": "an AudioLDM pipeline directory",
     "tango": "a TANGO checkpoint (declare-lab's files)",
+    **{family: layout.saw for family, layout in PIPELINE_LAYOUTS.items()},
 }
 
 
@@ -40,10 +42,15 @@ def load(folder: Path, *, random_weights: bool = False) -> AudioDiffusionModel:
     if random_weights:
         raise UsageError(f"{name}: random weights are made from a registry name, such as tango; expected one")
     saw = describe(folder)
-    if layouts.recognise(folder) == "tango":
+    seen = layouts.recognise(folder)
+    if seen == "tango":
         from bench.models import tango
 
         return tango.load_directory(folder, name, f"folder: {saw}", None)
+    if seen != "audioldm":
+        from bench.models import pipelines
+
+        return pipelines.load_directory(folder, seen, name, f"folder: {saw}", None)
     from bench.models import audioldm
 
     return audioldm.load_directory(folder, name, f"folder: {saw}", None)

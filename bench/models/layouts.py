@@ -9,9 +9,10 @@ from admcore.errors import CheckpointError
 from admcore.files import read_json, write_text_atomic
 from admcore.hashing import sha256_file, sha256_json
 from bench import cache
+from bench.models.pipeline_layouts import PIPELINE_LAYOUTS, Family, PipelineLayout, family_of
 from bench.models.published import Published, locate
 
-Layout = Literal["audioldm", "tango"]
+Layout = Literal["audioldm", "tango"] | Family
 
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
 TRANSFORMERS_WEIGHTS = ("model", "pytorch_model")
@@ -29,7 +30,8 @@ TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special
 """What TANGO takes from the repository of its text encoder; the weights are its own."""
 
 EXPECTED = (
-    "an AudioLDM pipeline directory (model_index.json of AudioLDMPipeline, unet/, vae/, ...) or a TANGO checkpoint"
+    "an AudioLDM pipeline directory (model_index.json of AudioLDMPipeline, unet/, vae/, ...), one of"
+    f" {', '.join(layout.pipeline for layout in PIPELINE_LAYOUTS.values())}, or a TANGO checkpoint"
     " (main_config.json, vae_config.json, stft_config.json, pytorch_model_main.bin, pytorch_model_vae.bin)"
 )
 
@@ -48,6 +50,8 @@ def recognise(folder: Path) -> Layout:
     kind = index.get("_class_name") if isinstance(index, dict) else None
     if kind == "AudioLDMPipeline":
         return "audioldm"
+    if (family := family_of(kind)) is not None:
+        return family
     found = f"a pipeline directory of {kind}" if kind else "not a checkpoint that is known here"
     raise CheckpointError(f"{folder}: {found}; expected {EXPECTED}")
 
@@ -88,7 +92,8 @@ def used_files(folder: Path, *, download: bool = False) -> dict[str, Path]:
     Raises:
         CheckpointError: one is missing, which it names, or the layout is not known.
     """
-    if recognise(folder) == "tango":
+    seen = recognise(folder)
+    if seen == "tango":
         files = [folder / name for name in TANGO_CONFIGS]
         files += [weights_file(folder, (stem,)) for stem in (TANGO_MAIN, TANGO_VAE)]
         texts = text_encoder_folder(folder, download=download)
@@ -97,17 +102,38 @@ def used_files(folder: Path, *, download: bool = False) -> dict[str, Path]:
                 f"{texts / 'config.json'}: missing; expected the text encoder's {', '.join(TEXT_FILES)}"
             )
         others = {f"texts/{name}": texts / name for name in TEXT_FILES if (texts / name).is_file()}
+        if not others:
+            raise CheckpointError(f"{folder}: the tokenizer of the text encoder is missing; expected {EXPECTED}")
+    elif seen == "audioldm":
+        files, others = _pipeline_files(folder, AUDIOLDM_COMPONENTS, ("tokenizer",))
     else:
-        files = [folder / "scheduler" / "scheduler_config.json"]
-        for component, stems in AUDIOLDM_COMPONENTS.items():
-            files += [folder / component / "config.json", weights_file(folder / component, stems)]
-        others = {f"tokenizer/{file.name}": file for file in sorted((folder / "tokenizer").glob("*.*"))}
+        layout = PIPELINE_LAYOUTS[seen]
+        files, others = _pipeline_files(folder, components_of(layout), layout.tokenizers)
     for file in files:
         if not file.is_file():
             raise CheckpointError(f"{file}: missing; expected {EXPECTED}")
-    if not others:
-        raise CheckpointError(f"{folder}: the tokenizer of the text encoder is missing; expected {EXPECTED}")
     return {file.relative_to(folder).as_posix(): file for file in files} | others
+
+
+def components_of(layout: PipelineLayout) -> dict[str, tuple[str, ...]]:
+    """Return, by the folder of each model of a pipeline, the names, without suffix, that its weights may have."""
+    return dict.fromkeys(layout.models, (DIFFUSERS_WEIGHTS,)) | dict.fromkeys(layout.encoders, TRANSFORMERS_WEIGHTS)
+
+
+def _pipeline_files(
+    folder: Path, components: dict[str, tuple[str, ...]], tokenizers: tuple[str, ...]
+) -> tuple[list[Path], dict[str, Path]]:
+    """Configurations and weights of a pipeline directory, and by name whatever its tokenizers' folders hold."""
+    files = [folder / "scheduler" / "scheduler_config.json"]
+    for component, stems in components.items():
+        files += [folder / component / "config.json", weights_file(folder / component, stems)]
+    vocabularies: dict[str, Path] = {}
+    for tokenizer in tokenizers:
+        held = {f"{tokenizer}/{file.name}": file for file in sorted((folder / tokenizer).glob("*.*"))}
+        if not held:
+            raise CheckpointError(f"{folder / tokenizer}: the tokenizer is missing; expected {EXPECTED}")
+        vocabularies |= held
+    return files, vocabularies
 
 
 def fingerprint(folder: Path) -> str:

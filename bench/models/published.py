@@ -12,8 +12,10 @@ from pathlib import Path
 
 from admcore.errors import CheckpointError
 from admcore.weights import weights_folder
+from bench.models.pipeline_layouts import PIPELINE_LAYOUTS
 
 NON_COMMERCIAL = "CC-BY-NC-SA-4.0"
+STABILITY = "Stability AI Community License"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Published:
     license: str
     """Of the weights."""
     files: tuple[str, ...] = ()
-    """What is needed of the repository; empty for all of it."""
+    """What is needed of the repository, a folder's name ending in a slash; empty for all of it."""
 
 
 PUBLISHED = {
@@ -40,6 +42,17 @@ PUBLISHED = {
         Published("tango-full", "declare-lab/tango-full", NON_COMMERCIAL),
         Published("tango-full-ft-audiocaps", "declare-lab/tango-full-ft-audiocaps", NON_COMMERCIAL),
         Published("tango2", "declare-lab/tango2", NON_COMMERCIAL),
+        Published("audioldm2", "cvssp/audioldm2", NON_COMMERCIAL),
+        Published("audioldm2-large", "cvssp/audioldm2-large", NON_COMMERCIAL),
+        Published("audioldm2-music", "cvssp/audioldm2-music", NON_COMMERCIAL),
+        Published("musicldm", "ucsd-reach/musicldm", NON_COMMERCIAL),
+        # gated, and beside the pipeline the repository holds all weights once more in the authors' own format
+        Published(
+            "stable-audio-open-1.0",
+            "stabilityai/stable-audio-open-1.0",
+            STABILITY,
+            ("model_index.json", *(f"{name}/" for name in PIPELINE_LAYOUTS["stable-audio"].folders)),
+        ),
     )
 }
 

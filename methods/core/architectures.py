@@ -35,6 +35,11 @@ def allow_architecture(network: type[Any]) -> type[Any]:
     return network
 
 
+def is_allowed(network: nn.Module) -> bool:
+    """Return whether checkpoints may name the class of a network."""
+    return type(network) is _class_of(type(network).__name__)
+
+
 def describe_network(network: nn.Module) -> tuple[str, dict[str, Any]]:
     """Return the class name and the configuration that `build_network` makes the same structure from.
 
@@ -42,7 +47,7 @@ def describe_network(network: nn.Module) -> tuple[str, dict[str, Any]]:
         CheckpointError: the class is none that a checkpoint may name.
     """
     name = type(network).__name__
-    if type(network) is not _class_of(name):
+    if not is_allowed(network):
         raise CheckpointError(f"a {name} cannot be written to a checkpoint: expected one of {', '.join(_names())}")
     config: Any = network.config
     values = dict(config) if name in DIFFUSERS else config.to_dict()

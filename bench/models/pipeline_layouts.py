@@ -1,0 +1,58 @@
+"""What a pipeline directory of each supported class of diffusers holds, as `save_pretrained` leaves it; no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Family = Literal["audioldm2", "musicldm", "stable-audio"]
+
+
+@dataclass(frozen=True)
+class PipelineLayout:
+    """The folders of one pipeline class that a load reads. Others, such as a feature extractor, are left alone."""
+
+    pipeline: str
+    """Name of the class in model_index.json."""
+    saw: str
+    """What such a folder is called in messages."""
+    models: tuple[str, ...]
+    """Folders of diffusers' models."""
+    encoders: tuple[str, ...]
+    """Folders of transformers' models."""
+    tokenizers: tuple[str, ...]
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """All of them, the scheduler's included."""
+        return (*self.models, *self.encoders, *self.tokenizers, "scheduler")
+
+
+PIPELINE_LAYOUTS: dict[Family, PipelineLayout] = {
+    "audioldm2": PipelineLayout(
+        "AudioLDM2Pipeline",
+        "an AudioLDM 2 pipeline directory",
+        ("unet", "vae", "projection_model"),
+        ("text_encoder", "text_encoder_2", "language_model", "vocoder"),
+        ("tokenizer", "tokenizer_2"),
+    ),
+    "musicldm": PipelineLayout(
+        "MusicLDMPipeline",
+        "a MusicLDM pipeline directory",
+        ("unet", "vae"),
+        ("text_encoder", "vocoder"),
+        ("tokenizer",),
+    ),
+    "stable-audio": PipelineLayout(
+        "StableAudioPipeline",
+        "a Stable Audio pipeline directory",
+        ("transformer", "vae", "projection_model"),
+        ("text_encoder",),
+        ("tokenizer",),
+    ),
+}
+
+
+def family_of(pipeline: object) -> Family | None:
+    """The family of a pipeline class by its name; None if it is not supported."""
+    return next((family for family, layout in PIPELINE_LAYOUTS.items() if layout.pipeline == pipeline), None)

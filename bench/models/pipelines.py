@@ -1,0 +1,167 @@
+"""Any supported pipeline directory of diffusers to a model of the harness: its parts are loaded, its family joins them.
+
+A family is data, beside the few functions in which its pipeline differs from the others. Classes of components are the
+family's, never those that a model_index.json names: a checkpoint is data from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+
+import diffusers
+from diffusers.utils import DummyObject
+from transformers import AutoTokenizer
+
+from admcore.errors import CheckpointError, UsageError
+from admcore.weights import require_vocabulary
+from bench.models import layouts, pipeline_layouts
+from bench.models.base import AudioDiffusionModel
+from bench.models.components import load_component
+from bench.models.pipeline_layouts import PIPELINE_LAYOUTS
+from bench.models.published import PUBLISHED, locate, revision
+from bench.models.untrained import random_sha256, seeded
+
+SCHEDULERS = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "PNDMScheduler",
+    "EulerDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "EDMDPMSolverMultistepScheduler",
+    "CosineDPMSolverMultistepScheduler",
+)
+"""Those of diffusers that a pipeline directory may name."""
+
+Parts = Mapping[str, Any]
+"""Components by the name of their folder, tokenizers and `scheduler` among them."""
+
+
+@dataclass(frozen=True)
+class PipelineFamily:
+    """One pipeline class of diffusers."""
+
+    classes: Mapping[str, Any]
+    """Folder of a model -> its class, of diffusers or of transformers; the backbone's first."""
+    default_steps: int
+    default_guidance: float
+    assemble: Callable[[Parts, dict[str, Any]], AudioDiffusionModel]
+    """From the parts, and the fields of the model's card that do not follow from them."""
+
+    def modules(self, parts: Parts) -> dict[str, Any]:
+        """The networks among the parts, the one that denoises as `backbone`."""
+        first, *others = self.classes
+        return {"backbone": parts[first]} | {name: parts[name] for name in others}
+
+    def join(self, parts: Parts, known: dict[str, Any]) -> AudioDiffusionModel:
+        """Makes the model, with the pipeline's own sampling."""
+        defaults = {"default_steps": self.default_steps, "default_guidance": self.default_guidance}
+        return self.assemble(parts, known | defaults)
+
+
+MODULES: dict[pipeline_layouts.Family, str] = {
+    "audioldm2": "bench.models.audioldm2",
+    "musicldm": "bench.models.musicldm",
+    "stable-audio": "bench.models.stable_audio",
+}
+"""Where each family is, as `FAMILY`."""
+
+
+class PublishedPipeline:
+    """Plug-in of one published pipeline directory; subclasses name it."""
+
+    name: ClassVar[str]
+    layout: ClassVar[pipeline_layouts.Family]
+
+    @classmethod
+    def untrained(cls) -> Parts:
+        """The published architecture, its weights drawn as torch does it when modules are made."""
+        raise NotImplementedError
+
+    @classmethod
+    def fingerprint(cls) -> str:
+        """Hash of the weights, of the tokenizers and of all configurations. Raises CheckpointError without them."""
+        return layouts.fingerprint(locate(PUBLISHED[cls.name], download=True))
+
+    @classmethod
+    def load(cls, *, random_weights: bool = False) -> AudioDiffusionModel:
+        """Loads the published weights, or builds the same architecture with random ones from configuration alone.
+
+        Raises:
+            CheckpointError: no weights, with the command that gets them; or a damaged file.
+            UsageError: the scheduler needs a package that is not installed.
+        """
+        published = PUBLISHED[cls.name]
+        if not random_weights:
+            folder = locate(published, download=True)
+            return load_directory(folder, cls.layout, cls.name, f"hf:{published.repository}", published.license)
+        with seeded():
+            parts = cls.untrained()
+        known = {"name": cls.name, "source": "random weights", "revision": None, "license": published.license}
+        card = known | {"random_weights": True, "weights_sha256": random_sha256(cls.name)}
+        return family(cls.layout).join(parts, card)
+
+
+def family(name: pipeline_layouts.Family) -> PipelineFamily:
+    """The family of that name."""
+    found: PipelineFamily = import_module(MODULES[name]).FAMILY
+    return found
+
+
+def load_directory(
+    folder: Path, kind: pipeline_layouts.Family, name: str, source: str, license: str | None
+) -> AudioDiffusionModel:
+    """Loads a pipeline directory in float32.
+
+    Args:
+        folder: with model_index.json and a folder for each component.
+        kind: the family that it must be of.
+        name: that the model is loaded by.
+        source: where the weights are from, for the record.
+        license: of the weights, if known.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or its tensors are not those of its configuration.
+        UsageError: the scheduler needs a package that is not installed.
+    """
+    layout = PIPELINE_LAYOUTS[kind]
+    if layouts.recognise(folder) != kind:
+        raise CheckpointError(f"{folder / 'model_index.json'}: expected the _class_name {layout.pipeline}")
+    fingerprint = layouts.fingerprint(folder)
+    parts: dict[str, Any] = {"scheduler": load_scheduler(folder / "scheduler")}
+    for part, stems in layouts.components_of(layout).items():
+        parts[part] = load_component(family(kind).classes[part], folder / part, stems)
+    for part in layout.tokenizers:
+        parts[part] = AutoTokenizer.from_pretrained(require_vocabulary(folder / part), local_files_only=True)
+    known = {"name": name, "source": source, "revision": revision(folder), "license": license}
+    return family(kind).join(parts, known | {"weights_sha256": fingerprint})
+
+
+def load_scheduler(folder: Path) -> Any:
+    """Makes the scheduler that scheduler_config.json names.
+
+    Raises:
+        CheckpointError: the file is damaged, or names none of `SCHEDULERS`.
+        UsageError: it needs a package that is not installed.
+    """
+    file = folder / "scheduler_config.json"
+    try:  # not our own reader: some schedulers save -Infinity, which is not JSON. The class of the method is any one.
+        config = diffusers.DDIMScheduler.load_config(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: not the configuration of a scheduler ({str(error).splitlines()[0]})") from error
+    named = config.get("_class_name") if isinstance(config, dict) else None
+    if named not in SCHEDULERS:
+        raise CheckpointError(f"{file}: _class_name is {named}; expected one of {', '.join(SCHEDULERS)}")
+    return scheduler_class(named).from_config(config)
+
+
+def scheduler_class(name: str) -> Any:
+    """A scheduler of diffusers by name. Raises UsageError if it needs a package that is not installed."""
+    found = getattr(diffusers, name)
+    if isinstance(found, DummyObject):
+        missing = " ".join(package for package in found._backends if package != "torch")
+        raise UsageError(f"{name} needs {missing}: pip install {missing}")
+    return found

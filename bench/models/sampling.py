@@ -1,0 +1,82 @@
+"""One run of a diffusers scheduler over a batch of latents: its scaling, its state, noise from each clip's seed."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Sampling:
+    """A scheduler between `set_timesteps` and the last step.
+
+    Multistep schedulers remember earlier predictions and count their steps, so every run has a copy of its own: two
+    that are interleaved do not disturb each other.
+
+    Args:
+        scheduler: one of diffusers.
+        steps: denoising steps.
+        generators: one on the CPU for each clip; stochastic schedulers draw each clip's noise from its own.
+    """
+
+    def __init__(self, scheduler: Any, steps: int, generators: Sequence[torch.Generator]) -> None:
+        self._scheduler = copy.deepcopy(scheduler)
+        self._scheduler.set_timesteps(steps)
+        self._generators = list(generators)
+        takes_noise = "generator" in inspect.signature(self._scheduler.step).parameters
+        self._options: dict[str, Any] = {"generator": self._generators} if takes_noise else {}
+
+    @property
+    def timesteps(self) -> Tensor:
+        """(calls,): what the backbone is told, integers or, for continuous time, float32."""
+        timesteps: Tensor = self._scheduler.timesteps
+        return timesteps
+
+    def start(self, noise: Tensor) -> Tensor:
+        """Unit noise (n, ...) on the CPU to the latents that the first step takes."""
+        if hasattr(self._scheduler, "noise_sampler"):
+            self._scheduler.noise_sampler = self._brownian_noise(noise)
+        # 1 for those of DDPM's family; a value in sigmas, known only once timesteps are set, for those of Karras'
+        latents: Tensor = noise * self._scheduler.init_noise_sigma
+        return latents
+
+    def scaled(self, latents: Tensor, timestep: Tensor) -> Tensor:
+        """Latents as the backbone takes them."""
+        scaled: Tensor = self._scheduler.scale_model_input(latents, _as_stepped(timestep))
+        return scaled
+
+    def step(self, predicted: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
+        """Latents after the step, from the backbone's (guided) prediction and the latents before it; all (n, ...)."""
+        with warnings.catch_warnings():
+            # a Brownian path ends at the sigmas of the configuration, which those of the steps pass by float noise; the
+            # last step goes on to zero, with noise times zero
+            warnings.filterwarnings("ignore", r"Should have t[ab][<>]=t[01]", UserWarning)
+            after: Tensor = self._scheduler.step(
+                predicted, _as_stepped(timestep), latents, return_dict=False, **self._options
+            )[0]
+        return after
+
+    def _brownian_noise(self, noise: Tensor) -> Any:
+        """The scheduler's own Brownian paths, drawn on the CPU: left to itself it draws them where the latents are."""
+        from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
+
+        config = self._scheduler.config
+        seeds = [generator.initial_seed() for generator in self._generators]
+        return BrownianTreeNoiseSampler(noise, sigma_min=config["sigma_min"], sigma_max=config["sigma_max"], seed=seeds)
+
+
+def label(timestep: Tensor, train_steps: int) -> int:
+    """A timestep in the training schedule's units; a continuous time in 0..1 as the step that it falls on."""
+    value = float(timestep)
+    continuous = timestep.is_floating_point() and 0 < value <= 1
+    return round(value * train_steps) if continuous else round(value)
+
+
+def _as_stepped(timestep: Tensor) -> int | Tensor:
+    """Schedulers over training steps index with an integer; those over sigmas look the very float up again."""
+    return timestep if timestep.is_floating_point() else int(timestep)
