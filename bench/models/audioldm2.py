@@ -50,7 +50,7 @@ BASE: dict[str, Any] = {"cross_attention_dim": [[None, 768, 1024]] * 4, "transfo
 LARGE: dict[str, Any] = {"cross_attention_dim": [[None, 768, 1024, None]] * 4, "transformer_layers_per_block": 2}
 """Attention at each level: of the latent to itself (None), to GPT-2's states, to T5's; large: to itself once more."""
 SCALING_FACTOR = 0.41109
-NEW_STATES = 8
+GPT2: dict[str, Any] = {"max_new_tokens": 8}
 
 
 class AudioLDM2Conditioner:
@@ -123,7 +123,7 @@ def _stack(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 class AudioLDM2Model(AudioDiffusionModel):
     """AudioLDM 2, whose unconditional half depends on the length of the caption."""
 
-    _conditioner: AudioLDM2Conditioner  # type: ignore[assignment]  # more than the protocol asks for
+    _conditioner: AudioLDM2Conditioner
 
     def encode_text(self, prompts: Sequence[str], *, guided: bool) -> dict[str, Tensor]:
         """States of GPT-2, and of T5 with their mask; see the base class."""
@@ -174,7 +174,7 @@ class AudioLDM2(PublishedPipeline):
             "text_encoder": musicldm.untrained_clap(),
             "text_encoder_2": T5EncoderModel(T5Config(**tango.FLAN_T5_LARGE)),
             "projection_model": AudioLDM2ProjectionModel(512, 1024, 768),
-            "language_model": GPT2Model(GPT2Config(max_new_tokens=NEW_STATES)),
+            "language_model": GPT2Model(GPT2Config(**GPT2)),
             "tokenizer": ByteTokenizer(audioldm.CAPTION_TOKENS, pad=1),
             "tokenizer_2": ByteTokenizer(CAPTION_TOKENS, pad=0),
             "vae": AutoencoderKL(**audioldm.VAE | {"scaling_factor": SCALING_FACTOR}),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -59,7 +59,7 @@ class AudioDiffusionModel:
         card: ModelCard,
         components: dict[str, nn.Module],
         conditioner: Conditioner,
-        scheduler: SchedulerMixin,
+        scheduler: Any,  # its classes share no type that declares what all of them have
         decode: Callable[[Tensor], Tensor],
     ) -> None:
         self.card = card

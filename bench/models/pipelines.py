@@ -24,6 +24,7 @@ from bench.models.components import load_component
 from bench.models.pipeline_layouts import PIPELINE_LAYOUTS
 from bench.models.published import PUBLISHED, locate, revision
 from bench.models.untrained import random_sha256, seeded
+from bench.models.workarounds import quiet_weight_norm
 
 SCHEDULERS = (
     "DDIMScheduler",
@@ -98,7 +99,7 @@ class PublishedPipeline:
         if not random_weights:
             folder = locate(published, download=True)
             return load_directory(folder, cls.layout, cls.name, f"hf:{published.repository}", published.license)
-        with seeded():
+        with seeded(), quiet_weight_norm():
             parts = cls.untrained()
         known = {"name": cls.name, "source": "random weights", "revision": None, "license": published.license}
         card = known | {"random_weights": True, "weights_sha256": random_sha256(cls.name)}
@@ -132,8 +133,9 @@ def load_directory(
         raise CheckpointError(f"{folder / 'model_index.json'}: expected the _class_name {layout.pipeline}")
     fingerprint = layouts.fingerprint(folder)
     parts: dict[str, Any] = {"scheduler": load_scheduler(folder / "scheduler")}
-    for part, stems in layouts.components_of(layout).items():
-        parts[part] = load_component(family(kind).classes[part], folder / part, stems)
+    with quiet_weight_norm():
+        for part, stems in layouts.components_of(layout).items():
+            parts[part] = load_component(family(kind).classes[part], folder / part, stems)
     for part in layout.tokenizers:
         parts[part] = AutoTokenizer.from_pretrained(require_vocabulary(folder / part), local_files_only=True)
     known = {"name": name, "source": source, "revision": revision(folder), "license": license}

@@ -6,10 +6,21 @@ supported with diffusers 0.33): nothing here imports it, its parts are classes t
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+@contextmanager
+def quiet_weight_norm() -> Iterator[None]:
+    """Keeps torch from warning of the weight norm that diffusers' Oobleck autoencoder is still made with."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*weight_norm. is deprecated", FutureWarning)
+        yield
 
 
 def clap_text_features(clap: Any, ids: Tensor, mask: Tensor) -> Tensor:

@@ -111,6 +111,19 @@ def test_musicldm_makes_what_its_pipeline_makes_of_the_text_features(folders, pi
     assert close(ours.generate(["a dog barks"], [11], steps=3, guidance=guidance)[0], theirs(**options).audios[0])
 
 
+@pytest.mark.parametrize("family", ["audioldm2", "musicldm"])
+def test_the_workarounds_are_needed(pipes, family):
+    """The pipelines' own text paths fail with these versions; where this fails, `workarounds.py` can become shorter."""
+    with pytest.raises(AttributeError, match=r"'(GPT2Model|BaseModelOutputWithPooling)' object has no attribute"):
+        pipes[family]("a dog barks", num_inference_steps=1)
+
+
+def test_loading_warns_of_nothing(folders, recwarn):
+    for family in FAMILIES:
+        load_model(f"dir:{folders / family}")
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 SAMPLERS = {
     "EDMDPMSolverMultistepScheduler": {"algorithm_type": "sde-dpmsolver++", "sigma_data": 1.0},
     "CosineDPMSolverMultistepScheduler": {},
@@ -369,8 +382,8 @@ def test_random_weights_need_no_files_and_are_marked(name, millions, shape, seco
     assert model.parameters / 1e6 == pytest.approx(millions, abs=0.01)
     assert model.card.latent_shape == shape
     model.set_seconds(seconds)
-    latents = model.latents(["a dog barks"], [1], steps=1, guidance=3.0, batch_size=1)
+    latents = model.latents(["a dog barks"], [1], steps=1, guidance=1.0, batch_size=1)
     assert torch.isfinite(latents).all()
-    waveforms = model.decode(latents)
+    waveforms = model.decode(latents[:, :, :16])  # Stable Audio's 47 s of latents take minutes
     assert waveforms.shape == (1, int(seconds * model.sample_rate))
     assert np.isfinite(waveforms).all()
