@@ -20,8 +20,8 @@ PERCENTILE = 99.99
 """Values above this percentile, and below 100 minus it, are clipped by `percentile`."""
 CANDIDATES = 80
 """Shrink factors 1.00, 0.99, ... that `lp_range` tries, as Q-Diffusion's released code does."""
-WORKING_VALUES = 2**22
-"""Numbers that one pass of the search holds, unless a single candidate of a single channel has more."""
+WORKING_VALUES = 2**19
+"""Numbers that one pass of the search works on, small enough for a cache; more if a single channel has more."""
 
 
 def percentile_range(scheme: Scheme, values: Tensor) -> tuple[Tensor, Tensor]:
