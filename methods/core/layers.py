@@ -103,6 +103,15 @@ class QuantizedLayer(nn.Module):
             self._dequantized = self.weight_quantizer.dequantize(self.weight_codes)
         return self._dequantized
 
+    def set_codes(self, codes: Tensor) -> None:
+        """Replace the codes of the weight: uint8, of the same shape, as its quantizer allows."""
+        self.weight_codes = codes
+        self._dequantized = None
+
+    def substitute_weight(self, weight: Tensor) -> None:
+        """Compute with this float32 weight until codes are set: for learning codes, with its gradient."""
+        self._dequantized = weight
+
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to x, of the shape that the replaced layer takes."""
         if self.activation_quantizer is not None:

@@ -1,0 +1,153 @@
+"""Quantizing a backbone block by block: what methods that reconstruct have in common, as steps to be put in order.
+
+A method splits what it wants split, rounds to nearest, and then goes through the blocks as often as its paper does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from admcore.progress import bar
+from methods.core.blocks import Block, BlockInputs, BlockRuns, block_layers, execution_order, find_blocks
+from methods.core.calibration import CalibrationSet
+from methods.core.layers import QuantizedLayer, quantizable_layers, quantized_layers
+from methods.core.policy import Policy, copy_sharing, quantize_layers
+from methods.core.quantizer import Quantizer
+from methods.core.ranges import BATCH_SIZE, SAMPLED_VALUES, check_finite, sample_values
+from methods.core.reconstruction import BlockReport, Effort, evaluate, learn_steps, learn_weights
+from methods.core.scheme import Scheme
+from methods.core.split import split_layers, watching_concatenations
+from methods.protocol import DenoisingModel
+
+Fit = Callable[[Scheme, Tensor], Quantizer]
+
+
+class BlockwiseQuantization:
+    """One model's backbone on its way from full precision to quantized.
+
+    Args:
+        model: in full precision; left as it is.
+        samples: calibration samples to reconstruct on. What one block takes and returns for all of them is in memory.
+        seed: draws the batches.
+    """
+
+    def __init__(self, model: DenoisingModel, samples: CalibrationSet, *, seed: int) -> None:
+        samples.check_model(model)
+        self._model = model
+        self._batches = list(samples.batches(BATCH_SIZE))
+        self._generator = torch.Generator().manual_seed(seed)
+        self.original: nn.Module = model.backbone
+        """The backbone in full precision, with the layers split that are split."""
+        self.module: nn.Module = model.backbone
+        """The backbone as quantized so far."""
+        self.order = execution_order(model, {name: tensor[:1] for name, tensor in self._batches[0].items()})
+        """Names of the layers that run, in that order."""
+        self.blocks: list[Block] = []
+        """What is reconstructed as a whole, in the order of execution."""
+        self.reports: list[BlockReport] = []
+        """What was done to each block."""
+
+    def split_concatenations(self) -> dict[str, int]:
+        """Split the layers that read two concatenated tensors, see `methods.core.split`; return them and where."""
+        inputs = {name: tensor[:1] for name, tensor in self._batches[0].items()}
+        with watching_concatenations(self._model.backbone) as found, torch.no_grad():
+            self._model.call_backbone(inputs)
+        splits = {name: at for name, at in found.items() if name in self.order}
+        shared = [layer.weight for layer in quantizable_layers(self.original).values()]
+        self.original = copy_sharing(self.original, shared)
+        split_layers(self.original, splits)
+        self.order = [
+            part for name in self.order for part in ([f"{name}.first", f"{name}.second"] if name in splits else [name])
+        ]
+        return splits
+
+    def round_to_nearest(self, policy: Policy, fit_weight: Fit) -> None:
+        """Quantize the weights of the layers that run to the nearest codes; inputs wait for `fit_inputs`."""
+        nothing = torch.tensor(0.0)
+
+        def later(scheme: Scheme, name: str) -> Quantizer | None:
+            return Quantizer.from_range(scheme, nothing, nothing) if name in self.order else None
+
+        self.module = quantize_layers(self.original, policy, fit_weight=fit_weight, fit_activation=later)
+        self._input_schemes = {
+            name: layer.scheme.activation for name, layer in quantized_layers(self.module).items() if name in self.order
+        }
+        for layer in quantized_layers(self.module).values():
+            layer.activation_quantizer = None
+        self.blocks = find_blocks(self.module, self.order)
+        self._full = BlockRuns(self._model, self.original, self.blocks, self._batches)
+        self._quantized = BlockRuns(self._model, self.module, self.blocks, self._batches)
+
+    def learn_weights(self, effort: Effort) -> None:
+        """Go through the blocks and choose the roundings of their weights."""
+        originals = quantizable_layers(self.original)
+        self._go_through(
+            "Reconstructing weights",
+            lambda block, module, layers, inputs, target: learn_weights(
+                block, module, layers, originals, inputs, target, effort, self._generator
+            ),
+        )
+
+    def learn_inputs(self, fit: Fit, effort: Effort) -> None:
+        """Go through the blocks, fit the range of each layer's input, and learn its step size.
+
+        Args:
+            fit: scheme and values (1, n) -> quantizer.
+            effort: of learning; with 0 iterations ranges stay as fitted.
+        """
+
+        def learn(
+            block: Block, module: nn.Module, layers: Mapping[str, QuantizedLayer], inputs: BlockInputs, target: Tensor
+        ) -> BlockReport:
+            self._fit_inputs(module, layers, inputs, target, fit)
+            return learn_steps(block, module, layers, inputs, target, effort, self._generator)
+
+        self._go_through("Reconstructing activations", learn)
+
+    def _fit_inputs(
+        self,
+        module: nn.Module,
+        layers: Mapping[str, QuantizedLayer],
+        inputs: BlockInputs,
+        target: Tensor,
+        fit: Fit,
+    ) -> None:
+        """Fit input ranges of a block's layers to what they read when the block runs with rounded weights alone."""
+        calls = -(-inputs.rows // BATCH_SIZE)
+        seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+        hooks = [
+            layer.register_forward_pre_hook(
+                lambda module, args, name=name: seen[name].append(sample_values(args[0], SAMPLED_VALUES // calls))
+            )
+            for name, layer in layers.items()
+        ]
+        try:
+            evaluate(module, inputs, target)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for name, layer in layers.items():
+            scheme = self._input_schemes[name]
+            if scheme is not None:
+                values = torch.cat(seen[name]).reshape(1, -1)
+                check_finite(name, values)
+                layer.activation_quantizer = fit(scheme, values)
+
+    def _go_through(
+        self,
+        description: str,
+        learn: Callable[[Block, nn.Module, Mapping[str, QuantizedLayer], BlockInputs, Tensor], BlockReport],
+    ) -> None:
+        self._quantized.forget()
+        with bar(description, len(self.blocks)) as advance:
+            for block in self.blocks:
+                layers = block_layers(self.module, block)
+                inputs = self._quantized.inputs(block)
+                target = self._full.outputs(block)
+                report = learn(block, self.module.get_submodule(block.name), layers, inputs, target)
+                self.reports.append(report)
+                advance(f"{block.name}: {report.loss_before:.3g} -> {report.loss_after:.3g}")
+        self._quantized.forget()

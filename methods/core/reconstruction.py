@@ -1,0 +1,367 @@
+"""Block reconstruction: choose roundings and step sizes so that each block's output stays what it was.
+
+Blocks are taken in the order in which they run. The input of a block is what the blocks before it, as quantized so far,
+make of the calibration samples; its target is what it returns in full precision (asymmetric reconstruction, AdaRound,
+arXiv 2004.10568, section 4; blocks as in BRECQ, arXiv 2102.05426). The samples' inputs and targets of one block are in
+memory at a time.
+
+What is learned:
+
+- `AdaRound` of weights: down or up, for every weight, instead of to the nearest;
+- `LearnedStep` of inputs: the step size of each layer's input (LSQ, arXiv 1902.08153).
+
+A block whose objective is not lower afterwards, on all its samples, keeps what it had: the nearest roundings, the
+initial step sizes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from admcore.errors import DataError
+from methods.core.blocks import Block, BlockInputs
+from methods.core.layers import QuantizableLayer, QuantizedLayer
+from methods.core.quantizer import Quantizer, along, fake_quantize
+
+EVALUATED_AT_ONCE = 32  # samples in one call of a block outside of learning
+ZETA, GAMMA = 1.1, -0.1
+"""Ends of the rectified sigmoid (AdaRound, eq. 23): it reaches 0 and 1 at finite arguments."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How a block is reconstructed. Defaults are those of Q-Diffusion's released code."""
+
+    iterations: int
+    """Steps of gradient descent; 0 leaves everything at nearest."""
+    batch_size: int = 8
+    """Samples in a step."""
+    learning_rate: float = 1e-3
+    """Of Adam; constant for weights, falling to 0 along a cosine for step sizes."""
+    round_weight: float = 0.01
+    """Weight of the term that drives soft roundings to 0 or 1."""
+    warm_up: float = 0.2
+    """Share of the iterations without that term."""
+    beta: tuple[float, float] = (20.0, 2.0)
+    """Its exponent at the end of the warm-up and at the end, linear in between."""
+    power: float = 2.0
+    """p of the objective sum |error|**p."""
+    drop: float = 0.0
+    """Probability that an input number stays in full precision in a step (QDrop, arXiv 2203.05740)."""
+
+
+@dataclass(frozen=True)
+class BlockReport:
+    """What reconstruction did to one block."""
+
+    block: str
+    kind: str
+    """`resnet`, `transformer` or `layer`."""
+    learned: str
+    """`weights` or `activations`."""
+    iterations: int
+    loss_before: float
+    """Objective with nearest roundings and initial step sizes, over all samples."""
+    loss_after: float
+    """Objective with what is in the block now; never larger."""
+    kept: bool
+    """True if learning did not lower the objective, and the block is as before."""
+    seconds: float
+
+
+class AdaRound:
+    """Learned roundings of the weights of some layers (arXiv 2004.10568).
+
+    A soft weight is s * clamp(floor(w/s) + h(a)) with h(a) = clamp(sigmoid(a) * (zeta - gamma) + gamma, 0, 1). It
+    starts at the weight itself, up to clipping, and ends at one of its two neighbours: up where a >= 0.
+
+    The weights of all layers are one flat vector. They are computed once a step, and the gradient with respect to `a`
+    is written out, so that a step costs a dozen passes over it whatever the number of layers.
+
+    Args:
+        layers: quantized layers by name; their codes are replaced by `harden`.
+        weights: full-precision weight of each.
+        effort: learning rate and rounding term.
+    """
+
+    def __init__(self, layers: Mapping[str, QuantizedLayer], weights: Mapping[str, Tensor], effort: Effort) -> None:
+        self._layers = {name: layer for name, layer in layers.items() if layer.weight_quantizer is not None}
+        self._shapes = [layer.shape for layer in self._layers.values()]
+        self._effort = effort
+        pieces = [_Neighbours.of(layer, weights[name]) for name, layer in self._layers.items()]
+        self._floor, self._scale, self._low, self._high, rest = (
+            torch.cat([getattr(piece, name).reshape(-1) for piece in pieces])
+            for name in ("floor", "scale", "low", "high", "rest")
+        )
+        self._alpha = nn.Parameter(-torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1))
+        self._optimizer = torch.optim.Adam([self._alpha], lr=effort.learning_rate)
+        self._leaf = torch.empty(0)
+        self._slope = torch.empty(0)
+        self._height = torch.empty(0)
+
+    @torch.no_grad()
+    def soften(self) -> None:
+        """Let the layers compute with soft weights."""
+        sigmoid = torch.sigmoid(self._alpha)
+        height = (sigmoid * (ZETA - GAMMA)).add_(GAMMA)
+        # The derivative of h: that of the sigmoid where h is not cut off.
+        self._slope = (1 - sigmoid).mul_(sigmoid).mul_(ZETA - GAMMA).mul_((height > 0) & (height < 1))
+        self._height = height.clamp_(0, 1)
+        steps = self._floor + self._height
+        self._slope_of_weight = self._slope * self._scale * ((steps >= self._low) & (steps <= self._high))
+        self._leaf = steps.clamp_(self._low, self._high).mul_(self._scale).requires_grad_()
+        with torch.enable_grad():
+            parts = self._leaf.split([math.prod(shape) for shape in self._shapes])
+            for layer, part, shape in zip(self._layers.values(), parts, self._shapes, strict=True):
+                layer.substitute_weight(part.view(shape))
+
+    @torch.no_grad()
+    def step(self, progress: float) -> None:
+        """Move the roundings by the gradient that the soft weights have now.
+
+        Args:
+            progress: share of the iterations that is done, 0..1.
+        """
+        assert self._leaf.grad is not None
+        gradient = self._leaf.grad.mul_(self._slope_of_weight)
+        effort = self._effort
+        if progress >= effort.warm_up:
+            # The term is round_weight * sum(1 - |2h - 1|**beta); its derivative by h is below.
+            start, end = effort.beta
+            beta = start + (end - start) * (progress - effort.warm_up) / (1 - effort.warm_up)
+            centred = self._height.mul(2).sub_(1)
+            pull = centred.abs().pow_(beta - 1).mul_(centred.sign()).mul_(-2 * beta * effort.round_weight)
+            gradient.addcmul_(pull, self._slope)
+        self._alpha.grad = gradient
+        self._optimizer.step()
+
+    @torch.no_grad()
+    def harden(self) -> None:
+        """Give the layers the codes that the roundings now say."""
+        steps = (self._floor + (self._alpha >= 0)).clamp_(self._low, self._high)
+        parts = steps.split([math.prod(shape) for shape in self._shapes])
+        for layer, part, shape in zip(self._layers.values(), parts, self._shapes, strict=True):
+            assert layer.weight_quantizer is not None
+            whole = part.view(shape)
+            layer.set_codes((whole + along(layer.weight_quantizer.zero_point, whole)).to(torch.uint8))
+
+
+@dataclass(frozen=True)
+class _Neighbours:
+    """Where the weights of a layer lie between the steps of their quantizer, all expanded to the weight's shape."""
+
+    floor: Tensor
+    rest: Tensor
+    scale: Tensor
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, layer: QuantizedLayer, weight: Tensor) -> _Neighbours:
+        quantizer = layer.weight_quantizer
+        assert quantizer is not None
+        scale = along(quantizer.scale, weight).expand_as(weight)
+        zero = along(quantizer.zero_point, weight).to(weight.dtype).expand_as(weight)
+        ratio = weight.detach() * scale.reciprocal()
+        floor = ratio.floor()
+        scheme = quantizer.scheme
+        return cls(floor, ratio - floor, scale, scheme.code_min - zero, scheme.code_max - zero)
+
+
+class LearnedStep(nn.Module):
+    """A quantizer of inputs whose step size is learned, relative to where it started; the zero point stays.
+
+    Relative, because one learning rate is to fit step sizes that differ by orders of magnitude; Q-Diffusion's released
+    code learns the step sizes themselves.
+    """
+
+    def __init__(self, start: Quantizer, drop: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.start = start
+        self.factor = nn.Parameter(torch.ones_like(start.scale))
+        self._drop = drop
+        self._generator = generator
+
+    def fake_quantize(self, values: Tensor) -> Tensor:
+        """Return `values` rounded, with a gradient for the step size; some stay as they are if inputs are dropped."""
+        rounded = fake_quantize(values, self.start.scheme, self._scale(), self.start.zero_point)
+        return rounded if self._drop == 0 else mix(values, rounded, self._drop, self._generator)
+
+    def fitted(self) -> Quantizer:
+        """Return a quantizer with the step size learned so far."""
+        return Quantizer(self.start.scheme, self._scale().detach().clone(), self.start.zero_point)
+
+    def _scale(self) -> Tensor:
+        return self.start.scale * self.factor.clamp(min=0.01)
+
+
+def mix(exact: Tensor, rounded: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Return `rounded` with a random share of its numbers taken from `exact`."""
+    return torch.where(torch.rand(exact.shape, generator=generator).to(exact.device) < share, exact, rounded)
+
+
+def objective(output: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
+    """Return |output - target|**p summed over channels and averaged over samples and positions, a scalar.
+
+    Channels are dimension 1, or the last of (samples, tokens, channels), whose sum Q-Diffusion's released code takes
+    over the tokens instead.
+    """
+    channels = target.shape[-1] if target.ndim == 3 else target.shape[1]
+    error = output - target
+    return (error.square() if power == 2 else error.abs().pow(power)).mean() * channels
+
+
+@torch.no_grad()
+def evaluate(module: nn.Module, inputs: BlockInputs, target: Tensor, power: float = 2.0) -> float:
+    """Return the objective of a block over all samples."""
+    total = 0.0
+    for start in range(0, inputs.rows, EVALUATED_AT_ONCE):
+        rows = slice(start, start + EVALUATED_AT_ONCE)
+        args, kwargs = inputs.take(rows)
+        total += objective(module(*args, **kwargs), target[rows], power).item() * len(target[rows])
+    return total / inputs.rows
+
+
+def learn_weights(
+    block: Block,
+    module: nn.Module,
+    layers: Mapping[str, QuantizedLayer],
+    originals: Mapping[str, QuantizableLayer],
+    inputs: BlockInputs,
+    target: Tensor,
+    effort: Effort,
+    generator: torch.Generator,
+) -> BlockReport:
+    """Choose the roundings of a block's weights; inputs of its layers are rounded if they have a quantizer.
+
+    Args:
+        block: which one.
+        module: the block itself, quantized.
+        layers: its quantized layers, at nearest codes.
+        originals: the same layers in full precision.
+        inputs: what it is called with.
+        target: what it should return, (samples, ...).
+        effort: how.
+        generator: draws the samples of a step.
+
+    Raises:
+        DataError: the objective is not finite; names the block.
+    """
+    started = time.perf_counter()
+    weighted = {name: layer for name, layer in layers.items() if layer.weight_quantizer is not None}
+    nearest = {name: layer.weight_codes for name, layer in weighted.items()}
+    before = _checked(block, evaluate(module, inputs, target, effort.power))
+    after = before
+    if weighted and effort.iterations:
+        rounding = AdaRound(weighted, {name: originals[name].weight for name in weighted}, effort)
+        with _frozen(module):
+            for iteration in range(effort.iterations):
+                rounding.soften()
+                _descend(block, module, inputs, target, effort, generator)
+                rounding.step(iteration / effort.iterations)
+        rounding.harden()
+        after = _checked(block, evaluate(module, inputs, target, effort.power))
+    kept = not after < before
+    if kept:
+        for name, codes in nearest.items():
+            assert codes is not None
+            weighted[name].set_codes(codes)
+    return _report(block, "weights", effort, before, after, kept, started)
+
+
+def learn_steps(
+    block: Block,
+    module: nn.Module,
+    layers: Mapping[str, QuantizedLayer],
+    inputs: BlockInputs,
+    target: Tensor,
+    effort: Effort,
+    generator: torch.Generator,
+) -> BlockReport:
+    """Learn the step sizes of the inputs of a block's layers; arguments and errors as `learn_weights`."""
+    started = time.perf_counter()
+    starts = {
+        name: layer.activation_quantizer for name, layer in layers.items() if layer.activation_quantizer is not None
+    }
+    before = _checked(block, evaluate(module, inputs, target, effort.power))
+    after = before
+    if starts and effort.iterations:
+        steps = {name: LearnedStep(start, effort.drop, generator) for name, start in starts.items()}
+        optimizer = torch.optim.Adam([step.factor for step in steps.values()], lr=effort.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, effort.iterations)
+        with _frozen(module):
+            for name, step in steps.items():
+                layers[name].activation_quantizer = step
+                step.factor.requires_grad_(True)
+            for _ in range(effort.iterations):
+                optimizer.zero_grad()
+                _descend(block, module, inputs, target, effort, generator)
+                optimizer.step()
+                schedule.step()
+        for name, step in steps.items():
+            layers[name].activation_quantizer = step.fitted()
+        after = _checked(block, evaluate(module, inputs, target, effort.power))
+    kept = not after < before
+    if kept:
+        for name, start in starts.items():
+            layers[name].activation_quantizer = start
+    return _report(block, "activations", effort, before, after, kept, started)
+
+
+def _descend(
+    block: Block,
+    module: nn.Module,
+    inputs: BlockInputs,
+    target: Tensor,
+    effort: Effort,
+    generator: torch.Generator,
+) -> None:
+    """Leave the gradient of the objective on a random batch."""
+    index = torch.randint(inputs.rows, (effort.batch_size,), generator=generator).to(target.device)
+    args, kwargs = inputs.take(index)
+    loss = objective(module(*args, **kwargs), target[index], effort.power)
+    _checked(block, loss.item())
+    loss.backward()
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """Compute gradients of what is learned alone, not of the parameters of a module."""
+    learnable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        for parameter in learnable:
+            parameter.requires_grad_(False)
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter in learnable:
+            parameter.requires_grad_(True)
+
+
+def _checked(block: Block, loss: float) -> float:
+    if not math.isfinite(loss):
+        raise DataError(f"block {block.name}: its reconstruction error is {loss}, on finite weights and samples")
+    return loss
+
+
+def _report(
+    block: Block, learned: str, effort: Effort, before: float, after: float, kept: bool, started: float
+) -> BlockReport:
+    return BlockReport(
+        block=block.name,
+        kind=block.kind,
+        learned=learned,
+        iterations=effort.iterations,
+        loss_before=before,
+        loss_after=before if kept else after,
+        kept=kept,
+        seconds=time.perf_counter() - started,
+    )
