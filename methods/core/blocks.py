@@ -163,14 +163,17 @@ class BlockRuns:
         """Let blocks return what they returned before, and runs end at the target."""
         own, self._model.backbone = self._model.backbone, self._backbone
         modules = {block.name: self._backbone.get_submodule(block.name) for block in self._blocks}
+        before = {name: vars(module).get("forward") for name, module in modules.items()}
         try:
             for name, module in modules.items():
                 stop = None if name != target else "before" if stop_before else "after"
                 vars(module)["forward"] = partial(self._replay, name, module.forward, stop)
             yield
         finally:
-            for module in modules.values():
+            for name, module in modules.items():
                 vars(module).pop("forward", None)
+                if before[name] is not None:
+                    vars(module)["forward"] = before[name]
             self._model.backbone = own
 
     def _replay(self, name: str, forward: Any, stop: str | None, *args: Any, **kwargs: Any) -> Any:

@@ -96,29 +96,26 @@ class AdaRound:
         self._shapes = [layer.shape for layer in self._layers.values()]
         self._effort = effort
         pieces = [_Neighbours.of(layer, weights[name]) for name, layer in self._layers.items()]
-        self._floor, self._scale, self._low, self._high, rest = (
+        self._steps, self._free, scale, rest = (
             torch.cat([getattr(piece, name).reshape(-1) for piece in pieces])
-            for name in ("floor", "scale", "low", "high", "rest")
+            for name in ("steps", "free", "scale", "rest")
         )
+        self._base = self._steps * scale
+        self._span = scale.mul_(self._free)
         self._alpha = nn.Parameter(-torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1))
-        self._optimizer = torch.optim.Adam([self._alpha], lr=effort.learning_rate)
-        self._leaf = torch.empty(0)
-        self._slope = torch.empty(0)
-        self._height = torch.empty(0)
+        self._optimizer = torch.optim.Adam([self._alpha], lr=effort.learning_rate, fused=True)
+        self._sigmoid, self._raw, self._height = (torch.empty_like(rest) for _ in range(3))
+        self._soft = self._base
 
     @torch.no_grad()
     def soften(self) -> None:
         """Let the layers compute with soft weights."""
-        sigmoid = torch.sigmoid(self._alpha)
-        height = (sigmoid * (ZETA - GAMMA)).add_(GAMMA)
-        # The derivative of h: that of the sigmoid where h is not cut off.
-        self._slope = (1 - sigmoid).mul_(sigmoid).mul_(ZETA - GAMMA).mul_((height > 0) & (height < 1))
-        self._height = height.clamp_(0, 1)
-        steps = self._floor + self._height
-        self._slope_of_weight = self._slope * self._scale * ((steps >= self._low) & (steps <= self._high))
-        self._leaf = steps.clamp_(self._low, self._high).mul_(self._scale).requires_grad_()
+        torch.sigmoid(self._alpha, out=self._sigmoid)
+        torch.mul(self._sigmoid, ZETA - GAMMA, out=self._raw).add_(GAMMA)
+        torch.clamp(self._raw, 0, 1, out=self._height)
+        self._soft = torch.addcmul(self._base, self._height, self._span).requires_grad_()
         with torch.enable_grad():
-            parts = self._leaf.split([math.prod(shape) for shape in self._shapes])
+            parts = self._soft.split([math.prod(shape) for shape in self._shapes])
             for layer, part, shape in zip(self._layers.values(), parts, self._shapes, strict=True):
                 layer.substitute_weight(part.view(shape))
 
@@ -129,23 +126,25 @@ class AdaRound:
         Args:
             progress: share of the iterations that is done, 0..1.
         """
-        assert self._leaf.grad is not None
-        gradient = self._leaf.grad.mul_(self._slope_of_weight)
+        assert self._soft.grad is not None
+        gradient = self._soft.grad.mul_(self._span)  # by h
         effort = self._effort
         if progress >= effort.warm_up:
-            # The term is round_weight * sum(1 - |2h - 1|**beta); its derivative by h is below.
+            # The term is round_weight * sum(1 - |2h - 1|**beta); added is its derivative by h. The power through
+            # logarithms, half the time of `pow`; where h = 1/2 it is exp(-inf) = 0.
             start, end = effort.beta
             beta = start + (end - start) * (progress - effort.warm_up) / (1 - effort.warm_up)
-            centred = self._height.mul(2).sub_(1)
-            pull = centred.abs().pow_(beta - 1).mul_(centred.sign()).mul_(-2 * beta * effort.round_weight)
-            gradient.addcmul_(pull, self._slope)
-        self._alpha.grad = gradient
+            centred = self._height.mul_(2).sub_(1)
+            size = centred.abs().log_().mul_(beta - 1).exp_()
+            gradient.add_(torch.copysign(size, centred, out=size), alpha=-2 * beta * effort.round_weight)
+        gradient = torch.ops.aten.hardtanh_backward(gradient, self._raw, 0, 1)  # h is cut off at 0 and 1
+        self._alpha.grad = torch.ops.aten.sigmoid_backward(gradient, self._sigmoid).mul_(ZETA - GAMMA)
         self._optimizer.step()
 
     @torch.no_grad()
     def harden(self) -> None:
         """Give the layers the codes that the roundings now say."""
-        steps = (self._floor + (self._alpha >= 0)).clamp_(self._low, self._high)
+        steps = self._steps + self._free * (self._alpha >= 0)
         parts = steps.split([math.prod(shape) for shape in self._shapes])
         for layer, part, shape in zip(self._layers.values(), parts, self._shapes, strict=True):
             assert layer.weight_quantizer is not None
@@ -157,23 +156,26 @@ class AdaRound:
 class _Neighbours:
     """Where the weights of a layer lie between the steps of their quantizer, all expanded to the weight's shape."""
 
-    floor: Tensor
+    steps: Tensor
+    """The step below, or the last one within the reach of the codes."""
     rest: Tensor
+    """Share of a step that is left, 0..1."""
+    free: Tensor
+    """1 where the step above is within reach, too; 0 where the weight is clipped, and there is nothing to choose."""
     scale: Tensor
-    low: Tensor
-    high: Tensor
 
     @classmethod
     @torch.no_grad()
     def of(cls, layer: QuantizedLayer, weight: Tensor) -> _Neighbours:
         quantizer = layer.weight_quantizer
         assert quantizer is not None
-        scale = along(quantizer.scale, weight).expand_as(weight)
-        zero = along(quantizer.zero_point, weight).to(weight.dtype).expand_as(weight)
+        scheme, scale = quantizer.scheme, along(quantizer.scale, weight)
+        zero = along(quantizer.zero_point, weight).to(weight.dtype)
+        low, high = scheme.code_min - zero, scheme.code_max - zero
         ratio = weight.detach() * scale.reciprocal()
         floor = ratio.floor()
-        scheme = quantizer.scheme
-        return cls(floor, ratio - floor, scale, scheme.code_min - zero, scheme.code_max - zero)
+        free = ((floor >= low) & (floor < high)).to(weight.dtype)
+        return cls(torch.clamp(floor, low, high), ratio - floor, free, scale.expand_as(weight))
 
 
 class LearnedStep(nn.Module):
