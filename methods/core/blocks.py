@@ -230,6 +230,8 @@ def _joined(trees: list[Any], sizes: list[int]) -> Any:
         tree.ndim and len(tree) == size for tree, size in zip(trees, sizes, strict=True)
     ):
         return torch.cat(trees)
+    if isinstance(first, Tensor) and first.is_inference():
+        return first.clone()  # a tensor that gradients can be computed with
     return first
 
 

@@ -5,24 +5,34 @@ A method splits what it wants split, rounds to nearest, and then goes through th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from admcore.progress import bar
-from methods.core.blocks import Block, BlockInputs, BlockRuns, block_layers, execution_order, find_blocks
+from methods.core.blocks import Block, BlockRuns, block_layers, execution_order, find_blocks
 from methods.core.calibration import CalibrationSet
-from methods.core.layers import QuantizedLayer, quantizable_layers, quantized_layers
+from methods.core.layers import quantizable_layers, quantized_layers
 from methods.core.policy import Policy, copy_sharing, quantize_layers
 from methods.core.quantizer import Quantizer
 from methods.core.ranges import BATCH_SIZE, SAMPLED_VALUES, check_finite, sample_values
-from methods.core.reconstruction import BlockReport, Effort, evaluate, learn_steps, learn_weights
+from methods.core.reconstruction import (
+    EVALUATED_AT_ONCE,
+    BlockReport,
+    BlockTask,
+    Effort,
+    evaluate,
+    learn_steps,
+    learn_weights,
+)
 from methods.core.scheme import Scheme
 from methods.core.split import split_layers, watching_concatenations
 from methods.protocol import DenoisingModel
 
 Fit = Callable[[Scheme, Tensor], Quantizer]
+HELD_OUT = 0.2
+"""Share of the prompts that is held out unless a method says otherwise."""
 
 
 class BlockwiseQuantization:
@@ -31,14 +41,18 @@ class BlockwiseQuantization:
     Args:
         model: in full precision; left as it is.
         samples: calibration samples to reconstruct on. What one block takes and returns for all of them is in memory.
-        seed: draws the batches.
+        held_out: share of their prompts whose samples are not learned from, but tell whether what was learned holds.
+        seed: draws the batches, and the prompts that are held out.
     """
 
-    def __init__(self, model: DenoisingModel, samples: CalibrationSet, *, seed: int) -> None:
+    def __init__(
+        self, model: DenoisingModel, samples: CalibrationSet, *, held_out: float = HELD_OUT, seed: int
+    ) -> None:
         samples.check_model(model)
         self._model = model
-        self._batches = list(samples.batches(BATCH_SIZE))
         self._generator = torch.Generator().manual_seed(seed)
+        samples, self._held_out = _with_held_out_last(samples, held_out, self._generator)
+        self._batches = list(samples.batches(BATCH_SIZE))
         self.original: nn.Module = model.backbone
         """The backbone in full precision, with the layers split that are split."""
         self.module: nn.Module = model.backbone
@@ -84,12 +98,7 @@ class BlockwiseQuantization:
     def learn_weights(self, effort: Effort) -> None:
         """Go through the blocks and choose the roundings of their weights."""
         originals = quantizable_layers(self.original)
-        self._go_through(
-            "Reconstructing weights",
-            lambda block, module, layers, inputs, target: learn_weights(
-                block, module, layers, originals, inputs, target, effort, self._generator
-            ),
-        )
+        self._go_through("Reconstructing weights", lambda task: learn_weights(task, originals, effort, self._generator))
 
     def learn_inputs(self, fit: Fit, effort: Effort) -> None:
         """Go through the blocks, fit the range of each layer's input, and learn its step size.
@@ -99,55 +108,60 @@ class BlockwiseQuantization:
             effort: of learning; with 0 iterations ranges stay as fitted.
         """
 
-        def learn(
-            block: Block, module: nn.Module, layers: Mapping[str, QuantizedLayer], inputs: BlockInputs, target: Tensor
-        ) -> BlockReport:
-            self._fit_inputs(module, layers, inputs, target, fit)
-            return learn_steps(block, module, layers, inputs, target, effort, self._generator)
+        def learn(task: BlockTask) -> BlockReport:
+            self._fit_inputs(task, fit)
+            return learn_steps(task, effort, self._generator)
 
         self._go_through("Reconstructing activations", learn)
 
-    def _fit_inputs(
-        self,
-        module: nn.Module,
-        layers: Mapping[str, QuantizedLayer],
-        inputs: BlockInputs,
-        target: Tensor,
-        fit: Fit,
-    ) -> None:
+    def _fit_inputs(self, task: BlockTask, fit: Fit) -> None:
         """Fit input ranges of a block's layers to what they read when the block runs with rounded weights alone."""
-        calls = -(-inputs.rows // BATCH_SIZE)
-        seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+        calls = -(-task.inputs.rows // EVALUATED_AT_ONCE)
+        seen: dict[str, list[Tensor]] = {name: [] for name in task.layers}
         hooks = [
             layer.register_forward_pre_hook(
                 lambda module, args, name=name: seen[name].append(sample_values(args[0], SAMPLED_VALUES // calls))
             )
-            for name, layer in layers.items()
+            for name, layer in task.layers.items()
         ]
         try:
-            evaluate(module, inputs, target)
+            evaluate(task.module, task.inputs, task.target, slice(0, task.inputs.rows))
         finally:
             for hook in hooks:
                 hook.remove()
-        for name, layer in layers.items():
+        for name, layer in task.layers.items():
             scheme = self._input_schemes[name]
             if scheme is not None:
                 values = torch.cat(seen[name]).reshape(1, -1)
                 check_finite(name, values)
                 layer.activation_quantizer = fit(scheme, values)
 
-    def _go_through(
-        self,
-        description: str,
-        learn: Callable[[Block, nn.Module, Mapping[str, QuantizedLayer], BlockInputs, Tensor], BlockReport],
-    ) -> None:
+    def _go_through(self, description: str, learn: Callable[[BlockTask], BlockReport]) -> None:
         self._quantized.forget()
         with bar(description, len(self.blocks)) as advance:
             for block in self.blocks:
-                layers = block_layers(self.module, block)
-                inputs = self._quantized.inputs(block)
-                target = self._full.outputs(block)
-                report = learn(block, self.module.get_submodule(block.name), layers, inputs, target)
+                task = BlockTask(
+                    block=block,
+                    module=self.module.get_submodule(block.name),
+                    layers=block_layers(self.module, block),
+                    inputs=self._quantized.inputs(block),
+                    target=self._full.outputs(block),
+                    held_out=self._held_out,
+                )
+                report = learn(task)
                 self.reports.append(report)
                 advance(f"{block.name}: {report.loss_before:.3g} -> {report.loss_after:.3g}")
         self._quantized.forget()
+
+
+def _with_held_out_last(
+    samples: CalibrationSet, share: float, generator: torch.Generator
+) -> tuple[CalibrationSet, int]:
+    """Return the samples with those of some prompts at the end, and how many these are: none of a single prompt's."""
+    prompts = samples.prompt_index.unique()
+    count = round(share * len(prompts))
+    if count == 0:
+        return samples, 0
+    chosen = prompts[torch.randperm(len(prompts), generator=generator)[:count]]
+    last = torch.isin(samples.prompt_index, chosen)
+    return samples.take(torch.cat([torch.nonzero(~last), torch.nonzero(last)]).reshape(-1)), int(last.sum())

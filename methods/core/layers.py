@@ -100,7 +100,8 @@ class QuantizedLayer(nn.Module):
         if self._dequantized is None:
             assert self.weight_quantizer is not None
             assert self.weight_codes is not None
-            self._dequantized = self.weight_quantizer.dequantize(self.weight_codes)
+            with torch.inference_mode(False):  # a tensor that a later call may compute gradients with
+                self._dequantized = self.weight_quantizer.dequantize(self.weight_codes)
         return self._dequantized
 
     def set_codes(self, codes: Tensor) -> None:

@@ -10,17 +10,20 @@ What is learned:
 - `AdaRound` of weights: down or up, for every weight, instead of to the nearest;
 - `LearnedStep` of inputs: the step size of each layer's input (LSQ, arXiv 1902.08153).
 
-A block whose objective is not lower afterwards, on all its samples, keeps what it had: the nearest roundings, the
-initial step sizes.
+Learning fits a block to the samples it sees. A layer behind a timestep or a caption embedding sees few distinct inputs,
+and hundreds of roundings can be fitted to them that are worse than nearest on any other. So some samples are held out,
+and a block whose objective is not lower afterwards, on the samples learned from and on those held out, keeps what it
+had: the nearest roundings, the initial step sizes. The papers have no such guard.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -68,12 +71,74 @@ class BlockReport:
     """`weights` or `activations`."""
     iterations: int
     loss_before: float
-    """Objective with nearest roundings and initial step sizes, over all samples."""
+    """Objective with nearest roundings and initial step sizes, on the samples learned from."""
     loss_after: float
     """Objective with what is in the block now; never larger."""
+    held_out_before: float | None
+    """The same on the samples held out; None if there are none."""
+    held_out_after: float | None
+    """Never larger either."""
     kept: bool
-    """True if learning did not lower the objective, and the block is as before."""
+    """True if learning did not lower both, and the block is as before."""
     seconds: float
+
+
+@dataclass(frozen=True)
+class BlockTask:
+    """A block, what it is called with, and what it should return."""
+
+    block: Block
+    module: nn.Module
+    """The block itself, quantized."""
+    layers: Mapping[str, QuantizedLayer]
+    """Its quantized layers by name."""
+    inputs: BlockInputs
+    target: Tensor
+    """(samples, ...), what it returns in full precision."""
+    held_out: int = 0
+    """Samples at the end that are not learned from; fewer than there are."""
+
+    @property
+    def learned(self) -> int:
+        """Number of samples that are learned from, the first ones."""
+        return self.inputs.rows - self.held_out
+
+    def losses(self, power: float = 2.0) -> Losses:
+        """Return the objective as the block is now.
+
+        Raises:
+            DataError: it is not finite; names the block.
+        """
+        learned = self._checked(evaluate(self.module, self.inputs, self.target, slice(0, self.learned), power))
+        if not self.held_out:
+            return Losses(learned, None)
+        rest = slice(self.learned, self.inputs.rows)
+        return Losses(learned, self._checked(evaluate(self.module, self.inputs, self.target, rest, power)))
+
+    def descend(self, effort: Effort, generator: torch.Generator) -> None:
+        """Leave the gradient of the objective on a random batch; errors as `losses`."""
+        index = torch.randint(self.learned, (effort.batch_size,), generator=generator).to(self.target.device)
+        args, kwargs = self.inputs.take(index)
+        loss = objective(self.module(*args, **kwargs), self.target[index], effort.power)
+        self._checked(loss.item())
+        loss.backward()
+
+    def _checked(self, loss: float) -> float:
+        if not math.isfinite(loss):
+            raise DataError(f"block {self.block.name}: its reconstruction error is {loss}, not a finite number")
+        return loss
+
+
+class Losses(NamedTuple):
+    """An objective on the samples learned from and on those held out."""
+
+    learned: float
+    held_out: float | None
+
+    def below(self, other: Losses) -> bool:
+        """Return whether both are lower than another's."""
+        better = self.learned < other.learned
+        return better and (self.held_out is None or other.held_out is None or self.held_out < other.held_out)
 
 
 class AdaRound:
@@ -222,35 +287,24 @@ def objective(output: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(module: nn.Module, inputs: BlockInputs, target: Tensor, power: float = 2.0) -> float:
-    """Return the objective of a block over all samples."""
+def evaluate(module: nn.Module, inputs: BlockInputs, target: Tensor, rows: slice, power: float = 2.0) -> float:
+    """Return the objective of a block over some samples, `rows` being from one to before another."""
     total = 0.0
-    for start in range(0, inputs.rows, EVALUATED_AT_ONCE):
-        rows = slice(start, start + EVALUATED_AT_ONCE)
-        args, kwargs = inputs.take(rows)
-        total += objective(module(*args, **kwargs), target[rows], power).item() * len(target[rows])
-    return total / inputs.rows
+    for start in range(rows.start, rows.stop, EVALUATED_AT_ONCE):
+        some = slice(start, min(start + EVALUATED_AT_ONCE, rows.stop))
+        args, kwargs = inputs.take(some)
+        total += objective(module(*args, **kwargs), target[some], power).item() * len(target[some])
+    return total / (rows.stop - rows.start)
 
 
 def learn_weights(
-    block: Block,
-    module: nn.Module,
-    layers: Mapping[str, QuantizedLayer],
-    originals: Mapping[str, QuantizableLayer],
-    inputs: BlockInputs,
-    target: Tensor,
-    effort: Effort,
-    generator: torch.Generator,
+    task: BlockTask, originals: Mapping[str, QuantizableLayer], effort: Effort, generator: torch.Generator
 ) -> BlockReport:
     """Choose the roundings of a block's weights; inputs of its layers are rounded if they have a quantizer.
 
     Args:
-        block: which one.
-        module: the block itself, quantized.
-        layers: its quantized layers, at nearest codes.
-        originals: the same layers in full precision.
-        inputs: what it is called with.
-        target: what it should return, (samples, ...).
+        task: a block at nearest codes.
+        originals: its layers in full precision, by name.
         effort: how.
         generator: draws the samples of a step.
 
@@ -258,112 +312,83 @@ def learn_weights(
         DataError: the objective is not finite; names the block.
     """
     started = time.perf_counter()
-    weighted = {name: layer for name, layer in layers.items() if layer.weight_quantizer is not None}
+    weighted = {name: layer for name, layer in task.layers.items() if layer.weight_quantizer is not None}
     nearest = {name: layer.weight_codes for name, layer in weighted.items()}
-    before = _checked(block, evaluate(module, inputs, target, effort.power))
-    after = before
+    before = after = task.losses(effort.power)
     if weighted and effort.iterations:
         rounding = AdaRound(weighted, {name: originals[name].weight for name in weighted}, effort)
-        with _frozen(module):
+        with _frozen(task.module):
             for iteration in range(effort.iterations):
                 rounding.soften()
-                _descend(block, module, inputs, target, effort, generator)
+                task.descend(effort, generator)
                 rounding.step(iteration / effort.iterations)
         rounding.harden()
-        after = _checked(block, evaluate(module, inputs, target, effort.power))
-    kept = not after < before
-    if kept:
+        after = task.losses(effort.power)
+    if not after.below(before):
         for name, codes in nearest.items():
             assert codes is not None
             weighted[name].set_codes(codes)
-    return _report(block, "weights", effort, before, after, kept, started)
+    return _report(task.block, "weights", effort, before, after, started)
 
 
-def learn_steps(
-    block: Block,
-    module: nn.Module,
-    layers: Mapping[str, QuantizedLayer],
-    inputs: BlockInputs,
-    target: Tensor,
-    effort: Effort,
-    generator: torch.Generator,
-) -> BlockReport:
+def learn_steps(task: BlockTask, effort: Effort, generator: torch.Generator) -> BlockReport:
     """Learn the step sizes of the inputs of a block's layers; arguments and errors as `learn_weights`."""
     started = time.perf_counter()
+    layers = task.layers
     starts = {
         name: layer.activation_quantizer for name, layer in layers.items() if layer.activation_quantizer is not None
     }
-    before = _checked(block, evaluate(module, inputs, target, effort.power))
-    after = before
+    before = after = task.losses(effort.power)
     if starts and effort.iterations:
         steps = {name: LearnedStep(start, effort.drop, generator) for name, start in starts.items()}
         optimizer = torch.optim.Adam([step.factor for step in steps.values()], lr=effort.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, effort.iterations)
-        with _frozen(module):
-            for name, step in steps.items():
-                layers[name].activation_quantizer = step
-                step.factor.requires_grad_(True)
+        for name, step in steps.items():
+            layers[name].activation_quantizer = step
+        with _frozen(task.module, but=[step.factor for step in steps.values()]):
             for _ in range(effort.iterations):
                 optimizer.zero_grad()
-                _descend(block, module, inputs, target, effort, generator)
+                task.descend(effort, generator)
                 optimizer.step()
                 schedule.step()
         for name, step in steps.items():
             layers[name].activation_quantizer = step.fitted()
-        after = _checked(block, evaluate(module, inputs, target, effort.power))
-    kept = not after < before
-    if kept:
+        after = task.losses(effort.power)
+    if not after.below(before):
         for name, start in starts.items():
             layers[name].activation_quantizer = start
-    return _report(block, "activations", effort, before, after, kept, started)
-
-
-def _descend(
-    block: Block,
-    module: nn.Module,
-    inputs: BlockInputs,
-    target: Tensor,
-    effort: Effort,
-    generator: torch.Generator,
-) -> None:
-    """Leave the gradient of the objective on a random batch."""
-    index = torch.randint(inputs.rows, (effort.batch_size,), generator=generator).to(target.device)
-    args, kwargs = inputs.take(index)
-    loss = objective(module(*args, **kwargs), target[index], effort.power)
-    _checked(block, loss.item())
-    loss.backward()
+    return _report(task.block, "activations", effort, before, after, started)
 
 
 @contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Compute gradients of what is learned alone, not of the parameters of a module."""
-    learnable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+def _frozen(module: nn.Module, but: Sequence[nn.Parameter] = ()) -> Iterator[None]:
+    """Compute gradients of what is learned alone, not of the other parameters of a module."""
+    learned = {id(parameter) for parameter in but}
+    frozen = [
+        parameter for parameter in module.parameters() if parameter.requires_grad and id(parameter) not in learned
+    ]
     try:
-        for parameter in learnable:
+        for parameter in frozen:
             parameter.requires_grad_(False)
         with torch.enable_grad():
             yield
     finally:
-        for parameter in learnable:
+        for parameter in frozen:
             parameter.requires_grad_(True)
 
 
-def _checked(block: Block, loss: float) -> float:
-    if not math.isfinite(loss):
-        raise DataError(f"block {block.name}: its reconstruction error is {loss}, on finite weights and samples")
-    return loss
-
-
-def _report(
-    block: Block, learned: str, effort: Effort, before: float, after: float, kept: bool, started: float
-) -> BlockReport:
+def _report(block: Block, learned: str, effort: Effort, before: Losses, after: Losses, started: float) -> BlockReport:
+    kept = not after.below(before)
+    now = before if kept else after
     return BlockReport(
         block=block.name,
         kind=block.kind,
         learned=learned,
         iterations=effort.iterations,
-        loss_before=before,
-        loss_after=before if kept else after,
+        loss_before=before.learned,
+        loss_after=now.learned,
+        held_out_before=before.held_out,
+        held_out_after=now.held_out,
         kept=kept,
         seconds=time.perf_counter() - started,
     )

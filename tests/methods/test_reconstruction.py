@@ -10,7 +10,7 @@ from admcore.errors import DataError
 from methods.core.blocks import Block, BlockInputs
 from methods.core.layers import QuantizedLayer
 from methods.core.quantizer import Quantizer
-from methods.core.reconstruction import AdaRound, Effort, evaluate, learn_steps, learn_weights
+from methods.core.reconstruction import AdaRound, BlockTask, Effort, learn_steps, learn_weights
 from methods.core.scheme import activation_scheme, weight_scheme
 
 BLOCK = Block("block", "layer", ("block",))
@@ -39,17 +39,17 @@ def quantized(layer, bits=3, inputs=None):
     return QuantizedLayer.from_float(layer, weight, activation)
 
 
-def learn(layer, module, inputs, effort=EFFORT):
-    return learn_weights(
-        BLOCK,
-        module,
-        {"block": module},
-        {"block": layer},
-        inputs,
-        layer(inputs.args[0]).detach(),
-        effort,
-        torch.Generator().manual_seed(0),
-    )
+def task(layer, module, inputs, held_out=0):
+    return BlockTask(BLOCK, module, {"block": module}, inputs, layer(inputs.args[0]).detach(), held_out)
+
+
+def loss(layer, module, inputs):
+    return task(layer, module, inputs).losses().learned
+
+
+def learn(layer, module, inputs, effort=EFFORT, held_out=0):
+    generator = torch.Generator().manual_seed(0)
+    return learn_weights(task(layer, module, inputs, held_out), {"block": layer}, effort, generator)
 
 
 def test_learned_roundings_beat_nearest_where_errors_can_cancel(layer, inputs):
@@ -57,7 +57,7 @@ def test_learned_roundings_beat_nearest_where_errors_can_cancel(layer, inputs):
     report = learn(layer, module, inputs)
     assert report.loss_after < 0.25 * report.loss_before
     assert not report.kept
-    assert evaluate(module, inputs, layer(inputs.args[0])) == pytest.approx(report.loss_after)
+    assert loss(layer, module, inputs) == pytest.approx(report.loss_after)
 
 
 def test_every_weight_goes_to_one_of_its_two_neighbours(layer, inputs):
@@ -84,12 +84,29 @@ def test_codes_stay_within_their_scheme_where_the_range_clips(layer, inputs, bit
 @pytest.mark.parametrize("iterations", [1, 30])
 def test_reconstruction_is_never_worse_than_nearest_on_its_objective(layer, inputs, iterations, learning_rate):
     module = quantized(layer)
-    nearest, before = module.weight_codes.clone(), evaluate(module, inputs, layer(inputs.args[0]))
+    nearest, before = module.weight_codes.clone(), loss(layer, module, inputs)
     report = learn(layer, module, inputs, Effort(iterations, 4, learning_rate))
     assert report.loss_before == pytest.approx(before)
-    assert evaluate(module, inputs, layer(inputs.args[0])) == pytest.approx(report.loss_after)
+    assert loss(layer, module, inputs) == pytest.approx(report.loss_after)
     assert report.loss_after <= report.loss_before
     assert report.kept == torch.equal(module.weight_codes, nearest)
+
+
+def test_roundings_that_fit_the_samples_and_nothing_else_are_not_taken():
+    """Three inputs say nothing of 48 weights a row: what fits them is worse than nearest on others."""
+    torch.manual_seed(0)
+    layer = nn.Linear(48, 10)
+    few = torch.randn(3, 48).repeat(20, 1)
+    inputs = BlockInputs((torch.cat([few, torch.randn(40, 48)]),), {}, 100)
+    module = quantized(layer)
+    overfitted = learn(layer, module, BlockInputs((few,), {}, 60))
+    assert overfitted.loss_after < 0.5 * overfitted.loss_before
+    module = quantized(layer)
+    nearest = module.weight_codes.clone()
+    guarded = learn(layer, module, inputs, held_out=40)
+    assert guarded.kept
+    assert guarded.held_out_after == guarded.held_out_before
+    assert torch.equal(module.weight_codes, nearest)
 
 
 def test_inputs_in_all_directions_alike_leave_nothing_to_gain_over_nearest():
@@ -138,8 +155,7 @@ def test_soft_weights_start_at_full_precision_up_to_clipping(layer):
 
 
 def learn_step(layer, module, inputs, effort):
-    target = layer(inputs.args[0]).detach()
-    return learn_steps(BLOCK, module, {"block": module}, inputs, target, effort, torch.Generator().manual_seed(0))
+    return learn_steps(task(layer, module, inputs), effort, torch.Generator().manual_seed(0))
 
 
 def test_a_step_size_that_is_too_wide_is_narrowed(layer, inputs):
