@@ -17,6 +17,7 @@ BUILTIN = {
     "fp32": "methods.full_precision:Float32",
     "bf16": "methods.full_precision:BFloat16",
     "naive": "methods.naive:Naive",
+    "q-diffusion": "methods.q_diffusion:QDiffusion",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)

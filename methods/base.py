@@ -14,6 +14,7 @@ from admcore.errors import UsageError, nearest
 from methods.core.backbone import QuantizedBackbone, make_report
 from methods.core.calibration import CalibrationRecipe, CalibrationSet, sampler
 from methods.core.checkpoint import MethodHeader, SourceHeader
+from methods.core.reconstruction import BlockReport
 from methods.protocol import DenoisingModel
 from methods.spec import MethodSpec
 
@@ -145,11 +146,27 @@ class Method(ABC):
             DataError: an activation is not finite on the calibration set; names the layer.
         """
 
-    def _result(self, model: DenoisingModel, module: nn.Module, started: float) -> QuantizedBackbone:
-        """Put the product together; `started` is `time.perf_counter()` from before quantization."""
+    def _result(
+        self,
+        model: DenoisingModel,
+        module: nn.Module,
+        started: float,
+        *,
+        original: nn.Module | None = None,
+        blocks: Sequence[BlockReport] = (),
+    ) -> QuantizedBackbone:
+        """Put the product together.
+
+        Args:
+            model: in full precision.
+            module: its backbone, quantized.
+            started: `time.perf_counter()` from before quantization.
+            original: what the quantized layers are compared with, if layers were split: the backbone, split likewise.
+            blocks: what reconstruction did.
+        """
         return QuantizedBackbone(
             module=module.eval(),
-            report=make_report(model.backbone, module, time.perf_counter() - started),
+            report=make_report(original or model.backbone, module, time.perf_counter() - started, blocks),
             method=MethodHeader(
                 name=self.name, spec=str(self.spec), version=self.version, config=self.config.model_dump(mode="json")
             ),

@@ -1,9 +1,13 @@
-"""`naive`: linear quantization by rounding to nearest between the smallest and the largest value."""
+"""`naive`: linear quantization by rounding to nearest, by default between the smallest and the largest value."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
+
+import torch
+from torch import Tensor
 
 from methods.base import CalibratedConfig, CalibratedMethod
 from methods.core.backbone import QuantizedBackbone
@@ -11,8 +15,9 @@ from methods.core.calibration import CalibrationSet
 from methods.core.layers import quantizable_layers
 from methods.core.policy import backbone_ends, has_named_ends, quantize_layers, uniform_policy
 from methods.core.quantizer import Quantizer
-from methods.core.ranges import input_ranges
+from methods.core.ranges import input_ranges, input_samples
 from methods.core.scheme import Granularity, Scheme
+from methods.core.search import FITS, RangeRule
 from methods.protocol import DenoisingModel
 
 
@@ -21,6 +26,8 @@ class NaiveConfig(CalibratedConfig):
 
     weights: Granularity = "channel"
     """One scale per output channel of a weight, or one per weight tensor."""
+    ranges: RangeRule = "minmax"
+    """Where ranges end, of weights and inputs alike: see `methods.core.search`."""
 
 
 class Naive(CalibratedMethod):
@@ -28,7 +35,8 @@ class Naive(CalibratedMethod):
 
     Weights range between their smallest and largest value, per output channel. Inputs range between the smallest and
     largest value that the full-precision backbone shows on the calibration set, per tensor, one range for all
-    timesteps. Every Linear, Conv1d and Conv2d takes part; the first and the last layer keep at least 8 bits.
+    timesteps. The option `ranges` sets narrower ones. Every Linear, Conv1d and Conv2d takes part; the first and the
+    last layer keep at least 8 bits.
     """
 
     name = "naive"
@@ -47,12 +55,22 @@ class Naive(CalibratedMethod):
         started = time.perf_counter()
         calibration = self._checked(model, calibration)
         layers = quantizable_layers(model.backbone)
-        ranges = {} if calibration is None else input_ranges(model, calibration, layers)
+        fit = FITS[self.config.ranges]
+        seen = {} if calibration is None else self._inputs(model, calibration, layers)
 
         def fit_activation(scheme: Scheme, layer: str) -> Quantizer | None:
-            return Quantizer.from_range(scheme, ranges[layer].low, ranges[layer].high) if layer in ranges else None
+            return fit(scheme, seen[layer]) if layer in seen else None
 
-        ends = () if self.spec.bits == (16, 16) else backbone_ends(model.backbone, [*ranges])
+        ends = () if self.spec.bits == (16, 16) else backbone_ends(model.backbone, [*seen])
         policy = uniform_policy(*self.spec.bits, ends, self.config.weights)
-        module = quantize_layers(model.backbone, policy, fit_weight=Quantizer.min_max, fit_activation=fit_activation)
+        module = quantize_layers(model.backbone, policy, fit_weight=fit, fit_activation=fit_activation)
         return self._result(model, module, started)
+
+    def _inputs(
+        self, model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str]
+    ) -> Mapping[str, Tensor]:
+        """Return what of each layer's input its range depends on, (1, n): the ends alone if these are the range."""
+        if self.config.ranges != "minmax":
+            return input_samples(model, calibration, layers)
+        ranges = input_ranges(model, calibration, layers)
+        return {name: torch.stack([seen.low, seen.high]).reshape(1, 2) for name, seen in ranges.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from methods.core import checkpoint
 from methods.core.layers import QuantizableLayer, QuantizedLayer, quantizable_layers, quantized_layers
+from methods.core.reconstruction import BlockReport
 
 FULL_PRECISION_BITS = 32
 
@@ -59,6 +60,8 @@ class QuantizationReport:
     """Mean bits of a stored parameter, biases and norms included, scales and headers not."""
     seconds: float
     """Time that quantization took, calibration not included."""
+    blocks: tuple[BlockReport, ...]
+    """What reconstruction did to each block, in the order in which it was done; empty without reconstruction."""
     simulated: bool
     """True if the module computes in floating point what integers would."""
 
@@ -84,7 +87,9 @@ class QuantizedBackbone:
         checkpoint.pack(directory, self.module, self.method, self.source, component)
 
 
-def make_report(original: nn.Module, quantized: nn.Module, seconds: float) -> QuantizationReport:
+def make_report(
+    original: nn.Module, quantized: nn.Module, seconds: float, blocks: Sequence[BlockReport] = ()
+) -> QuantizationReport:
     """Compare a quantized backbone with the full-precision one that it was made from."""
     floats = quantizable_layers(original)
     integers = quantized_layers(quantized)
@@ -97,6 +102,7 @@ def make_report(original: nn.Module, quantized: nn.Module, seconds: float) -> Qu
         quantized_fraction=sum(count for count, width in bits if width < FULL_PRECISION_BITS) / parameters,
         nominal_bits_per_weight=sum(count * width for count, width in bits) / parameters,
         seconds=seconds,
+        blocks=tuple(blocks),
         simulated=bool(integers),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,11 @@ class CalibrationSet:
         """Yield the inputs in order, at most `size` samples at a time, for `DenoisingModel.call_backbone`."""
         for start in range(0, len(self), size):
             yield {name: tensor[start : start + size] for name, tensor in self.inputs.items()}
+
+    def take(self, rows: Tensor) -> CalibrationSet:
+        """Return the samples at the positions `rows`, (n,) int64, as a set."""
+        inputs = {name: tensor[rows] for name, tensor in self.inputs.items()}
+        return replace(self, inputs=inputs, **{name: getattr(self, name)[rows] for name in _LABELS})
 
     def check_model(self, model: DenoisingModel) -> None:
         """Raise UsageError unless the set was drawn from exactly this model's weights."""

@@ -26,6 +26,7 @@ from methods.core.packing import pack_bits, packed_size, unpack_bits
 from methods.core.precision import run_in
 from methods.core.quantizer import Quantizer
 from methods.core.scheme import LayerKind, LayerScheme, Scheme
+from methods.core.split import split_layers, splits_of
 
 FORMAT_VERSION: Literal[1] = 1
 FloatType = Literal["float32", "bfloat16"]
@@ -104,6 +105,9 @@ class Header(_Section):
     """What it was made from."""
     backbone: BackboneHeader
     """Class and configuration of the network."""
+    splits: dict[Name, Annotated[int, Field(ge=1)]] = {}
+    """Layers that are a sum of two, `NAME.first` and `NAME.second`: input channel that the second part starts at.
+    Files from before there were any have no such key."""
     layers: dict[Name, LayerHeader]
     """Quantized layers by name."""
     tensors: dict[Name, Sha256]
@@ -145,6 +149,7 @@ def pack(
         backbone=BackboneHeader(
             architecture=architecture, config=json.loads(json.dumps(config)), dtype=_float_dtype(module)
         ),
+        splits=splits_of(module),
         layers={name: _layer_header(layer) for name, layer in quantized_layers(module).items()},
         tensors={name: _sha256(tensor) for name, tensor in tensors.items()},
     )
@@ -271,6 +276,7 @@ def _build(header: Header, path: Path) -> nn.Module:
     if header.layers and described.dtype != "float32":
         raise CheckpointError(f"{path}: quantized layers compute in float32, not in {described.dtype}")
     run_in(module, DTYPES[described.dtype])
+    _split(module, header, path)
     layers = quantizable_layers(module)
     for name, layer_header in header.layers.items():
         if name not in layers:
@@ -282,6 +288,16 @@ def _build(header: Header, path: Path) -> nn.Module:
             raise CheckpointError(f"{path}: layers.{name}: expected a {kind} of shape {shape}")
         replace_layer(module, name, QuantizedLayer.unfitted(layers[name], layer_header))
     return module
+
+
+def _split(module: nn.Module, header: Header, path: Path) -> None:
+    for name in header.splits:
+        if name not in quantizable_layers(module):
+            raise CheckpointError(f"{path}: splits.{name}: {header.backbone.architecture} has no such layer to split")
+    try:
+        split_layers(module, header.splits)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: splits.{error}") from error
 
 
 def _check_names(path: Path, *, expected: Iterable[str], found: Iterable[str]) -> None:

@@ -100,8 +100,18 @@ class QuantizedLayer(nn.Module):
         if self._dequantized is None:
             assert self.weight_quantizer is not None
             assert self.weight_codes is not None
-            self._dequantized = self.weight_quantizer.dequantize(self.weight_codes)
+            with torch.inference_mode(False):  # a tensor that a later call may compute gradients with
+                self._dequantized = self.weight_quantizer.dequantize(self.weight_codes)
         return self._dequantized
+
+    def set_codes(self, codes: Tensor) -> None:
+        """Replace the codes of the weight: uint8, of the same shape, as its quantizer allows."""
+        self.weight_codes = codes
+        self._dequantized = None
+
+    def substitute_weight(self, weight: Tensor) -> None:
+        """Compute with this float32 weight until codes are set: for learning codes, with its gradient."""
+        self._dequantized = weight
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to x, of the shape that the replaced layer takes."""

@@ -97,7 +97,7 @@ def quantize_layers(
         CheckpointError: a weight is not finite; names the layer.
     """
     layers = quantizable_layers(backbone)
-    quantized = _copy_sharing(backbone, [layer.weight for layer in layers.values()])
+    quantized = copy_sharing(backbone, [layer.weight for layer in layers.values()])
     for name, layer in track(quantizable_layers(quantized).items(), "Quantizing layers", len(layers)):
         replacement = _quantize_layer(name, layer, policy.scheme_of(name), fit_weight, fit_activation)
         if replacement is None:
@@ -126,7 +126,7 @@ def _quantize_layer(
     return QuantizedLayer.from_float(layer, fit_weight(scheme.weight, layer.weight.detach()), activation)
 
 
-def _copy_sharing(module: nn.Module, shared: Sequence[Tensor]) -> nn.Module:
+def copy_sharing(module: nn.Module, shared: Sequence[Tensor]) -> nn.Module:
     """Return a deep copy of a module that holds the very tensors of `shared`, and copies of all others."""
     return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
 

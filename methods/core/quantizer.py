@@ -13,12 +13,75 @@ range the error is at most s/2.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from methods.core.scheme import Scheme
+
+
+def scale_and_zero_point(scheme: Scheme, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scale and zero point of each range [low, high], elementwise, whatever the granularity.
+
+    Args:
+        scheme: bits and symmetry.
+        low: smallest values, finite; any shape.
+        high: largest values, same shape. Where low = high = 0 the scale is 1: every value that is 0 stays 0.
+
+    Returns:
+        float32 scales, positive; uint8 zero points; both of that shape.
+    """
+    low, high = low.double().clamp(max=0), high.double().clamp(min=0)
+    if scheme.symmetric:
+        low, high = torch.minimum(low, -high), torch.maximum(-low, high)
+    scale = (high - low) / (scheme.code_max - scheme.code_min)
+    scale = torch.where(high > low, scale.clamp(min=torch.finfo(torch.float32).tiny), 1.0).float()
+    if scheme.symmetric:
+        return scale, torch.full_like(scale, 2 ** (scheme.bits - 1), dtype=torch.uint8)
+    zero_point = scheme.code_min + torch.round(-low / scale.double())
+    return scale, zero_point.clamp(scheme.code_min, scheme.code_max).to(torch.uint8)
+
+
+class FakeQuantize(torch.autograd.Function):
+    """`clamp(round(x / s), low, high) * s` with gradients through the rounding.
+
+    With respect to x: straight through, 1 inside the range and 0 outside (Bengio et al., arXiv 1308.3432). With
+    respect to s, as learned step size quantization has it (LSQ, Esser et al., arXiv 1902.08153, eq. 3):
+    round(x/s) - x/s inside the range, the bound outside.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Round `values`; `scale` and the bounds, in steps, broadcast to their shape."""
+        ratio = values * scale.reciprocal()
+        nearest = ratio.round()
+        steps = torch.clamp(nearest, low, high)
+        ctx.save_for_backward(ratio, steps, nearest == steps, scale)
+        return steps * scale
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Return the gradients of values and scale."""
+        ratio, steps, inside, scale = ctx.saved_tensors
+        (gradient,) = gradients
+        by_values = gradient * inside if ctx.needs_input_grad[0] else None
+        by_scale = None
+        if ctx.needs_input_grad[1]:
+            by_scale = (gradient * (steps - ratio * inside)).sum_to_size(scale.shape)
+        return by_values, by_scale, None, None
+
+
+def fake_quantize(values: Tensor, scheme: Scheme, scale: Tensor, zero_point: Tensor) -> Tensor:
+    """Return `values` rounded, with gradients with respect to them and to `scale`; see `Quantizer` for the shapes."""
+    zero = along(zero_point, values).to(values.dtype)
+    rounded: Tensor = FakeQuantize.apply(values, along(scale, values), scheme.code_min - zero, scheme.code_max - zero)
+    return rounded
+
+
+def along(parameter: Tensor, values: Tensor) -> Tensor:
+    """Return a scale or zero point, () or (channels,), shaped to broadcast over dimension 0 of `values`."""
+    return parameter if parameter.ndim == 0 else parameter.view(-1, *[1] * (values.ndim - 1))
 
 
 class Quantizer(nn.Module):
@@ -48,15 +111,7 @@ class Quantizer(nn.Module):
             low: smallest value, finite; shape () or (channels,) as the granularity asks.
             high: largest value, likewise. Where low = high = 0 the scale is 1: every value that is 0 stays 0.
         """
-        low, high = low.double().clamp(max=0), high.double().clamp(min=0)
-        if scheme.symmetric:
-            low, high = torch.minimum(low, -high), torch.maximum(-low, high)
-        scale = (high - low) / (scheme.code_max - scheme.code_min)
-        scale = torch.where(high > low, scale.clamp(min=torch.finfo(torch.float32).tiny), 1.0).float()
-        zero_point = scheme.code_min + torch.round(-low / scale.double())
-        if scheme.symmetric:
-            zero_point = torch.full_like(zero_point, 2 ** (scheme.bits - 1))
-        return cls(scheme, scale, zero_point.clamp(scheme.code_min, scheme.code_max).to(torch.uint8))
+        return cls(scheme, *scale_and_zero_point(scheme, low, high))
 
     @classmethod
     def min_max(cls, scheme: Scheme, values: Tensor) -> Self:
@@ -73,34 +128,35 @@ class Quantizer(nn.Module):
         scale = torch.empty(shape, dtype=torch.float32, device="meta")
         return cls(scheme, scale, torch.empty(shape, dtype=torch.uint8, device="meta"))
 
-    @torch.no_grad()
     def fake_quantize(self, values: Tensor) -> Tensor:
-        """Return `values` rounded to what the codes can express, as a new tensor of the same shape and dtype."""
-        return self._steps(values).mul_(self._along(self.scale, values))
+        """Return `values` rounded to what the codes can express, as a new tensor of the same shape and dtype.
+
+        Where a gradient of `values` or of the scale is asked for, it passes as `FakeQuantize` says.
+        """
+        if torch.is_grad_enabled() and (values.requires_grad or self.scale.requires_grad):
+            return fake_quantize(values, self.scheme, self.scale, self.zero_point)
+        with torch.no_grad():
+            return self._steps(values).mul_(along(self.scale, values))
 
     @torch.no_grad()
     def codes(self, values: Tensor) -> Tensor:
         """Return the uint8 codes of finite `values`, same shape."""
-        return self._steps(values).add_(self._along(self.zero_point, values)).to(torch.uint8)
+        return self._steps(values).add_(along(self.zero_point, values)).to(torch.uint8)
 
     @torch.no_grad()
     def dequantize(self, codes: Tensor) -> Tensor:
         """Return the float32 values of uint8 `codes`, same shape."""
-        steps = codes.to(self.scale.dtype).sub_(self._along(self.zero_point, codes))
-        return steps.mul_(self._along(self.scale, codes))
+        steps = codes.to(self.scale.dtype).sub_(along(self.zero_point, codes))
+        return steps.mul_(along(self.scale, codes))
 
     def _steps(self, values: Tensor) -> Tensor:
         """Return the whole number of scales nearest to each value, within reach of the codes."""
-        steps = (values * self._along(self.scale, values).reciprocal()).round_()
+        steps = (values * along(self.scale, values).reciprocal()).round_()
         if self.scheme.granularity == "tensor":  # numbers as bounds make clamp_ three times as fast as tensors do
             zero_point = int(self.zero_point)
             return steps.clamp_(self.scheme.code_min - zero_point, self.scheme.code_max - zero_point)
-        zero_points = self._along(self.zero_point, values).to(values.dtype)
+        zero_points = along(self.zero_point, values).to(values.dtype)
         return steps.clamp_(self.scheme.code_min - zero_points, self.scheme.code_max - zero_points)
-
-    def _along(self, parameter: Tensor, values: Tensor) -> Tensor:
-        """Return the scale or zero point shaped to broadcast over dimension 0 of `values`."""
-        return parameter if parameter.ndim == 0 else parameter.view(-1, *[1] * (values.ndim - 1))
 
     def extra_repr(self) -> str:
         """Return the scheme in a few words, for printing."""

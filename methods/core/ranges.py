@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from methods.core.calibration import CalibrationSet
 from methods.protocol import DenoisingModel
 
 BATCH_SIZE = 32  # samples in one call of the backbone
+SAMPLED_VALUES = 2**16  # numbers of a layer's input that a range is searched on
 
 
 @dataclass
@@ -36,7 +38,6 @@ class MinMax:
         self.high = torch.maximum(self.high, other.high)
 
 
-@torch.no_grad()
 def input_ranges(model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str]) -> dict[str, MinMax]:
     """Return the range of each layer's input over a calibration set, in one pass, in the order in which layers ran.
 
@@ -51,9 +52,63 @@ def input_ranges(model: DenoisingModel, calibration: CalibrationSet, layers: Ite
         UsageError: the set belongs to another model.
         DataError: an input is NaN or infinite; names the layer.
     """
-    calibration.check_model(model)
     ranges: dict[str, MinMax] = {}
-    hooks = [model.backbone.get_submodule(name).register_forward_pre_hook(_observer(name, ranges)) for name in layers]
+
+    def widen(name: str, values: Tensor) -> None:
+        seen = MinMax.of(values)
+        if name in ranges:
+            ranges[name].widen(seen)
+        else:
+            ranges[name] = seen
+
+    _watch_inputs(model, calibration, layers, widen)
+    for name, seen in ranges.items():
+        check_finite(name, seen.low + seen.high)
+    return ranges
+
+
+def input_samples(model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str]) -> dict[str, Tensor]:
+    """Return about `SAMPLED_VALUES` numbers of each layer's input, drawn evenly over a calibration set, (1, n) float32.
+
+    The smallest and the largest number of every call are among them. Arguments, order and errors: as `input_ranges`.
+    """
+    calls = -(-len(calibration) // BATCH_SIZE)
+    samples: dict[str, list[Tensor]] = {}
+    _watch_inputs(
+        model,
+        calibration,
+        layers,
+        lambda name, values: samples.setdefault(name, []).append(sample_values(values, SAMPLED_VALUES // calls)),
+    )
+    joined = {name: torch.cat(parts).reshape(1, -1) for name, parts in samples.items()}
+    for name, values in joined.items():
+        check_finite(name, values)
+    return joined
+
+
+def sample_values(values: Tensor, count: int) -> Tensor:
+    """Return at most `count` + 2 of a tensor's numbers, the same positions each time, its extremes included."""
+    flat = values.detach().reshape(-1)
+    extremes = torch.stack(torch.aminmax(flat))
+    if flat.numel() > count:
+        generator = torch.Generator().manual_seed(0)
+        flat = flat[torch.randint(flat.numel(), (count,), generator=generator).to(flat.device)]
+    return torch.cat([flat, extremes]).float()
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Raise DataError, which names the layer, if numbers of its input are NaN or infinite."""
+    if not bool(torch.isfinite(values).all()):
+        raise DataError(f"layer {name}: its input is NaN or infinite on the calibration set")
+
+
+@torch.no_grad()
+def _watch_inputs(
+    model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str], see: Callable[[str, Tensor], None]
+) -> None:
+    """Run a calibration set through a model and show every input of every layer."""
+    calibration.check_model(model)
+    hooks = [model.backbone.get_submodule(name).register_forward_pre_hook(partial(_show, name, see)) for name in layers]
     try:
         total = -(-len(calibration) // BATCH_SIZE)
         for inputs in track(calibration.batches(BATCH_SIZE), "Observing activations", total):
@@ -61,18 +116,7 @@ def input_ranges(model: DenoisingModel, calibration: CalibrationSet, layers: Ite
     finally:
         for hook in hooks:
             hook.remove()
-    for name, seen in ranges.items():
-        if not bool(torch.isfinite(seen.low) & torch.isfinite(seen.high)):
-            raise DataError(f"layer {name}: its input is NaN or infinite on the calibration set")
-    return ranges
 
 
-def _observer(name: str, ranges: dict[str, MinMax]) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-    def observe(module: nn.Module, args: tuple[Any, ...]) -> None:
-        seen = MinMax.of(args[0])
-        if name in ranges:
-            ranges[name].widen(seen)
-        else:
-            ranges[name] = seen
-
-    return observe
+def _show(name: str, see: Callable[[str, Tensor], None], module: nn.Module, args: tuple[Any, ...]) -> None:
+    see(name, args[0])

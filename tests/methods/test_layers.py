@@ -77,6 +77,16 @@ def test_code_that_asks_a_layer_for_its_weight_gets_it_in_floating_point():
     assert torch.allclose(quantized.weight, layer.weight, atol=0.01)
 
 
+def test_a_layer_that_ran_without_gradients_can_still_learn():
+    layer = nn.Linear(4, 3)
+    quantized = QuantizedLayer.from_float(layer, Quantizer.min_max(weight_scheme(8, "channel"), layer.weight), None)
+    with torch.inference_mode():
+        quantized(torch.randn(2, 4))
+    x = torch.randn(2, 4, requires_grad=True)
+    quantized(x).sum().backward()
+    assert torch.allclose(x.grad, quantized.weight.sum(0).expand(2, 4))
+
+
 @torch.no_grad()
 def test_zero_padding_is_exact_under_any_input_range():
     """Padding is added after the input is quantized: it must be a value that the codes have."""

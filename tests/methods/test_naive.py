@@ -67,6 +67,19 @@ def test_one_scale_per_tensor_is_the_option(audioldm, quantize, predict):
     assert errors[0] < errors[1]
 
 
+def test_ranges_can_clip_outliers(audioldm, quantize):
+    with torch.no_grad():
+        audioldm.backbone.mid_block.resnets[0].conv1.weight[0, 0, 0, 0] = 3
+    widest, percentile, mse = (
+        {layer.name: layer for layer in quantize(audioldm, f"naive@w4a4[ranges={rule}]").report.layers}
+        for rule in ("minmax", "percentile", "mse")
+    )
+    assert all(mse[name].weight_mse <= widest[name].weight_mse for name in widest)
+    for clipped in (percentile, mse):
+        assert all(widest[name].activation_low <= clipped[name].activation_low + 1e-6 for name in widest)
+    assert mse["mid_block.resnets.0.conv1"].weight_scale_max < widest["mid_block.resnets.0.conv1"].weight_scale_max
+
+
 def test_quantizing_twice_gives_the_same(audioldm, quantize, predict):
     first, second = (predict(audioldm, quantize(audioldm, "naive@w4a8").module) for _ in range(2))
     assert torch.equal(first, second)

@@ -39,6 +39,7 @@ def test_every_built_in_describes_itself():
         ("fp32@w4a8", ["fp32 takes no bits"]),
         ("naive@w4a8[weigths=tensor]", ['unknown option "weigths"', 'Did you mean "weights"?']),
         ("naive@w4a8[weights=row]", ["option weights", '"row"', "'tensor'", "'channel'"]),
+        ("naive@w4a8[ranges=mean]", ["option ranges", '"mean"', "'mse'"]),
         ("naive@w4a8[preset=fast]", ["option preset", "'quick'", "'paper'"]),
         ("naive@w4a8[calibration=unifrom]", ['unknown calibration "unifrom"', 'Did you mean "uniform"?']),
         ("naive@w4a8[prompts=many]", ["option prompts", '"many"']),
@@ -64,6 +65,7 @@ def test_the_configuration_has_all_defaults_expanded():
         "steps": 25,
         "guidance": 3.0,
         "weights": "tensor",
+        "ranges": "minmax",
     }
 
 
@@ -72,7 +74,7 @@ def test_a_preset_sets_defaults_and_a_typed_option_wins_over_it():
     assert methods.from_spec("naive@w4a8[preset=paper,prompts=7]").config.recipe.prompts == 7
 
 
-@pytest.mark.parametrize("spec", ["fp32", "bf16", "naive@w4a8"])
+@pytest.mark.parametrize("spec", ["fp32", "bf16", "naive@w4a8", "q-diffusion@w4a8"])
 def test_every_method_takes_a_preset_and_a_calibration(spec):
     config = methods.from_spec(f"{spec}[preset=paper,calibration=uniform]").config
     assert (config.preset, config.calibration) == ("paper", "uniform")

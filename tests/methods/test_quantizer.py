@@ -84,6 +84,41 @@ def test_one_scale_per_channel_is_never_worse_than_one_per_tensor(bits, symmetri
     assert error["channel"] <= error["tensor"]
 
 
+def test_a_gradient_passes_straight_through_inside_the_range_and_not_outside():
+    quantizer = Quantizer.from_range(activation_scheme(4), torch.tensor(-1.0), torch.tensor(2.0))
+    values = torch.tensor([-5.0, -0.93, 0.04, 1.9, 7.0], requires_grad=True)
+    quantizer.fake_quantize(values).sum().backward()
+    assert values.grad.tolist() == [0, 1, 1, 1, 0]
+
+
+@unhurried
+@given(schemes, st.integers(0, 2**32 - 1))
+def test_the_gradient_of_a_step_size_is_that_of_lsq(scheme, seed):
+    """LSQ, eq. 3: rounded minus exact inside the range, the bound outside; summed over what shares the step."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(3, 40, generator=generator)
+    quantizer = Quantizer.min_max(scheme, values * 0.7)
+    with torch.no_grad():
+        expected_output = quantizer.fake_quantize(values)
+    quantizer.scale.requires_grad_(True)
+    output = quantizer.fake_quantize(values)
+    assert torch.equal(output, expected_output)
+    weights = torch.randn(3, 40, generator=generator)
+    (output * weights).sum().backward()
+    scale = quantizer.scale.detach().reshape(-1, 1)
+    zero = quantizer.zero_point.float().reshape(-1, 1)
+    ratio = values * scale.reciprocal()
+    low, high = scheme.code_min - zero, scheme.code_max - zero
+    slope = torch.where(ratio.round() < low, low, torch.where(ratio.round() > high, high, ratio.round() - ratio))
+    expected = (slope * weights).sum(1) if scheme.granularity == "channel" else (slope * weights).sum()
+    assert torch.allclose(quantizer.scale.grad, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_rounding_without_a_gradient_to_pass_builds_no_graph():
+    quantizer = Quantizer.from_range(activation_scheme(4), torch.tensor(-1.0), torch.tensor(2.0))
+    assert not quantizer.fake_quantize(torch.randn(4)).requires_grad
+
+
 def test_values_outside_the_range_are_clamped_to_its_ends():
     quantizer = Quantizer.from_range(activation_scheme(8), torch.tensor(-1.0), torch.tensor(2.0))
     low, high = quantizer.fake_quantize(torch.tensor([-50.0, 50.0])).tolist()

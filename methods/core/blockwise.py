@@ -1,0 +1,167 @@
+"""Quantizing a backbone block by block: what methods that reconstruct have in common, as steps to be put in order.
+
+A method splits what it wants split, rounds to nearest, and then goes through the blocks as often as its paper does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from admcore.progress import bar
+from methods.core.blocks import Block, BlockRuns, block_layers, execution_order, find_blocks
+from methods.core.calibration import CalibrationSet
+from methods.core.layers import quantizable_layers, quantized_layers
+from methods.core.policy import Policy, copy_sharing, quantize_layers
+from methods.core.quantizer import Quantizer
+from methods.core.ranges import BATCH_SIZE, SAMPLED_VALUES, check_finite, sample_values
+from methods.core.reconstruction import (
+    EVALUATED_AT_ONCE,
+    BlockReport,
+    BlockTask,
+    Effort,
+    evaluate,
+    learn_steps,
+    learn_weights,
+)
+from methods.core.scheme import Scheme
+from methods.core.split import split_layers, watching_concatenations
+from methods.protocol import DenoisingModel
+
+Fit = Callable[[Scheme, Tensor], Quantizer]
+HELD_OUT = 0.2
+"""Share of the prompts that is held out unless a method says otherwise."""
+
+
+class BlockwiseQuantization:
+    """One model's backbone on its way from full precision to quantized.
+
+    Args:
+        model: in full precision; left as it is.
+        samples: calibration samples to reconstruct on. What one block takes and returns for all of them is in memory.
+        held_out: share of their prompts whose samples are not learned from, but tell whether what was learned holds.
+        seed: draws the batches, and the prompts that are held out.
+    """
+
+    def __init__(
+        self, model: DenoisingModel, samples: CalibrationSet, *, held_out: float = HELD_OUT, seed: int
+    ) -> None:
+        samples.check_model(model)
+        self._model = model
+        self._generator = torch.Generator().manual_seed(seed)
+        samples, self._held_out = _with_held_out_last(samples, held_out, self._generator)
+        self._batches = list(samples.batches(BATCH_SIZE))
+        self.original: nn.Module = model.backbone
+        """The backbone in full precision, with the layers split that are split."""
+        self.module: nn.Module = model.backbone
+        """The backbone as quantized so far."""
+        self.order = execution_order(model, {name: tensor[:1] for name, tensor in self._batches[0].items()})
+        """Names of the layers that run, in that order."""
+        self.blocks: list[Block] = []
+        """What is reconstructed as a whole, in the order of execution."""
+        self.reports: list[BlockReport] = []
+        """What was done to each block."""
+
+    def split_concatenations(self) -> dict[str, int]:
+        """Split the layers that read two concatenated tensors, see `methods.core.split`; return them and where."""
+        inputs = {name: tensor[:1] for name, tensor in self._batches[0].items()}
+        with watching_concatenations(self._model.backbone) as found, torch.no_grad():
+            self._model.call_backbone(inputs)
+        splits = {name: at for name, at in found.items() if name in self.order}
+        shared = [layer.weight for layer in quantizable_layers(self.original).values()]
+        self.original = copy_sharing(self.original, shared)
+        split_layers(self.original, splits)
+        self.order = [
+            part for name in self.order for part in ([f"{name}.first", f"{name}.second"] if name in splits else [name])
+        ]
+        return splits
+
+    def round_to_nearest(self, policy: Policy, fit_weight: Fit) -> None:
+        """Quantize the weights of the layers that run to the nearest codes; inputs wait for `fit_inputs`."""
+        nothing = torch.tensor(0.0)
+
+        def later(scheme: Scheme, name: str) -> Quantizer | None:
+            return Quantizer.from_range(scheme, nothing, nothing) if name in self.order else None
+
+        self.module = quantize_layers(self.original, policy, fit_weight=fit_weight, fit_activation=later)
+        self._input_schemes = {
+            name: layer.scheme.activation for name, layer in quantized_layers(self.module).items() if name in self.order
+        }
+        for layer in quantized_layers(self.module).values():
+            layer.activation_quantizer = None
+        self.blocks = find_blocks(self.module, self.order)
+        self._full = BlockRuns(self._model, self.original, self.blocks, self._batches)
+        self._quantized = BlockRuns(self._model, self.module, self.blocks, self._batches)
+
+    def learn_weights(self, effort: Effort) -> None:
+        """Go through the blocks and choose the roundings of their weights."""
+        originals = quantizable_layers(self.original)
+        self._go_through("Reconstructing weights", lambda task: learn_weights(task, originals, effort, self._generator))
+
+    def learn_inputs(self, fit: Fit, effort: Effort) -> None:
+        """Go through the blocks, fit the range of each layer's input, and learn its step size.
+
+        Args:
+            fit: scheme and values (1, n) -> quantizer.
+            effort: of learning; with 0 iterations ranges stay as fitted.
+        """
+
+        def learn(task: BlockTask) -> BlockReport:
+            self._fit_inputs(task, fit)
+            return learn_steps(task, effort, self._generator)
+
+        self._go_through("Reconstructing activations", learn)
+
+    def _fit_inputs(self, task: BlockTask, fit: Fit) -> None:
+        """Fit input ranges of a block's layers to what they read when the block runs with rounded weights alone."""
+        calls = -(-task.inputs.rows // EVALUATED_AT_ONCE)
+        seen: dict[str, list[Tensor]] = {name: [] for name in task.layers}
+        hooks = [
+            layer.register_forward_pre_hook(
+                lambda module, args, name=name: seen[name].append(sample_values(args[0], SAMPLED_VALUES // calls))
+            )
+            for name, layer in task.layers.items()
+        ]
+        try:
+            evaluate(task.module, task.inputs, task.target, slice(0, task.inputs.rows))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for name, layer in task.layers.items():
+            scheme = self._input_schemes[name]
+            if scheme is not None:
+                values = torch.cat(seen[name]).reshape(1, -1)
+                check_finite(name, values)
+                layer.activation_quantizer = fit(scheme, values)
+
+    def _go_through(self, description: str, learn: Callable[[BlockTask], BlockReport]) -> None:
+        self._quantized.forget()
+        with bar(description, len(self.blocks)) as advance:
+            for block in self.blocks:
+                task = BlockTask(
+                    block=block,
+                    module=self.module.get_submodule(block.name),
+                    layers=block_layers(self.module, block),
+                    inputs=self._quantized.inputs(block),
+                    target=self._full.outputs(block),
+                    held_out=self._held_out,
+                )
+                report = learn(task)
+                self.reports.append(report)
+                advance(f"{block.name}: {report.loss_before:.3g} -> {report.loss_after:.3g}")
+        self._quantized.forget()
+
+
+def _with_held_out_last(
+    samples: CalibrationSet, share: float, generator: torch.Generator
+) -> tuple[CalibrationSet, int]:
+    """Return the samples with those of some prompts at the end, and how many these are: none of a single prompt's."""
+    prompts = samples.prompt_index.unique()
+    count = round(share * len(prompts))
+    if count == 0:
+        return samples, 0
+    chosen = prompts[torch.randperm(len(prompts), generator=generator)[:count]]
+    last = torch.isin(samples.prompt_index, chosen)
+    return samples.take(torch.cat([torch.nonzero(~last), torch.nonzero(last)]).reshape(-1)), int(last.sum())
