@@ -13,10 +13,12 @@ processor once, from codes of any number of bits: storage of 2 to 8 bits, comput
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from methods.core.layers import QuantizedLayer
 from methods.core.quantizer import Quantizer
@@ -73,13 +75,13 @@ class Int8Conv2d(nn.Module):
         if weights.ndim == 3:  # a Conv1d is a Conv2d over pictures of height 1
             weights = weights.unsqueeze(2)
             stride, padding, dilation = [1, *stride], [0, *padding], [1, *dilation]
-        self._geometry = (stride, padding, dilation, groups)
-        quantize = self.quantize
-        self._weights = torch.ops.onednn.qconv_prepack(
-            weights.contiguous(), self._scale, quantize.scale, quantize.zero_point, *self._geometry, None
-        )
+        quantize, self._padding = self.quantize, [p for p in reversed(padding) for _ in range(2)]
+        self._geometry = (stride, [0, 0], dilation, groups)
+        self._weights, self._packed = weights.contiguous(), False
         self._zero = torch.zeros(len(weights), dtype=torch.int32)
-        self._bias = _bias(layer)
+        sums = weights.flatten(1).sum(1, dtype=torch.int64)
+        offset = -quantize.zero_point * quantize.scale * self._scale.double() * sums
+        self._bias = (offset if layer.bias is None else offset + layer.bias.detach()).float()
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to float32 x (n, in, height, width)."""
@@ -87,11 +89,14 @@ class Int8Conv2d(nn.Module):
 
     def from_codes(self, codes: Tensor) -> Tensor:
         """Apply the layer to the codes of its input, uint8 (n, in, height, width) in channels_last."""
-        quantize = self.quantize
+        if any(self._padding):
+            codes = F.pad(codes, self._padding, value=self.quantize.zero_point)
+        if not self._packed:
+            self._pack(codes.shape)
         out: Tensor = torch.ops.onednn.qconv2d_pointwise(
             codes,
-            quantize.scale,
-            quantize.zero_point,
+            self.quantize.scale,
+            0,
             self._weights,
             self._scale,
             self._zero,
@@ -103,6 +108,13 @@ class Int8Conv2d(nn.Module):
             *_NO_POST_OP,
         )
         return out
+
+    def _pack(self, shape: Sequence[int]) -> None:
+        """Arrange the weights as oneDNN wants them for pictures of this shape; for others it rearranges at each call."""
+        self._weights = torch.ops.onednn.qconv_prepack(
+            self._weights, self._scale, self.quantize.scale, 0, *self._geometry, list(shape)
+        )
+        self._packed = True
 
 
 class Int8Conv1d(Int8Conv2d):

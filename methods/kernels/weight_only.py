@@ -1,8 +1,8 @@
 """4-bit weights under float inputs: torch's `_weight_int4pack_mm_for_cpu`, which unpacks inside of the product.
 
-The operator's weight is (code - 8) * scale + zero, one scale and zero per group of 32 to 256 inputs. A channel's scale t
-and zero point y become scale = t and zero = (8 - y) * t for each of its groups: the same values as the codes', but for
-the rounding of one float32 product.
+The operator's weight is (code - 8) * scale + zero, one scale and zero per group of 32 to 256 inputs. A channel's scale
+t and zero point y become scale = t and zero = (8 - y) * t for each of its groups: the same values as the codes', but
+for the rounding of one float32 product.
 """
 
 from __future__ import annotations
