@@ -15,6 +15,7 @@ from bench.clips import read_clips
 from bench.features import cached_features
 from bench.jobs import JudgeSpec
 from bench.judges import load_judges
+from bench.latency import measure_latency
 from bench.models import load_model
 from bench.pipeline import quantize_backbone
 from methods.core.checkpoint import load, read_header
@@ -213,6 +214,7 @@ __all__ = [
     "generate",
     "load_checkpoint",
     "load_model",
+    "measure_latency",
     "quantize",
     "read_records",
     "save_checkpoint",

@@ -110,7 +110,7 @@ class Int8Conv2d(nn.Module):
         return out
 
     def _pack(self, shape: Sequence[int]) -> None:
-        """Arrange the weights as oneDNN wants them for pictures of this shape; for others it rearranges at each call."""
+        """Arrange the weights as oneDNN wants them for this shape of codes; for others it may do so at each call."""
         self._weights = torch.ops.onednn.qconv_prepack(
             self._weights, self._scale, self.quantize.scale, 0, *self._geometry, list(shape)
         )

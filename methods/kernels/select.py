@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from methods.core.layers import QuantizedLayer, quantizable_layers, quantized_layers, replace_layer
 from methods.kernels.base import Kernel
@@ -40,10 +40,15 @@ class WithKernels:
     module: nn.Module
     """Same class and same call as the backbone that it was made from, and for inference on the CPU alone: weights that
     are arranged for a kernel neither move nor save."""
-    layers: dict[str, int]
-    """Number of layers per kernel, largest first; also those that are `simulated` and those that stay `float`."""
+    chosen: dict[str, str]
+    """What computes each Linear and convolution, by its name: a kernel, `simulated`, or `float`."""
     fallbacks: tuple[Fallback, ...]
-    """Every layer that is simulated, with the reason, in the order of definition."""
+    """Every quantized layer that is simulated, with the reason, in the order of definition."""
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """Number of layers per kernel, largest first; also those that are `simulated` and those that stay `float`."""
+        return dict(Counter(self.chosen.values()).most_common())
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -83,15 +88,22 @@ def with_kernels(module: nn.Module, device: str = "cpu") -> WithKernels:
     quantized = quantized_layers(module)
     shared = [*module.parameters(), *module.buffers(), *quantized.values()]
     result = copy.deepcopy(module, {id(item): item for item in shared})
-    counts: Counter[str] = Counter()
+    chosen = dict.fromkeys(quantizable_layers(module), FLOAT)
     fallbacks = []
     for name, layer in quantized.items():
         kernel, reason = choose(layer, device)
-        counts[SIMULATED if kernel is None else kernel.name] += 1
+        chosen[name] = SIMULATED if kernel is None else kernel.name
         if kernel is None:
             fallbacks.append(Fallback(name, reason))
         else:
             replace_layer(result, name, kernel.build(layer))
-    if plain := len(quantizable_layers(module)):
-        counts[FLOAT] = plain
-    return WithKernels(result.eval(), dict(counts.most_common()), tuple(fallbacks))
+    return WithKernels(result.eval(), chosen, tuple(fallbacks))
+
+
+def resident_bytes(module: nn.Module) -> int:
+    """Return the bytes of all numbers that a backbone holds in memory, each storage once, whatever they are kept as."""
+    sizes = {}
+    for part in module.modules():
+        own = [*part.parameters(recurse=False), *part.buffers(recurse=False), *vars(part).values()]
+        sizes |= {id(item): item.numel() * item.element_size() for item in own if isinstance(item, Tensor)}
+    return sum(sizes.values())
