@@ -16,7 +16,7 @@ from bench.measurement.memory import peak_resident_bytes
 from bench.measurement.timing import REPEATS, WARM_UP, OtherWork, Samples, interleave, load_average, threads
 from bench.suites import calibration_prompts
 from methods.core.layers import quantized_layers
-from methods.kernels import WithKernels, with_kernels
+from methods.kernels import WithKernels
 from methods.kernels.select import resident_bytes
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ BASELINE = "fp32"
 """Name of the full-precision backbone among what is timed; `speedup` is against it."""
 METHOD = "kernels"
 """Name of the quantized backbone among what is timed."""
+NO_INTEGERS = "no layer is quantized: there are no integers to compute with"
+"""Why full precision has no kernel."""
 PIPELINE_STEPS = 25
 """Denoising steps of the pipeline that is timed as a whole, unless asked otherwise."""
 
@@ -45,24 +47,22 @@ class Settings:
 
 def time_steps(
     model: AudioDiffusionModel,
-    quantized: nn.Module,
+    kernelled: WithKernels,
     settings: Settings,
     others: Mapping[str, nn.Module] | None = None,
-) -> tuple[dict[str, Any], WithKernels]:
+) -> dict[str, Any]:
     """Time one denoising step of a quantized backbone with kernels, beside the full-precision one.
 
     Args:
         model: with its full-precision backbone in place, which stays there.
-        quantized: the same backbone as a method or a checkpoint gives it.
+        kernelled: the same backbone, quantized, with kernels.
         settings: batch, repetitions, threads.
         others: further backbones to time in the same rounds, by name.
 
     Returns:
-        The `latency` section of a record, without what concerns the whole pipeline, and the backbone with kernels.
-        Where no kernel runs, `kernel` is null with the reason and nothing is reported of the quantized backbone.
+        The `latency` section of a record, without what concerns the whole pipeline. Where no kernel runs, `kernel` is
+        null with the reason, and nothing is reported of the quantized backbone.
     """
-    device = str(model.device.type)
-    kernelled = with_kernels(quantized, device)
     full = model.backbone
     inputs = step_inputs(model, settings.batch)
     backbones = {BASELINE: full, **({METHOD: kernelled.module} if kernelled.kernels else {}), **(others or {})}
@@ -83,7 +83,7 @@ def time_steps(
             limit_seconds=settings.limit_seconds,
         )
         busy = elsewhere.cores()
-    section = _kernel_section(kernelled, quantized, samples)
+    section = without_kernels(kernelled) if METHOD not in samples else _with_kernels(kernelled, samples)
     section |= {
         "baselines": {name: _baseline(samples, name) for name in backbones if name != METHOD},
         "batch": settings.batch,
@@ -97,7 +97,7 @@ def time_steps(
     }
     if kernelled.kernels:
         section["sqnr_db"] = sqnr_db(outputs[BASELINE], outputs[METHOD])
-    return section, kernelled
+    return section
 
 
 def cost_of_step(
@@ -178,11 +178,13 @@ def sqnr_db(expected: Tensor, found: Tensor) -> float | None:
     return 10 * math.log10(power / error) if power > 0 and error > 0 else None
 
 
-def _kernel_section(kernelled: WithKernels, quantized: nn.Module, samples: Mapping[str, Samples]) -> dict[str, Any]:
-    if not kernelled.kernels:
-        has_integers = bool(quantized_layers(quantized))
-        reason = "simulated" if has_integers else "no layer is quantized, so that there are no integers to compute with"
-        return {"kernel": None, "reason": reason, "fallbacks": kernelled.reasons}
+def without_kernels(kernelled: WithKernels) -> dict[str, Any]:
+    """Return the `latency` section of a backbone in which no kernel runs: why, and no number."""
+    reason = "simulated" if kernelled.fallbacks else NO_INTEGERS
+    return {"kernel": None, "reason": reason, "fallbacks": kernelled.reasons}
+
+
+def _with_kernels(kernelled: WithKernels, samples: Mapping[str, Samples]) -> dict[str, Any]:
     return {
         "kernel": " + ".join(kernelled.kernels),
         "layers": kernelled.layers,

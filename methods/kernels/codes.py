@@ -21,14 +21,17 @@ class InputCodes:
         self.scale = float(quantizer.scale)
         self.zero_point = int(quantizer.zero_point)
         self.lowest, self.highest = quantizer.scheme.code_min, quantizer.scheme.code_max
+        self._slow = None if hasattr(torch, "quantize_per_tensor") else quantizer.codes
+        if self._slow is not None:
+            return
         with warnings.catch_warnings():  # torch deprecates its quantized tensors, and says so at the first one
             warnings.simplefilter("ignore")
             torch.quantize_per_tensor(torch.zeros(1), 1.0, 0, torch.quint8)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, InputCodes) and vars(self) == vars(other)
-
-    __hash__ = None  # type: ignore[assignment]  # equal by value, and no key of anything
+    @property
+    def numbers(self) -> tuple[float, int, int, int]:
+        """Scale, zero point, smallest and largest code: two with the same ones give the same codes."""
+        return self.scale, self.zero_point, self.lowest, self.highest
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the uint8 codes of float32 `x`, same shape and memory format.
@@ -37,6 +40,8 @@ class InputCodes:
         `Quantizer.codes` does, in one pass over threads; the bytes of its result are taken as they are. Where codes
         have fewer values, a second clamp gives what one would have.
         """
+        if self._slow is not None:
+            return self._slow(x)
         quantized = torch.quantize_per_tensor(x, self.scale, self.zero_point, torch.quint8)
         codes = torch.empty(0, dtype=torch.uint8)
         codes.set_(quantized.untyped_storage(), 0, quantized.shape, quantized.stride())

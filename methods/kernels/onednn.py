@@ -25,7 +25,7 @@ from methods.core.quantizer import Quantizer
 from methods.core.scheme import LayerKind, Scheme
 from methods.kernels.base import Kernel, Support
 from methods.kernels.codes import InputCodes
-from methods.kernels.processor import product_refusal
+from methods.kernels.processor import is_x86, product_refusal
 
 _NO_POST_OP = ("none", [], "")
 
@@ -165,6 +165,8 @@ def _refuse(layer: QuantizedLayer) -> str | None:
     weight, activation = layer.scheme.weight, layer.scheme.activation
     assert weight is not None
     assert activation is not None
+    if not is_x86():
+        return "runs on x86 processors"
     if layer.kind != "linear":
         try:
             numeric_geometry(layer)

@@ -24,10 +24,17 @@ def has_vnni() -> bool:
     the program started.
     """
     limit = next((os.environ[name].upper() for name in _ISA_VARIABLES if os.environ.get(name)), "DEFAULT")
-    if limit in _WITHOUT_VNNI or platform.machine() not in ("x86_64", "AMD64"):
+    if limit in _WITHOUT_VNNI or not is_x86():
         return False
+    if not hasattr(torch.cpu, "get_capabilities"):  # older torch
+        return bool(torch.cpu._is_vnni_supported()) and limit not in _WITHOUT_AVX512
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities["avx_vnni"] or (capabilities["avx512_vnni"] and limit not in _WITHOUT_AVX512))
+
+
+def is_x86() -> bool:
+    """Return whether this is the family of processors whose oneDNN kernels are known here."""
+    return platform.machine() in ("x86_64", "AMD64")
 
 
 def product_refusal(terms: int, most_activation: int, most_weight: int) -> str | None:
