@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from methods.core.layers import QuantizedLayer, quantizable_layers, quantized_layers, replace_layer
 from methods.kernels.base import Kernel
+from methods.kernels.blocks import streamline
 from methods.kernels.onednn import INT8_KERNELS
 from methods.kernels.weight_only import INT4_LINEAR
 
@@ -97,6 +98,7 @@ def with_kernels(module: nn.Module, device: str = "cpu") -> WithKernels:
             fallbacks.append(Fallback(name, reason))
         else:
             replace_layer(result, name, kernel.build(layer))
+    streamline(result)
     return WithKernels(result.eval(), chosen, tuple(fallbacks))
 
 

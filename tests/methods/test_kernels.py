@@ -17,7 +17,8 @@ import methods
 from methods.core.layers import QuantizedLayer, quantized_layers
 from methods.core.quantizer import Quantizer
 from methods.core.scheme import Scheme, activation_scheme, weight_scheme
-from methods.kernels import KERNELS, with_kernels
+from methods.kernels import KERNELS, select, with_kernels
+from methods.kernels.blocks import BLOCKS, InPlaceGEGLU, InPlaceResnetBlock2D
 from methods.kernels.codes import InputCodes
 from methods.kernels.processor import has_vnni, product_refusal
 from methods.kernels.select import choose
@@ -231,6 +232,18 @@ def test_the_backbone_that_kernels_were_made_from_is_left_as_it_is(model, quanti
     with_kernels(backbone)
     assert quantized_layers(backbone) == layers
     assert torch.equal(predict(model, backbone), before)
+
+
+@needs_vnni
+def test_streamlined_blocks_compute_the_very_same_numbers(model, quantize, predict, monkeypatch):
+    backbone = quantize(model, "naive@w8a8").module
+    streamlined = with_kernels(backbone).module
+    classes = {type(block) for block in streamlined.modules()}
+    assert InPlaceResnetBlock2D in classes
+    assert InPlaceGEGLU in classes
+    assert not {type(block) for block in backbone.modules()} & set(BLOCKS)
+    monkeypatch.setattr(select, "streamline", lambda module: None)
+    assert torch.equal(predict(model, streamlined), predict(model, with_kernels(backbone).module))
 
 
 def test_full_precision_has_no_kernel(model):
