@@ -11,7 +11,6 @@ from admcore.errors import UsageError
 from bench import environment
 from bench.measurement.latency import (
     BASELINE,
-    METHOD,
     PIPELINE_STEPS,
     Settings,
     cost_of_step,
@@ -22,6 +21,7 @@ from bench.measurement.latency import (
 from bench.pipeline import quantize_backbone
 from methods import from_spec
 from methods.base import CalibratedConfig
+from methods.core.layers import quantized_layers
 from methods.kernels import with_kernels
 from methods.spec import MethodSpec
 
@@ -62,13 +62,12 @@ def measure_latency(
         The `latency` section of a record; docs/latency.md says what is in it.
 
     Raises:
-        BenchError: a spec is not valid, or the model cannot be quantized by it.
+        BenchError: a spec is not valid, or the model cannot be quantized by it or is quantized already.
     """
     started = time.perf_counter() if started is None else started
     settings = settings or Settings(threads=environment.cores())
-    unknown = [spec for spec in baselines if spec == METHOD]
-    if unknown:
-        raise UsageError(f'baseline "{METHOD}": expected a method spec, such as bf16')
+    if quantized_layers(model.backbone):
+        raise UsageError(f"{model.name}: its backbone is quantized already; expected one in full precision")
     quantized, ranges = _quick_backbone(model, method)
     others = {spec: with_kernels(_quick_backbone(model, spec)[0]).module for spec in baselines if spec != BASELINE}
     limit = TIME_LIMIT - (time.perf_counter() - started)

@@ -27,7 +27,7 @@ from methods.kernels.base import Kernel, Support
 from methods.kernels.codes import InputCodes
 from methods.kernels.processor import is_x86, product_refusal
 
-_NO_POST_OP = ("none", [], "")
+_NO_POST_OP: tuple[str, list[Any], str] = ("none", [], "")
 
 
 class Int8Linear(nn.Module):

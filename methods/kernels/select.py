@@ -104,7 +104,7 @@ def with_kernels(module: nn.Module, device: str = "cpu") -> WithKernels:
 
 def resident_bytes(module: nn.Module) -> int:
     """Return the bytes of all numbers that a backbone holds in memory, each storage once, whatever they are kept as."""
-    sizes = {}
+    sizes: dict[int, int] = {}
     for part in module.modules():
         own = [*part.parameters(recurse=False), *part.buffers(recurse=False), *vars(part).values()]
         sizes |= {id(item): item.numel() * item.element_size() for item in own if isinstance(item, Tensor)}
