@@ -16,6 +16,7 @@ from bench.components import Component
 from bench.features import cached_features
 from bench.jobs import JudgeSpec
 from bench.judges import load_judges
+from bench.latency import measure_latency
 from bench.models import load_model
 from bench.pipeline import load_components, quantize_components, read_headers, save_components
 
@@ -229,6 +230,7 @@ __all__ = [
     "generate",
     "load_checkpoint",
     "load_model",
+    "measure_latency",
     "quantize",
     "read_records",
     "save_checkpoint",

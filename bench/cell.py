@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,24 @@ from bench.components import Component
 from bench.features import embed_clips, with_files
 from bench.jobs import FAILURE_FILE, NO_SPACE, BaselineJob, CellJob, Job, ReferenceJob, job_from_json
 from bench.judges import Judges, load_judges
+from bench.measurement.latency import NO_INTEGERS, Settings, time_steps, without_kernels
 from bench.measurement.memory import peak_resident_bytes
 from bench.measurement.size import component_bytes, size_section
-from bench.pipeline import BACKBONE, load_components, quantize_components, run_seed, save_components
+from bench.pipeline import (
+    BACKBONE,
+    load_component,
+    quantize_components,
+    read_headers,
+    run_seed,
+    save_components,
+)
 from bench.stages import Facts, StageReport, Stages, publish
 from bench.suites import load_suite
 from bench.suites.base import Suite, SuiteItem
 from methods.core.backbone import QuantizedBackbone
 from methods.core.checkpoint import directory_bytes
+from methods.kernels import WithKernels, with_kernels
+from methods.kernels.processor import has_vnni
 from metrics.audio import health, is_finite
 from metrics.features import Features
 from metrics.scoring import score
@@ -44,6 +55,8 @@ from metrics.scoring import score
 AUDIO = ("audio", "captions.json")
 FEATURES = "features.safetensors"
 BASELINE_METHOD = "fp32"
+STEP_TIMING = Settings(batch=2, warm_up=1, repeats=5, limit_seconds=10.0)
+"""How a cell times its denoising step: briefly; `bench latency` takes its time."""
 ORPHAN_POLL_SECONDS = 1.0
 
 
@@ -151,11 +164,14 @@ class _Generating(_Work):
         return self.stages.run("checkpoint", self._quantize_inputs, ["checkpoint"], self._build_checkpoint)
 
     def generate(self) -> Facts:
-        """Generate from the packed checkpoint as it is on disk, and return what the record needs to know."""
+        """Generate from the packed checkpoint as it is on disk, with the integer kernels that this processor has.
+
+        Returns what the record needs to know of the audio.
+        """
         written = sorted(path for path in self.checkpoint_folder.rglob("*") if path.is_file())
         files = {path.relative_to(self.checkpoint_folder).as_posix(): sha256_file(path) for path in written}
         heard = [[item.id, item.caption, run_seed(item.seed, self.job.seed)] for item in self.items]
-        inputs = [self._quantize_inputs, files, heard, self.job.generation.model_dump()]
+        inputs = [self._quantize_inputs, files, heard, self.job.generation.model_dump(), has_vnni()]
         return self.stages.run("generate", inputs, AUDIO, self._build_audio)
 
     @property
@@ -197,18 +213,31 @@ class _Generating(_Work):
             "calibration": calibration.summary() if calibration is not None else None,
         }
 
+    @cached_property
+    def _kernelled(self) -> WithKernels:
+        """The backbone from the packed checkpoint, with kernels."""
+        return with_kernels(load_component(self.checkpoint_folder, BACKBONE).to(self.job.device), self.job.device)
+
+    def _model_of_wanted_length(self) -> Any:
+        model, seconds = self.model, self.job.generation.seconds
+        if seconds is not None:
+            model.set_seconds(seconds)
+        return model
+
     def _build_audio(self) -> Facts:
-        model, wanted = self.model, self.job.generation
-        if wanted.seconds is not None:
-            model.set_seconds(wanted.seconds)
+        model, wanted = self._model_of_wanted_length(), self.job.generation
         steps = wanted.steps if wanted.steps is not None else model.default_steps
         guidance = wanted.guidance if wanted.guidance is not None else model.default_guidance
-        load_components(model, self.checkpoint_folder)
+        for name in read_headers(self.checkpoint_folder):
+            kernelled = self._kernelled.module if name == BACKBONE else load_component(self.checkpoint_folder, name)
+            model.set_component(name, kernelled.to(self.job.device))
         self.stages.report("generate")
         seeds = [run_seed(item.seed, self.job.seed) for item in self.items]
+        started = time.perf_counter()
         waveforms = model.generate(
             [item.caption for item in self.items], seeds, steps=steps, guidance=guidance, batch_size=wanted.batch_size
         )
+        computing = time.perf_counter() - started
         return {
             **self.write_audio(self.items, seeds, waveforms, model.sample_rate),
             "health": health(waveforms, model.sample_rate, seconds=model.seconds).to_json(),
@@ -222,6 +251,7 @@ class _Generating(_Work):
                 "sample_rate": model.sample_rate,
                 "seconds": model.seconds,
             },
+            "real_time_factor": computing / (len(waveforms) * model.seconds),
             "peak_bytes": peak_resident_bytes(),
         }
 
@@ -250,13 +280,20 @@ class _Cell(_Generating):
 
     def run(self) -> None:
         checkpoint = self.quantize()
+        latency = self.measure(checkpoint)
         audio = self.generate()
+        if latency["kernel"] is not None:
+            latency = latency | {"real_time_factor": audio["real_time_factor"]}
         generated = self.embed(audio)
         self.stages.report("score")
         record = records.done_record(
             self.job,
             model=checkpoint["model"],
-            method={**records.method_identity(self.job.method), **checkpoint["method"]},
+            method={
+                **records.method_identity(self.job.method),
+                **checkpoint["method"],
+                "simulated": checkpoint["method"]["simulated"] and latency["kernel"] is None,
+            },
             suite=self.suite.describe(self.items),
             generation=audio["generation"],
             scores=score(
@@ -273,11 +310,27 @@ class _Cell(_Generating):
                 checkpoint["nominal_bits_per_weight"],
                 checkpoint["quantized_fraction"],
             ),
+            latency=latency,
             memory={"peak_bytes": audio["peak_bytes"], "process": "calibration, quantization and generation"},
             calibration=checkpoint["calibration"],
             clock=self._clock,
         )
         records.write_record(self.job.work / "result.json", record)
+
+    def measure(self, checkpoint: Facts) -> Facts:
+        """Time a denoising step with kernels beside full precision: a few seconds, before audio is generated."""
+        if not checkpoint["method"]["simulated"]:
+            return {"kernel": None, "reason": NO_INTEGERS}
+        if BACKBONE not in checkpoint["method"]["components"]:
+            return {"kernel": None, "reason": "the backbone, whose step is timed, is not quantized"}
+        inputs = [self._quantize_inputs, self.job.generation.seconds, self.job.threads, has_vnni()]
+        return self.stages.run("latency", inputs, [], self._build_latency)
+
+    def _build_latency(self) -> Facts:
+        if not self._kernelled.kernels:
+            return without_kernels(self._kernelled)
+        timing = replace(STEP_TIMING, threads=self.job.threads)
+        return time_steps(self._model_of_wanted_length(), self._kernelled, timing)
 
 
 def _layers(component: str, network: QuantizedBackbone) -> list[dict[str, Any]]:

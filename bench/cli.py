@@ -15,6 +15,7 @@ from bench.commands import (
     doctor,
     generate,
     ladder,
+    latency,
     leaderboard,
     list_plugins,
     quantize,
@@ -39,6 +40,7 @@ app.command("list")(list_plugins.list_plugins)
 app.command("quantize")(quantize.quantize)
 app.command("generate")(generate.generate)
 app.command("score")(score.score)
+app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("validate")(validate.validate)
 app.command("ladder")(ladder.ladder)

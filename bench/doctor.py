@@ -45,10 +45,12 @@ def _hardware(folder: Path) -> Iterator[Finding]:
     yield Finding(
         "slow" if cores < 2 else "ok", "cores", f"{cores}" + (": cells run one at a time" if cores < 2 else "")
     )
-    if "avx512_vnni" in sets or "avx_vnni" in sets:
+    from methods.kernels.processor import has_vnni
+
+    if has_vnni():
         yield Finding("ok", "instruction sets", ", ".join(sets))
     else:
-        lacking = "no VNNI: 8-bit integer products take about as long as 32-bit floating-point ones"
+        lacking = "no VNNI for oneDNN: products of 8 by 8 bits would saturate; such layers are simulated, and not timed"
         yield Finding("slow", "instruction sets", f"{', '.join(sets) or 'not known'} ({lacking})")
     if "avx512_bf16" not in sets and "amx_bf16" not in sets:
         yield Finding("slow", "bf16", "this processor has no bf16 products: bf16 is emulated, slower than fp32")

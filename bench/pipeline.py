@@ -20,6 +20,8 @@ from methods.core.checkpoint import HEADER_FILE, Header, load, read_header
 from methods.spec import MethodSpec
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from bench.models.base import AudioDiffusionModel
     from methods.base import Method
     from methods.core.backbone import QuantizedBackbone
@@ -121,6 +123,11 @@ def read_headers(folder: str | Path) -> dict[Component, Header]:
     return headers
 
 
+def load_component(folder: str | Path, name: Component) -> nn.Module:
+    """Return one component of a packed checkpoint, on the CPU; for errors see `methods.core.checkpoint.load`."""
+    return load(checkpoint_folders(folder)[name])
+
+
 def load_components(model: AudioDiffusionModel, folder: str | Path) -> None:
     """Put the components of a packed checkpoint in a model's place of them.
 
@@ -128,7 +135,7 @@ def load_components(model: AudioDiffusionModel, folder: str | Path) -> None:
         CheckpointError: there are none, or one is damaged; see `methods.core.checkpoint.load`.
     """
     for name in read_headers(folder):
-        model.set_component(name, load(checkpoint_folders(folder)[name]).to(model.device))
+        model.set_component(name, load_component(folder, name).to(model.device))
 
 
 def _spec_of(spec: MethodSpec, component: str) -> MethodSpec:

@@ -89,6 +89,11 @@ class QuantizedLayer(nn.Module):
         )
 
     @property
+    def geometry(self) -> dict[str, Any]:
+        """Stride, padding, dilation and groups of a convolution, as torch's functions take them; empty of a Linear."""
+        return dict(self._geometry)
+
+    @property
     def weight(self) -> Tensor:
         """The weight in floating point: of the codes if there are any.
 

@@ -25,6 +25,7 @@ COMMANDS = (
     "quantize",
     "generate",
     "score",
+    "latency",
     "leaderboard",
     "validate",
     "ladder",

@@ -29,6 +29,7 @@ from bench.jobs import CellJob, Job, JudgeSpec, cell_folder, job_from_json
 from bench.plan import Plan
 from bench.runner import CellResult, Events, run_grid
 from leaderboard.reading import read_record, read_runs, validate
+from methods.kernels.processor import has_vnni
 
 NAIVE = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 JUDGES = JudgeSpec(tagger="band-tagger", clap="band-clap")
@@ -153,10 +154,32 @@ def test_scores_say_what_they_are_against(finished: GridSpec) -> None:
     assert record_of(finished, "fp32").scores["kl_vs_baseline"].value == pytest.approx(0, abs=1e-9)
 
 
-def test_simulated_quantization_has_no_latency(finished: GridSpec) -> None:
-    latency = record_of(finished, NAIVE).latency
-    assert (latency.kernel, latency.reason) == (None, "simulated")
-    assert record_of(finished, "fp32").latency.kernel is None
+def test_a_method_with_kernels_is_timed_and_heard_through_them(finished: GridSpec) -> None:
+    record = record_of(finished, NAIVE)
+    latency = record.latency
+    assert latency.kernel == " + ".join(latency.layers)
+    assert sum(latency.layers.values()) == len(record.method.layers)
+    assert set(latency.layers) == {"onednn-int8-conv2d", "onednn-int8-linear"} or not has_vnni()
+    assert latency.speedup == pytest.approx(latency.baseline_step_ms.median / latency.step_ms.median)
+    assert len(latency.step_ms.values) >= 3
+    assert latency.real_time_factor > 0
+    assert record.method.simulated is False
+
+
+def test_what_no_kernel_computes_is_simulated_and_has_no_latency(make_grid: MakeGrid) -> None:
+    grid = make_grid(methods=["fp32", "naive@w16a8[prompts=2,timesteps=2,steps=2]"])
+    assert [result.reason for result in run(grid)] == [None, None]
+    record = record_of(grid, grid.methods[1])
+    assert (record.latency.kernel, record.latency.reason) == (None, "simulated")
+    assert record.latency.step_ms is None
+    assert "onednn-int8-linear: weights of 16 bits" in " ".join(record.latency.fallbacks)
+    assert record.method.simulated is True
+
+
+def test_full_precision_has_no_integers_to_be_timed(finished: GridSpec) -> None:
+    latency = record_of(finished, "fp32").latency
+    assert latency.kernel is None
+    assert "no layer is quantized" in latency.reason
 
 
 def test_full_precision_takes_its_audio_from_the_baseline(finished: GridSpec) -> None:
@@ -185,6 +208,7 @@ def test_the_same_command_gives_the_same_audio_and_record_but_for_times(
         for record in (first, second):
             for section in ("memory", "provenance"):
                 del record[section]
+            record["latency"] = {key: record["latency"].get(key) for key in ("kernel", "layers", "reason", "sqnr_db")}
             if record["calibration"]:
                 del record["calibration"]["seconds"]
         assert first == second

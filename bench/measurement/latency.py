@@ -1,0 +1,203 @@
+"""How fast a quantized model is with real integer kernels, beside floating point in the same process."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.measurement.cost import cost_section, layer_costs
+from bench.measurement.memory import peak_resident_bytes
+from bench.measurement.timing import REPEATS, WARM_UP, OtherWork, Samples, interleave, load_average, threads
+from bench.suites import calibration_prompts
+from methods.core.layers import quantized_layers
+from methods.kernels import WithKernels
+from methods.kernels.select import resident_bytes
+
+if TYPE_CHECKING:
+    from bench.models.base import AudioDiffusionModel
+
+BASELINE = "fp32"
+"""Name of the full-precision backbone among what is timed; `speedup` is against it."""
+METHOD = "kernels"
+"""Name of the quantized backbone among what is timed."""
+NO_INTEGERS = "no layer is quantized: there are no integers to compute with"
+"""Why full precision has no kernel."""
+PIPELINE_STEPS = 25
+"""Denoising steps of the pipeline that is timed as a whole, unless asked otherwise."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is timed and how often."""
+
+    batch: int = 2
+    """Rows of a call of the backbone: one clip with guidance takes two."""
+    warm_up: int = WARM_UP
+    repeats: int = REPEATS
+    threads: int = 1
+    limit_seconds: float | None = None
+    """For the timed rounds; see `interleave`."""
+
+
+def time_steps(
+    model: AudioDiffusionModel,
+    kernelled: WithKernels,
+    settings: Settings,
+    others: Mapping[str, nn.Module] | None = None,
+) -> dict[str, Any]:
+    """Time one denoising step of a quantized backbone with kernels, beside the full-precision one.
+
+    Args:
+        model: with its full-precision backbone in place, which stays there.
+        kernelled: the same backbone, quantized, with kernels.
+        settings: batch, repetitions, threads.
+        others: further backbones to time in the same rounds, by name.
+
+    Returns:
+        The `latency` section of a record, without what concerns the whole pipeline. Where no kernel runs, `kernel` is
+        null with the reason, and nothing is reported of the quantized backbone.
+    """
+    full = model.backbone
+    inputs = step_inputs(model, settings.batch)
+    backbones = {BASELINE: full, **({METHOD: kernelled.module} if kernelled.kernels else {}), **(others or {})}
+    outputs: dict[str, Tensor] = {}
+
+    def step(name: str) -> Callable[[], None]:
+        def call() -> None:
+            outputs[name] = run_backbone(model, backbones[name], inputs)
+
+        return call
+
+    with threads(settings.threads):
+        elsewhere = OtherWork()
+        samples = interleave(
+            {name: step(name) for name in backbones},
+            warm_up=settings.warm_up,
+            repeats=settings.repeats,
+            limit_seconds=settings.limit_seconds,
+        )
+        busy = elsewhere.cores()
+    section = without_kernels(kernelled) if METHOD not in samples else _with_kernels(kernelled, samples)
+    section |= {
+        "baselines": {name: _baseline(samples, name) for name in backbones if name != METHOD},
+        "batch": settings.batch,
+        "latent": list(inputs["sample"].shape),
+        "threads": settings.threads,
+        "warm_up": settings.warm_up,
+        "repeats": len(samples[BASELINE].values_ms),
+        "other_load": busy,
+        "load_average": load_average(),
+        "weight_bytes": {name: resident_bytes(backbone) for name, backbone in backbones.items()},
+    }
+    if kernelled.kernels:
+        section["sqnr_db"] = sqnr_db(outputs[BASELINE], outputs[METHOD])
+    return section
+
+
+def cost_of_step(
+    model: AudioDiffusionModel, quantized: nn.Module, kernelled: WithKernels, batch: int
+) -> dict[str, Any]:
+    """Return the `cost` part of a latency section: operations and bytes of every layer of one step."""
+    inputs = step_inputs(model, batch)
+    schemes = {name: layer.scheme for name, layer in quantized_layers(quantized).items()}
+    return cost_section(
+        layer_costs(model.backbone, lambda: model.call_backbone(inputs), schemes, dict(kernelled.chosen))
+    )
+
+
+def time_pipeline(model: AudioDiffusionModel, backbone: nn.Module, *, steps: int, thread_count: int) -> dict[str, Any]:
+    """Time the whole pipeline once, for one clip with the model's own guidance: caption to waveform.
+
+    Args:
+        model: its backbone is put back afterwards.
+        backbone: what denoises meanwhile.
+        steps: denoising steps.
+        thread_count: threads.
+
+    Returns:
+        Seconds of denoising (conditioning and scheduler included) and of decoding, and `real_time_factor`: seconds of
+        computing per second of audio.
+    """
+    full = model.backbone
+    model.backbone = backbone
+    try:
+        with threads(thread_count):
+            started = time.perf_counter()
+            latents = model.latents(
+                calibration_prompts(1), [0], steps=steps, guidance=model.default_guidance, batch_size=1
+            )
+            denoised = time.perf_counter()
+            model.decode(latents)
+            decoded = time.perf_counter()
+    finally:
+        model.backbone = full
+    return {
+        "steps": steps,
+        "guidance": model.default_guidance,
+        "clips": 1,
+        "seconds_of_audio": model.seconds,
+        "denoising_seconds": denoised - started,
+        "decoding_seconds": decoded - denoised,
+        "real_time_factor": (decoded - started) / model.seconds,
+    }
+
+
+def process_memory() -> dict[str, Any]:
+    """Return the peak memory of this process, with everything that was timed in it."""
+    return {"peak_bytes": peak_resident_bytes(), "process": "every backbone that was timed, one process"}
+
+
+def step_inputs(model: AudioDiffusionModel, batch: int) -> dict[str, Tensor]:
+    """Return the inputs of the first denoising step of `batch` captions: what a call of the backbone is timed on."""
+    prompts = calibration_prompts(batch)
+    calls = model.trajectories(prompts, seeds=list(range(batch)), steps=2, guidance=1.0, batch_size=batch)
+    return next(iter(calls)).inputs
+
+
+def run_backbone(model: AudioDiffusionModel, backbone: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+    """Run a backbone in the model's place of its own, and return its prediction once it is there."""
+    own, model.backbone = model.backbone, backbone
+    try:
+        predicted = model.call_backbone(inputs)
+        if model.device.type == "cuda":
+            torch.cuda.synchronize()
+    finally:
+        model.backbone = own
+    return predicted
+
+
+def sqnr_db(expected: Tensor, found: Tensor) -> float | None:
+    """Return the mean square of `expected` over that of the difference, dB; None where there is no difference."""
+    power, error = expected.double().pow(2).mean().item(), (found - expected).double().pow(2).mean().item()
+    return 10 * math.log10(power / error) if power > 0 and error > 0 else None
+
+
+def without_kernels(kernelled: WithKernels) -> dict[str, Any]:
+    """Return the `latency` section of a backbone in which no kernel runs: why, and no number."""
+    reason = "simulated" if kernelled.fallbacks else NO_INTEGERS
+    return {"kernel": None, "reason": reason, "fallbacks": kernelled.reasons}
+
+
+def _with_kernels(kernelled: WithKernels, samples: Mapping[str, Samples]) -> dict[str, Any]:
+    return {
+        "kernel": " + ".join(kernelled.kernels),
+        "layers": kernelled.layers,
+        "fallbacks": kernelled.reasons,
+        "step_ms": samples[METHOD].to_json(),
+        "baseline_step_ms": samples[BASELINE].to_json(),
+        "speedup": samples[BASELINE].median_ms / samples[METHOD].median_ms,
+        "first_call_ms": samples[METHOD].first_ms,
+    }
+
+
+def _baseline(samples: Mapping[str, Samples], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"step_ms": samples[name].to_json(), "first_call_ms": samples[name].first_ms}
+    if METHOD in samples:
+        found["speedup"] = samples[name].median_ms / samples[METHOD].median_ms
+    return found

@@ -1,0 +1,203 @@
+"""8-bit integer products through torch's oneDNN operators: uint8 input codes, int8 weights, 32-bit sums.
+
+With input codes q of scale s and zero point z, weight codes c of scale t and zero point y per output channel o,
+
+    out[o] = s * t[o] * sum((q - z) * (c - y[o])) + bias[o]
+
+which is the simulated layer's sum with the two scales taken out of it: the integers are exact, and what differs is the
+rounding of one float32 product per output instead of one per term. oneDNN knows no zero point of weights, so c - y is
+what it is given: an int8 as long as the scheme is symmetric or has fewer than 8 bits. Weights are arranged for the
+processor once, from codes of any number of bits: storage of 2 to 8 bits, computation in 8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.core.layers import QuantizedLayer
+from methods.core.quantizer import Quantizer
+from methods.core.scheme import LayerKind, Scheme
+from methods.kernels.base import Kernel, Support
+from methods.kernels.codes import InputCodes
+from methods.kernels.processor import is_x86, product_refusal
+
+_NO_POST_OP: tuple[str, list[Any], str] = ("none", [], "")
+
+
+class Int8Linear(nn.Module):
+    """A Linear over the codes of its input, any number of leading dimensions; float32 in and out."""
+
+    def __init__(self, layer: QuantizedLayer) -> None:
+        super().__init__()
+        self.quantize, weights, self._scale = _numbers(layer)
+        self._weights = torch.ops.onednn.qlinear_prepack(weights, None)
+        self._zero = torch.zeros(len(weights), dtype=torch.int32)
+        self._bias = _bias(layer)
+        self.features = len(weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to float32 x (..., in)."""
+        return self.from_codes(self.quantize(x))
+
+    def from_codes(self, codes: Tensor) -> Tensor:
+        """Apply the layer to the codes of its input, uint8 (..., in)."""
+        flat = codes.reshape(-1, codes.shape[-1])
+        quantize = self.quantize
+        out: Tensor = torch.ops.onednn.qlinear_pointwise(
+            flat,
+            quantize.scale,
+            quantize.zero_point,
+            self._weights,
+            self._scale,
+            self._zero,
+            self._bias,
+            1.0,
+            0,
+            torch.float32,
+            *_NO_POST_OP,
+        )
+        return out.view(*codes.shape[:-1], self.features)
+
+
+class Int8Conv2d(nn.Module):
+    """A Conv2d over the codes of its input; float32 in and out, the output in channels_last."""
+
+    def __init__(self, layer: QuantizedLayer) -> None:
+        super().__init__()
+        self.quantize, weights, self._scale = _numbers(layer)
+        stride, padding, dilation, groups = numeric_geometry(layer)
+        if weights.ndim == 3:  # a Conv1d is a Conv2d over pictures of height 1
+            weights = weights.unsqueeze(2)
+            stride, padding, dilation = [1, *stride], [0, *padding], [1, *dilation]
+        quantize, self._padding = self.quantize, [p for p in reversed(padding) for _ in range(2)]
+        self._geometry = (stride, [0, 0], dilation, groups)
+        self._weights, self._packed = weights.contiguous(), False
+        self._zero = torch.zeros(len(weights), dtype=torch.int32)
+        sums = weights.flatten(1).sum(1, dtype=torch.int64)
+        offset = -quantize.zero_point * quantize.scale * self._scale.double() * sums
+        self._bias = (offset if layer.bias is None else offset + layer.bias.detach()).float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to float32 x (n, in, height, width)."""
+        return self.from_codes(self.quantize(x.contiguous(memory_format=torch.channels_last)))
+
+    def from_codes(self, codes: Tensor) -> Tensor:
+        """Apply the layer to the codes of its input, uint8 (n, in, height, width) in channels_last."""
+        if any(self._padding):
+            codes = F.pad(codes, self._padding, value=self.quantize.zero_point)
+        if not self._packed:
+            self._pack(codes.shape)
+        out: Tensor = torch.ops.onednn.qconv2d_pointwise(
+            codes,
+            self.quantize.scale,
+            0,
+            self._weights,
+            self._scale,
+            self._zero,
+            self._bias,
+            *self._geometry,
+            1.0,
+            0,
+            torch.float32,
+            *_NO_POST_OP,
+        )
+        return out
+
+    def _pack(self, shape: Sequence[int]) -> None:
+        """Arrange the weights as oneDNN wants them for this shape of codes; for others it may do so at each call."""
+        self._weights = torch.ops.onednn.qconv_prepack(
+            self._weights, self._scale, self.quantize.scale, 0, *self._geometry, list(shape)
+        )
+        self._packed = True
+
+
+class Int8Conv1d(Int8Conv2d):
+    """A Conv1d over the codes of its input; float32 (n, in, length) in and out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to float32 x (n, in, length)."""
+        return super().forward(x.unsqueeze(2)).squeeze(2)
+
+
+def numeric_geometry(layer: QuantizedLayer) -> tuple[list[int], list[int], list[int], int]:
+    """Return stride, padding, dilation (a number per spatial dimension) and groups of a convolution.
+
+    Raises:
+        ValueError: `same` padding that differs between the two sides.
+    """
+    geometry = layer.geometry
+    padding = geometry["padding"]
+    if isinstance(padding, str):
+        reach = [d * (size - 1) for d, size in zip(geometry["dilation"], layer.shape[2:], strict=True)]
+        if padding == "same" and any(total % 2 for total in reach):
+            raise ValueError("padding that differs between two sides")
+        padding = [total // 2 if padding == "same" else 0 for total in reach]
+    return list(geometry["stride"]), list(padding), list(geometry["dilation"]), geometry["groups"]
+
+
+def _numbers(layer: QuantizedLayer) -> tuple[InputCodes, Tensor, Tensor]:
+    """Return the input quantizer, the weights in scales as int8, and their scale per output channel."""
+    activation, weight, codes = layer.activation_quantizer, layer.weight_quantizer, layer.weight_codes
+    assert activation is not None
+    assert weight is not None
+    assert codes is not None
+    return InputCodes(activation), signed_weights(weight, codes), weight.scale.expand(len(codes)).contiguous()
+
+
+def signed_weights(quantizer: Quantizer, codes: Tensor) -> Tensor:
+    """Return weight codes less their zero points, int8, same shape."""
+    zero_point = quantizer.zero_point.to(torch.int16)
+    zero_point = zero_point if zero_point.ndim == 0 else zero_point.view(-1, *[1] * (codes.ndim - 1))
+    return (codes.to(torch.int16) - zero_point).to(torch.int8)
+
+
+def _bias(layer: QuantizedLayer) -> Tensor | None:
+    return None if layer.bias is None else layer.bias.detach()
+
+
+def _refuse(layer: QuantizedLayer) -> str | None:
+    weight, activation = layer.scheme.weight, layer.scheme.activation
+    assert weight is not None
+    assert activation is not None
+    if not is_x86():
+        return "runs on x86 processors"
+    if layer.kind != "linear":
+        try:
+            numeric_geometry(layer)
+        except ValueError as error:
+            return str(error)
+    return product_refusal(math.prod(layer.shape[1:]), activation.code_max, _most(weight))
+
+
+def _most(scheme: Scheme) -> int:
+    """Return the largest magnitude of a weight in scales; a range always holds 0, but may end there."""
+    return 2 ** (scheme.bits - 1) - 1 if scheme.symmetric else scheme.code_max
+
+
+def _kernel(kind: LayerKind, module: type[nn.Module]) -> Kernel:
+    operations: dict[LayerKind, Any] = {
+        "linear": "qlinear_pointwise",
+        "conv1d": "qconv2d_pointwise over pictures of height 1",
+        "conv2d": "qconv2d_pointwise",
+    }
+    return Kernel(
+        name=f"onednn-int8-{kind}",
+        summary=f"oneDNN {operations[kind]}: uint8 inputs, int8 weights arranged once, 32-bit sums, float32 out",
+        kind=kind,
+        weight=Support(bits=tuple(range(2, 9)), asymmetric_bits=tuple(range(2, 8))),
+        activation=Support(bits=tuple(range(2, 9)), granularities=("tensor",), asymmetric_bits=tuple(range(2, 9))),
+        device="cpu",
+        instruction_sets="AVX512-VNNI or AVX-VNNI; without them, codes small enough not to saturate in 16 bits",
+        refuse=_refuse,
+        build=module,
+    )
+
+
+INT8_KERNELS = (_kernel("linear", Int8Linear), _kernel("conv1d", Int8Conv1d), _kernel("conv2d", Int8Conv2d))
+"""One per kind of layer."""

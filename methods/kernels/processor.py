@@ -1,0 +1,55 @@
+"""Which products of 8-bit integers this processor computes exactly, as far as oneDNN is allowed to use it."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import torch
+
+MOST_PAIR = 2**15 - 1
+"""Without VNNI, products are summed in pairs in signed 16 bits before anything wider, and saturate there."""
+MOST_SUM = 2**31 - 1
+"""Largest sum of products; accumulators have 32 bits."""
+
+_ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+_WITHOUT_VNNI = {"SSE41", "AVX", "AVX2", "AVX512_CORE"}
+_WITHOUT_AVX512 = {"AVX2_VNNI", "AVX2_VNNI_2"}
+
+
+def has_vnni() -> bool:
+    """Return whether oneDNN multiplies bytes with VNNI here: 4 products to a 32-bit sum, without saturation.
+
+    The environment variables that limit oneDNN's instruction sets are heeded as oneDNN heeds them: as they were when
+    the program started.
+    """
+    limit = next((os.environ[name].upper() for name in _ISA_VARIABLES if os.environ.get(name)), "DEFAULT")
+    if limit in _WITHOUT_VNNI or not is_x86():
+        return False
+    if not hasattr(torch.cpu, "get_capabilities"):  # older torch
+        return bool(torch.cpu._is_vnni_supported()) and limit not in _WITHOUT_AVX512
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities["avx_vnni"] or (capabilities["avx512_vnni"] and limit not in _WITHOUT_AVX512))
+
+
+def is_x86() -> bool:
+    """Return whether this is the family of processors whose oneDNN kernels are known here."""
+    return platform.machine() in ("x86_64", "AMD64")
+
+
+def product_refusal(terms: int, most_activation: int, most_weight: int) -> str | None:
+    """Return why sums of products of an unsigned activation code and a signed weight may be wrong, None if they cannot.
+
+    Args:
+        terms: products in one sum.
+        most_activation: largest activation code.
+        most_weight: largest magnitude of a weight in scales.
+
+    >>> product_refusal(100_000, 255, 127)
+    'sums of 100000 products do not fit 32 bits'
+    """
+    if terms * most_activation * most_weight > MOST_SUM:
+        return f"sums of {terms} products do not fit 32 bits"
+    if 2 * most_activation * most_weight > MOST_PAIR and not has_vnni():
+        return "without VNNI, products of these codes saturate in 16 bits"
+    return None

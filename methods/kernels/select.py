@@ -1,0 +1,111 @@
+"""The registry of kernels, and the choice of one for every quantized layer of a backbone."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from methods.core.layers import QuantizedLayer, quantizable_layers, quantized_layers, replace_layer
+from methods.kernels.base import Kernel
+from methods.kernels.blocks import streamline
+from methods.kernels.onednn import INT8_KERNELS
+from methods.kernels.weight_only import INT4_LINEAR
+
+KERNELS: tuple[Kernel, ...] = (*INT8_KERNELS, INT4_LINEAR)
+"""All kernels, in the order in which they are preferred."""
+
+SIMULATED = "simulated"
+"""In counts: quantized layers that no kernel computes, so that floating point simulates them."""
+FLOAT = "float"
+"""In counts: Linear and convolution layers that are not quantized."""
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """A quantized layer that stays simulated."""
+
+    layer: str
+    """Name in the backbone."""
+    reason: str
+    """Why no kernel computes it."""
+
+
+@dataclass(frozen=True)
+class WithKernels:
+    """A backbone in which kernels compute what they can."""
+
+    module: nn.Module
+    """Same class and same call as the backbone that it was made from, and for inference on the CPU alone: weights that
+    are arranged for a kernel neither move nor save."""
+    chosen: dict[str, str]
+    """What computes each Linear and convolution, by its name: a kernel, `simulated`, or `float`."""
+    fallbacks: tuple[Fallback, ...]
+    """Every quantized layer that is simulated, with the reason, in the order of definition."""
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """Number of layers per kernel, largest first; also those that are `simulated` and those that stay `float`."""
+        return dict(Counter(self.chosen.values()).most_common())
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Names of the kernels that run, most layers first; empty if none does."""
+        return tuple(name for name in self.layers if name not in (SIMULATED, FLOAT))
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Number of simulated layers per reason, largest first."""
+        return dict(Counter(fallback.reason for fallback in self.fallbacks).most_common())
+
+
+def choose(layer: nn.Module, device: str) -> tuple[Kernel | None, str]:
+    """Return the kernel that computes a quantized layer on a device, or None and why none does."""
+    if type(layer) is not QuantizedLayer:  # a subclass computes something else
+        return None, f"no kernel computes a {type(layer).__name__}"
+    refusals = []
+    for kernel in KERNELS:
+        if kernel.kind != layer.kind:
+            continue
+        refusal = kernel.refusal(layer, device)
+        if refusal is None:
+            return kernel, ""
+        refusals.append(f"{kernel.name}: {refusal}")
+    return None, "; ".join(refusals)
+
+
+@torch.no_grad()
+def with_kernels(module: nn.Module, device: str = "cpu") -> WithKernels:
+    """Put a kernel in the place of every quantized layer that one supports; the others stay as they are, counted.
+
+    Args:
+        module: backbone as a method or a packed checkpoint gives it; left as it is. The result shares its numbers,
+            except for weights that a kernel wants arranged in its own way.
+        device: type of the device that it runs on.
+    """
+    quantized = quantized_layers(module)
+    shared = [*module.parameters(), *module.buffers(), *quantized.values()]
+    result = copy.deepcopy(module, {id(item): item for item in shared})
+    chosen = dict.fromkeys(quantizable_layers(module), FLOAT)
+    fallbacks = []
+    for name, layer in quantized.items():
+        kernel, reason = choose(layer, device)
+        chosen[name] = SIMULATED if kernel is None else kernel.name
+        if kernel is None:
+            fallbacks.append(Fallback(name, reason))
+        else:
+            replace_layer(result, name, kernel.build(layer))
+    streamline(result)
+    return WithKernels(result.eval(), chosen, tuple(fallbacks))
+
+
+def resident_bytes(module: nn.Module) -> int:
+    """Return the bytes of all numbers that a backbone holds in memory, each storage once, whatever they are kept as."""
+    sizes: dict[int, int] = {}
+    for part in module.modules():
+        own = [*part.parameters(recurse=False), *part.buffers(recurse=False), *vars(part).values()]
+        sizes |= {id(item): item.numel() * item.element_size() for item in own if isinstance(item, Tensor)}
+    return sum(sizes.values())

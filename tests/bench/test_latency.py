@@ -1,0 +1,157 @@
+"""Latency: rounds are interleaved and counted right, costs follow from shapes, and the command leaves a section.
+
+How fast anything is, is never asserted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from bench import environment
+from bench.cli import main
+from bench.measurement.cost import cost_section, layer_costs
+from bench.measurement.latency import sqnr_db
+from bench.measurement.timing import LEAST_REPEATS, OtherWork, Samples, interleave
+from leaderboard.record import Latency
+from methods.core.scheme import LayerScheme, activation_scheme, weight_scheme
+from methods.kernels.processor import has_vnni
+
+
+class Clock:
+    """A clock that the calls themselves move on."""
+
+    def __init__(self) -> None:
+        self.now, self.order = 0.0, []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def taking(self, name: str, seconds: Iterator[float]):
+        def call() -> None:
+            self.order.append(name)
+            self.now += next(seconds)
+
+        return call
+
+
+def test_rounds_take_turns_and_the_warm_up_does_not_count():
+    clock = Clock()
+    calls = {"a": clock.taking("a", iter([9, 1, 2, 3])), "b": clock.taking("b", iter([7, 4, 5, 6]))}
+    samples = interleave(calls, warm_up=1, repeats=3, clock=clock)
+    assert clock.order == ["a", "b"] * 4
+    assert samples["a"] == Samples(9e3, [1e3, 2e3, 3e3])
+    assert samples["b"] == Samples(7e3, [4e3, 5e3, 6e3])
+
+
+def test_a_limit_shortens_the_warm_up_and_the_repetitions_but_not_below_the_least():
+    clock = Clock()
+    samples = interleave(
+        {"a": clock.taking("a", iter([10.0] * 20))}, warm_up=3, repeats=10, limit_seconds=5, clock=clock
+    )
+    assert clock.order == ["a"] * (1 + LEAST_REPEATS)
+    assert samples["a"].values_ms == [10e3] * LEAST_REPEATS
+    clock = Clock()
+    samples = interleave(
+        {"a": clock.taking("a", iter([1.0] * 20))}, warm_up=3, repeats=10, limit_seconds=9, clock=clock
+    )
+    assert len(samples["a"].values_ms) == 6, "3 of warm-up and 6 that count take 9 seconds"
+
+
+def test_percentiles_are_those_of_all_values():
+    found = Samples(0.0, [float(value) for value in range(11)]).to_json()
+    assert (found["p10"], found["median"], found["p90"]) == (1.0, 5.0, 9.0)
+    assert found["values"] == [float(value) for value in range(11)]
+
+
+def test_other_work_is_no_more_than_the_cores_there_are():
+    elsewhere = OtherWork()
+    sum(range(300_000))
+    assert 0 <= elsewhere.cores() <= torch.multiprocessing.cpu_count() + 0.5
+
+
+def test_costs_follow_from_shapes_and_bits():
+    net = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1, bias=False), nn.Flatten(), nn.Linear(5 * 4 * 6, 7))
+    x = torch.randn(2, 3, 4, 6)
+    schemes = {"0": LayerScheme(weight=weight_scheme(4, "channel"), activation=activation_scheme(8))}
+    conv, linear = layer_costs(net, lambda: net(x), schemes, {"0": "a-kernel"})
+    products = 2 * 5 * 4 * 6 * 3 * 9
+    assert (conv.kernel, conv.calls, conv.flops, conv.bit_operations) == ("a-kernel", 1, 2 * products, 32 * products)
+    assert conv.bytes_moved == 2 * 3 * 4 * 6 + 5 * 3 * 9 // 2 + 1 + 4 * 2 * 5 * 4 * 6
+    assert (linear.kernel, linear.weight_bits, linear.flops) == ("float", 32, 2 * 2 * 7 * 120)
+    assert linear.bytes_moved == 4 * (2 * 120 + 7 * 120 + 2 * 7)
+    total = cost_section([conv, linear])
+    assert total["flops"] == conv.flops + linear.flops
+    assert [layer["name"] for layer in total["layers"]] == ["0", "2"]
+
+
+def test_a_layer_that_runs_twice_counts_twice():
+    layer = nn.Linear(4, 4)
+    twice = layer_costs(nn.Sequential(layer), lambda: layer(layer(torch.randn(3, 4))), {}, {})[0]
+    assert (twice.calls, twice.flops) == (2, 2 * 2 * 3 * 16)
+
+
+def test_sqnr_is_the_ratio_of_powers():
+    x = torch.tensor([3.0, -4.0])
+    assert sqnr_db(x, x * 1.1) == pytest.approx(20, abs=1e-4)
+    assert sqnr_db(x, x) is None
+
+
+def measured(arguments: list[str], folder: Path) -> dict:
+    """Run the command on an embedded model and return the section that it wrote."""
+    file = folder / "latency.json"
+    common = ["--model", "tiny-tango", "--repeats", "3", "--threads", "1", "--steps", "1", "--json", str(file)]
+    assert main(["latency", *common, *arguments]) == 0
+    return json.loads(file.read_text())["latency"]
+
+
+@pytest.mark.skipif(not has_vnni(), reason="8-bit products saturate on this processor")
+def test_the_command_writes_the_section_of_a_record(tmp_path, capsys):
+    found = measured(["--method", "naive@w8a8", "--random-weights", "--baselines", "fp32"], tmp_path)
+    section = Latency.model_validate(found)
+    assert section.kernel == "onednn-int8-linear + onednn-int8-conv2d"
+    assert len(section.step_ms.values) == len(section.baseline_step_ms.values) == 3
+    assert section.speedup == pytest.approx(section.baseline_step_ms.median / section.step_ms.median)
+    assert section.real_time_factor > 0
+    assert found["threads"] == 1
+    assert found["environment"]["cpu"] == environment.cpu_name()
+    assert set(found["baselines"]) == {"fp32"}
+    assert found["sqnr_db"] > 10
+    assert "random weights" in found["ranges"]
+    assert found["weight_bytes"]["kernels"] < 0.35 * found["weight_bytes"]["fp32"]
+    assert sum(layer["flops"] for layer in found["cost"]["layers"]) == found["cost"]["flops"]
+    assert {layer["kernel"] for layer in found["cost"]["layers"]} == set(section.layers)
+    assert capsys.readouterr().out.startswith("naive@w8a8\t")
+
+
+def test_a_method_without_kernels_gets_no_number_but_the_baselines_do(tmp_path, capsys):
+    found = measured(["--method", "bf16", "--baselines", "fp32"], tmp_path)
+    assert found["kernel"] is None
+    assert "no layer is quantized" in found["reason"]
+    assert "step_ms" not in found
+    assert len(found["baselines"]["fp32"]["step_ms"]["values"]) == 3
+    Latency.model_validate(found)
+    assert "no kernel runs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "naive@w8a8", "--model", "tiny-tangoo"], 'unknown model "tiny-tangoo"'),
+        (["--method", "naif@w8a8"], 'unknown method "naif"'),
+        (["--method", "naive@w8a8", "--baselines", "fp23"], 'unknown method "fp23"'),
+        (["--method", "naive@w8a8", "--seconds", "7"], "makes clips of 2.56 s"),
+        (["--method", "naive@w8a8", "--json", "no/such/folder.json"], "there is no folder"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, message, capsys):
+    model = [] if "--model" in arguments else ["--model", "tiny-tango"]
+    assert main(["latency", *model, *arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]

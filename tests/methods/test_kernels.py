@@ -1,0 +1,290 @@
+"""Integer kernels give what simulated quantization gives, or say why they cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import methods
+from methods.core.layers import QuantizedLayer, quantized_layers
+from methods.core.quantizer import Quantizer
+from methods.core.scheme import Scheme, activation_scheme, weight_scheme
+from methods.kernels import KERNELS, select, with_kernels
+from methods.kernels.blocks import BLOCKS, InPlaceGEGLU, InPlaceResnetBlock2D
+from methods.kernels.codes import InputCodes
+from methods.kernels.processor import has_vnni, product_refusal
+from methods.kernels.select import choose
+
+TOLERANCE = 2e-6
+"""Of a kernel's output against float64, relative to the largest sum of magnitudes that one output adds up."""
+
+needs_vnni = pytest.mark.skipif(not has_vnni(), reason="8-bit products saturate on this processor")
+
+LAYERS = {
+    "linear": (lambda: nn.Linear(64, 48), (5, 64)),
+    "linear, sequence": (lambda: nn.Linear(32, 16), (3, 7, 32)),
+    "linear, odd, no bias": (lambda: nn.Linear(7, 5, bias=False), (1, 7)),
+    "conv1d": (lambda: nn.Conv1d(6, 4, 3, stride=2, padding=1), (2, 6, 9)),
+    "conv1d, dilated, grouped, odd": (lambda: nn.Conv1d(9, 3, 5, dilation=2, groups=3), (8, 9, 31)),
+    "conv2d": (lambda: nn.Conv2d(32, 16, 3, padding=1), (2, 32, 8, 4)),
+    "conv2d, 1x1": (lambda: nn.Conv2d(16, 48, 1), (3, 16, 9, 5)),
+    "conv2d, odd channels, not square": (lambda: nn.Conv2d(7, 5, (3, 5), padding=(1, 2)), (1, 7, 11, 6)),
+    "conv2d, strided": (lambda: nn.Conv2d(6, 4, 3, stride=(2, 1), padding=1, bias=False), (8, 6, 9, 7)),
+    "conv2d, grouped and dilated": (lambda: nn.Conv2d(6, 4, 3, groups=2, dilation=2), (5, 6, 9, 8)),
+    "conv2d, depthwise": (lambda: nn.Conv2d(8, 8, 3, groups=8, padding=1), (2, 8, 6, 5)),
+    "conv2d, same padding": (lambda: nn.Conv2d(6, 4, 3, padding="same", dilation=2), (1, 6, 5, 9)),
+}
+
+
+def quantized(layer: nn.Module, weight: Scheme | None, activation: Scheme | None, x: Tensor) -> QuantizedLayer:
+    return QuantizedLayer.from_float(
+        layer,
+        Quantizer.min_max(weight, layer.weight) if weight else None,
+        Quantizer.min_max(activation, x) if activation else None,
+    )
+
+
+def exact(layer: QuantizedLayer, x: Tensor) -> tuple[Tensor, float]:
+    """Return what the layer's codes say in float64, and the largest sum of magnitudes that one output adds up."""
+    if layer.activation_quantizer is not None:
+        x = layer.activation_quantizer.fake_quantize(x)
+    weight, bias = layer.weight.double(), None if layer.bias is None else layer.bias.double()
+    out = layer._operation(x.double(), weight, bias, **layer.geometry)
+    reach = layer._operation(x.double().abs(), weight.abs(), None if bias is None else bias.abs(), **layer.geometry)
+    return out, reach.max().item()
+
+
+@torch.no_grad()
+def assert_equal_to_simulation(layer: QuantizedLayer, x: Tensor, expected_kernel: str) -> None:
+    kernel, reason = choose(layer, "cpu")
+    assert kernel is not None, reason
+    assert kernel.name == expected_kernel
+    out = kernel.build(layer)(x)
+    expected, reach = exact(layer, x)
+    assert out.dtype == torch.float32
+    assert out.shape == expected.shape
+    assert (out - expected).abs().max().item() <= TOLERANCE * reach
+    assert (layer(x) - expected).abs().max().item() <= TOLERANCE * reach
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("bits", [(8, 8), (4, 8), (3, 8), (2, 8), (4, 4), (8, 6)])
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+@needs_vnni
+def test_8_bit_products_equal_simulated_quantization(name, bits, granularity):
+    torch.manual_seed(0)
+    make, shape = LAYERS[name]
+    layer, x = make(), torch.randn(shape) + 0.7  # not centred: the input's zero point is none of the usual ones
+    subject = quantized(layer, weight_scheme(bits[0], granularity), activation_scheme(bits[1]), x)
+    assert_equal_to_simulation(subject, x, f"onednn-int8-{subject.kind}")
+
+
+@pytest.mark.parametrize("low", [0.0, -1.0, -3.9, -4.0])
+@needs_vnni
+def test_any_zero_point_of_the_input_is_exact_under_zero_padding(low):
+    torch.manual_seed(0)
+    x = torch.rand(2, 8, 6, 5) * 4 + low
+    subject = quantized(nn.Conv2d(8, 6, 3, padding=2), weight_scheme(8, "channel"), activation_scheme(8), x)
+    assert_equal_to_simulation(subject, x, "onednn-int8-conv2d")
+
+
+@pytest.mark.parametrize("batch", range(1, 9))
+@needs_vnni
+def test_every_batch_size(batch):
+    torch.manual_seed(batch)
+    x = torch.randn(batch, 24, 7, 3)
+    subject = quantized(nn.Conv2d(24, 40, 3, padding=1), weight_scheme(8, "channel"), activation_scheme(8), x)
+    assert_equal_to_simulation(subject, x, "onednn-int8-conv2d")
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+@pytest.mark.parametrize("make", [lambda: nn.Linear(4096, 32), lambda: nn.Conv2d(512, 32, 3)], ids=["linear", "conv2d"])
+@needs_vnni
+def test_the_largest_codes_do_not_saturate(make, sign):
+    """Every input code 255, every weight at the end of its range: the largest sums there are."""
+    layer = make()
+    nn.init.constant_(layer.weight, sign)
+    x = torch.full((2, 4096) if isinstance(layer, nn.Linear) else (1, 512, 4, 3), 2.0)
+    subject = quantized(layer, weight_scheme(8, "channel"), activation_scheme(8), x)
+    assert subject.activation_quantizer.codes(x).min() == 255
+    assert_equal_to_simulation(subject, x, f"onednn-int8-{subject.kind}")
+
+
+@torch.no_grad()
+def test_the_operator_itself_is_exact_at_255_times_minus_128():
+    """Weight codes of ours stop at -127; the operator is tried with the last one."""
+    if not has_vnni():
+        pytest.skip("8-bit products saturate on this processor")
+    weights, one = torch.full((16, 1024), -128, dtype=torch.int8), torch.ones(16)
+    packed = torch.ops.onednn.qlinear_prepack(weights, None)
+    codes, zero = torch.full((3, 1024), 255, dtype=torch.uint8), torch.zeros(16, dtype=torch.int32)
+    out = torch.ops.onednn.qlinear_pointwise(
+        codes, 1.0, 0, packed, one, zero, None, 1.0, 0, torch.float32, "none", [], ""
+    )
+    assert torch.equal(out, torch.full((3, 16), -128.0 * 255 * 1024))
+
+
+@given(
+    st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=50),
+    st.floats(-50, 0, width=32),
+    st.floats(0, 50, width=32),
+    st.sampled_from([2, 4, 7, 8]),
+)
+@settings(max_examples=200, deadline=None)
+def test_input_codes_are_those_of_the_quantizer(values, low, high, bits):
+    quantizer = Quantizer.from_range(activation_scheme(bits), torch.tensor(low), torch.tensor(high))
+    x = torch.tensor(values)
+    x = torch.cat([x, quantizer.scale * (torch.arange(-20, 20) + 0.5)])  # ties too
+    assert torch.equal(InputCodes(quantizer)(x), quantizer.codes(x))
+
+
+def test_input_codes_of_a_range_as_good_as_nothing_do_not_wrap_around():
+    quantizer = Quantizer.from_range(activation_scheme(8), torch.tensor(-2e-16), torch.tensor(0.0))
+    x = torch.tensor([1.0, -1.0, 65_504.0, -65_504.0, 0.0])
+    assert torch.equal(InputCodes(quantizer)(x), quantizer.codes(x))
+
+
+def test_input_codes_keep_shape_and_memory_format():
+    quantizer = Quantizer.from_range(activation_scheme(8), torch.tensor(-3.0), torch.tensor(2.0))
+    x = torch.randn(2, 5, 4, 3).contiguous(memory_format=torch.channels_last)
+    codes = InputCodes(quantizer)(x)
+    assert codes.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(codes, quantizer.codes(x))
+
+
+@pytest.mark.parametrize("shape", [(16, 32), (48, 96), (64, 256), (32, 640)])
+@pytest.mark.parametrize("rows", [(1,), (7,), (2, 33)])
+def test_4_bit_weights_under_float_inputs_equal_simulated_quantization(shape, rows):
+    torch.manual_seed(0)
+    features, inputs = shape
+    x = torch.randn(*rows, inputs)
+    subject = quantized(nn.Linear(inputs, features), weight_scheme(4, "channel"), None, x)
+    assert_equal_to_simulation(subject, x, "int4-linear")
+
+
+REFUSED = {
+    "weights in floating point": (nn.Linear(32, 16), None, activation_scheme(8), "weights of 16 bits"),
+    "asymmetric 8-bit weights": (
+        nn.Linear(32, 16),
+        Scheme(bits=8, granularity="channel", symmetric=False),
+        activation_scheme(8),
+        "asymmetric weights of 8 bits",
+    ),
+    "convolution of floats": (nn.Conv2d(4, 4, 3), weight_scheme(4, "channel"), None, "activations of 16 bits"),
+    "4-bit linear of odd size": (nn.Linear(30, 16), weight_scheme(4, "channel"), None, "multiples of 32 inputs"),
+    "uneven padding": (
+        nn.Conv2d(4, 4, 2, padding="same"),
+        weight_scheme(8, "channel"),
+        activation_scheme(8),
+        "padding that differs between two sides",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_no_kernel_computes_is_refused_with_the_reason(case):
+    layer, weight, activation, message = REFUSED[case]
+    kernel, reason = choose(quantized(layer, weight, activation, torch.randn(20)), "cpu")
+    assert kernel is None
+    assert message in reason
+
+
+def test_other_devices_and_subclasses_of_layers_are_refused():
+    class Split(QuantizedLayer):
+        pass
+
+    layer = quantized(nn.Linear(32, 16), weight_scheme(8, "channel"), activation_scheme(8), torch.randn(3))
+    assert choose(layer, "cuda")[1].startswith("onednn-int8-linear: no integer kernel for device cuda")
+    layer.__class__ = Split
+    assert choose(layer, "cpu") == (None, "no kernel computes a Split")
+
+
+def test_sums_that_could_overflow_are_refused():
+    assert product_refusal(2**31 // (255 * 127), 255, 127) is None or not has_vnni()
+    assert "32 bits" in str(product_refusal(2**31 // (255 * 127) + 1, 255, 127))
+
+
+def test_kernel_names_are_unique_and_each_says_what_it_needs():
+    assert len({kernel.name for kernel in KERNELS}) == len(KERNELS)
+    assert all(kernel.summary and kernel.instruction_sets for kernel in KERNELS)
+
+
+@pytest.mark.parametrize("spec", ["naive@w8a8", "naive@w4a8", "naive@w3a8", "naive@w4a16"])
+@needs_vnni
+def test_a_backbone_with_kernels_predicts_what_the_simulated_one_does(model, quantize, predict, spec):
+    backbone = quantize(model, spec).module
+    result = with_kernels(backbone)
+    assert type(result.module) is type(backbone)
+    assert sum(result.layers.values()) == len(quantized_layers(backbone)) + result.layers.get("float", 0)
+    assert result.layers.get("simulated", 0) == len(result.fallbacks) == sum(result.reasons.values())
+    if not spec.endswith("a16"):
+        assert set(result.layers) <= {"onednn-int8-linear", "onednn-int8-conv2d", "float"}
+    expected, out = predict(model, backbone), predict(model, result.module)
+    # A rounding of the last bit may move a later input over the edge between two codes.
+    assert (out - expected).pow(2).mean() <= 1e-4 * expected.pow(2).mean()
+
+
+def test_the_backbone_that_kernels_were_made_from_is_left_as_it_is(model, quantize, predict):
+    backbone = quantize(model, "naive@w8a8").module
+    before, layers = predict(model, backbone), quantized_layers(backbone)
+    with_kernels(backbone)
+    assert quantized_layers(backbone) == layers
+    assert torch.equal(predict(model, backbone), before)
+
+
+@needs_vnni
+def test_streamlined_blocks_compute_the_very_same_numbers(model, quantize, predict, monkeypatch):
+    backbone = quantize(model, "naive@w8a8").module
+    streamlined = with_kernels(backbone).module
+    classes = {type(block) for block in streamlined.modules()}
+    assert InPlaceResnetBlock2D in classes
+    assert InPlaceGEGLU in classes
+    assert not {type(block) for block in backbone.modules()} & set(BLOCKS)
+    monkeypatch.setattr(select, "streamline", lambda module: None)
+    assert torch.equal(predict(model, streamlined), predict(model, with_kernels(backbone).module))
+
+
+def test_full_precision_has_no_kernel(model):
+    result = with_kernels(model.backbone)
+    assert (result.kernels, result.fallbacks) == ((), ())
+    assert set(result.layers) == {"float"}
+
+
+@pytest.mark.parametrize("isa", ["AVX2", "AVX512_CORE"])
+def test_without_vnni_products_that_would_saturate_are_refused_and_the_others_are_exact(isa):
+    """In a child process, since oneDNN reads its limit when it starts."""
+    code = (
+        "import sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '--import-mode=importlib',"
+        " '-k', 'saturating_child', sys.argv[1]]))"
+    )
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": isa, "PYTHONPATH": os.pathsep.join(sys.path)}
+    child = subprocess.run([sys.executable, "-c", code, __file__], env=environment, capture_output=True, text=True)
+    assert child.returncode == 0, child.stdout + child.stderr
+
+
+@pytest.mark.parametrize("weight_bits", [4, 6, 8])
+@torch.no_grad()
+def test_saturating_child(weight_bits):
+    """Every code at its end, under whatever instruction sets this process may use."""
+    layer = nn.Linear(512, 16)
+    nn.init.constant_(layer.weight, 1.0)
+    x = torch.full((2, 512), 2.0)
+    subject = quantized(layer, weight_scheme(weight_bits, "channel"), activation_scheme(8), x)
+    if weight_bits == 8 and not has_vnni():
+        assert "saturate in 16 bits" in choose(subject, "cpu")[1]
+    else:
+        assert_equal_to_simulation(subject, x, "onednn-int8-linear")
+
+
+def test_methods_are_imported_without_their_kernels():
+    code = "import methods, sys; sys.exit('methods.kernels' in sys.modules or 'torch' in sys.modules)"
+    root = Path(methods.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
