@@ -28,6 +28,7 @@ BUILTIN = EMBEDDED | {
     "tango-full": "bench.models.tango:TangoFull",
     "tango-full-ft-audiocaps": "bench.models.tango:TangoFullAudioCaps",
     "tango2": "bench.models.tango:Tango2",
+    "make-an-audio": "bench.models.make_an_audio:MakeAnAudio",
 }
 """All models that the package can load; the weights of those that are not embedded are the user's to get."""
 

@@ -15,6 +15,7 @@ PREFIX = "dir:"
 SAW = {
     "audioldm": "an AudioLDM pipeline directory",
     "tango": "a TANGO checkpoint (declare-lab's files)",
+    "make-an-audio": "a Make-An-Audio checkpoint (the authors' files)",
 }
 
 
@@ -39,11 +40,17 @@ def load(folder: Path, *, random_weights: bool = False) -> AudioDiffusionModel:
     name = f"{PREFIX}{folder}"
     if random_weights:
         raise UsageError(f"{name}: random weights are made from a registry name, such as tango; expected one")
-    saw = describe(folder)
-    if layouts.recognise(folder) == "tango":
-        from bench.models import tango
+    source = f"folder: {describe(folder)}"
+    match layouts.recognise(folder):
+        case "tango":
+            from bench.models import tango
 
-        return tango.load_directory(folder, name, f"folder: {saw}", None)
-    from bench.models import audioldm
+            return tango.load_directory(folder, name, source, None)
+        case "make-an-audio":
+            from bench.models import make_an_audio
 
-    return audioldm.load_directory(folder, name, f"folder: {saw}", None)
+            return make_an_audio.load_directory(folder, name, source, None)
+        case "audioldm":
+            from bench.models import audioldm
+
+            return audioldm.load_directory(folder, name, source, None)
