@@ -64,7 +64,7 @@ class BigVGAN(nn.Module):
         self.ups, self.resblocks = nn.ModuleList(), nn.ModuleList()
         for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True):
             grow = nn.ConvTranspose1d(width, width // 2, kernel, rate, padding=(kernel - rate) // 2)
-            self.ups.append(nn.ModuleList([grow]))  # a list of one in the published names
+            self.ups.append(nn.Sequential(grow))  # one of one: the published names count that level too
             width //= 2
             for size, dilations in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True):
                 self.resblocks.append(AMPBlock(width, size, dilations, config))
@@ -75,7 +75,7 @@ class BigVGAN(nn.Module):
         """See the class."""
         x = self.conv_pre(pictures.transpose(1, 2))
         branches = len(self.config.resblock_kernel_sizes)
-        for level, (grow,) in enumerate(self.ups):  # type: ignore[arg-type, misc]  # each is a list of one
+        for level, grow in enumerate(self.ups):
             x = grow(x)
             blocks = self.resblocks[level * branches : (level + 1) * branches]
             x = sum(block(x) for block in blocks) / branches
