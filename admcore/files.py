@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: atomic writes, checked JSON reading, safe names."""
+"""Files that are either whole or not there: atomic writes, checked reading of JSON and YAML, safe names."""
 
 from __future__ import annotations
 
@@ -74,16 +74,26 @@ def read_json(path: str | Path) -> Any:
     Raises:
         DataError: the file is missing, unreadable, not UTF-8, not JSON, or holds NaN or infinity; it names the file.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
+    text = _read_text(path)
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error})") from error
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read a YAML file of plain values.
+
+    Raises:
+        DataError: the file is missing, unreadable, not UTF-8, not YAML, or asks for Python objects; it names the file.
+    """
+    import yaml
+
+    text = _read_text(path)
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
 
 
 def slug(text: str) -> str:
@@ -98,6 +108,15 @@ def slug(text: str) -> str:
         return text
     readable = re.sub(r"[^a-z0-9]+", "-", text.lower())[:48].strip("-")
     return f"{readable or 'x'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def _read_text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
 
 
 def _sibling(path: Path) -> Path:

@@ -33,6 +33,7 @@ BUILTIN = EMBEDDED | {
     "audioldm2-music": "bench.models.audioldm2:AudioLDM2Music",
     "musicldm": "bench.models.musicldm:MusicLDM",
     "stable-audio-open-1.0": "bench.models.stable_audio:StableAudioOpen",
+    "make-an-audio": "bench.models.make_an_audio:MakeAnAudio",
 }
 """All models that the package can load; the weights of those that are not embedded are the user's to get."""
 

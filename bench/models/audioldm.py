@@ -100,7 +100,7 @@ class AudioLDM:
         if random_weights:
             return untrained(cls.name, cls.channels, published.license)
         folder = locate(published, download=True)
-        return load_directory(folder, cls.name, f"hf:{published.repository}", published.license)
+        return load_directory(folder, cls.name, published.source, published.license)
 
 
 def load_directory(folder: Path, name: str, source: str, license: str | None) -> AudioDiffusionModel:

@@ -16,13 +16,16 @@ from methods.core.architectures import allow_architecture
 
 
 class ClapBertConfig(PretrainedConfig):
-    """A BERT configuration and the width of the projection."""
+    """A BERT configuration, the width of the projection, and whether BERT has its pooler, which nothing here uses."""
 
     model_type = "clap-bert-text"
 
-    def __init__(self, bert: dict[str, Any] | None = None, projection_dim: int = 1024, **extra: Any) -> None:
+    def __init__(
+        self, bert: dict[str, Any] | None = None, projection_dim: int = 1024, pooler: bool = False, **extra: Any
+    ) -> None:
         self.bert = bert or {}
         self.projection_dim = projection_dim
+        self.pooler = pooler
         super().__init__(**extra)
 
 
@@ -52,12 +55,12 @@ class ClapBertTextModel(PreTrainedModel):
     def __init__(self, config: ClapBertConfig) -> None:
         super().__init__(config)
         bert = BertConfig(**config.bert)
-        self.base = BertModel(bert, add_pooling_layer=False)
+        self.base = BertModel(bert, add_pooling_layer=config.pooler)
         self.projection = Projection(bert.hidden_size, config.projection_dim)
         self.post_init()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """See the class; padding is masked inside BERT."""
+        """See the class; padding is masked inside BERT where a mask is given."""
         hidden = self.base(input_ids, attention_mask=attention_mask).last_hidden_state
         projected: Tensor = self.projection(hidden)
         return projected

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers.utils import logging as diffusers_logging
+from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from admcore.errors import CheckpointError
@@ -51,6 +53,15 @@ def load_component(component: Any, folder: Path, stems: tuple[str, ...]) -> Any:
         transformers_logging.set_verbosity(levels[1])
     require_exact(str(file), info["missing_keys"], info["unexpected_keys"])
     return module.float()
+
+
+def constant_buffer(name: str, shape: torch.Size) -> Tensor:
+    """What transformers has in one of its `CONSTANT_BUFFERS`; any other name is a ValueError."""
+    if not name.endswith(CONSTANT_BUFFERS):
+        raise ValueError(f"{name}: no buffer whose values are known without its file")
+    if name.endswith("position_ids"):
+        return torch.arange(shape[-1]).expand(shape)
+    return torch.zeros(shape, dtype=torch.long)
 
 
 def require_exact(what: str, missing: Iterable[str], unexpected: Iterable[str]) -> None:

@@ -73,3 +73,19 @@ class TokenStates:
         out = self.encoder(ids, attention_mask=mask)
         states = out if isinstance(out, Tensor) else out.last_hidden_state
         return {"encoder_hidden_states": states, "encoder_attention_mask": mask.bool()}
+
+
+class UnmaskedTokenStates:
+    """Make-An-Audio: the projected states of all tokens of CLAP's BERT (Huang et al. 2023).
+
+    Neither BERT nor the backbone is given a mask, as in the code that it was trained with: padding is attended to.
+    """
+
+    def __init__(self, tokenizer: Any, encoder: nn.Module) -> None:
+        self.tokenizer, self.encoder = tokenizer, encoder
+
+    @torch.inference_mode()
+    def __call__(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        """{"encoder_hidden_states": (n, tokens, width)}."""
+        ids, _ = _tokens(self.tokenizer, captions, next(self.encoder.parameters()).device)
+        return {"encoder_hidden_states": self.encoder(ids)}

@@ -16,6 +16,7 @@ PREFIX = "dir:"
 SAW: dict[layouts.Layout, str] = {
     "audioldm": "an AudioLDM pipeline directory",
     "tango": "a TANGO checkpoint (declare-lab's files)",
+    "make-an-audio": "a Make-An-Audio checkpoint (the authors' files)",
     **{family: layout.saw for family, layout in PIPELINE_LAYOUTS.items()},
 }
 
@@ -41,16 +42,21 @@ def load(folder: Path, *, random_weights: bool = False) -> AudioDiffusionModel:
     name = f"{PREFIX}{folder}"
     if random_weights:
         raise UsageError(f"{name}: random weights are made from a registry name, such as tango; expected one")
-    saw = describe(folder)
-    seen = layouts.recognise(folder)
-    if seen == "tango":
-        from bench.models import tango
+    source = f"folder: {describe(folder)}"
+    match layouts.recognise(folder):
+        case "tango":
+            from bench.models import tango
 
-        return tango.load_directory(folder, name, f"folder: {saw}", None)
-    if seen != "audioldm":
-        from bench.models import pipelines
+            return tango.load_directory(folder, name, source, None)
+        case "make-an-audio":
+            from bench.models import make_an_audio
 
-        return pipelines.load_directory(folder, seen, name, f"folder: {saw}", None)
-    from bench.models import audioldm
+            return make_an_audio.load_directory(folder, name, source, None)
+        case "audioldm":
+            from bench.models import audioldm
 
-    return audioldm.load_directory(folder, name, f"folder: {saw}", None)
+            return audioldm.load_directory(folder, name, source, None)
+        case family:
+            from bench.models import pipelines
+
+            return pipelines.load_directory(folder, family, name, source, None)

@@ -83,9 +83,7 @@ class EmbeddedModel:
 class PictureDecoder:
     """Scaled latents -> log-mel picture -> waveform, through the vocoder or Griffin-Lim, whichever `decoder` names."""
 
-    def __init__(
-        self, vae: AutoencoderKL, vocoder: SpeechT5HifiGan, mel: MelSpec, decoder: str, transposed: bool
-    ) -> None:
+    def __init__(self, vae: AutoencoderKL, vocoder: nn.Module, mel: MelSpec, decoder: str, transposed: bool) -> None:
         self.vae, self.vocoder, self.mel, self.decoder, self.transposed = vae, vocoder, mel, decoder, transposed
 
     def pictures(self, latents: Tensor) -> Tensor:

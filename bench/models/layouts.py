@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import Literal
 
 from admcore.errors import CheckpointError
-from admcore.files import read_json, write_text_atomic
+from admcore.files import read_json, read_yaml, write_text_atomic
 from admcore.hashing import sha256_file, sha256_json
 from bench import cache
 from bench.models.pipeline_layouts import PIPELINE_LAYOUTS, Family, PipelineLayout, family_of
 from bench.models.published import Published, locate
 
-Layout = Literal["audioldm", "tango"] | Family
+Layout = Literal["audioldm", "tango", "make-an-audio"] | Family
 
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
 TRANSFORMERS_WEIGHTS = ("model", "pytorch_model")
@@ -29,10 +30,23 @@ TANGO_MAIN, TANGO_VAE = "pytorch_model_main", "pytorch_model_vae"
 TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "spiece.model")
 """What TANGO takes from the repository of its text encoder; the weights are its own."""
 
+LDM_MAIN = "maa1_full"
+LDM_CONFIGS = ("txt2audio_args.yaml", "configs/text_to_audio/txt2audio_args.yaml")
+"""Where Make-An-Audio's configuration may be; without it, the model is the published one."""
+LDM_TEXT = "cond_stage_model.caption_encoder."
+"""Prefix of the text encoder's tensors in Make-An-Audio's own checkpoint."""
+BIGVGAN_CONFIG, BIGVGAN_WEIGHTS = "bigvgan/args.yml", "bigvgan/best_netG"
+CLAP_CONFIG, CLAP_WEIGHTS = "CLAP/config.yml", "CLAP/CLAP_weights_2022"
+BERT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+"""What Make-An-Audio takes from the repository of CLAP's BERT; the weights are CLAP's own."""
+HUB_NAMES = {"bert-base-uncased": "google-bert/bert-base-uncased"}
+"""Repositories of the hub that configurations name by what they were called before."""
+
 EXPECTED = (
     "an AudioLDM pipeline directory (model_index.json of AudioLDMPipeline, unet/, vae/, ...), one of"
-    f" {', '.join(layout.pipeline for layout in PIPELINE_LAYOUTS.values())}, or a TANGO checkpoint"
-    " (main_config.json, vae_config.json, stft_config.json, pytorch_model_main.bin, pytorch_model_vae.bin)"
+    f" {', '.join(layout.pipeline for layout in PIPELINE_LAYOUTS.values())}, a TANGO checkpoint"
+    " (main_config.json, vae_config.json, stft_config.json, pytorch_model_main.bin, pytorch_model_vae.bin) or a"
+    " Make-An-Audio checkpoint (maa1_full.ckpt, bigvgan/args.yml, bigvgan/best_netG.pt, CLAP/config.yml)"
 )
 
 
@@ -46,6 +60,10 @@ def recognise(folder: Path) -> Layout:
         raise CheckpointError(f"{folder}: no such folder; expected {EXPECTED}")
     if (folder / "main_config.json").is_file():
         return "tango"
+    if any((folder / f"{LDM_MAIN}{suffix}").is_file() for suffix in (".safetensors", ".ckpt")):
+        return "make-an-audio"
+    if (folder / BIGVGAN_CONFIG).is_file() or (folder / CLAP_CONFIG).is_file():
+        return "make-an-audio"  # without its weights, which is said where they are needed
     index = read_json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
     kind = index.get("_class_name") if isinstance(index, dict) else None
     if kind == "AudioLDMPipeline":
@@ -57,29 +75,57 @@ def recognise(folder: Path) -> Layout:
 
 
 def text_encoder_folder(folder: Path, *, download: bool) -> Path:
-    """Return where configuration and tokenizer of a TANGO checkpoint's text encoder are.
+    """Return where configuration and tokenizer of the text encoder are that TANGO or Make-An-Audio names.
 
     Raises:
         CheckpointError: they are not here; gives the command that gets them.
     """
-    main = read_json(folder / "main_config.json")
-    named = main.get("text_encoder_name") if isinstance(main, dict) else None
+    tango = recognise(folder) == "tango"
+    config = folder / ("main_config.json" if tango else CLAP_CONFIG)
+    _require(config)
+    content = read_json(config) if tango else read_yaml(config)
+    key, example = ("text_encoder_name", "google/flan-t5-large") if tango else ("text_model", "bert-base-uncased")
+    named = content.get(key) if isinstance(content, dict) else None
     if not isinstance(named, str):
-        raise CheckpointError(
-            f"{folder / 'main_config.json'}: expected text_encoder_name, such as google/flan-t5-large"
-        )
+        raise CheckpointError(f"{config}: expected {key}, such as {example}")
     if (folder / named).is_dir():
         return folder / named
-    return locate(Published(named.split("/")[-1], named, "Apache-2.0", TEXT_FILES), download=download)
+    files = TEXT_FILES if tango else BERT_FILES
+    published = Published(named.split("/")[-1], HUB_NAMES.get(named, named), "Apache-2.0", files)
+    return locate(published, download=download)
 
 
-def weights_file(folder: Path, stems: tuple[str, ...]) -> Path:
-    """Return a component's weights: safetensors if there, else a .bin. CheckpointError if there is neither."""
-    for suffix in (".safetensors", ".bin"):
+def weights_file(folder: Path, stems: tuple[str, ...], suffix: str = ".bin") -> Path:
+    """Return a component's weights: safetensors if there, else torch.save's file. CheckpointError if there is neither.
+
+    Args:
+        folder: of the component.
+        stems: names, without suffix, that the weights may have.
+        suffix: of torch.save's file.
+    """
+    for kind in (".safetensors", suffix):
         for stem in stems:
-            if (folder / f"{stem}{suffix}").is_file():
-                return folder / f"{stem}{suffix}"
-    raise CheckpointError(f"{folder}: no weights; expected {stems[0]}.safetensors or {stems[-1]}.bin")
+            if (folder / f"{stem}{kind}").is_file():
+                return folder / f"{stem}{kind}"
+    raise CheckpointError(f"{folder}: no weights; expected {stems[0]}.safetensors or {stems[-1]}{suffix}")
+
+
+def clap_file(folder: Path) -> Path | None:
+    """Return CLAP's own weights where Make-An-Audio's checkpoint does not bring the text encoder; None where it does.
+
+    Raises:
+        CheckpointError: neither does.
+    """
+    main = weights_file(folder, (LDM_MAIN,), ".ckpt")
+    # the names are plain bytes in each of the formats, and stand before the values
+    if main.stat().st_size:
+        with open(main, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content.find(LDM_TEXT.encode(), 0, 1 << 26) >= 0:
+                return None
+    try:
+        return weights_file(folder, (CLAP_WEIGHTS,), ".pth")
+    except CheckpointError as error:
+        raise CheckpointError(f"{main}: holds no {LDM_TEXT}*, and {error}") from None
 
 
 def used_files(folder: Path, *, download: bool = False) -> dict[str, Path]:
@@ -96,22 +142,19 @@ def used_files(folder: Path, *, download: bool = False) -> dict[str, Path]:
     if seen == "tango":
         files = [folder / name for name in TANGO_CONFIGS]
         files += [weights_file(folder, (stem,)) for stem in (TANGO_MAIN, TANGO_VAE)]
-        texts = text_encoder_folder(folder, download=download)
-        if not (texts / "config.json").is_file():
-            raise CheckpointError(
-                f"{texts / 'config.json'}: missing; expected the text encoder's {', '.join(TEXT_FILES)}"
-            )
-        others = {f"texts/{name}": texts / name for name in TEXT_FILES if (texts / name).is_file()}
-        if not others:
-            raise CheckpointError(f"{folder}: the tokenizer of the text encoder is missing; expected {EXPECTED}")
+        others = _text_files(folder, TEXT_FILES, download=download)
+    elif seen == "make-an-audio":
+        files = [folder / BIGVGAN_CONFIG, folder / CLAP_CONFIG, weights_file(folder, (LDM_MAIN,), ".ckpt")]
+        files += [weights_file(folder, (BIGVGAN_WEIGHTS,), ".pt"), *filter(None, [clap_file(folder)])]
+        files += filter(None, [ldm_config_file(folder)])
+        others = _text_files(folder, BERT_FILES, download=download)
     elif seen == "audioldm":
         files, others = _pipeline_files(folder, AUDIOLDM_COMPONENTS, ("tokenizer",))
     else:
         layout = PIPELINE_LAYOUTS[seen]
         files, others = _pipeline_files(folder, components_of(layout), layout.tokenizers)
     for file in files:
-        if not file.is_file():
-            raise CheckpointError(f"{file}: missing; expected {EXPECTED}")
+        _require(file)
     return {file.relative_to(folder).as_posix(): file for file in files} | others
 
 
@@ -134,6 +177,27 @@ def _pipeline_files(
             raise CheckpointError(f"{folder / tokenizer}: the tokenizer is missing; expected {EXPECTED}")
         vocabularies |= held
     return files, vocabularies
+
+
+def ldm_config_file(folder: Path) -> Path | None:
+    """Return Make-An-Audio's configuration if the folder has one."""
+    return next((folder / name for name in LDM_CONFIGS if (folder / name).is_file()), None)
+
+
+def _text_files(folder: Path, names: tuple[str, ...], *, download: bool) -> dict[str, Path]:
+    """Those of the named files of the text encoder that are there; the configuration has to be."""
+    texts = text_encoder_folder(folder, download=download)
+    if not (texts / "config.json").is_file():
+        raise CheckpointError(f"{texts / 'config.json'}: missing; expected the text encoder's {', '.join(names)}")
+    held = {f"texts/{name}": texts / name for name in names if (texts / name).is_file()}
+    if not held:
+        raise CheckpointError(f"{folder}: the tokenizer of the text encoder is missing; expected {EXPECTED}")
+    return held
+
+
+def _require(file: Path) -> None:
+    if not file.is_file():
+        raise CheckpointError(f"{file}: missing; expected {EXPECTED}")
 
 
 def fingerprint(folder: Path) -> str:

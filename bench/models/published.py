@@ -1,7 +1,7 @@
 """The published checkpoints that have a registry name, and where each is found on this machine; without torch.
 
-A checkpoint is looked for in `$ADMBENCH_WEIGHTS/NAME`, then in the Hugging Face cache (`HF_HOME`), then on the hub
-unless `HF_HUB_OFFLINE` is set.
+A checkpoint is looked for in `$ADMBENCH_WEIGHTS/NAME`, then, if it is one of the hub's, in the Hugging Face cache
+(`HF_HOME`), then on the hub unless `HF_HUB_OFFLINE` is set.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from admcore.errors import CheckpointError
-from admcore.weights import weights_folder
+from admcore.weights import WEIGHTS_VARIABLE, weights_folder
 from bench.models.pipeline_layouts import PIPELINE_LAYOUTS
 
 NON_COMMERCIAL = "CC-BY-NC-SA-4.0"
@@ -20,7 +20,7 @@ STABILITY = "Stability AI Community License"
 
 @dataclass(frozen=True)
 class Published:
-    """One repository of the Hugging Face hub."""
+    """One repository of the Hugging Face hub, or of GitHub where the weights are on neither."""
 
     name: str
     """Registry name, and that of its folder in `$ADMBENCH_WEIGHTS`."""
@@ -29,6 +29,13 @@ class Published:
     """Of the weights."""
     files: tuple[str, ...] = ()
     """What is needed of the repository, a folder's name ending in a slash; empty for all of it."""
+    elsewhere: str | None = None
+    """Where the files are to be had by hand, if not on the hub."""
+
+    @property
+    def source(self) -> str:
+        """The repository, for records."""
+        return f"{'github' if self.elsewhere else 'hf'}:{self.repository}"
 
 
 PUBLISHED = {
@@ -53,6 +60,12 @@ PUBLISHED = {
             STABILITY,
             ("model_index.json", *(f"{name}/" for name in PIPELINE_LAYOUTS["stable-audio"].folders)),
         ),
+        Published(
+            "make-an-audio",
+            "Text-to-Audio/Make-An-Audio",
+            "MIT",
+            elsewhere="the Google Drive folder that the README of github.com/Text-to-Audio/Make-An-Audio links to",
+        ),
     )
 }
 
@@ -61,11 +74,17 @@ def locate(published: Published, *, download: bool) -> Path:
     """Return the folder of a published checkpoint, downloading it if it is nowhere here and that is allowed.
 
     Raises:
-        CheckpointError: it is nowhere to be had; says where it was looked for and gives the command that gets it.
+        CheckpointError: it is nowhere to be had; says where it was looked for and how to get it.
     """
     folder = weights_folder()
     if folder is not None and (folder / published.name).is_dir():
         return folder / published.name
+    if published.elsewhere:
+        looked = f"there is no {folder / published.name}" if folder else f"{WEIGHTS_VARIABLE} is not set"
+        raise CheckpointError(
+            f"{published.name}: {looked}; get it from {published.elsewhere}, and put its files into"
+            f" ${WEIGHTS_VARIABLE}/{published.name}"
+        )
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

@@ -33,7 +33,7 @@ from bench.models.conditioning import TokenStates
 from bench.models.embedded import PictureDecoder
 from bench.models.mel import MelSpec
 from bench.models.published import PUBLISHED, locate, revision
-from bench.models.tensors import build, read_tensors
+from bench.models.tensors import build, read_tensors, split
 from bench.models.untrained import ByteTokenizer, random_sha256, seeded
 
 LATENT_FRAMES = 256
@@ -99,7 +99,7 @@ class Tango:
         if random_weights:
             return untrained(cls.name, published.license)
         folder = locate(published, download=True)
-        return load_directory(folder, cls.name, f"hf:{published.repository}", published.license)
+        return load_directory(folder, cls.name, published.source, published.license)
 
 
 def load_directory(folder: Path, name: str, source: str, license: str | None) -> AudioDiffusionModel:
@@ -118,7 +118,7 @@ def load_directory(folder: Path, name: str, source: str, license: str | None) ->
     main, stft = read_json(folder / "main_config.json"), read_json(folder / "stft_config.json")
     texts = layouts.text_encoder_folder(folder, download=True)
     tensors = read_tensors(layouts.weights_file(folder, (layouts.TANGO_MAIN,)))
-    unet, encoder, rest = _split(tensors, "unet.", "text_encoder.")
+    unet, encoder, rest = split(tensors, "unet.", "text_encoder.")
     if rest:
         raise CheckpointError(f"{folder}: tensors that are neither unet.* nor text_encoder.*: {', '.join(rest)}")
     if "shared.weight" in encoder:  # one table under two names, of which some versions save one
@@ -168,7 +168,7 @@ def _sound(folder: Path, stft: dict[str, Any]) -> tuple[AutoencoderKL, SpeechT5H
             f"{folder / 'vae_config.json'}: expected AudioLDM's autoencoder: no attn_resolutions, no downsample_time,"
             " subband 1"
         )
-    vocoder, rest = _split(read_tensors(layouts.weights_file(folder, (layouts.TANGO_VAE,))), "vocoder.")
+    vocoder, rest = split(read_tensors(layouts.weights_file(folder, (layouts.TANGO_VAE,))), "vocoder.")
     levels = len(shape["ch_mult"])
     made = audioldm.VAE | {
         "in_channels": shape["in_channels"],
@@ -201,15 +201,6 @@ def _vocoder(folder: Path, tensors: dict[str, Tensor], stft: dict[str, Any]) -> 
     # normalisation of the input, which is not done: buffers of the class that the file does not have
     constants = {"mean": first.new_zeros(first.shape[1]), "scale": first.new_ones(first.shape[1])}
     return build(f"{folder}: vocoder", lambda: SpeechT5HifiGan(SpeechT5HifiGanConfig(**config)), tensors | constants)
-
-
-def _split(tensors: dict[str, Tensor], *prefixes: str) -> tuple[dict[str, Tensor], ...]:
-    """Tensors under each prefix, without it, and those under none."""
-    parts = [
-        {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        for prefix in prefixes
-    ]
-    return (*parts, {name: tensor for name, tensor in tensors.items() if not name.startswith(prefixes)})
 
 
 def _assemble(

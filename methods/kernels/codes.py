@@ -9,7 +9,6 @@ from torch import Tensor
 
 from methods.core.quantizer import Quantizer
 
-
 LARGEST_INPUT = 65_504.0
 """The largest number of half precision: what a layer's input is taken not to exceed."""
 
@@ -25,9 +24,9 @@ class InputCodes:
         self.scale = float(quantizer.scale)
         self.zero_point = int(quantizer.zero_point)
         self.lowest, self.highest = quantizer.scheme.code_min, quantizer.scheme.code_max
-        # torch divides by the scale into a 32-bit integer, which wraps around: for scales that small, of inputs that were
-        # as good as constant in calibration, what is beyond the codes is cut off before.
-        wraps = LARGEST_INPUT >= self.scale * 2**31
+        # torch divides by the scale into a 32-bit integer, which wraps around: for scales that small, of inputs that
+        # were as good as constant in calibration, what is beyond the codes is cut off before.
+        wraps = self.scale * 2**31 <= LARGEST_INPUT
         ends = (self.lowest - 1 - self.zero_point, self.highest + 1 - self.zero_point)
         self._ends = (ends[0] * self.scale, ends[1] * self.scale) if wraps else None
         self._slow = None if hasattr(torch, "quantize_per_tensor") else quantizer.codes

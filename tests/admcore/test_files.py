@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admcore.errors import DataError
-from admcore.files import atomic_directory, read_json, slug, write_json_atomic, write_text_atomic
+from admcore.files import atomic_directory, read_json, read_yaml, slug, write_json_atomic, write_text_atomic
 
 
 def test_a_written_file_replaces_the_old_one_and_leaves_nothing_else(tmp_path):
@@ -53,6 +53,21 @@ def test_missing_and_binary_files_are_errors_that_name_the_file(tmp_path):
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"binary\.json: cannot be read"):
         read_json(tmp_path / "binary.json")
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a: b: c", "!!python/object/apply:os.mkdir [ran]"])
+def test_malformed_yaml_is_one_line_that_names_the_file(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.yml").write_text(text)
+    with pytest.raises(DataError, match=r"broken\.yml: not valid YAML") as caught:
+        read_yaml(tmp_path / "broken.yml")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_yaml_is_plain_values(tmp_path):
+    (tmp_path / "a.yml").write_text("rate: 1.0e-05\nlevels: [1, 2]\npath:\n")
+    assert read_yaml(tmp_path / "a.yml") == {"rate": 1e-5, "levels": [1, 2], "path": None}
 
 
 def test_a_directory_appears_whole_and_replaces_the_old_one(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
+from latent_diffusion import Autoencoder, Tensors, close, layer, with_weight_norm
 from torch import Tensor
 from transformers import T5Config, T5EncoderModel
 
@@ -32,73 +33,15 @@ UNET = {
     "use_linear_projection": True,
     "upcast_attention": True,
 }
-CHANNELS, MULTIPLES, BLOCKS, LATENTS = 32, (1, 2, 4), 2, 8
+VAE = Autoencoder(channels=32, multiples=(1, 2, 4), blocks=2, latents=8, attends=(False,) * 3)
 KERNELS = [(5, 16), (4, 16), (2, 8), (2, 4), (2, 4)]  # strides and widths of HiFi-GAN's upsampling
 WIDTH = 64  # of HiFi-GAN's first layer
-Tensors = dict[str, Tensor]
-
-
-def convolution(at: Tensors, name: str, *shape: int) -> None:
-    """A random convolution of a variance that keeps signals alive, with its bias."""
-    at[f"{name}.weight"] = torch.randn(shape) / math.sqrt(math.prod(shape[1:]))
-    at[f"{name}.bias"] = 0.1 * torch.randn(shape[0])
-
-
-def norm(at: Tensors, name: str, channels: int) -> None:
-    at[f"{name}.weight"], at[f"{name}.bias"] = 1 + 0.1 * torch.randn(channels), 0.1 * torch.randn(channels)
-
-
-def block(at: Tensors, name: str, inputs: int, outputs: int) -> None:
-    """A residual block by the names of CompVis' autoencoder."""
-    norm(at, f"{name}.norm1", inputs)
-    convolution(at, f"{name}.conv1", outputs, inputs, 3, 3)
-    norm(at, f"{name}.norm2", outputs)
-    convolution(at, f"{name}.conv2", outputs, outputs, 3, 3)
-    if inputs != outputs:
-        convolution(at, f"{name}.nin_shortcut", outputs, inputs, 1, 1)
-
-
-def middle(at: Tensors, half: str, channels: int) -> None:
-    block(at, f"{half}.mid.block_1", channels, channels)
-    norm(at, f"{half}.mid.attn_1.norm", channels)
-    for part in ("q", "k", "v", "proj_out"):
-        convolution(at, f"{half}.mid.attn_1.{part}", channels, channels, 1, 1)
-    block(at, f"{half}.mid.block_2", channels, channels)
-
-
-def autoencoder() -> Tensors:
-    """All tensors of CompVis' autoencoder, in the sizes above."""
-    at: Tensors = {}
-    convolution(at, "encoder.conv_in", CHANNELS, 1, 3, 3)
-    width = CHANNELS
-    for level, multiple in enumerate(MULTIPLES):
-        for number in range(BLOCKS):
-            block(at, f"encoder.down.{level}.block.{number}", width, CHANNELS * multiple)
-            width = CHANNELS * multiple
-        if level < len(MULTIPLES) - 1:
-            convolution(at, f"encoder.down.{level}.downsample.conv", width, width, 3, 3)
-    middle(at, "encoder", width)
-    norm(at, "encoder.norm_out", width)
-    convolution(at, "encoder.conv_out", 2 * LATENTS, width, 3, 3)
-    convolution(at, "quant_conv", 2 * LATENTS, 2 * LATENTS, 1, 1)
-    convolution(at, "post_quant_conv", LATENTS, LATENTS, 1, 1)
-    convolution(at, "decoder.conv_in", width, LATENTS, 3, 3)
-    middle(at, "decoder", width)
-    for level in reversed(range(len(MULTIPLES))):
-        for number in range(BLOCKS + 1):
-            block(at, f"decoder.up.{level}.block.{number}", width, CHANNELS * MULTIPLES[level])
-            width = CHANNELS * MULTIPLES[level]
-        if level > 0:
-            convolution(at, f"decoder.up.{level}.upsample.conv", width, width, 3, 3)
-    norm(at, "decoder.norm_out", width)
-    convolution(at, "decoder.conv_out", 1, width, 3, 3)
-    return at
 
 
 def hifigan() -> Tensors:
     """All tensors of a HiFi-GAN generator of AudioLDM's strides, without weight normalisation."""
     at: Tensors = {}
-    convolution(at, "conv_pre", WIDTH, 64, 7)
+    layer(at, "conv_pre", WIDTH, 64, 7)
     for number, (_, kernel) in enumerate(KERNELS):
         inputs, outputs = WIDTH >> number, WIDTH >> (number + 1)
         at[f"ups.{number}.weight"] = torch.randn(inputs, outputs, kernel) / math.sqrt(inputs)
@@ -106,28 +49,16 @@ def hifigan() -> Tensors:
         for branch, size in enumerate((3, 7, 11)):
             for step in range(3):
                 for half in ("convs1", "convs2"):
-                    convolution(at, f"resblocks.{3 * number + branch}.{half}.{step}", outputs, outputs, size)
-    convolution(at, "conv_post", 1, WIDTH >> len(KERNELS), 7)
+                    layer(at, f"resblocks.{3 * number + branch}.{half}.{step}", outputs, outputs, size)
+    layer(at, "conv_post", 1, WIDTH >> len(KERNELS), 7)
     return at
-
-
-def with_weight_norm(at: Tensors) -> Tensors:
-    """The same weights as magnitude and a direction of any length."""
-    normed = {}
-    for name, tensor in at.items():
-        if name.endswith(".weight"):
-            length = tensor.square().sum(dim=(1, 2), keepdim=True).sqrt()
-            normed[f"{name}_g"], normed[f"{name}_v"] = length, tensor * 3.7
-        else:
-            normed[name] = tensor
-    return normed
 
 
 @pytest.fixture(scope="module")
 def parts() -> dict[str, Tensors]:
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        vae, vocoder = autoencoder(), hifigan()
+        vae, vocoder = VAE.tensors(), hifigan()
         unet = UNet2DConditionModel.from_config(UNET).state_dict()
         words = json.loads((shipped.folder_of("tiny-tango") / "text_encoder" / "config.json").read_text())["vocab_size"]
         config = T5Config(
@@ -154,18 +85,18 @@ def published(parts, tmp_path_factory) -> Path:
         "vae_config.json": {
             "image_key": "fbank",
             "subband": 1,
-            "embed_dim": LATENTS,
+            "embed_dim": VAE.latents,
             "time_shuffle": 1,
             "ddconfig": {
                 "double_z": True,
-                "z_channels": LATENTS,
+                "z_channels": VAE.latents,
                 "resolution": 256,
                 "downsample_time": False,
                 "in_channels": 1,
                 "out_ch": 1,
-                "ch": CHANNELS,
-                "ch_mult": list(MULTIPLES),
-                "num_res_blocks": BLOCKS,
+                "ch": VAE.channels,
+                "ch_mult": list(VAE.multiples),
+                "num_res_blocks": VAE.blocks,
                 "attn_resolutions": [],
                 "dropout": 0.0,
             },
@@ -203,63 +134,6 @@ def copy(weights, tmp_path, monkeypatch) -> Path:
     return tmp_path / "weights" / NAME
 
 
-def close(made: Tensor, expected: Tensor) -> bool:
-    return bool((made - expected).abs().max() <= 1e-4 * expected.abs().max())
-
-
-def swish(x: Tensor) -> Tensor:
-    return x * torch.sigmoid(x)
-
-
-def apply_norm(at: Tensors, name: str, x: Tensor) -> Tensor:
-    return F.group_norm(x, 32, at[f"{name}.weight"], at[f"{name}.bias"], eps=1e-6)
-
-
-def apply(at: Tensors, name: str, x: Tensor) -> Tensor:
-    weight = at[f"{name}.weight"]
-    return F.conv2d(x, weight, at[f"{name}.bias"], padding=weight.shape[-1] // 2)
-
-
-def apply_block(at: Tensors, name: str, x: Tensor) -> Tensor:
-    h = apply(at, f"{name}.conv1", swish(apply_norm(at, f"{name}.norm1", x)))
-    h = apply(at, f"{name}.conv2", swish(apply_norm(at, f"{name}.norm2", h)))
-    return h + (apply(at, f"{name}.nin_shortcut", x) if f"{name}.nin_shortcut.weight" in at else x)
-
-
-def apply_middle(at: Tensors, half: str, x: Tensor) -> Tensor:
-    x = apply_block(at, f"{half}.mid.block_1", x)
-    h = apply_norm(at, f"{half}.mid.attn_1.norm", x)
-    query, key, value = (apply(at, f"{half}.mid.attn_1.{part}", h).flatten(2) for part in "qkv")
-    likeness = torch.einsum("bci,bcj->bij", query, key) / math.sqrt(query.shape[1])
-    attended = torch.einsum("bij,bcj->bci", likeness.softmax(dim=2), value).reshape(x.shape)
-    return apply_block(at, f"{half}.mid.block_2", x + apply(at, f"{half}.mid.attn_1.proj_out", attended))
-
-
-def decode(at: Tensors, latents: Tensor) -> Tensor:
-    """What CompVis' decoder computes, from its own tensors."""
-    x = apply_middle(at, "decoder", apply(at, "decoder.conv_in", apply(at, "post_quant_conv", latents)))
-    for level in reversed(range(len(MULTIPLES))):
-        for number in range(BLOCKS + 1):
-            x = apply_block(at, f"decoder.up.{level}.block.{number}", x)
-        if level > 0:
-            doubled = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-            x = apply(at, f"decoder.up.{level}.upsample.conv", doubled)
-    return apply(at, "decoder.conv_out", swish(apply_norm(at, "decoder.norm_out", x)))
-
-
-def encode(at: Tensors, pictures: Tensor) -> Tensor:
-    """Mean and log-variance that CompVis' encoder computes."""
-    x = apply(at, "encoder.conv_in", pictures)
-    for level in range(len(MULTIPLES)):
-        for number in range(BLOCKS):
-            x = apply_block(at, f"encoder.down.{level}.block.{number}", x)
-        if level < len(MULTIPLES) - 1:
-            name = f"encoder.down.{level}.downsample.conv"
-            x = F.conv2d(F.pad(x, (0, 1, 0, 1)), at[f"{name}.weight"], at[f"{name}.bias"], stride=2)
-    x = swish(apply_norm(at, "encoder.norm_out", apply_middle(at, "encoder", x)))
-    return apply(at, "quant_conv", apply(at, "encoder.conv_out", x))
-
-
 def sound(at: Tensors, pictures: Tensor) -> Tensor:
     """What HiFi-GAN (Kong et al. 2020) computes from log-mel pictures (n, frames, 64)."""
 
@@ -288,9 +162,9 @@ def sound(at: Tensors, pictures: Tensor) -> Tensor:
 
 def test_the_autoencoder_computes_what_compvis_does(weights, parts):
     vae = load_model(NAME).components["vae"]
-    latents, pictures = torch.randn(2, LATENTS, 6, 4), torch.randn(2, 1, 24, 16)
-    assert close(vae.decode(latents).sample, decode(parts["vae"], latents))
-    assert close(vae.encode(pictures).latent_dist.parameters, encode(parts["vae"], pictures))
+    latents, pictures = torch.randn(2, VAE.latents, 6, 4), torch.randn(2, 1, 24, 16)
+    assert close(vae.decode(latents).sample, VAE.decode(parts["vae"], latents))
+    assert close(vae.encode(pictures).latent_dist.parameters, VAE.encode(parts["vae"], pictures))
 
 
 @pytest.mark.parametrize("normed", [False, True], ids=["plain", "weight norm"])
@@ -310,7 +184,7 @@ def test_weight_norm_is_one_length_for_each_first_index():
 def test_latents_become_waveforms_through_the_scale_the_decoder_and_the_vocoder(weights, parts):
     model = load_model(NAME)
     latents = torch.randn(1, 8, 4, 16)
-    expected = sound(parts["vocoder"], decode(parts["vae"], latents / 0.9227914214134216)[:, 0])
+    expected = sound(parts["vocoder"], VAE.decode(parts["vae"], latents / 0.9227914214134216)[:, 0])
     assert close(torch.from_numpy(model.decode(latents)), expected[:, : 16 * 160])
 
 
