@@ -16,7 +16,7 @@ class BackboneCall:
     step: int
     """Index of the denoising step, 0 for the first (noisiest)."""
     timestep: int
-    """The timestep that the backbone is told, in the training schedule's units."""
+    """The timestep that the backbone is told, in the training schedule's units, rounded where time is continuous."""
     prompt_indices: tuple[int, ...]
     """Position, in the prompts that were asked for, of each of the batch's n prompts."""
     inputs: dict[str, Tensor]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from admcore.errors import UsageError
 from admcore.progress import track
 from bench.models.conditioning import Conditioner
-from bench.models.sampling import Sampling, label
+from bench.models.sampling import Sampling
 from methods.protocol import BackboneCall
 
 DECODE_BATCH = 8
@@ -151,8 +151,7 @@ class AudioDiffusionModel:
         """Denoises each prompt from the noise of its seed; see `methods.protocol.DenoisingModel`."""
         for indices in _batches(len(prompts), batch_size):
             walk = self._denoise([prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance)
-            for number, (inputs, _) in enumerate(walk):
-                timestep = label(inputs["timestep"][0], self._train_steps)
+            for number, (timestep, inputs, _) in enumerate(walk):
                 yield BackboneCall(number, timestep, tuple(indices), inputs, guided=guidance != 1)
 
     def latents(
@@ -162,7 +161,7 @@ class AudioDiffusionModel:
         done = []
         for indices in track(list(_batches(len(prompts), batch_size)), f"{self.name}: denoising"):
             walk = self._denoise([prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance)
-            *_, (_, latents) = walk
+            *_, (_, _, latents) = walk
             done.append(latents)
         return torch.cat(done)
 
@@ -204,17 +203,18 @@ class AudioDiffusionModel:
 
     def _denoise(
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
-    ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Yields, for each step of one batch, the backbone's inputs and the latents after it."""
-        if not 1 <= steps <= self._train_steps:
-            raise UsageError(f"steps={steps}: expected 1 to {self._train_steps}")
+    ) -> Iterator[tuple[int, dict[str, Tensor], Tensor]]:
+        """Yields, for each step of one batch, its timestep, the backbone's inputs and the latents after it."""
+        most = self._scheduler.config["num_train_timesteps"]
+        if not 1 <= steps <= most:
+            raise UsageError(f"steps={steps}: expected 1 to {most}")
         guided = guidance != 1
         told = self.encode_text(prompts, guided=guided)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         sampling = Sampling(self._scheduler, steps, generators)
         noise = torch.stack([torch.randn(self.card.latent_shape, generator=own) for own in generators])
         latents = sampling.start(noise).to(self.device)
-        for timestep in sampling.timesteps:
+        for label, timestep in zip(sampling.labels, sampling.timesteps, strict=True):
             scaled = sampling.scaled(latents, timestep)
             sample = torch.cat([scaled, scaled]) if guided else scaled
             inputs = {"sample": sample, "timestep": timestep.to(self.device).expand(len(sample)), **told}
@@ -223,11 +223,7 @@ class AudioDiffusionModel:
                 unconditional, conditional = predicted.chunk(2)
                 predicted = unconditional + guidance * (conditional - unconditional)
             latents = sampling.step(predicted, timestep, latents)
-            yield inputs, latents
-
-    @property
-    def _train_steps(self) -> int:
-        return int(self._scheduler.config["num_train_timesteps"])
+            yield label, inputs, latents
 
     def _predict(self, sample: Tensor, timestep: Tensor, told: dict[str, Tensor]) -> Tensor:
         """Calls the backbone on what has its device and dtype. A family may add what is the same for all rows."""

@@ -15,8 +15,9 @@ from transformers.utils import logging as transformers_logging
 from admcore.errors import CheckpointError
 from bench.models.layouts import weights_file
 
-CONSTANT_BUFFERS = ("position_ids", "token_type_ids")
-"""Buffers of transformers that hold a count or zeros; which of them are saved changed between its versions."""
+CONSTANT_BUFFERS = ("position_ids", "token_type_ids", "attn.masked_bias")
+"""Buffers of transformers that hold a count, zeros, or what GPT-2 masks with; which of them are saved changed between
+its versions."""
 SHOWN = 5
 
 

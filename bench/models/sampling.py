@@ -37,6 +37,14 @@ class Sampling:
         timesteps: Tensor = self._scheduler.timesteps
         return timesteps
 
+    @property
+    def labels(self) -> list[int]:
+        """The timesteps as whole numbers: of a continuous time, which runs from 1 to 0, in steps of training."""
+        timesteps = self.timesteps
+        continuous = timesteps.is_floating_point() and float(timesteps.min()) >= 0 and float(timesteps.max()) <= 1
+        units = self._scheduler.config["num_train_timesteps"] if continuous else 1
+        return [round(float(timestep) * units) for timestep in timesteps]
+
     def start(self, noise: Tensor) -> Tensor:
         """Unit noise (n, ...) on the CPU to the latents that the first step takes."""
         if hasattr(self._scheduler, "noise_sampler"):
@@ -68,13 +76,6 @@ class Sampling:
         config = self._scheduler.config
         seeds = [generator.initial_seed() for generator in self._generators]
         return BrownianTreeNoiseSampler(noise, sigma_min=config["sigma_min"], sigma_max=config["sigma_max"], seed=seeds)
-
-
-def label(timestep: Tensor, train_steps: int) -> int:
-    """A timestep in the training schedule's units; a continuous time in 0..1 as the step that it falls on."""
-    value = float(timestep)
-    continuous = timestep.is_floating_point() and 0 < value <= 1
-    return round(value * train_steps) if continuous else round(value)
 
 
 def _as_stepped(timestep: Tensor) -> int | Tensor:

@@ -235,6 +235,13 @@ def test_every_tensor_of_the_files_is_in_the_model(folders, family):
     assert len(model.components) == len(layout.models) + len(layout.encoders)
 
 
+def test_masks_that_older_versions_saved_with_gpt2_are_not_tensors_too_many(folders):
+    file = folders / "audioldm2" / "language_model" / "model.safetensors"
+    masks = {"h.0.attn.bias": torch.ones(1, 1, 99, 99).tril().bool(), "h.0.attn.masked_bias": torch.tensor(-1e4)}
+    save_file(load_file(file) | masks, file, metadata={"format": "pt"})
+    load_model(f"dir:{folders / 'audioldm2'}")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_tensor_without_a_place_is_named(folders, family):
     part = PIPELINE_LAYOUTS[family].models[0]
