@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from admcore.files import read_json
 from bench.grid import GridSpec, load_grid
 from bench.jobs import JudgeSpec
 
@@ -103,3 +104,24 @@ def check_specs_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def fake_judges(plugins: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the command line judge with the small networks of the test distribution."""
     monkeypatch.setattr("bench.runner._judges_of", lambda _: JudgeSpec(tagger="band-tagger", clap="band-clap"))
+
+
+@pytest.fixture
+def run_on(make_grid: Callable[..., GridSpec]) -> Callable[..., dict[str, Any]]:
+    """Take a model through every stage of a run, all its components quantized; the record of the quantized cell."""
+    from bench.runner import run_grid
+
+    def run(model: str, seconds: float | None = None) -> dict[str, Any]:
+        spec = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
+        options = {"limit": 2, "generation__seconds": seconds, "execution__cell_timeout": 600.0}
+        grid = make_grid(models=[model], methods=["fp32", spec], components=["all"], **options)
+        assert [result.reason for result in run_grid(grid, command="bench run")] == [None, None]
+        (record,) = (read_json(file) for file in grid.out.glob("cells/*/naive*/result.json"))
+        for key in ("clap", "fd_vs_baseline", "kl_vs_baseline"):
+            assert record["scores"][key]["value"] is not None
+        assert (record["audio"]["clips"], record["audio"]["nan"], record["audio"]["too_short"]) == (2, 0, 0)
+        assert record["size"]["pipeline"]["reduction"] > 0.3
+        assert record["latency"]["kernel"] is not None
+        return dict(record)
+
+    return run

@@ -172,3 +172,10 @@ def test_random_weights_need_no_files_and_are_marked(nothing_here):
     assert model.card.latent_shape == (8, 250, 16)
     model.set_seconds(0.32)
     assert model.generate(["a dog barks"], [1], steps=1).shape == (1, 5120)
+
+
+@pytest.mark.slow
+def test_a_run_goes_through_every_stage(weights, run_on):
+    record = run_on(f"dir:{weights}", seconds=1.28)
+    assert record["model"]["source"] == "folder: an AudioLDM pipeline directory"
+    assert record["method"]["components"] == ["backbone", "text_encoder", "vae", "vocoder"]

@@ -699,6 +699,13 @@ def test_any_folder_of_this_layout_generates(weights, tmp_path, capsys):
     assert (model.license, model.weights_sha256) == (None, fingerprint(NAME))
 
 
+@pytest.mark.slow
+def test_a_run_goes_through_every_stage(weights, run_on):
+    record = run_on(f"dir:{weights}")
+    assert record["model"]["source"] == "folder: a Make-An-Audio checkpoint (the authors' files)"
+    assert record["method"]["components"] == ["backbone", "text_encoder", "vae"]
+
+
 def test_weights_stay_mapped_to_their_file(weights):
     """No second copy: the pages of the file are the parameters, so that loading needs little beyond the file's size."""
     model = load_model(NAME)

@@ -299,6 +299,13 @@ def test_weights_stay_mapped_to_their_file(weights):
     assert all(any(low <= value.data_ptr() < high for low, high in ranges) for value in parameters)
 
 
+@pytest.mark.slow
+def test_a_run_goes_through_every_stage(weights, run_on):
+    record = run_on(f"dir:{weights}")
+    assert record["model"]["source"] == "folder: a TANGO checkpoint (declare-lab's files)"
+    assert record["method"]["components"] == ["backbone", "text_encoder", "vae", "vocoder"]
+
+
 def test_the_hash_is_of_the_files(copy, parts):
     before = fingerprint(NAME)
     assert load_model(NAME).weights_sha256 == before
