@@ -41,12 +41,12 @@ class QDiffusionConfig(CalibratedConfig):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {
-            "prompts": 8,
+            "prompts": 16,
             "timesteps": 25,
-            "samples": 64,
-            "batch": 8,
+            "samples": 128,
+            "batch": 4,
             "iterations": 100,
-            "learning_rate": 0.03,
+            "learning_rate": 0.05,
             "step_iterations": 30,
             "step_learning_rate": 0.003,
         },
@@ -62,13 +62,13 @@ class QDiffusionConfig(CalibratedConfig):
         },
     }
 
-    samples: int = Field(64, ge=1, le=1_000_000)
+    samples: int = Field(128, ge=1, le=1_000_000)
     """Calibration samples to reconstruct on, drawn at random; all if there are fewer."""
-    batch: int = Field(8, ge=1, le=4096)
+    batch: int = Field(4, ge=1, le=4096)
     """Samples of an iteration."""
     iterations: int = Field(100, ge=0, le=1_000_000)
     """Iterations for the weights of a block."""
-    learning_rate: float = Field(0.03, gt=0, le=10)
+    learning_rate: float = Field(0.05, gt=0, le=10)
     """Of the roundings."""
     step_iterations: int = Field(30, ge=0, le=1_000_000)
     """Iterations for the step sizes of a block's inputs."""
