@@ -16,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -212,6 +213,10 @@ def _missing(requires: tuple[str, ...]) -> str | None:
     return f"needs {', '.join(missing)}: pip install {' '.join(missing)}" if missing else None
 
 
+_PARSING = threading.Lock()
+"""Python 3.11 counts the depth of a syntax tree in one place for all threads: parsing in two at once can fail."""
+
+
 def _read_source(target: str) -> tuple[str, tuple[str, ...]]:
     """Read `summary` and `requires` of a built-in from its module's source, without importing it."""
     module, _, attribute = target.partition(":")
@@ -221,7 +226,10 @@ def _read_source(target: str) -> tuple[str, tuple[str, ...]]:
         spec = None
     if spec is None or spec.origin is None:
         raise PluginError(f"{target}: no module {module}")
-    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    with _PARSING:
+        tree = ast.parse(source)
+    for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == attribute:
             literals = _class_literals(node)
             return literals.get("summary", _first_line(node)), tuple(literals.get("requires", ()))

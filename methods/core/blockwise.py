@@ -79,7 +79,7 @@ class BlockwiseQuantization:
         return splits
 
     def round_to_nearest(self, policy: Policy, fit_weight: Fit) -> None:
-        """Quantize the weights of the layers that run to the nearest codes; inputs wait for `fit_inputs`."""
+        """Quantize the weights to the nearest codes; inputs wait for `learn_inputs`."""
         nothing = torch.tensor(0.0)
 
         def later(scheme: Scheme, name: str) -> Quantizer | None:

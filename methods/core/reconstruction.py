@@ -243,31 +243,35 @@ class _Neighbours:
         return cls(torch.clamp(floor, low, high), ratio - floor, free, scale.expand_as(weight))
 
 
-class LearnedStep(nn.Module):
+class LearnedStep(Quantizer):
     """A quantizer of inputs whose step size is learned, relative to where it started; the zero point stays.
 
     Relative, because one learning rate is to fit step sizes that differ by orders of magnitude; Q-Diffusion's released
     code learns the step sizes themselves.
+
+    Args:
+        start: where it starts.
+        drop: probability that a number stays as it is.
+        generator: draws which.
     """
 
     def __init__(self, start: Quantizer, drop: float, generator: torch.Generator) -> None:
-        super().__init__()
-        self.start = start
+        super().__init__(start.scheme, start.scale, start.zero_point)
         self.factor = nn.Parameter(torch.ones_like(start.scale))
         self._drop = drop
         self._generator = generator
 
     def fake_quantize(self, values: Tensor) -> Tensor:
         """Return `values` rounded, with a gradient for the step size; some stay as they are if inputs are dropped."""
-        rounded = fake_quantize(values, self.start.scheme, self._scale(), self.start.zero_point)
+        rounded = fake_quantize(values, self.scheme, self._learned_scale(), self.zero_point)
         return rounded if self._drop == 0 else mix(values, rounded, self._drop, self._generator)
 
     def fitted(self) -> Quantizer:
         """Return a quantizer with the step size learned so far."""
-        return Quantizer(self.start.scheme, self._scale().detach().clone(), self.start.zero_point)
+        return Quantizer(self.scheme, self._learned_scale().detach().clone(), self.zero_point)
 
-    def _scale(self) -> Tensor:
-        return self.start.scale * self.factor.clamp(min=0.01)
+    def _learned_scale(self) -> Tensor:
+        return self.scale * self.factor.clamp(min=0.01)
 
 
 def mix(exact: Tensor, rounded: Tensor, share: float, generator: torch.Generator) -> Tensor:

@@ -137,3 +137,28 @@ def test_observing_leaves_no_hook_behind_and_names_the_layer_whose_input_is_not_
     with pytest.raises(DataError, match="layer conv_out: its input is NaN or infinite"):
         input_ranges(audioldm, drawn, ["conv_in", "conv_out"])
     assert not audioldm.backbone.conv_in._forward_pre_hooks
+
+
+def test_normal_timesteps_are_each_prompts_own_and_lean_to_the_clean_end(audioldm, prompts):
+    recipe = CalibrationRecipe("normal", prompts=20, timesteps=8, steps=5, guidance=3.0)
+    drawn = recipe.draw(audioldm, prompts, seed=0)
+    assert len(drawn) == 2 * 20 * 8
+    assert drawn.prompt_index.bincount().tolist() == [16] * 20
+    assert int(drawn.conditional.sum()) == len(drawn) // 2
+    conditional = drawn.step[drawn.conditional]
+    assert torch.equal(conditional.sort().values, drawn.step[~drawn.conditional].sort().values)
+    counts = conditional.bincount(minlength=5) / len(conditional)
+    # Normal(0.4, 0.4) * 5, cut off: 0.31 of it below 1, the cleanest step, 0.16 from 4 on, the noisiest.
+    assert counts[4] == pytest.approx(0.31, abs=0.08)
+    assert counts[0] == pytest.approx(0.16, abs=0.08)
+
+
+def test_a_sample_of_a_timestep_is_of_the_trajectory_at_that_step(audioldm, prompts):
+    recipe = CalibrationRecipe("normal", prompts=3, timesteps=2, steps=3, guidance=3.0)
+    drawn = recipe.draw(audioldm, prompts, seed=0)
+    whole = CalibrationRecipe("uniform", prompts=3, timesteps=3, steps=3, guidance=3.0).draw(audioldm, prompts, seed=0)
+    for row in range(len(drawn)):
+        same = (whole.step == drawn.step[row]) & (whole.prompt_index == drawn.prompt_index[row])
+        (match,) = torch.nonzero(same & (whole.conditional == drawn.conditional[row]))
+        assert drawn.timestep[row] == whole.timestep[match]
+        assert torch.equal(drawn.inputs["sample"][row], whole.inputs["sample"][match[0]])

@@ -79,7 +79,7 @@ def test_weights_need_data_too(audioldm, prompts):
     assert method.calibration_key(audioldm, prompts, seed=0) is not None
     with pytest.raises(UsageError, match="needs a calibration set of tiny-audioldm"):
         method.quantize(audioldm, None)
-    with pytest.raises(UsageError, match="calibration needs 8 prompts, there are 3"):
+    with pytest.raises(UsageError, match="calibration needs 16 prompts, there are 3"):
         method.calibrate(audioldm, prompts[:3], seed=0)
 
 
