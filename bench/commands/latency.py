@@ -61,7 +61,7 @@ def latency(
 
 def _rows(method: str, section: dict[str, Any]) -> list[tuple[str, ...]]:
     fp32 = section["baselines"]["fp32"]["step_ms"]["median"]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     if section["kernel"] is None:
         rows.append((method, "-", "-", "-", "-", f"no kernel runs: {section['reason']}"))
     else:

@@ -77,7 +77,7 @@ class ChannelsLastTransformer2DModel(Transformer2DModel):
         """Return whether a module is one that this class computes."""
         return (
             type(block) is Transformer2DModel
-            and block.is_input_continuous
+            and bool(block.is_input_continuous)
             and isinstance(block.proj_out, Int8Conv2d | Int8Linear)
         )
 
