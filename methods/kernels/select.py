@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,10 @@ from methods.kernels.onednn import INT8_KERNELS
 from methods.kernels.weight_only import INT4_LINEAR
 
 KERNELS: tuple[Kernel, ...] = (*INT8_KERNELS, INT4_LINEAR)
-"""All kernels, in the order in which they are preferred."""
+"""All kernels."""
+DEFAULT = INT8_KERNELS
+"""Those that are chosen from unless others are named: `int4-linear` saves memory, and is slower than fp32 where a layer
+has more than a few rows, as those of a diffusion backbone do."""
 
 SIMULATED = "simulated"
 """In counts: quantized layers that no kernel computes, so that floating point simulates them."""
@@ -62,12 +66,12 @@ class WithKernels:
         return dict(Counter(fallback.reason for fallback in self.fallbacks).most_common())
 
 
-def choose(layer: nn.Module, device: str) -> tuple[Kernel | None, str]:
-    """Return the kernel that computes a quantized layer on a device, or None and why none does."""
+def choose(layer: nn.Module, device: str, kernels: Sequence[Kernel] = DEFAULT) -> tuple[Kernel | None, str]:
+    """Return the first of `kernels` that computes a quantized layer on a device, or None and why none does."""
     if type(layer) is not QuantizedLayer:  # a subclass computes something else
         return None, f"no kernel computes a {type(layer).__name__}"
     refusals = []
-    for kernel in KERNELS:
+    for kernel in kernels:
         if kernel.kind != layer.kind:
             continue
         refusal = kernel.refusal(layer, device)
@@ -78,13 +82,14 @@ def choose(layer: nn.Module, device: str) -> tuple[Kernel | None, str]:
 
 
 @torch.no_grad()
-def with_kernels(module: nn.Module, device: str = "cpu") -> WithKernels:
+def with_kernels(module: nn.Module, device: str = "cpu", kernels: Sequence[Kernel] = DEFAULT) -> WithKernels:
     """Put a kernel in the place of every quantized layer that one supports; the others stay as they are, counted.
 
     Args:
         module: backbone as a method or a packed checkpoint gives it; left as it is. The result shares its numbers,
             except for weights that a kernel wants arranged in its own way.
         device: type of the device that it runs on.
+        kernels: what to choose from, most preferred first.
     """
     quantized = quantized_layers(module)
     shared = [*module.parameters(), *module.buffers(), *quantized.values()]
@@ -92,7 +97,7 @@ def with_kernels(module: nn.Module, device: str = "cpu") -> WithKernels:
     chosen = dict.fromkeys(quantizable_layers(module), FLOAT)
     fallbacks = []
     for name, layer in quantized.items():
-        kernel, reason = choose(layer, device)
+        kernel, reason = choose(layer, device, kernels)
         chosen[name] = SIMULATED if kernel is None else kernel.name
         if kernel is None:
             fallbacks.append(Fallback(name, reason))

@@ -64,7 +64,7 @@ def exact(layer: QuantizedLayer, x: Tensor) -> tuple[Tensor, float]:
 
 @torch.no_grad()
 def assert_equal_to_simulation(layer: QuantizedLayer, x: Tensor, expected_kernel: str) -> None:
-    kernel, reason = choose(layer, "cpu")
+    kernel, reason = choose(layer, "cpu", KERNELS)
     assert kernel is not None, reason
     assert kernel.name == expected_kernel
     out = kernel.build(layer)(x)
@@ -192,7 +192,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_no_kernel_computes_is_refused_with_the_reason(case):
     layer, weight, activation, message = REFUSED[case]
-    kernel, reason = choose(quantized(layer, weight, activation, torch.randn(20)), "cpu")
+    kernel, reason = choose(quantized(layer, weight, activation, torch.randn(20)), "cpu", KERNELS)
     assert kernel is None
     assert message in reason
 
@@ -221,7 +221,7 @@ def test_kernel_names_are_unique_and_each_says_what_it_needs():
 @needs_vnni
 def test_a_backbone_with_kernels_predicts_what_the_simulated_one_does(model, quantize, predict, spec):
     backbone = quantize(model, spec).module
-    result = with_kernels(backbone)
+    result = with_kernels(backbone, kernels=KERNELS)
     assert type(result.module) is type(backbone)
     assert sum(result.layers.values()) == len(quantized_layers(backbone)) + result.layers.get("float", 0)
     assert result.layers.get("simulated", 0) == len(result.fallbacks) == sum(result.reasons.values())
@@ -250,6 +250,12 @@ def test_streamlined_blocks_compute_the_very_same_numbers(model, quantize, predi
     assert not {type(block) for block in backbone.modules()} & set(BLOCKS)
     monkeypatch.setattr(select, "streamline", lambda module: None)
     assert torch.equal(predict(model, streamlined), predict(model, with_kernels(backbone).module))
+
+
+def test_weight_only_quantization_is_simulated_unless_its_kernel_is_asked_for():
+    layer = quantized(nn.Linear(32, 16), weight_scheme(4, "channel"), None, torch.randn(3))
+    assert choose(layer, "cpu") == (None, "onednn-int8-linear: activations of 16 bits")
+    assert choose(layer, "cpu", KERNELS)[0].name == "int4-linear"
 
 
 def test_full_precision_has_no_kernel(model):
