@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from admcore.errors import BenchError
@@ -33,6 +34,7 @@ from bench.judges import Judges, load_judges
 from bench.measurement.latency import NO_INTEGERS, Settings, time_steps, without_kernels
 from bench.measurement.memory import peak_resident_bytes
 from bench.measurement.size import component_bytes, size_section
+from bench.measurement.trajectory import CAPTIONS, latents_apart
 from bench.pipeline import (
     BACKBONE,
     load_component,
@@ -50,6 +52,7 @@ from methods.kernels import WithKernels, with_kernels
 from methods.kernels.processor import has_vnni
 from metrics.audio import health, is_finite
 from metrics.features import Features
+from metrics.latents import latent_score
 from metrics.scoring import score
 
 AUDIO = ("audio", "captions.json")
@@ -57,6 +60,7 @@ FEATURES = "features.safetensors"
 BASELINE_METHOD = "fp32"
 STEP_TIMING = Settings(batch=2, warm_up=1, repeats=5, limit_seconds=10.0)
 """How a cell times its denoising step: briefly; `bench latency` takes its time."""
+LATENTS = "latent_sqnr_vs_baseline"
 ORPHAN_POLL_SECONDS = 1.0
 
 
@@ -224,13 +228,18 @@ class _Generating(_Work):
             model.set_seconds(seconds)
         return model
 
+    def _quantized_model(self) -> Any:
+        """The model with the components of the packed checkpoint in their place, the backbone's with kernels."""
+        model = self._model_of_wanted_length()
+        for name in read_headers(self.checkpoint_folder):
+            network = self._kernelled.module if name == BACKBONE else load_component(self.checkpoint_folder, name)
+            model.set_component(name, network.to(self.job.device))
+        return model
+
     def _build_audio(self) -> Facts:
-        model, wanted = self._model_of_wanted_length(), self.job.generation
+        wanted, model = self.job.generation, self._quantized_model()
         steps = wanted.steps if wanted.steps is not None else model.default_steps
         guidance = wanted.guidance if wanted.guidance is not None else model.default_guidance
-        for name in read_headers(self.checkpoint_folder):
-            kernelled = self._kernelled.module if name == BACKBONE else load_component(self.checkpoint_folder, name)
-            model.set_component(name, kernelled.to(self.job.device))
         self.stages.report("generate")
         seeds = [run_seed(item.seed, self.job.seed) for item in self.items]
         started = time.perf_counter()
@@ -286,6 +295,15 @@ class _Cell(_Generating):
             latency = latency | {"real_time_factor": audio["real_time_factor"]}
         generated = self.embed(audio)
         self.stages.report("score")
+        scores = score(
+            generated,
+            _features_if_any(self.job.reference_folder),
+            _features_in(self.job.baseline_folder),
+            self.job.metrics,
+            self.judges,
+        )
+        if LATENTS in scores:
+            scores[LATENTS] = self.compare_latents(audio)
         record = records.done_record(
             self.job,
             model=checkpoint["model"],
@@ -296,13 +314,7 @@ class _Cell(_Generating):
             },
             suite=self.suite.describe(self.items),
             generation=audio["generation"],
-            scores=score(
-                generated,
-                _features_if_any(self.job.reference_folder),
-                _features_in(self.job.baseline_folder),
-                self.job.metrics,
-                self.judges,
-            ),
+            scores=scores,
             audio=audio["health"],
             size=size_section(
                 self.checkpoint_folder,
@@ -325,6 +337,33 @@ class _Cell(_Generating):
             return {"kernel": None, "reason": "the backbone, whose step is timed, is not quantized"}
         inputs = [self._quantize_inputs, self.job.generation.seconds, self.job.threads, has_vnni()]
         return self.stages.run("latency", inputs, [], self._build_latency)
+
+    def compare_latents(self, audio: Facts) -> Facts:
+        """Score the latents of the first captions along their way, by denoising them with both models once more."""
+        if self.job.method == BASELINE_METHOD:
+            return {"value": None, "reason": "this is full precision"}
+        inputs = [audio["sha256"], CAPTIONS, self.job.code["metrics"]]
+        apart = self.stages.run("trajectory", inputs, [], lambda: self._build_trajectory(audio))
+        if "reason" in apart:
+            return {"value": None, "reason": apart["reason"]}
+        return latent_score(np.array(apart["decibels"]), apart["timesteps"])
+
+    def _build_trajectory(self, audio: Facts) -> Facts:
+        quantized = self._quantized_model()
+        del self.model  # what `quantized` is, with its components in their place: the next one is whole
+        full, watched, sampling = self._model_of_wanted_length(), self.items[:CAPTIONS], audio["generation"]
+        seeds = [run_seed(item.seed, self.job.seed) for item in watched]
+        try:
+            return latents_apart(
+                full,
+                quantized,
+                [item.caption for item in watched],
+                seeds,
+                steps=sampling["steps"],
+                guidance=sampling["guidance"],
+            )
+        except ValueError as error:
+            return {"reason": str(error)}
 
     def _build_latency(self) -> Facts:
         if not self._kernelled.kernels:

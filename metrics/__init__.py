@@ -13,6 +13,7 @@ BUILTIN = {
     "kad": "metrics.kad:KernelAudioDistance",
     "fad_inf": "metrics.fad_infinity:FadInfinity",
     "cas": "metrics.classification_accuracy:ClassificationAccuracy",
+    "latent_sqnr": "metrics.latents:LatentSQNR",
     "lmd": "metrics.fidelity:LogMelDistance",
     "mrstft": "metrics.fidelity:MultiResolutionSTFT",
     "snr": "metrics.fidelity:SignalToNoise",

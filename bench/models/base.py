@@ -154,14 +154,21 @@ class AudioDiffusionModel:
             for number, (timestep, inputs, _) in enumerate(walk):
                 yield BackboneCall(number, timestep, tuple(indices), inputs, guided=guidance != 1)
 
+    def walk(
+        self, prompts: Sequence[str], seeds: Sequence[int], *, steps: int, guidance: float
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Denoises one batch; yields, after each step, its timestep and the latents, float32 (n, *latent_shape)."""
+        for timestep, _, latents in self._denoise(prompts, seeds, steps, guidance):
+            yield timestep, latents
+
     def latents(
         self, prompts: Sequence[str], seeds: Sequence[int], *, steps: int, guidance: float, batch_size: int
     ) -> Tensor:
         """Denoised latents of each prompt from the noise of its seed: float32 (n, *latent_shape)."""
         done = []
         for indices in track(list(_batches(len(prompts), batch_size)), f"{self.name}: denoising"):
-            walk = self._denoise([prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance)
-            *_, (_, _, latents) = walk
+            chosen = [prompts[i] for i in indices], [seeds[i] for i in indices]
+            *_, (_, latents) = self.walk(*chosen, steps=steps, guidance=guidance)
             done.append(latents)
         return torch.cat(done)
 

@@ -79,6 +79,11 @@ _DEFINITIONS = {
         "Mean cosine between the CLAP embeddings of the clip and of the full-precision model's for the same caption "
         "and seed.",
     ),
+    "latent_sqnr_vs_baseline": Definition(
+        "Latent SQNR",
+        "Signal-to-quantization-noise ratio of the last latents in dB, the full-precision model's for the same caption "
+        "and noise being the signal; the record has it for every step.",
+    ),
     "kad_vs_baseline": Definition(
         "KAD to fp32", "Kernel audio distance to the full-precision model's own output for the same captions and seeds."
     ),

@@ -374,3 +374,16 @@ def test_two_runs_do_not_share_a_folder(finished: GridSpec) -> None:
 
     with _lock(finished.out), pytest.raises(BenchError, match="another bench run is at work there"):
         run(finished)
+
+
+def test_latents_are_compared_at_every_step(make_grid: MakeGrid) -> None:
+    grid = make_grid(metrics__names=["clap", "latent_sqnr"], generation__steps=3)
+    assert [result.reason for result in run(grid)] == [None, None]
+    score = record_of(grid, NAIVE).scores["latent_sqnr_vs_baseline"]
+    assert 5 < score.value < 60
+    assert (score.n, len(score.steps)) == (4, 3)
+    assert score.steps[-1]["db"] == pytest.approx(score.value)
+    timesteps = [step["timestep"] for step in score.steps]
+    assert timesteps == sorted(timesteps, reverse=True)
+    baseline = record_of(grid, "fp32").scores["latent_sqnr_vs_baseline"]
+    assert (baseline.value, baseline.reason) == (None, "this is full precision")

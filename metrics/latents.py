@@ -1,0 +1,85 @@
+"""How far the latents of a quantized model are from full precision's, step by step along the denoising trajectory.
+
+Task: where on the way from noise to sound does quantization do its damage? Both models start from the same noise and
+see the same caption; their latents drift apart as errors of each step are carried on.
+
+Conventions: signal-to-quantization-noise ratio per caption and step in dB, latents after the step, over all numbers of
+a latent; higher is better; the score is the mean over captions at the last step. It needs the models themselves, so
+that only a run has it, for the first captions of its suite.
+
+    SQNR_t = 10 log10( sum x_t^2 / sum (x'_t - x_t)^2 )      x: full precision, x': quantized
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrics.base import Metric
+from metrics.features import Features
+from metrics.intervals import MINIMUM_CLIPS, Mean, Replicates
+
+
+def signal_to_noise_of_latents(full: NDArray[np.floating], quantized: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the ratio of each caption in dB, (n,); infinite where latents are equal.
+
+    Args:
+        full: latents of the full-precision model, (n, ...).
+        quantized: those of the quantized one, the same shape.
+
+    Raises:
+        ValueError: different shapes, or a latent that is not finite.
+    """
+    if full.shape != quantized.shape:
+        raise ValueError(f"latents of shapes {full.shape} and {quantized.shape}")
+    signal = full.reshape(len(full), -1).astype(np.float64)
+    error = quantized.reshape(len(full), -1).astype(np.float64) - signal
+    if not (np.isfinite(signal).all() and np.isfinite(error).all()):
+        raise ValueError("not every latent is finite")
+    with np.errstate(divide="ignore"):
+        ratio: NDArray[np.float64] = 10 * np.log10(np.square(signal).sum(axis=1) / np.square(error).sum(axis=1))
+    return ratio
+
+
+def latent_score(decibels: NDArray[np.float64], timesteps: Sequence[int]) -> dict[str, Any]:
+    """Return the score in the record's form, with the mean of every step as `steps`.
+
+    Args:
+        decibels: (captions, steps), of `signal_to_noise_of_latents` after each step.
+        timesteps: of each step, in the training schedule's units.
+    """
+    if not np.isfinite(decibels).all():
+        return {"value": None, "reason": "some latents equal the baseline's, so that the ratio is infinite"}
+    means = decibels.mean(axis=0)
+    replicates = Replicates.of(Mean(decibels[:, -1])) if len(decibels) >= MINIMUM_CLIPS else None
+    return {
+        "value": float(means[-1]),
+        "ci95": list(replicates.interval()) if replicates else None,
+        "reason": None if replicates else f"an interval needs at least {MINIMUM_CLIPS} clips",
+        "n": len(decibels),
+        "backbone": None,
+        "backbone_sha256": None,
+        "against": "baseline",
+        "direction": None,
+        "higher_is_better": LatentSQNR.higher_is_better,
+        "unit": "dB",
+        "steps": [{"timestep": step, "db": float(mean)} for step, mean in zip(timesteps, means, strict=True)],
+    }
+
+
+class LatentSQNR(Metric):
+    """Signal-to-quantization-noise ratio of latents; a run computes it, with `latent_score`."""
+
+    name = "latent_sqnr"
+    summary = "SQNR of the latents along the denoising trajectory in dB, in runs only; higher is better"
+    higher_is_better = True
+    needs = ()
+    network = None
+    against = ("baseline",)
+
+    def compute(self, generated: Features, against: Features | None) -> float:
+        """Raise ValueError: clips do not say what the latents were."""
+        raise ValueError("only a run has latents along the denoising trajectory")
