@@ -6,6 +6,7 @@ family's, never those that a model_index.json names: a checkpoint is data from o
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -71,16 +72,16 @@ MODULES: dict[pipeline_layouts.Family, str] = {
 """Where each family is, as `FAMILY`."""
 
 
-class PublishedPipeline:
+class PublishedPipeline(ABC):
     """Plug-in of one published pipeline directory; subclasses name it."""
 
     name: ClassVar[str]
     layout: ClassVar[pipeline_layouts.Family]
 
     @classmethod
+    @abstractmethod
     def untrained(cls) -> Parts:
         """The published architecture, its weights drawn as torch does it when modules are made."""
-        raise NotImplementedError
 
     @classmethod
     def fingerprint(cls) -> str:

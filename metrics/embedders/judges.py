@@ -103,46 +103,45 @@ class TinyClap(_Shipped):
         return load_clap(cls.find(weights).parent)
 
 
-class PannsCnn14At16k(Judge):
+class _PannsCnn14(Judge):
+    """CNN14 of Kong et al. 2020 at one sample rate."""
+
+    role = "tagger"
+    license = "CC-BY-4.0"
+    name: ClassVar[str]
+    published: ClassVar[Published]
+    front_end: ClassVar[str]
+    """Name of its front end in `metrics.embedders.panns`."""
+
+    @classmethod
+    def find(cls, weights: str | None = None) -> Path:
+        """See the base class."""
+        return cls.published.find(cls.name, weights)
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from metrics.embedders import panns
+
+        return panns.load_cnn14(cls.name, cls.find(weights), getattr(panns, cls.front_end))
+
+
+class PannsCnn14At16k(_PannsCnn14):
     """See the summary."""
 
     summary = "PANNs CNN14 of AudioSet at 16 kHz: 2048 features, 527 logits"
-    role = "tagger"
-    license = "CC-BY-4.0"
+    name = "panns-cnn14-16k"
     published = Published.at("Cnn14_16k_mAP=0.438.pth", f"{_ZENODO}/Cnn14_16k_mAP%3D0.438.pth")
-
-    @classmethod
-    def find(cls, weights: str | None = None) -> Path:
-        """See the base class."""
-        return cls.published.find("panns-cnn14-16k", weights)
-
-    @classmethod
-    def load(cls, weights: str | None = None) -> Any:
-        """See the base class."""
-        from metrics.embedders.panns import AT_16K, load_cnn14
-
-        return load_cnn14("panns-cnn14-16k", cls.find(weights), AT_16K)
+    front_end = "AT_16K"
 
 
-class PannsCnn14At32k(Judge):
+class PannsCnn14At32k(_PannsCnn14):
     """See the summary."""
 
     summary = "PANNs CNN14 of AudioSet at 32 kHz: 2048 features, 527 logits"
-    role = "tagger"
-    license = "CC-BY-4.0"
+    name = "panns-cnn14-32k"
     published = Published.at("Cnn14_mAP=0.431.pth", f"{_ZENODO}/Cnn14_mAP%3D0.431.pth")
-
-    @classmethod
-    def find(cls, weights: str | None = None) -> Path:
-        """See the base class."""
-        return cls.published.find("panns-cnn14-32k", weights)
-
-    @classmethod
-    def load(cls, weights: str | None = None) -> Any:
-        """See the base class."""
-        from metrics.embedders.panns import AT_32K, load_cnn14
-
-        return load_cnn14("panns-cnn14-32k", cls.find(weights), AT_32K)
+    front_end = "AT_32K"
 
 
 class LaionClap(Judge):
