@@ -124,7 +124,7 @@ def _package() -> Iterator[ModuleType]:
     try:
         yield import_module("clap_module.model")
     except ImportError as error:
-        raise PluginError(f"laion-clap: the package cannot be imported here ({error}); it needs numpy<2") from error
+        raise PluginError(f"laion-clap: the package cannot be imported here ({error}); it needs numpy<2 and torchvision") from error
     finally:
         sys.path.remove(folder)
 
