@@ -124,7 +124,8 @@ def _package() -> Iterator[ModuleType]:
     try:
         yield import_module("clap_module.model")
     except ImportError as error:
-        raise PluginError(f"laion-clap: the package cannot be imported here ({error}); it needs numpy<2 and torchvision") from error
+        needs = "it needs numpy<2 and torchvision"
+        raise PluginError(f"laion-clap: the package cannot be imported here ({error}); {needs}") from error
     finally:
         sys.path.remove(folder)
 
