@@ -61,7 +61,7 @@ def input_ranges(model: DenoisingModel, calibration: CalibrationSet, layers: Ite
         else:
             ranges[name] = seen
 
-    _watch_inputs(model, calibration, layers, widen)
+    watch_inputs(model, calibration, layers, widen)
     for name, seen in ranges.items():
         check_finite(name, seen.low + seen.high)
     return ranges
@@ -74,7 +74,7 @@ def input_samples(model: DenoisingModel, calibration: CalibrationSet, layers: It
     """
     calls = -(-len(calibration) // BATCH_SIZE)
     samples: dict[str, list[Tensor]] = {}
-    _watch_inputs(
+    watch_inputs(
         model,
         calibration,
         layers,
@@ -103,10 +103,10 @@ def check_finite(name: str, values: Tensor) -> None:
 
 
 @torch.no_grad()
-def _watch_inputs(
+def watch_inputs(
     model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str], see: Callable[[str, Tensor], None]
 ) -> None:
-    """Run a calibration set through a model and show every input of every layer."""
+    """Run a calibration set through a model and show every input of every layer: `see(layer, values)`."""
     calibration.check_model(model)
     hooks = [model.backbone.get_submodule(name).register_forward_pre_hook(partial(_show, name, see)) for name in layers]
     try:
