@@ -37,8 +37,15 @@ class MinMax:
         self.low = torch.minimum(self.low, other.low)
         self.high = torch.maximum(self.high, other.high)
 
+    def follow(self, other: MinMax, momentum: float) -> None:
+        """Move towards another range: the exponential moving average of ranges."""
+        self.low = other.low.lerp(self.low, momentum)
+        self.high = other.high.lerp(self.high, momentum)
 
-def input_ranges(model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str]) -> dict[str, MinMax]:
+
+def input_ranges(
+    model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str], *, momentum: float | None = None
+) -> dict[str, MinMax]:
     """Return the range of each layer's input over a calibration set, in one pass, in the order in which layers ran.
 
     Layers that no sample reaches are not in the answer.
@@ -47,6 +54,8 @@ def input_ranges(model: DenoisingModel, calibration: CalibrationSet, layers: Ite
         model: its backbone must be the full-precision one.
         calibration: drawn from this model.
         layers: names of layers of the backbone.
+        momentum: 0..1, to average the ranges of batches exponentially, in the order of the set; None for the range that
+            holds everything.
 
     Raises:
         UsageError: the set belongs to another model.
@@ -56,10 +65,12 @@ def input_ranges(model: DenoisingModel, calibration: CalibrationSet, layers: Ite
 
     def widen(name: str, values: Tensor) -> None:
         seen = MinMax.of(values)
-        if name in ranges:
+        if name not in ranges:
+            ranges[name] = seen
+        elif momentum is None:
             ranges[name].widen(seen)
         else:
-            ranges[name] = seen
+            ranges[name].follow(seen, momentum)
 
     watch_inputs(model, calibration, layers, widen)
     for name, seen in ranges.items():
