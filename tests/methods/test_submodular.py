@@ -1,6 +1,6 @@
-"""Greedy choice under coverage: known answers, the guarantee against brute force, and that being lazy changes nothing."""
+"""Greedy choice under coverage: known answers, the guarantee against brute force, that being lazy changes nothing."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -86,7 +86,7 @@ def test_gains_are_what_adding_gives_and_shrink_as_the_set_grows(seed, order):
         gains.append(function.gain(5))
         function.add(candidate)
         assert function.value - before == pytest.approx(gain, abs=1e-12)
-    assert all(later <= earlier + 1e-12 for earlier, later in zip(gains, gains[1:], strict=False))
+    assert all(later <= earlier + 1e-12 for earlier, later in pairwise(gains))
 
 
 @pytest.mark.parametrize("broken", [np.zeros((0, 2)), np.array([[-0.1]]), np.array([[np.nan]])])
