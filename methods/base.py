@@ -12,10 +12,12 @@ from torch import nn
 
 from admcore.errors import UsageError, nearest
 from methods.core.backbone import QuantizedBackbone, make_report
-from methods.core.calibration import CalibrationRecipe, CalibrationSet, sampler
+from methods.core.calibration import CalibrationSet
 from methods.core.checkpoint import MethodHeader, SourceHeader
 from methods.core.reconstruction import BlockReport
 from methods.protocol import DenoisingModel
+from methods.samplers import find_sampler
+from methods.samplers.recipe import CalibrationRecipe
 from methods.spec import MethodSpec
 
 
@@ -33,7 +35,7 @@ class MethodConfig(BaseModel):
     preset: Literal["quick", "paper"] = "quick"
     """`quick`: minutes on two cores. `paper`: the effort that was published."""
     calibration: str = "uniform"
-    """How calibration data is drawn: a name in `methods.core.calibration.SAMPLERS`."""
+    """How calibration data is drawn: a name in `methods.samplers.SAMPLERS`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -43,7 +45,7 @@ class MethodConfig(BaseModel):
     @field_validator("calibration")
     @classmethod
     def _check_calibration(cls, name: str) -> str:
-        sampler(name)
+        find_sampler(name)
         return name
 
 

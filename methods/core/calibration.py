@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from admcore.errors import DataError, UsageError, nearest
+from admcore.errors import DataError, UsageError
 from admcore.files import atomic_directory, read_json, write_json_atomic
-from admcore.hashing import sha256_json
-from admcore.progress import track
 from methods.protocol import BackboneCall, DenoisingModel
 
 FORMAT_VERSION = 1
-BATCH_SIZE = 16  # prompts denoised together while a set is drawn
 _INPUT = "inputs."
 
 
@@ -47,7 +43,7 @@ class CalibrationSet:
     weights_sha256: str
     """Hash of the weights the trajectories were run with: the set is of use for these alone."""
     recipe: dict[str, Any]
-    """How the set was drawn: the fields of `CalibrationRecipe`, and `seed`."""
+    """How the set was drawn: the fields of `methods.samplers.recipe.CalibrationRecipe`, and `seed`."""
     seconds: float
     """Time spent drawing it."""
 
@@ -131,128 +127,6 @@ class CalibrationSet:
 
 
 _LABELS = ("step", "timestep", "prompt_index", "conditional")
-
-
-@dataclass(frozen=True)
-class CalibrationRecipe:
-    """How to draw a calibration set: with the prompts, a seed and the model's weights, this determines it."""
-
-    sampler: str
-    """Name in `SAMPLERS`."""
-    prompts: int
-    """Prompts to denoise: the first ones of those at hand."""
-    timesteps: int
-    """Denoising steps to record of each trajectory."""
-    steps: int
-    """Denoising steps of a trajectory."""
-    guidance: float
-    """Classifier-free guidance scale of the trajectories."""
-
-    def draw(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> CalibrationSet:
-        """Run the trajectories and record.
-
-        Raises:
-            UsageError: fewer prompts than the recipe asks for, or a sampler that does not exist.
-            DataError: the model's calls do not fit together, or hold NaN or infinity.
-        """
-        return sampler(self.sampler)(self, model, self._chosen(prompts), seed)
-
-    def key(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> str:
-        """Return the content address of the set that `draw` would give, as 64 hex digits.
-
-        Raises:
-            UsageError: fewer prompts than the recipe asks for.
-        """
-        chosen = list(self._chosen(prompts))
-        return sha256_json([FORMAT_VERSION, model.weights_sha256, asdict(self), chosen, seed])
-
-    def _chosen(self, prompts: Sequence[str]) -> tuple[str, ...]:
-        if len(prompts) < self.prompts:
-            raise UsageError(f"calibration needs {self.prompts} prompts, there are {len(prompts)}")
-        return tuple(prompts[: self.prompts])
-
-
-Sampler = Callable[[CalibrationRecipe, DenoisingModel, tuple[str, ...], int], CalibrationSet]
-
-
-def draw_uniform(
-    recipe: CalibrationRecipe, model: DenoisingModel, prompts: tuple[str, ...], seed: int
-) -> CalibrationSet:
-    """Record every prompt at the same steps, spread evenly over the trajectory, its first and last step included.
-
-    As Q-Diffusion (arXiv 2302.04304) does, but for the ends: there ranges are widest.
-    """
-    started = time.perf_counter()
-    steps = set(np.linspace(0, recipe.steps - 1, recipe.timesteps).round().astype(int).tolist())
-    recorded = [call for call in _run(recipe, model, prompts, seed) if call.step in steps]
-    return stack_calls(recorded, model, prompts, {**asdict(recipe), "seed": seed}, started)
-
-
-def draw_normal(
-    recipe: CalibrationRecipe, model: DenoisingModel, prompts: tuple[str, ...], seed: int
-) -> CalibrationSet:
-    """Record every prompt at timesteps of its own, normally distributed and leaning to the clean end of trajectories.
-
-    PTQ4DM (arXiv 2211.15736): t = int(T * Normal(0.4, 0.4)), cut off to 0..T-1, where T is the number of steps and
-    t = 0 the cleanest; the numbers are those of the released script. Cutting off puts a sixth of the samples on t = 0.
-    A sample of t is recorded where the trajectory is at t. (The released code counts its loop upwards while t runs
-    downwards, so that samples labelled t come from about T - 1 - t.) A timestep that a prompt draws twice counts twice.
-    """
-    started = time.perf_counter()
-    draws = np.random.default_rng([seed, 0xD47A]).normal(0.4, 0.4, (len(prompts), recipe.timesteps))
-    cleanness = np.clip((draws * recipe.steps).astype(int), 0, recipe.steps - 1)
-    steps = recipe.steps - 1 - cleanness
-    recorded = []
-    for call in _run(recipe, model, prompts, seed):
-        times = [int((steps[prompt] == call.step).sum()) for prompt in call.prompt_indices]
-        rows = [row for row, count in enumerate(times) for _ in range(count)]
-        if rows:
-            recorded.append(_some_prompts(call, rows))
-    return stack_calls(recorded, model, prompts, {**asdict(recipe), "seed": seed}, started)
-
-
-def _run(
-    recipe: CalibrationRecipe, model: DenoisingModel, prompts: tuple[str, ...], seed: int
-) -> Iterator[BackboneCall]:
-    calls = model.trajectories(
-        prompts,
-        seeds=trajectory_seeds(seed, len(prompts)),
-        steps=recipe.steps,
-        guidance=recipe.guidance,
-        batch_size=BATCH_SIZE,
-    )
-    yield from track(calls, "Drawing the calibration set", recipe.steps * -(-len(prompts) // BATCH_SIZE))
-
-
-def _some_prompts(call: BackboneCall, rows: list[int]) -> BackboneCall:
-    """Return a call as if it had been made for these of its prompts, both halves of guidance kept."""
-    count = len(call.prompt_indices)
-    taken = torch.tensor(rows + [count + row for row in rows] if call.guided else rows)
-    return replace(
-        call,
-        prompt_indices=tuple(call.prompt_indices[row] for row in rows),
-        inputs={name: tensor[taken.to(tensor.device)] for name, tensor in call.inputs.items()},
-    )
-
-
-SAMPLERS: dict[str, Sampler] = {"uniform": draw_uniform, "normal": draw_normal}
-"""Values of the option `calibration`."""
-
-
-def sampler(name: str) -> Sampler:
-    """Return a sampler by name.
-
-    Raises:
-        UsageError: there is none of that name; names the nearest.
-    """
-    if name not in SAMPLERS:
-        raise UsageError(f'unknown calibration "{name}".{nearest(name, SAMPLERS)} Available: {", ".join(SAMPLERS)}')
-    return SAMPLERS[name]
-
-
-def trajectory_seeds(seed: int, count: int) -> list[int]:
-    """Return a noise seed per calibration prompt, none of which a caption of a suite is likely to have."""
-    return np.random.SeedSequence([seed, 0xCA11B]).generate_state(count).tolist()
 
 
 def stack_calls(

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from admcore.errors import DataError, UsageError
-from methods.core.calibration import CalibrationRecipe, CalibrationSet, stack_calls
+from methods.core.calibration import CalibrationSet, stack_calls
 from methods.core.ranges import input_ranges
+from methods.samplers.recipe import CalibrationRecipe
 
 RECIPE = CalibrationRecipe("uniform", prompts=3, timesteps=3, steps=5, guidance=3.0)
 
