@@ -16,8 +16,7 @@ from methods.core.calibration import CalibrationSet
 from methods.core.checkpoint import MethodHeader, SourceHeader
 from methods.core.reconstruction import BlockReport
 from methods.protocol import DenoisingModel
-from methods.samplers import find_sampler
-from methods.samplers.recipe import CalibrationRecipe
+from methods.samplers.recipe import CalibrationRecipe, parse_calibration
 from methods.spec import MethodSpec
 
 
@@ -35,7 +34,7 @@ class MethodConfig(BaseModel):
     preset: Literal["quick", "paper"] = "quick"
     """`quick`: minutes on two cores. `paper`: the effort that was published."""
     calibration: str = "uniform"
-    """How calibration data is drawn: a name in `methods.samplers.SAMPLERS`."""
+    """How calibration data is drawn: `SAMPLER`, `PROMPTS` or `PROMPTS+SAMPLER`; see `parse_calibration`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -45,7 +44,7 @@ class MethodConfig(BaseModel):
     @field_validator("calibration")
     @classmethod
     def _check_calibration(cls, name: str) -> str:
-        find_sampler(name)
+        parse_calibration(name)
         return name
 
 
@@ -75,7 +74,8 @@ class CalibratedConfig(MethodConfig):
     @property
     def recipe(self) -> CalibrationRecipe:
         """How to draw the calibration set."""
-        return CalibrationRecipe(self.calibration, self.prompts, self.timesteps, self.steps, self.guidance)
+        source, sampler = parse_calibration(self.calibration)
+        return CalibrationRecipe(sampler, self.prompts, self.timesteps, self.steps, self.guidance, source)
 
 
 class Method(ABC):
