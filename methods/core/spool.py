@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from pathlib import Path
 from typing import IO
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,8 +19,8 @@ MEMORY_BYTES = 2**30
 class Spool:
     """Rows under several names, in the order in which they come.
 
-    In memory are at most `memory` bytes and the rows that are being added. The files lie in the folder for temporary
-    files and are removed as soon as they are mapped: their space is free again when the last tensor is gone.
+    In memory are at most `memory` bytes and the rows that are being added. The files have no name: the operating system
+    frees them with the last tensor that uses them. They lie where Python puts temporary files (`TMPDIR`).
 
     Args:
         memory: bytes to hold in memory, over all names.
@@ -30,7 +30,6 @@ class Spool:
         self._memory = memory
         self._held: dict[str, list[Tensor]] = defaultdict(list)
         self._bytes = 0
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._files: dict[str, IO[bytes]] = {}
         self._kinds: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         self._rows: dict[str, int] = defaultdict(int)
@@ -53,26 +52,23 @@ class Spool:
 
     def close(self) -> dict[str, Tensor]:
         """Return all rows of each name, (rows, ...); mapped from disk if they were more than may be in memory."""
-        if self._folder is None:
+        if not self._files:
             return {name: torch.cat(parts) for name, parts in self._held.items()}
         self._write()
-        mapped = {name: self._mapped(name, file) for name, file in self._files.items()}
-        self._folder.cleanup()
-        return mapped
+        return {name: self._mapped(name, file) for name, file in self._files.items()}
 
     def _write(self) -> None:
-        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="admbench-rows-")
         for name, parts in self._held.items():
             if name not in self._files:
-                self._files[name] = Path(self._folder.name, str(len(self._files))).open("wb")
+                self._files[name] = tempfile.TemporaryFile()  # noqa: SIM115
             for part in parts:
                 self._files[name].write(part.contiguous().reshape(-1).view(torch.uint8).numpy().data)
         self._held.clear()
         self._bytes = 0
 
     def _mapped(self, name: str, file: IO[bytes]) -> Tensor:
-        size = file.tell()
-        file.close()
+        with file:
+            file.flush()
+            raw = np.memmap(file, dtype=np.uint8, mode="c")
         shape, dtype = self._kinds[name]
-        raw = torch.from_file(file.name, shared=False, size=size, dtype=torch.uint8)
-        return raw.view(dtype).view(self._rows[name], *shape)
+        return torch.from_numpy(raw).view(dtype).view(self._rows[name], *shape)

@@ -15,21 +15,20 @@ pairs, the ranges of a layer span an interval. A set S of pairs is then worth F(
 
 The first term is what a static range must cover. The second keeps the set near every state that the layers are in on
 the way from noise to latent. Both are maxima over S, so F is monotone and submodular, and greedy choice is worth at
-least 63 % of the best (`methods.samplers.greedy`).
+least 63 % of the best (`methods.core.submodular`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from methods.core.calibration import CalibrationSet
 from methods.core.layers import quantizable_layers
+from methods.core.submodular import FacilityLocation, Reach, WeightedSum, greedy
 from methods.samplers.drawing import Drawing
-from methods.samplers.greedy import FacilityLocation, Hull, greedy
 from methods.samplers.observing import observe
 
 TAIL = 0.02
@@ -45,17 +44,17 @@ def draw_activation_aware(drawing: Drawing) -> CalibrationSet:
     seen = observe(drawing, quantizable_layers(drawing.model.backbone), reach)
     if not seen.stepwise:
         return seen.pool
-    numbers = torch.stack(list(seen.measured.values()), 1)
-    coverage = Coverage.of(numbers, drawing.generator(0xAC7))
-    chosen = greedy(coverage, range(len(numbers)), drawing.budget, until=lambda gain: False)
-    measured = {"range_coverage": coverage.range.value, "drift_coverage": coverage.drift.value}
-    return seen.choose(np.array(chosen), measured)
+    numbers = torch.stack(list(seen.measured.values()), 1).numpy()
+    spanned, drift = coverage(numbers, drawing.generator(0xAC7))
+    chosen = greedy(WeightedSum([(0.5, spanned), (0.5, drift)]), range(len(numbers)), drawing.budget)
+    return seen.choose(np.array(chosen), {"range_coverage": spanned.value, "drift_coverage": drift.value})
 
 
 def reach(layer: nn.Module, values: Tensor) -> Tensor:
-    """Return how far each row of a layer's input (rows, ...) reaches, (rows, 4): -smallest, -quantile, quantile, largest.
+    """Return how far each row of a layer's input (rows, ...) reaches, float32 (rows, 4).
 
-    Larger numbers reach further on either side, so that the larger of two is that of both together.
+    In the order -smallest, -lower quantile, upper quantile, largest. Larger numbers reach further on either side, so
+    that the larger of two is that of both together.
     """
     rows = values.flatten(1)
     low, high = torch.aminmax(rows, dim=1)
@@ -68,41 +67,19 @@ def reach(layer: nn.Module, values: Tensor) -> Tensor:
     return torch.stack([-low, -inner_low, inner_high, high], 1)
 
 
-@dataclass
-class Coverage:
-    """F of the module's docstring, with the set chosen so far."""
+def coverage(numbers: NDArray[np.float32], generator: np.random.Generator) -> tuple[Reach, FacilityLocation]:
+    """Return the two terms of F, of the measured numbers of all pairs, (pairs, layers, 4), in the order of `reach`.
 
-    range: Hull
-    """Its first term."""
-    drift: FacilityLocation
-    """Its second term."""
-
-    @classmethod
-    def of(cls, numbers: Tensor, generator: np.random.Generator) -> Coverage:
-        """Make it of the measured numbers of all pairs, float32 (pairs, layers, 4), in the order of `reach`."""
-        pairs, layers, _ = numbers.shape
-        outer, inner = numbers[..., [0, 3]].clamp(min=0), numbers[..., [1, 2]].clamp(min=0)  # ranges hold 0
-        sides = torch.stack([outer, inner], 1)  # pairs, kind of range, layer, side
-        width = sides.amax(0).sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        weights = torch.full((sides[0].numel(),), 1 / (2 * layers))
-        place = (numbers / width[0]).reshape(pairs, -1) / (4 * layers)
-        clients = place
-        if pairs > CLIENTS:
-            clients = place[torch.from_numpy(np.sort(generator.choice(pairs, CLIENTS, replace=False)))]
-        distance = torch.cdist(clients, place, p=1)
-        similarity = 1 - distance / distance.max().clamp(min=torch.finfo(torch.float32).tiny)
-        return cls(Hull((sides / width).reshape(pairs, -1), weights), FacilityLocation(similarity))
-
-    @property
-    def value(self) -> float:
-        """F of what is chosen, 0..1."""
-        return (self.range.value + self.drift.value) / 2
-
-    def gain(self, candidate: int) -> float:
-        """See `methods.samplers.greedy.Objective`."""
-        return (self.range.gain(candidate) + self.drift.gain(candidate)) / 2
-
-    def add(self, candidate: int) -> None:
-        """See `methods.samplers.greedy.Objective`."""
-        self.range.add(candidate)
-        self.drift.add(candidate)
+    A layer whose input is zero throughout has nothing to cover: its share of the first term is missing from it.
+    """
+    pairs, layers, _ = numbers.shape
+    outer, inner = numbers[..., [0, 3]].clip(min=0), numbers[..., [1, 2]].clip(min=0)  # ranges hold 0
+    sides = np.stack([outer, inner], 1)  # pairs, kind of range, layer, side
+    width = np.maximum(sides.max(0).sum(-1, keepdims=True), np.finfo(np.float32).tiny)
+    spanned = Reach((sides / width).reshape(pairs, -1), np.full(sides[0].size, 1 / (2 * layers)))
+    places = torch.from_numpy((numbers / width[0]).reshape(pairs, -1) / (4 * layers))
+    clients = places
+    if pairs > CLIENTS:
+        clients = places[torch.from_numpy(np.sort(generator.choice(pairs, CLIENTS, replace=False)))]
+    distance = torch.cdist(clients, places, p=1).numpy()
+    return spanned, FacilityLocation(1 - distance / max(distance.max(), np.finfo(np.float32).tiny))

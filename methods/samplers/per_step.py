@@ -21,8 +21,8 @@ def draw_per_step(drawing: Drawing) -> CalibrationSet:
     """
     if drawing.budget < drawing.steps:
         raise UsageError(
-            f"calibration=per-step needs a sample of each of {drawing.steps} steps: prompts={len(drawing.prompts)} times"
-            f" timesteps={drawing.timesteps} are {drawing.budget}"
+            f"calibration=per-step needs a sample of each of {drawing.steps} steps: prompts={len(drawing.prompts)}"
+            f" times timesteps={drawing.timesteps} are {drawing.budget}"
         )
     ends = np.arange(drawing.steps + 1) * drawing.budget // drawing.steps
     return drawing.record(deal(np.diff(ends), len(drawing.prompts), drawing.generator(0x57E9)))

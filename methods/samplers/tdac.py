@@ -20,14 +20,17 @@ one in the middle of the order of execution. Of a U-Net that is its middle block
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from methods.core.blocks import Block, BlockRuns, execution_order, find_blocks
+from methods.core.blocks import Block, execution_order, find_blocks
 from methods.core.calibration import CalibrationSet
 from methods.protocol import DenoisingModel
 from methods.samplers.drawing import Counts, Drawing, deal
@@ -65,8 +68,7 @@ def middle_features(drawing: Drawing) -> Tensor | None:
         if middle is None:
             middle = middle_block(model, {name: tensor[:1] for name, tensor in call.inputs.items()})
         if call.step < drawing.steps:
-            output = BlockRuns(model, model.backbone, [middle], [call.inputs]).outputs(middle)
-            features.append(output.flatten(1).float().cpu())
+            features.append(_outputs(model, [middle], call.inputs)[middle.name].flatten(1).float().cpu())
     return torch.stack(features)
 
 
@@ -81,8 +83,8 @@ def middle_block(model: DenoisingModel, inputs: dict[str, Tensor]) -> Block:
     units = [block for block in blocks if block.kind != "layer"]
     if not units:
         return blocks[(len(blocks) - 1) // 2]
-    runs = BlockRuns(model, model.backbone, blocks, [inputs])
-    positions = {block.name: _positions(block, runs) for block in units}
+    outputs = _outputs(model, units, inputs)
+    positions = {block.name: _positions(block, outputs[block.name]) for block in units}
     narrow = [block for block in units if positions[block.name] == min(positions.values())]
     return narrow[(len(narrow) - 1) // 2]
 
@@ -93,7 +95,7 @@ def density_and_variety(features: Tensor) -> NDArray[np.float64]:
     Args:
         features: (steps, samples, n).
     """
-    steps, samples, _ = features.shape
+    samples = features.shape[1]
     squares = features.square().mean((1, 2))
     products = torch.einsum("asn,bsn->ab", features, features) / features[0].numel()
     difference = (squares[:, None] + squares[None] - 2 * products).clamp(min=0)
@@ -121,6 +123,24 @@ def _scaled(numbers: Tensor) -> Tensor:
     return (numbers - numbers.min()) / spread if spread > 0 else torch.zeros_like(numbers)
 
 
-def _positions(block: Block, runs: BlockRuns) -> int:
-    output = runs.outputs(block)
+@torch.no_grad()
+def _outputs(model: DenoisingModel, blocks: Sequence[Block], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what some blocks return in one call of the backbone."""
+    outputs: dict[str, Tensor] = {}
+
+    def see(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        outputs[name] = output if isinstance(output, Tensor) else output[0]
+
+    hooks = [
+        model.backbone.get_submodule(block.name).register_forward_hook(partial(see, block.name)) for block in blocks
+    ]
+    try:
+        model.call_backbone(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return outputs
+
+
+def _positions(block: Block, output: Tensor) -> int:
     return output.shape[1] if block.kind == "transformer" else math.prod(output.shape[2:])
