@@ -18,6 +18,8 @@ BUILTIN = {
     "bf16": "methods.full_precision:BFloat16",
     "naive": "methods.naive:Naive",
     "q-diffusion": "methods.q_diffusion:QDiffusion",
+    "ptq4dm": "methods.ptq4dm:PTQ4DM",
+    "ptq4adm": "methods.ptq4adm:PTQ4ADM",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)
