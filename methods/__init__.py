@@ -25,6 +25,8 @@ BUILTIN = {
     "nf4": "methods.nf4:NF4",
     "svdquant": "methods.svdquant:SVDQuant",
     "vidit-q": "methods.vidit_q:ViDiTQ",
+    "ptq4dm": "methods.ptq4dm:PTQ4DM",
+    "ptq4adm": "methods.ptq4adm:PTQ4ADM",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)
