@@ -18,6 +18,7 @@ BUILTIN = {
     "bf16": "methods.full_precision:BFloat16",
     "naive": "methods.naive:Naive",
     "q-diffusion": "methods.q_diffusion:QDiffusion",
+    "mixup-prompt": "methods.mixup_prompt:MixupPrompt",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)
