@@ -11,23 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from admcore.progress import bar
-from methods.core.blocks import Block, BlockRuns, block_layers, execution_order, find_blocks
+from methods.core.adaround import AdaRound, learn_weights
+from methods.core.blocks import Block, BlockRuns, Unit, block_layers, execution_order, find_blocks
 from methods.core.calibration import CalibrationSet
 from methods.core.layers import quantizable_layers, quantized_layers
 from methods.core.policy import Policy, copy_sharing, quantize_layers
 from methods.core.quantizer import Quantizer
 from methods.core.ranges import BATCH_SIZE, SAMPLED_VALUES, check_finite, sample_values
-from methods.core.reconstruction import (
-    EVALUATED_AT_ONCE,
-    BlockReport,
-    BlockTask,
-    Effort,
-    evaluate,
-    learn_steps,
-    learn_weights,
-)
+from methods.core.reconstruction import EVALUATED_AT_ONCE, BlockReport, BlockTask, Effort, evaluate, learn
 from methods.core.scheme import Scheme
 from methods.core.split import split_layers, watching_concatenations
+from methods.core.step_sizes import StepSizes, learn_steps
 from methods.protocol import DenoisingModel
 
 Fit = Callable[[Scheme, Tensor], Quantizer]
@@ -40,16 +34,25 @@ class BlockwiseQuantization:
 
     Args:
         model: in full precision; left as it is.
-        samples: calibration samples to reconstruct on. What one block takes and returns for all of them is in memory.
+        samples: calibration samples to reconstruct on. What one block takes and returns for all of them is held, in
+            files where it is large.
         held_out: share of their prompts whose samples are not learned from, but tell whether what was learned holds.
         seed: draws the batches, and the prompts that are held out.
+        unit: what is reconstructed as a whole: a block, or every layer alone.
     """
 
     def __init__(
-        self, model: DenoisingModel, samples: CalibrationSet, *, held_out: float = HELD_OUT, seed: int
+        self,
+        model: DenoisingModel,
+        samples: CalibrationSet,
+        *,
+        held_out: float = HELD_OUT,
+        seed: int,
+        unit: Unit = "block",
     ) -> None:
         samples.check_model(model)
         self._model = model
+        self._unit = unit
         self._generator = torch.Generator().manual_seed(seed)
         samples, self._held_out = _with_held_out_last(samples, held_out, self._generator)
         self._batches = list(samples.batches(BATCH_SIZE))
@@ -91,14 +94,16 @@ class BlockwiseQuantization:
         }
         for layer in quantized_layers(self.module).values():
             layer.activation_quantizer = None
-        self.blocks = find_blocks(self.module, self.order)
+        self.blocks = find_blocks(self.module, self.order, self._unit)
         self._full = BlockRuns(self._model, self.original, self.blocks, self._batches)
         self._quantized = BlockRuns(self._model, self.module, self.blocks, self._batches)
 
     def learn_weights(self, effort: Effort) -> None:
-        """Go through the blocks and choose the roundings of their weights."""
+        """Go through the blocks and choose the roundings of their weights; inputs are rounded if they have ranges."""
         originals = quantizable_layers(self.original)
-        self._go_through("Reconstructing weights", lambda task: learn_weights(task, originals, effort, self._generator))
+        self._go_through(
+            "Reconstructing weights", effort, lambda task: learn_weights(task, originals, effort, self._generator)
+        )
 
     def learn_inputs(self, fit: Fit, effort: Effort) -> None:
         """Go through the blocks, fit the range of each layer's input, and learn its step size.
@@ -108,11 +113,28 @@ class BlockwiseQuantization:
             effort: of learning; with 0 iterations ranges stay as fitted.
         """
 
-        def learn(task: BlockTask) -> BlockReport:
+        def learn_block(task: BlockTask) -> BlockReport:
             self._fit_inputs(task, fit)
             return learn_steps(task, effort, self._generator)
 
-        self._go_through("Reconstructing activations", learn)
+        self._go_through("Reconstructing activations", effort, learn_block)
+
+    def learn_jointly(self, fit: Fit, effort: Effort) -> None:
+        """Go through the blocks once, fit input ranges, and learn roundings and step sizes side by side.
+
+        Args:
+            fit: as of `learn_inputs`.
+            effort: `learning_rate` is that of roundings, `step_learning_rate` that of step sizes.
+        """
+        originals = quantizable_layers(self.original)
+
+        def learn_block(task: BlockTask) -> BlockReport:
+            self._fit_inputs(task, fit)
+            roundings = AdaRound(task.layers, originals, effort)
+            steps = StepSizes(task.layers, effort, effort.step_learning_rate, self._generator)
+            return learn(task, [roundings, steps], effort, self._generator)
+
+        self._go_through("Reconstructing weights and activations", effort, learn_block)
 
     def _fit_inputs(self, task: BlockTask, fit: Fit) -> None:
         """Fit input ranges of a block's layers to what they read when the block runs with rounded weights alone."""
@@ -136,19 +158,22 @@ class BlockwiseQuantization:
                 check_finite(name, values)
                 layer.activation_quantizer = fit(scheme, values)
 
-    def _go_through(self, description: str, learn: Callable[[BlockTask], BlockReport]) -> None:
+    def _go_through(self, description: str, effort: Effort, learn_block: Callable[[BlockTask], BlockReport]) -> None:
         self._quantized.forget()
         with bar(description, len(self.blocks)) as advance:
             for block in self.blocks:
+                # The last layer's output is the block's own, or nearly.
+                target = self._full.outputs(block, block.layers[:-1] if effort.inner_weight else ())
                 task = BlockTask(
                     block=block,
                     module=self.module.get_submodule(block.name),
                     layers=block_layers(self.module, block),
                     inputs=self._quantized.inputs(block),
-                    target=self._full.outputs(block),
+                    target=target.returned,
                     held_out=self._held_out,
+                    inner=target.inner,
                 )
-                report = learn(task)
+                report = learn_block(task)
                 self.reports.append(report)
                 advance(f"{block.name}: {report.loss_before:.3g} -> {report.loss_after:.3g}")
         self._quantized.forget()

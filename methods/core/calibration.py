@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from torch import Tensor
 
 from admcore.errors import DataError, UsageError
 from admcore.files import atomic_directory, read_json, write_json_atomic
+from methods.core.spool import MEMORY_BYTES, Spool
 from methods.protocol import BackboneCall, DenoisingModel
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _INPUT = "inputs."
 
 
@@ -46,6 +46,8 @@ class CalibrationSet:
     """How the set was drawn: the fields of `methods.samplers.recipe.CalibrationRecipe`, and `seed`."""
     seconds: float
     """Time spent drawing it."""
+    measured: dict[str, float] = field(default_factory=dict)
+    """What the sampler measured of its choice, by name; empty for samplers that measure nothing."""
 
     def __len__(self) -> int:
         return len(self.step)
@@ -56,7 +58,7 @@ class CalibrationSet:
             yield {name: tensor[start : start + size] for name, tensor in self.inputs.items()}
 
     def take(self, rows: Tensor) -> CalibrationSet:
-        """Return the samples at the positions `rows`, (n,) int64, as a set."""
+        """Return the samples at the positions `rows`, (n,) int64, as a set; these are in memory."""
         inputs = {name: tensor[rows] for name, tensor in self.inputs.items()}
         return replace(self, inputs=inputs, **{name: getattr(self, name)[rows] for name in _LABELS})
 
@@ -76,6 +78,7 @@ class CalibrationSet:
             "timesteps": sorted(set(self.timestep.tolist())),
             "seconds": self.seconds,
             **{key: value for key, value in self.recipe.items() if key not in ("prompts", "timesteps")},
+            **({"measured": self.measured} if self.measured else {}),
         }
 
     def save(self, directory: str | Path) -> None:
@@ -84,7 +87,7 @@ class CalibrationSet:
         tensors |= {name: getattr(self, name) for name in _LABELS}
         header = {
             "format_version": FORMAT_VERSION,
-            **{name: getattr(self, name) for name in ("model", "weights_sha256", "recipe", "seconds")},
+            **{name: getattr(self, name) for name in ("model", "weights_sha256", "recipe", "seconds", "measured")},
             "prompts": list(self.prompts),
         }
         with atomic_directory(directory) as folder:
@@ -116,6 +119,7 @@ class CalibrationSet:
                 weights_sha256=header["weights_sha256"],
                 recipe=header["recipe"],
                 seconds=header["seconds"],
+                measured=header["measured"],
             )
         except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{file}: not a calibration set ({type(error).__name__}: {error})") from error
@@ -130,47 +134,55 @@ _LABELS = ("step", "timestep", "prompt_index", "conditional")
 
 
 def stack_calls(
-    calls: Sequence[BackboneCall],
+    calls: Iterable[BackboneCall],
     model: DenoisingModel,
     prompts: tuple[str, ...],
     recipe: dict[str, Any],
     started: float,
+    memory: int = MEMORY_BYTES,
 ) -> CalibrationSet:
     """Make a set of recorded calls, every row of which becomes a sample.
 
     Args:
-        calls: what was recorded, in order.
+        calls: what was recorded, in order; gone through once.
         model: what they were recorded from.
         prompts: the prompts that `prompt_indices` point into.
         recipe: how the calls were chosen.
         started: `time.perf_counter()` from before the trajectories were run.
+        memory: bytes of inputs to hold in memory; a larger set is mapped from disk.
 
     Raises:
         DataError: there are no calls, their inputs differ in name or shape, or hold NaN or infinity.
     """
-    if not calls:
-        raise DataError(f"{model.name}: its trajectories have none of the steps to calibrate on")
-    rows: dict[str, list[Tensor]] = defaultdict(list)
-    labels: dict[str, list[Any]] = defaultdict(list)
+    spool, labels = Spool(memory), _Labels()
+    names: set[str] = set()
     for call in calls:
         halves = (False, True) if call.guided else (True,)
         count = len(call.prompt_indices) * len(halves)
+        names = names or set(call.inputs)
+        if names != set(call.inputs):
+            raise DataError(f"{model.name}: input {min(names ^ set(call.inputs))} differs between calls: not in all")
         for name, tensor in call.inputs.items():
             if len(tensor) != count:
                 raise DataError(f"{model.name}: input {name} has {len(tensor)} rows at step {call.step}, not {count}")
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise DataError(f"{model.name}: input {name} holds NaN or infinity at step {call.step}")
-            rows[name].append(tensor.detach().cpu())
-        labels["step"] += [call.step] * count
-        labels["timestep"] += [call.timestep] * count
-        labels["prompt_index"] += [*call.prompt_indices] * len(halves)
-        labels["conditional"] += [half for half in halves for _ in call.prompt_indices]
+            try:
+                spool.add(name, tensor)
+            except DataError as error:
+                raise DataError(f"{model.name}: input {error}") from error
+        labels.step += [call.step] * count
+        labels.timestep += [call.timestep] * count
+        labels.prompt_index += [*call.prompt_indices] * len(halves)
+        labels.conditional += [half for half in halves for _ in call.prompt_indices]
+    if not labels.step:
+        raise DataError(f"{model.name}: its trajectories have none of the steps to calibrate on")
     return CalibrationSet(
-        inputs={name: _concatenate(name, tensors, len(calls), model) for name, tensors in rows.items()},
-        step=torch.tensor(labels["step"]),
-        timestep=torch.tensor(labels["timestep"]),
-        prompt_index=torch.tensor(labels["prompt_index"]),
-        conditional=torch.tensor(labels["conditional"]),
+        inputs=spool.close(),
+        step=torch.tensor(labels.step),
+        timestep=torch.tensor(labels.timestep),
+        prompt_index=torch.tensor(labels.prompt_index),
+        conditional=torch.tensor(labels.conditional),
         prompts=prompts,
         model=model.name,
         weights_sha256=model.weights_sha256,
@@ -179,8 +191,11 @@ def stack_calls(
     )
 
 
-def _concatenate(name: str, tensors: list[Tensor], calls: int, model: DenoisingModel) -> Tensor:
-    shapes = {tuple(tensor.shape[1:]) for tensor in tensors}
-    if len(tensors) != calls or len(shapes) > 1:
-        raise DataError(f"{model.name}: input {name} differs between calls (shapes {sorted(shapes)})")
-    return torch.cat(tensors)
+@dataclass
+class _Labels:
+    """Labels of the samples so far."""
+
+    step: list[int] = field(default_factory=list)
+    timestep: list[int] = field(default_factory=list)
+    prompt_index: list[int] = field(default_factory=list)
+    conditional: list[bool] = field(default_factory=list)

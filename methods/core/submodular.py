@@ -99,6 +99,37 @@ class Coverage:
         self._covered |= self._has[candidate]
 
 
+class Reach:
+    """How far the farthest chosen candidate reaches: F(S) = sum over items of weight times max over j in S of r(j, i).
+
+    Args:
+        reach: (candidates, items), none negative.
+        weights: (items,), none negative.
+
+    Raises:
+        ValueError: a number is negative or not finite.
+    """
+
+    def __init__(self, reach: NDArray[np.floating], weights: NDArray[np.floating]) -> None:
+        if not all(np.all(np.isfinite(given)) and given.min(initial=0) >= 0 for given in (reach, weights)):
+            raise ValueError("reach and weights must be finite and not negative")
+        self._reach, self._weights = reach, np.asarray(weights, dtype=np.float64)
+        self._farthest = np.zeros(reach.shape[1])
+
+    @property
+    def value(self) -> float:
+        """See `SetFunction`."""
+        return float(self._farthest @ self._weights)
+
+    def gain(self, candidate: int) -> float:
+        """See `SetFunction`."""
+        return float(np.maximum(self._reach[candidate] - self._farthest, 0) @ self._weights)
+
+    def add(self, candidate: int) -> None:
+        """See `SetFunction`."""
+        np.maximum(self._farthest, self._reach[candidate], out=self._farthest)
+
+
 class WeightedSum:
     """A sum of set functions with weights that are not negative."""
 

@@ -12,8 +12,12 @@ from dataclasses import dataclass
 
 from admcore.errors import UsageError, nearest
 from methods.core.calibration import CalibrationSet
+from methods.samplers.activation_aware import draw_activation_aware
+from methods.samplers.covercal import draw_covercal
 from methods.samplers.drawing import Drawing
 from methods.samplers.normal import draw_normal
+from methods.samplers.per_step import draw_per_step
+from methods.samplers.tdac import draw_tdac
 from methods.samplers.uniform import draw_uniform
 
 
@@ -29,6 +33,10 @@ class Sampler:
 SAMPLERS: dict[str, Sampler] = {
     "uniform": Sampler(draw_uniform),
     "normal": Sampler(draw_normal),
+    "per-step": Sampler(draw_per_step),
+    "tdac": Sampler(draw_tdac),
+    "activation-aware": Sampler(draw_activation_aware),
+    "covercal": Sampler(draw_covercal),
 }
 """Values of the option `calibration`."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
@@ -59,13 +59,12 @@ class Drawing:
             DataError: the model's calls do not fit together, or hold NaN or infinity.
         """
         calls, stepwise = self.calls()
-        recorded = []
-        for call in calls:
-            times = [self._times(counts, prompt, call.step) if stepwise else 1 for prompt in call.prompt_indices]
-            rows = [row for row, count in enumerate(times) for _ in range(count)]
-            if rows:
-                recorded.append(call if times == [1] * len(times) else _some_prompts(call, rows))
-        return stack_calls(recorded, self.model, self.prompts, dict(self.recipe), self.started)
+        recorded = (self._some(call, counts) for call in calls) if stepwise else calls
+        return self.stack(call for call in recorded if call is not None)
+
+    def stack(self, calls: Iterable[BackboneCall]) -> CalibrationSet:
+        """Make a set of calls; see `methods.core.calibration.stack_calls`."""
+        return stack_calls(calls, self.model, self.prompts, dict(self.recipe), self.started)
 
     def calls(self) -> tuple[Iterator[BackboneCall], bool]:
         """Return the calls of all trajectories, and whether they are those of a denoising loop."""
@@ -81,8 +80,28 @@ class Drawing:
         total = self.steps * -(-len(self.prompts) // BATCH_SIZE)
         return track(chain(first, running), "Drawing the calibration set", total if stepwise else None), stepwise
 
-    def _times(self, counts: Counts, prompt: int, step: int) -> int:
-        return int(counts[prompt, step]) if step < self.steps else 0
+    def _some(self, call: BackboneCall, counts: Counts) -> BackboneCall | None:
+        """Return what of a call is recorded, if anything."""
+        if call.step >= self.steps:
+            return None
+        times = counts[list(call.prompt_indices), call.step]
+        return _some_prompts(call, np.repeat(np.arange(len(times)), times)) if times.any() else None
+
+
+def deal(per_step: Counts, prompts: int, generator: np.random.Generator) -> Counts:
+    """Give each prompt the same number of samples, of steps spread as far as the numbers allow.
+
+    No prompt gets a step twice unless there are more samples of the step than prompts.
+
+    Args:
+        per_step: (steps,), samples of each step; their sum is a multiple of `prompts`.
+        prompts: number of prompts.
+        generator: draws the order of the prompts.
+    """
+    steps = np.repeat(np.arange(len(per_step)), per_step)
+    counts = np.zeros((prompts, len(per_step)), dtype=np.int64)
+    np.add.at(counts, (generator.permutation(prompts)[np.arange(len(steps)) % prompts], steps), 1)
+    return counts
 
 
 def trajectory_seeds(seed: int, count: int) -> list[int]:
@@ -90,12 +109,12 @@ def trajectory_seeds(seed: int, count: int) -> list[int]:
     return np.random.SeedSequence([seed, 0xCA11B]).generate_state(count).tolist()
 
 
-def _some_prompts(call: BackboneCall, rows: list[int]) -> BackboneCall:
+def _some_prompts(call: BackboneCall, rows: NDArray[np.int64]) -> BackboneCall:
     """Return a call as if it had been made for these of its prompts, both halves of guidance kept."""
     count = len(call.prompt_indices)
-    taken = torch.tensor(rows + [count + row for row in rows] if call.guided else rows)
+    taken = torch.from_numpy(np.concatenate([rows, count + rows]) if call.guided else rows)
     return replace(
         call,
-        prompt_indices=tuple(call.prompt_indices[row] for row in rows),
+        prompt_indices=tuple(np.array(call.prompt_indices)[rows].tolist()),
         inputs={name: tensor[taken.to(tensor.device)] for name, tensor in call.inputs.items()},
     )

@@ -103,7 +103,7 @@ def test_a_damaged_set_is_refused_by_name(audioldm, prompts, tmp_path):
         CalibrationSet.load(tmp_path / "set")
     file.write_bytes(whole)
     header = tmp_path / "set" / "calibration.json"
-    header.write_text(json.dumps({**json.loads(header.read_text()), "format_version": 9}))
+    header.write_text(json.dumps({**json.loads(header.read_text()), "format_version": 99}))
     with pytest.raises(DataError, match="format version"):
         CalibrationSet.load(tmp_path / "set")
     with pytest.raises(DataError, match="no such file"):

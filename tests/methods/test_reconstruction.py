@@ -7,11 +7,13 @@ import torch
 from torch import nn
 
 from admcore.errors import DataError
+from methods.core.adaround import AdaRound, learn_weights
 from methods.core.blocks import Block, BlockInputs
 from methods.core.layers import QuantizedLayer
 from methods.core.quantizer import Quantizer
-from methods.core.reconstruction import AdaRound, BlockTask, Effort, learn_steps, learn_weights
+from methods.core.reconstruction import BlockTask, Effort
 from methods.core.scheme import activation_scheme, weight_scheme
+from methods.core.step_sizes import learn_steps
 
 BLOCK = Block("block", "layer", ("block",))
 EFFORT = Effort(iterations=150, batch_size=32, learning_rate=0.05)
@@ -124,7 +126,7 @@ def test_inputs_in_all_directions_alike_leave_nothing_to_gain_over_nearest():
 def test_the_written_out_gradient_is_that_of_the_soft_weights_and_the_rounding_term(layer):
     module = quantized(layer)
     effort = Effort(1, round_weight=0.03, warm_up=0.0)
-    rounding = AdaRound({"block": module}, {"block": layer.weight}, effort)
+    rounding = AdaRound({"block": module}, {"block": layer}, effort)
     x, target = torch.randn(9, 24), torch.randn(9, 10)
 
     alpha = rounding._alpha.detach().clone().requires_grad_()
@@ -136,7 +138,7 @@ def test_the_written_out_gradient_is_that_of_the_soft_weights_and_the_rounding_t
     beta = 20 + (2 - 20) * 0.4
     (loss + 0.03 * (1 - (2 * height - 1).abs() ** beta).sum()).backward()
 
-    rounding.soften()
+    rounding.prepare()
     assert torch.allclose(module.weight, steps * scale, atol=1e-6)
     ((module(x) - target) ** 2).mean().backward()
     rounding.step(0.4)
@@ -150,7 +152,7 @@ def test_soft_weights_start_at_full_precision_up_to_clipping(layer):
         quantizer.dequantize(torch.full((10, 1), code, dtype=torch.uint8))
         for code in (quantizer.scheme.code_min, quantizer.scheme.code_max)
     ]
-    AdaRound({"block": module}, {"block": layer.weight}, EFFORT).soften()
+    AdaRound({"block": module}, {"block": layer}, EFFORT).prepare()
     assert torch.allclose(module.weight, torch.clamp(layer.weight, *ends), atol=1e-6)
 
 
