@@ -27,6 +27,7 @@ BUILTIN = {
     "vidit-q": "methods.vidit_q:ViDiTQ",
     "ptq4dm": "methods.ptq4dm:PTQ4DM",
     "ptq4adm": "methods.ptq4adm:PTQ4ADM",
+    "mixup-prompt": "methods.mixup_prompt:MixupPrompt",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)
