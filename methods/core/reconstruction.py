@@ -15,8 +15,8 @@ and hundreds of roundings can be fitted to them that are worse than nearest on a
 and a block whose objective is not lower afterwards, on the samples learned from and on those held out, keeps what it
 had: the nearest roundings, the initial step sizes. The papers have no such guard.
 
-Steps are computed in bfloat16 where the processor multiplies it, the block is large enough to gain, and its error is far
-below that of quantization; what decides about keeping what was learned is always computed in float32.
+Steps are computed in bfloat16 where the processor multiplies it, the block is large enough to gain, and its error is
+far below that of quantization; what decides about keeping what was learned is always computed in float32.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from methods.core.memory import leaves
 
 EVALUATED_AT_ONCE = 32  # samples in one call of a block outside of learning
 BF16_NUMBERS = 2**17
-"""Numbers that a block reads in one step from which bfloat16 is faster; with fewer, casting costs more than it saves."""
+"""Numbers that a block reads in a step from which bfloat16 is faster; with fewer, casts cost more than it saves."""
 BF16_NOISE = 0.01
 """A block learns in bfloat16 if the error this makes in its output is below this share of that of quantization."""
 
