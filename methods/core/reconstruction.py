@@ -37,6 +37,7 @@ from admcore.errors import DataError
 from methods.core.blocks import Block, BlockInputs
 from methods.core.layers import QuantizedLayer
 from methods.core.memory import leaves
+from methods.core.timesteps import Clock
 
 EVALUATED_AT_ONCE = 32  # samples in one call of a block outside of learning
 BF16_NUMBERS = 2**17
@@ -116,6 +117,10 @@ class BlockTask:
     """Samples at the end that are not learned from; fewer than there are."""
     inner: Mapping[str, Tensor] = field(default_factory=dict)
     """(samples, ...), what some of its layers return in full precision; for `Effort.inner_weight`."""
+    timesteps: Tensor | None = None
+    """(samples,), what the backbone was told; needed where there is a clock."""
+    clock: Clock | None = None
+    """What tables over timesteps inside of the block read."""
 
     @property
     def learned(self) -> int:
@@ -128,19 +133,38 @@ class BlockTask:
         Raises:
             DataError: it is not finite; names the block.
         """
-        learned = self._checked(evaluate(self.module, self.inputs, self.target, slice(0, self.learned), power))
+        learned = self._checked(self._loss(slice(0, self.learned), power))
         if not self.held_out:
             return Losses(learned, None)
-        rest = slice(self.learned, self.inputs.rows)
-        return Losses(learned, self._checked(evaluate(self.module, self.inputs, self.target, rest, power)))
+        return Losses(learned, self._checked(self._loss(slice(self.learned, self.inputs.rows), power)))
+
+    def call(self, index: Tensor | slice) -> Any:
+        """Call the block as it is now on some samples and return what it returns."""
+        if self.clock is not None and self.timesteps is not None:
+            self.clock.set(self.timesteps[index])
+        args, kwargs = self.inputs.take(index)
+        return self.module(*args, **kwargs)
+
+    @torch.no_grad()
+    def run(self, rows: slice) -> Iterator[tuple[slice, Any]]:
+        """Call the block on samples from one to before another, some at a time; yield which and what it returns."""
+        for start in range(rows.start, rows.stop, EVALUATED_AT_ONCE):
+            some = slice(start, min(start + EVALUATED_AT_ONCE, rows.stop))
+            yield some, self.call(some)
+
+    def _loss(self, rows: slice, power: float) -> float:
+        losses = (
+            objective(output, taken(self.target, some), power).item() * (some.stop - some.start)
+            for some, output in self.run(rows)
+        )
+        return sum(losses) / (rows.stop - rows.start)
 
     def descend(self, effort: Effort, generator: torch.Generator, *, bf16: bool = False) -> None:
         """Leave the gradient of the objective on a random batch, computed in bfloat16 or not; errors as `losses`."""
         index = torch.randint(self.learned, (effort.batch_size,), generator=generator)
-        args, kwargs = self.inputs.take(index)
         watched = {name: self.layers[name] for name in self.inner if effort.inner_weight}
         with _watched(watched) as seen, self._autocast(bf16):
-            output = self.module(*args, **kwargs)
+            output = self.call(index)
         loss = objective(output, taken(self.target, index), effort.power)
         for name, values in seen.items():
             loss = loss + effort.inner_weight * objective(values, self.inner[name][index], effort.power)
@@ -150,13 +174,14 @@ class BlockTask:
     @torch.no_grad()
     def gains_from_bf16(self, effort: Effort, loss: float) -> bool:
         """Return whether steps are to be computed in bfloat16, `loss` being the objective in float32."""
-        args, kwargs = self.inputs.take(slice(0, min(effort.batch_size, self.learned)))
-        tensors = [leaf for leaf in leaves([args, kwargs]) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-        if not has_bf16(tensors[0].device) or sum(tensor.numel() for tensor in tensors) < BF16_NUMBERS:
+        some = slice(0, min(effort.batch_size, self.learned))
+        tensors = [leaf for leaf in leaves(self.inputs.take(some)) if isinstance(leaf, Tensor)]
+        numbers = sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+        if not tensors or numbers < BF16_NUMBERS or not has_bf16(tensors[0].device):
             return False
-        exact = tuple(leaf for leaf in leaves(self.module(*args, **kwargs)) if isinstance(leaf, Tensor))
+        exact = tuple(leaf for leaf in leaves(self.call(some)) if isinstance(leaf, Tensor))
         with self._autocast(True):
-            rough = self.module(*args, **kwargs)
+            rough = self.call(some)
         return objective(rough, exact, effort.power).item() < BF16_NOISE * loss
 
     def _autocast(self, enabled: bool) -> torch.autocast:
@@ -292,17 +317,6 @@ def objective(output: Any, target: Target, power: float = 2.0) -> Tensor:
         error = one - wanted
         total = total + (error.square() if power == 2 else error.abs().pow(power)).mean() * channels
     return total
-
-
-@torch.no_grad()
-def evaluate(module: nn.Module, inputs: BlockInputs, target: Target, rows: slice, power: float = 2.0) -> float:
-    """Return the objective of a block over some samples, `rows` being from one to before another."""
-    total = 0.0
-    for start in range(rows.start, rows.stop, EVALUATED_AT_ONCE):
-        some = slice(start, min(start + EVALUATED_AT_ONCE, rows.stop))
-        args, kwargs = inputs.take(some)
-        total += objective(module(*args, **kwargs), taken(target, some), power).item() * (some.stop - some.start)
-    return total / (rows.stop - rows.start)
 
 
 def has_bf16(device: torch.device) -> bool:
