@@ -12,10 +12,11 @@ from torch import nn
 
 from admcore.errors import UsageError, nearest
 from methods.core.backbone import QuantizedBackbone, make_report
-from methods.core.calibration import CalibrationRecipe, CalibrationSet, sampler
+from methods.core.calibration import CalibrationSet
 from methods.core.checkpoint import MethodHeader, SourceHeader
 from methods.core.reconstruction import BlockReport
 from methods.protocol import DenoisingModel
+from methods.samplers.recipe import CalibrationRecipe, parse_calibration
 from methods.spec import MethodSpec
 
 
@@ -33,7 +34,7 @@ class MethodConfig(BaseModel):
     preset: Literal["quick", "paper"] = "quick"
     """`quick`: minutes on two cores. `paper`: the effort that was published."""
     calibration: str = "uniform"
-    """How calibration data is drawn: a name in `methods.core.calibration.SAMPLERS`."""
+    """How calibration data is drawn: `SAMPLER`, `PROMPTS` or `PROMPTS+SAMPLER`; see `parse_calibration`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -43,7 +44,7 @@ class MethodConfig(BaseModel):
     @field_validator("calibration")
     @classmethod
     def _check_calibration(cls, name: str) -> str:
-        sampler(name)
+        parse_calibration(name)
         return name
 
 
@@ -73,7 +74,8 @@ class CalibratedConfig(MethodConfig):
     @property
     def recipe(self) -> CalibrationRecipe:
         """How to draw the calibration set."""
-        return CalibrationRecipe(self.calibration, self.prompts, self.timesteps, self.steps, self.guidance)
+        source, sampler = parse_calibration(self.calibration)
+        return CalibrationRecipe(sampler, self.prompts, self.timesteps, self.steps, self.guidance, source)
 
 
 class Method(ABC):

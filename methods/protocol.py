@@ -55,3 +55,10 @@ class DenoisingModel(Protocol):
 
         The inputs may be on the CPU whatever the model's device, as they are in a calibration set.
         """
+
+    def embed_text(self, prompts: Sequence[str]) -> Tensor:
+        """Return one vector of each prompt, (n, width) float32 on the CPU, by the model's own text encoder.
+
+        It is what the backbone is told, a sequence of tokens by its mean. Prompts that the model is told alike have
+        the same vector.
+        """

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from admcore.errors import UsageError
 from admcore.progress import track
-from bench.models.conditioning import Conditioner
+from bench.models.conditioning import Conditioner, pooled
 from bench.models.sampling import Sampling
 from methods.protocol import BackboneCall
 
 DECODE_BATCH = 8
+EMBED_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,14 @@ class AudioDiffusionModel:
     def encode_text(self, prompts: Sequence[str], *, guided: bool) -> dict[str, Tensor]:
         """What the backbone is told, n rows; guided 2n, those of the empty caption first. A family may do otherwise."""
         return self._conditioner([""] * len(prompts) + list(prompts) if guided else prompts)
+
+    def embed_text(self, prompts: Sequence[str]) -> Tensor:
+        """One vector of each prompt, float32 (n, width) on the CPU: see `methods.protocol.DenoisingModel`."""
+        parts = [
+            pooled(self._conditioner([prompts[i] for i in indices])).cpu()
+            for indices in track(list(_batches(len(prompts), EMBED_BATCH)), f"{self.name}: embedding prompts")
+        ]
+        return torch.cat(parts)
 
     def to(self, device: str, dtype: str = "float32") -> AudioDiffusionModel:
         """Moves all components to a device, and the backbone to a dtype; returns self. Raises UsageError without it."""

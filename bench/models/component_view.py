@@ -68,6 +68,10 @@ class ComponentView:
         first: Tensor = output if isinstance(output, Tensor) else output[0]
         return first
 
+    def embed_text(self, prompts: Sequence[str]) -> Tensor:
+        """One vector of each prompt: the model's own, whichever component this is."""
+        return self._model.embed_text(prompts)
+
     def _run(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> None:
         if self._component == "text_encoder":
             self._model.encode_text(prompts, guided=guidance != 1)

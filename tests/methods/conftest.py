@@ -50,6 +50,9 @@ class TinyModel:
                 with torch.no_grad():
                     latent = latent - self.call_backbone(inputs)[-len(rows) :] / steps
 
+    def embed_text(self, prompts: Sequence[str]) -> Tensor:
+        return torch.stack([torch.randn(16, generator=_generator(sum(prompt.encode()))) for prompt in prompts])
+
     def call_backbone(self, inputs: dict[str, Tensor]) -> Tensor:
         return self.backbone(**{"encoder_hidden_states": None, **inputs}).sample
 
