@@ -18,6 +18,7 @@ BUILTIN = {
     "bf16": "methods.full_precision:BFloat16",
     "naive": "methods.naive:Naive",
     "q-diffusion": "methods.q_diffusion:QDiffusion",
+    "eda-dm": "methods.eda_dm:EDADM",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)

@@ -274,7 +274,7 @@ def learn(task: BlockTask, learners: Sequence[Learner], effort: Effort, generato
     return BlockReport(
         block=task.block.name,
         kind=task.block.kind,
-        learned="+".join(learner.learned for learner in learners),
+        learned="+".join(learner.learned for learner in busy or learners),
         iterations=effort.iterations,
         loss_before=before.learned,
         loss_after=now.learned,
