@@ -28,6 +28,7 @@ BUILTIN = {
     "ptq4dm": "methods.ptq4dm:PTQ4DM",
     "ptq4adm": "methods.ptq4adm:PTQ4ADM",
     "mixup-prompt": "methods.mixup_prompt:MixupPrompt",
+    "eda-dm": "methods.eda_dm:EDADM",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)
