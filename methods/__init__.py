@@ -18,6 +18,12 @@ BUILTIN = {
     "bf16": "methods.full_precision:BFloat16",
     "naive": "methods.naive:Naive",
     "q-diffusion": "methods.q_diffusion:QDiffusion",
+    "torchao-int8": "methods.bridges.torchao:TorchAOInt8",
+    "torchao-int4": "methods.bridges.torchao:TorchAOInt4",
+    "quanto-int8": "methods.bridges.quanto:QuantoInt8",
+    "quanto-int4": "methods.bridges.quanto:QuantoInt4",
+    "quanto-int2": "methods.bridges.quanto:QuantoInt2",
+    "nncf-int8": "methods.bridges.nncf:NNCFInt8",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)
