@@ -1,4 +1,4 @@
-"""What bridges to other packages share: which bits they take, what they say where the package is missing, the result."""
+"""What bridges to other packages share: the bits they take, what they say where the package is missing, the result."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """`quanto-int8`, `quanto-int4`, `quanto-int2`: optimum-quanto (huggingface/optimum-quanto), in maintenance mode.
 
 `quantize` takes every Linear and Conv2d (with quantized activations LayerNorm too), `Calibration` sees the activations,
-`freeze` rounds the weights. int8: a scale per output channel, symmetric; int4 and int2: a scale and a shift per group of
-128, 96, 64 or 32 weights where one of these divides a channel, else per channel. Activations: one static scale per
+`freeze` rounds the weights. int8: a scale per output channel, symmetric; int4 and int2: a scale and a shift per group
+of 128, 96, 64 or 32 weights where one of these divides a channel, else per channel. Activations: one static scale per
 tensor, a running mean of the largest magnitudes with momentum 0.9, so the order of the calibration samples matters.
 
-On a CPU only a Linear of int8 weights and int8 inputs multiplies integers (`torch._int_mm`). Everything else converts its
-weight to floating point at every call, a convolution its rounded input too.
+On a CPU only a Linear of int8 weights and int8 inputs multiplies integers (`torch._int_mm`). Everything else converts
+its weight to floating point at every call, a convolution its rounded input too.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class QuantoInt2(QuantoBridge):
 
 
 class QuantoFormat(ForeignFormat):
-    """quanto's state dict and quantization map, and which layers leave their output alone, which its map does not say."""
+    """quanto's state dict and quantization map, and what the map leaves out: which layers round their output."""
 
     summary = "Linear and Conv2d of optimum-quanto"
     requires = ("optimum-quanto",)
@@ -172,7 +172,7 @@ class run_as_backbone:
 
 
 def outside_inference_mode(module: nn.Module) -> None:
-    """Let a module run without gradients, but never in inference mode, in which quanto's packed weights cannot be read."""
+    """Let a module run without gradients, but not in inference mode, where quanto's packed weights cannot be read."""
     run: Callable[..., Any] = module.forward
 
     @functools.wraps(run)

@@ -2,9 +2,9 @@
 
 Convolutions stay in floating point, and they are most of a U-Net. `torchao-int8@w8a8` multiplies integers
 (`torch._int_mm`), with a scale per token found at run time; `w8a16` converts int8 weights to floating point at every
-call. `torchao-int4@w4a16` has one layout for CPUs, of a prototype: groups of weights in `_weight_int4pack_mm_for_cpu`;
-a Linear whose inputs are no multiple of the group, which torchao skips silently, or whose outputs are no multiple of 16,
-at which it raises, stays in floating point, and the report lists it.
+call. `torchao-int4@w4a16` has one layout for CPUs, of a prototype: groups of weights in `_weight_int4pack_mm_for_cpu`.
+A Linear whose inputs are no multiple of the group, which torchao skips silently, or whose outputs are no multiple of
+16, at which it raises, stays in floating point, and the report lists it.
 
 The order of int4 weights in memory is the processor's. A checkpoint holds their codes in plain order, two to a byte.
 """
