@@ -31,7 +31,7 @@ from bench.components import Component
 from bench.features import embed_clips, with_files
 from bench.jobs import FAILURE_FILE, NO_SPACE, BaselineJob, CellJob, Job, ReferenceJob, job_from_json
 from bench.judges import Judges, load_judges
-from bench.measurement.latency import NO_INTEGERS, Settings, time_steps, without_kernels
+from bench.measurement.latency import NO_INTEGERS, Settings, kernels_in, time_steps, without_kernels
 from bench.measurement.memory import peak_resident_bytes
 from bench.measurement.size import component_bytes, size_section
 from bench.measurement.trajectory import CAPTIONS, latents_apart
@@ -48,7 +48,7 @@ from bench.suites import load_suite
 from bench.suites.base import Suite, SuiteItem
 from methods.core.backbone import QuantizedBackbone
 from methods.core.checkpoint import directory_bytes
-from methods.kernels import WithKernels, with_kernels
+from methods.kernels import WithKernels
 from methods.kernels.processor import has_vnni
 from metrics.audio import health, is_finite
 from metrics.features import Features
@@ -219,8 +219,8 @@ class _Generating(_Work):
 
     @cached_property
     def _kernelled(self) -> WithKernels:
-        """The backbone from the packed checkpoint, with kernels."""
-        return with_kernels(load_component(self.checkpoint_folder, BACKBONE).to(self.job.device), self.job.device)
+        """The backbone from the checkpoint, with kernels: ours, or those of a bridge's package."""
+        return kernels_in(self.model, load_component(self.checkpoint_folder, BACKBONE).to(self.job.device))
 
     def _model_of_wanted_length(self) -> Any:
         model, seconds = self.model, self.job.generation.seconds
@@ -331,7 +331,7 @@ class _Cell(_Generating):
 
     def measure(self, checkpoint: Facts) -> Facts:
         """Time a denoising step with kernels beside full precision: a few seconds, before audio is generated."""
-        if not checkpoint["method"]["simulated"]:
+        if not checkpoint["method"]["layers"]:
             return {"kernel": None, "reason": NO_INTEGERS}
         if BACKBONE not in checkpoint["method"]["components"]:
             return {"kernel": None, "reason": "the backbone, whose step is timed, is not quantized"}

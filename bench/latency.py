@@ -14,6 +14,7 @@ from bench.measurement.latency import (
     PIPELINE_STEPS,
     Settings,
     cost_of_step,
+    kernels_in,
     process_memory,
     time_pipeline,
     time_steps,
@@ -21,8 +22,8 @@ from bench.measurement.latency import (
 from bench.pipeline import BACKBONE, quantize_components
 from methods import from_spec
 from methods.base import CalibratedConfig
+from methods.core.foreign import foreign_layers
 from methods.core.layers import quantized_layers
-from methods.kernels import with_kernels
 from methods.spec import MethodSpec
 
 if TYPE_CHECKING:
@@ -66,12 +67,12 @@ def measure_latency(
     """
     started = time.perf_counter() if started is None else started
     settings = settings or Settings(threads=environment.cores())
-    if quantized_layers(model.backbone):
+    if quantized_layers(model.backbone) or foreign_layers(model.backbone):
         raise UsageError(f"{model.name}: its backbone is quantized already; expected one in full precision")
     quantized, ranges = _quick_backbone(model, method)
-    others = {spec: with_kernels(_quick_backbone(model, spec)[0]).module for spec in baselines if spec != BASELINE}
+    others = {spec: kernels_in(model, _quick_backbone(model, spec)[0]).module for spec in baselines if spec != BASELINE}
     limit = TIME_LIMIT - (time.perf_counter() - started)
-    kernelled = with_kernels(quantized, str(model.device.type))
+    kernelled = kernels_in(model, quantized)
     section = time_steps(model, kernelled, replace(settings, limit_seconds=0.6 * limit), others)
     others.clear()
     section |= {"method": method, "ranges": ranges, "cost": cost_of_step(model, quantized, kernelled, settings.batch)}

@@ -16,7 +16,9 @@ from bench.suites import calibration_prompts
 from methods import from_spec
 from methods.core.architectures import is_allowed
 from methods.core.calibration import CalibrationSet
-from methods.core.checkpoint import HEADER_FILE, Header, load, read_header
+from methods.core.checkpoint import HEADER_FILE, Header
+from methods.core.foreign import ForeignHeader
+from methods.formats import load, read_header
 from methods.spec import MethodSpec
 
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ def checkpoint_folders(folder: str | Path) -> dict[Component, Path]:
     return found
 
 
-def read_headers(folder: str | Path) -> dict[Component, Header]:
+def read_headers(folder: str | Path) -> dict[Component, Header | ForeignHeader]:
     """Return the header of each component in a packed checkpoint.
 
     Raises:
@@ -124,7 +126,7 @@ def read_headers(folder: str | Path) -> dict[Component, Header]:
 
 
 def load_component(folder: str | Path, name: Component) -> nn.Module:
-    """Return one component of a packed checkpoint, on the CPU; for errors see `methods.core.checkpoint.load`."""
+    """Return one component of a packed checkpoint, on the CPU; for errors see `methods.formats.load`."""
     return load(checkpoint_folders(folder)[name])
 
 
@@ -132,7 +134,7 @@ def load_components(model: AudioDiffusionModel, folder: str | Path) -> None:
     """Put the components of a packed checkpoint in a model's place of them.
 
     Raises:
-        CheckpointError: there are none, or one is damaged; see `methods.core.checkpoint.load`.
+        CheckpointError: there are none, or one is damaged; see `methods.formats.load`.
     """
     for name in read_headers(folder):
         model.set_component(name, load_component(folder, name).to(model.device))

@@ -69,7 +69,7 @@ def _rows(method: str, section: dict[str, Any]) -> list[tuple[str, ...]]:
         rows.append(_row(method, section["step_ms"], fp32, counts))
     rows += [_row(name, found["step_ms"], fp32, "") for name, found in section["baselines"].items()]
     for reason, count in section["fallbacks"].items():
-        rows.append(("simulated", "-", "-", str(count), "-", reason))
+        rows.append(("float" if reason.startswith("float") else "simulated", "-", "-", str(count), "-", reason))
     if section["kernel"] is not None:
         timed = section["pipeline"]
         note = (

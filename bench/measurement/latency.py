@@ -15,9 +15,12 @@ from bench.measurement.cost import cost_section, layer_costs
 from bench.measurement.memory import peak_resident_bytes
 from bench.measurement.timing import REPEATS, WARM_UP, OtherWork, Samples, interleave, load_average, threads
 from bench.suites import calibration_prompts
+from methods.core.foreign import foreign_layers
 from methods.core.layers import quantized_layers
-from methods.kernels import WithKernels
-from methods.kernels.select import resident_bytes
+from methods.core.scheme import LayerScheme, activation_scheme, weight_scheme
+from methods.kernels import WithKernels, with_kernels
+from methods.kernels.observed import observed
+from methods.kernels.select import SIMULATED, resident_bytes
 
 if TYPE_CHECKING:
     from bench.models.base import AudioDiffusionModel
@@ -43,6 +46,19 @@ class Settings:
     threads: int = 1
     limit_seconds: float | None = None
     """For the timed rounds; see `interleave`."""
+
+
+def kernels_in(model: AudioDiffusionModel, quantized: nn.Module) -> WithKernels:
+    """Return a quantized backbone as it is timed and heard: with our kernels, or, of a bridge, with those of its package.
+
+    Args:
+        model: that the backbone belongs to; what a bridge's package runs is found by one call on its inputs.
+        quantized: as a method or a checkpoint gives it.
+    """
+    if foreign_layers(quantized) is None:
+        return with_kernels(quantized, model.device.type)
+    inputs = step_inputs(model, 2)
+    return observed(quantized, lambda: run_backbone(model, quantized, inputs))
 
 
 def time_steps(
@@ -106,6 +122,10 @@ def cost_of_step(
     """Return the `cost` part of a latency section: operations and bytes of every layer of one step."""
     inputs = step_inputs(model, batch)
     schemes = {name: layer.scheme for name, layer in quantized_layers(quantized).items()}
+    for name, found in (foreign_layers(quantized) or {}).items():
+        schemes[name] = LayerScheme(
+            weight=weight_scheme(found.weight_bits, "channel"), activation=activation_scheme(found.activation_bits)
+        )
     return cost_section(
         layer_costs(model.backbone, lambda: model.call_backbone(inputs), schemes, dict(kernelled.chosen))
     )
@@ -180,7 +200,7 @@ def sqnr_db(expected: Tensor, found: Tensor) -> float | None:
 
 def without_kernels(kernelled: WithKernels) -> dict[str, Any]:
     """Return the `latency` section of a backbone in which no kernel runs: why, and no number."""
-    reason = "simulated" if kernelled.fallbacks else NO_INTEGERS
+    reason = SIMULATED if SIMULATED in kernelled.layers else next(iter(kernelled.reasons), NO_INTEGERS)
     return {"kernel": None, "reason": reason, "fallbacks": kernelled.reasons}
 
 
