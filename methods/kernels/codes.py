@@ -42,12 +42,13 @@ class InputCodes:
         return self.scale, self.zero_point, self.lowest, self.highest
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the uint8 codes of float32 `x`, same shape and memory format.
+        """Return the uint8 codes of float32 or bfloat16 `x`, same shape and memory format.
 
         `torch.quantize_per_tensor` computes round(x * (1/scale)) + zero_point, half to even, clamped to 0..255, as
         `Quantizer.codes` does, in one pass over threads; the bytes of its result are taken as they are. Where codes
         have fewer values, a second clamp gives what one would have.
         """
+        x = x.float()
         if self._slow is not None:
             return self._slow(x)
         if self._ends is not None:

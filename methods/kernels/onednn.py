@@ -12,9 +12,10 @@ processor once, from codes of any number of bits: storage of 2 to 8 bits, comput
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,33 +37,73 @@ class Int8Linear(nn.Module):
     def __init__(self, layer: QuantizedLayer) -> None:
         super().__init__()
         self.quantize, weights, self._scale = _numbers(layer)
-        self._weights = torch.ops.onednn.qlinear_prepack(weights, None)
-        self._zero = torch.zeros(len(weights), dtype=torch.int32)
+        self._weights, self._packed = weights, False
         self._bias = _bias(layer)
-        self.features = len(weights)
+        self._arranged()
+
+    @classmethod
+    def joined(cls, layers: Sequence[Int8Linear]) -> Int8Linear | None:
+        """Return one layer whose outputs are those of all, or None where inputs are not quantized alike.
+
+        Layers that read the same tensor, such as an attention's query, key and value, are one product then.
+        """
+        first = layers[0]
+        alike = all(layer.quantize.numbers == first.quantize.numbers for layer in layers)
+        if not alike or any(layer._packed or (layer._bias is None) != (first._bias is None) for layer in layers):
+            return None
+        result = copy.copy(first)
+        result._weights = torch.cat([layer._weights for layer in layers])
+        result._scale = torch.cat([layer._scale for layer in layers])
+        if first._bias is not None:
+            result._bias = torch.cat([layer._bias for layer in layers if layer._bias is not None])
+        result._arranged()
+        return result
+
+    def part(self, outputs: slice) -> Int8Linear:
+        """Return a layer of some of the outputs."""
+        result = copy.copy(self)
+        result._weights, result._scale = self._weights[outputs].contiguous(), self._scale[outputs].contiguous()
+        result._bias = None if self._bias is None else self._bias[outputs].contiguous()
+        result._arranged()
+        return result
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to float32 x (..., in)."""
         return self.from_codes(self.quantize(x))
 
-    def from_codes(self, codes: Tensor) -> Tensor:
-        """Apply the layer to the codes of its input, uint8 (..., in)."""
+    def from_codes(
+        self,
+        codes: Tensor,
+        *,
+        dtype: torch.dtype = torch.float32,
+        activation: Literal["none", "gelu"] = "none",
+        onto: Tensor | None = None,
+    ) -> Tensor:
+        """Apply the layer to the codes of its input, uint8 (..., in).
+
+        Args:
+            codes: what `quantize` returns.
+            dtype: float32 or bfloat16: what the float32 result is rounded to as it is written.
+            activation: what is applied to the result before.
+            onto: float32 (..., out), contiguous: the result is added to it, in place, and it is returned.
+        """
+        if not self._packed:
+            self._weights, self._packed = torch.ops.onednn.qlinear_prepack(self._weights, None), True
         flat = codes.reshape(-1, codes.shape[-1])
-        quantize = self.quantize
+        numbers = (flat, self.quantize.scale, self.quantize.zero_point, self._weights, self._scale, self._zero)
+        if onto is not None:
+            torch.ops.onednn.qlinear_pointwise.binary(
+                *numbers, onto.view(-1, self.features), self._bias, 1.0, 0, dtype, 1.0, 0, "sum", 1.0, *_NO_POST_OP
+            )
+            return onto
         out: Tensor = torch.ops.onednn.qlinear_pointwise(
-            flat,
-            quantize.scale,
-            quantize.zero_point,
-            self._weights,
-            self._scale,
-            self._zero,
-            self._bias,
-            1.0,
-            0,
-            torch.float32,
-            *_NO_POST_OP,
+            *numbers, self._bias, 1.0, 0, dtype, activation, [], "none" if activation == "gelu" else ""
         )
         return out.view(*codes.shape[:-1], self.features)
+
+    def _arranged(self) -> None:
+        self.features = len(self._weights)
+        self._zero = torch.zeros(self.features, dtype=torch.int32)
 
 
 class Int8Conv2d(nn.Module):

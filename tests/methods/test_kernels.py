@@ -18,8 +18,9 @@ from methods.core.layers import QuantizedLayer, quantized_layers
 from methods.core.quantizer import Quantizer
 from methods.core.scheme import Scheme, activation_scheme, weight_scheme
 from methods.kernels import KERNELS, select, with_kernels
-from methods.kernels.blocks import BLOCKS, InPlaceGEGLU, InPlaceResnetBlock2D
+from methods.kernels.blocks import BLOCKS, FusedAttention, FusedGEGLU, InPlaceResnetBlock2D
 from methods.kernels.codes import InputCodes
+from methods.kernels.onednn import Int8Linear
 from methods.kernels.processor import has_vnni, product_refusal
 from methods.kernels.select import choose
 
@@ -221,7 +222,7 @@ def test_kernel_names_are_unique_and_each_says_what_it_needs():
 @needs_vnni
 def test_a_backbone_with_kernels_predicts_what_the_simulated_one_does(model, quantize, predict, spec):
     backbone = quantize(model, spec).module
-    result = with_kernels(backbone, kernels=KERNELS)
+    result = with_kernels(backbone, kernels=KERNELS, glue="float32")
     assert type(result.module) is type(backbone)
     assert sum(result.layers.values()) == len(quantized_layers(backbone)) + result.layers.get("float", 0)
     assert result.layers.get("simulated", 0) == len(result.fallbacks) == sum(result.reasons.values())
@@ -243,13 +244,80 @@ def test_the_backbone_that_kernels_were_made_from_is_left_as_it_is(model, quanti
 @needs_vnni
 def test_streamlined_blocks_compute_the_very_same_numbers(model, quantize, predict, monkeypatch):
     backbone = quantize(model, "naive@w8a8").module
-    streamlined = with_kernels(backbone).module
+    streamlined = with_kernels(backbone, glue="float32").module
     classes = {type(block) for block in streamlined.modules()}
     assert InPlaceResnetBlock2D in classes
-    assert InPlaceGEGLU in classes
+    assert FusedGEGLU in classes
     assert not {type(block) for block in backbone.modules()} & set(BLOCKS)
-    monkeypatch.setattr(select, "streamline", lambda module: None)
+    monkeypatch.setattr(select, "streamline", lambda module, glue: {})
     assert torch.equal(predict(model, streamlined), predict(model, with_kernels(backbone).module))
+
+
+@torch.no_grad()
+def test_attention_between_bfloat16_products_is_40_db_from_float32(model, quantize):
+    """Both from the same codes; 8-bit inputs alone cost a layer about as much."""
+    backbone = quantize(model, "naive@w8a8").module
+    results = [with_kernels(backbone, glue=glue) for glue in ("float32", "bfloat16")]
+    assert [result.glue for result in results] == ["float32", "bfloat16"]
+    assert results[0].blocks["FusedAttention"] == results[1].blocks["FusedAttention"] > 0
+    pairs = zip(*(result.module.named_modules() for result in results), strict=True)
+    attentions = [(name, exact, rounded) for (name, exact), (_, rounded) in pairs if type(exact) is FusedAttention]
+    for name, exact, rounded in attentions:
+        torch.manual_seed(0)
+        x = torch.randn(2, 32, backbone.get_submodule(name).query_dim)
+        has_context = len(exact.projections) == 2
+        context = torch.randn(2, 5, 12) if has_context else None
+        mask = torch.tensor([[[0.0] * 5], [[0.0, 0.0, 0.0, -1e4, -1e4]]]) if has_context else None
+        expected, found = exact(x, context, mask), rounded(x, context, mask)
+        error = (found - expected).double().square().mean() / expected.double().square().mean()
+        assert found.dtype == torch.float32
+        assert -10 * error.log10() > 40, name
+
+
+@torch.no_grad()
+def test_streamlined_attention_heeds_the_mask_of_its_context(quantize, make_tango):
+    """What the mask leaves out changes nothing."""
+    module = with_kernels(quantize(make_tango(), "naive@w8a8").module).module
+    attention = next(part for part in module.modules() if type(part) is FusedAttention and part.is_cross_attention)
+    x, context = torch.randn(1, 8, 8), torch.randn(1, 5, 12)
+    mask = torch.tensor([[[0.0, 0.0, 0.0, -1e4, -1e4]]])
+    before = attention(x, context, mask)
+    context[:, 3:] = torch.randn(1, 2, 12)
+    assert torch.equal(attention(x, context, mask), before)
+    context[:, :3] = torch.randn(1, 3, 12)
+    assert not torch.equal(attention(x, context, mask), before)
+
+
+@needs_vnni
+@torch.no_grad()
+def test_products_of_one_input_are_joined_only_where_it_is_quantized_alike():
+    torch.manual_seed(0)
+    x = torch.randn(6, 32)
+
+    def made(seen: Tensor) -> Int8Linear:
+        return Int8Linear(quantized(nn.Linear(32, 16), weight_scheme(8, "channel"), activation_scheme(8), seen))
+
+    one, two, other = made(x), made(x), made(2 * x)
+    assert Int8Linear.joined([one, other]) is None
+    joined = Int8Linear.joined([one, two])
+    second = joined.part(slice(16, None))
+    assert torch.equal(joined(x), torch.cat([one(x), two(x)], dim=-1))
+    assert torch.equal(second(x), two(x))
+
+
+@needs_vnni
+@torch.no_grad()
+def test_a_product_is_added_to_what_is_there_and_rounded_as_asked():
+    torch.manual_seed(0)
+    x, there = torch.randn(2, 6, 32), torch.randn(2, 6, 16)
+    layer = Int8Linear(quantized(nn.Linear(32, 16), weight_scheme(8, "channel"), activation_scheme(8), x))
+    codes, plain = layer.quantize(x), layer(x)
+    expected = plain + there
+    assert layer.from_codes(codes, onto=there) is there
+    assert torch.equal(there, expected)
+    assert torch.equal(layer.from_codes(codes, dtype=torch.bfloat16), plain.bfloat16())
+    gelu = nn.functional.gelu(plain)
+    assert (layer.from_codes(codes, activation="gelu") - gelu).abs().max() <= 1e-6 * gelu.abs().max()
 
 
 def test_weight_only_quantization_is_simulated_unless_its_kernel_is_asked_for():
