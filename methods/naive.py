@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from methods.core.layers import quantizable_layers
 from methods.core.policy import backbone_ends, has_named_ends, quantize_layers, uniform_policy
 from methods.core.quantizer import Quantizer
 from methods.core.ranges import input_ranges, input_samples
-from methods.core.scheme import Granularity, Scheme
+from methods.core.scheme import Scheme
 from methods.core.search import FITS, RangeRule
 from methods.protocol import DenoisingModel
 
@@ -24,7 +24,7 @@ from methods.protocol import DenoisingModel
 class NaiveConfig(CalibratedConfig):
     """Options of `naive`."""
 
-    weights: Granularity = "channel"
+    weights: Literal["tensor", "channel"] = "channel"
     """One scale per output channel of a weight, or one per weight tensor."""
     ranges: RangeRule = "minmax"
     """Where ranges end, of weights and inputs alike: see `methods.core.search`."""

@@ -30,12 +30,14 @@ class LayerReport:
     weight_bits: int | None
     weight_granularity: str | None
     activation_bits: int | None
+    activation_granularity: str | None
+    """`tensor`, or that of a dynamic scheme."""
     weight_scale_min: float | None
     """Smallest scale of the weight's channels."""
     weight_scale_max: float | None
     """Largest scale of the weight's channels."""
     weight_mse: float | None
-    """Mean squared error of the weight."""
+    """Mean squared error of the weight, with what a folded scale and a low-rank branch make of it."""
     weight_sqnr_db: float | None
     """Mean square of the weight over that of its error, dB; None also where the error is zero."""
     activation_low: float | None
@@ -57,7 +59,7 @@ class QuantizationReport:
     quantized_fraction: float
     """Share of the parameters that is stored in fewer than 32 bits."""
     nominal_bits_per_weight: float
-    """Mean bits of a stored parameter, biases and norms included, scales and headers not."""
+    """Stored bits by parameter, biases, norms and low-rank branches included, scales and headers not."""
     seconds: float
     """Time that quantization took, calibration not included."""
     blocks: tuple[BlockReport, ...]
@@ -94,12 +96,12 @@ def make_report(
     floats = quantizable_layers(original)
     integers = quantized_layers(quantized)
     bits = _stored_bits(quantized)
-    parameters = sum(count for count, _ in bits)
+    parameters = sum(parameter.numel() for parameter in original.parameters())
     return QuantizationReport(
         layers=tuple(_report_layer(name, layer, floats[name]) for name, layer in integers.items()),
         unquantized=tuple(name for name in floats if name not in integers),
         parameters=parameters,
-        quantized_fraction=sum(count for count, width in bits if width < FULL_PRECISION_BITS) / parameters,
+        quantized_fraction=1 - sum(count for count, width in bits if width == FULL_PRECISION_BITS) / parameters,
         nominal_bits_per_weight=sum(count * width for count, width in bits) / parameters,
         seconds=seconds,
         blocks=tuple(blocks),
@@ -108,14 +110,20 @@ def make_report(
 
 
 def _stored_bits(module: nn.Module) -> list[tuple[int, int]]:
-    """Return (number of values, bits of each) of everything learned: float parameters and integer codes."""
+    """Return (number of values, bits of each) of everything learned: floats, integer codes, low-rank branches."""
     floats = [(parameter.numel(), parameter.element_size() * 8) for parameter in module.parameters()]
     codes = [
         (math.prod(layer.shape), layer.scheme.weight.bits)
         for layer in quantized_layers(module).values()
         if layer.scheme.weight is not None
     ]
-    return floats + codes
+    branches = [
+        (part.numel(), part.element_size() * 8)
+        for layer in quantized_layers(module).values()
+        for part in (layer.low_rank_down, layer.low_rank_up)
+        if part is not None
+    ]
+    return floats + codes + branches
 
 
 def _report_layer(name: str, layer: QuantizedLayer, original: QuantizableLayer) -> LayerReport:
@@ -127,6 +135,7 @@ def _report_layer(name: str, layer: QuantizedLayer, original: QuantizableLayer) 
         weight_bits=scheme.weight.bits if scheme.weight else None,
         weight_granularity=scheme.weight.granularity if scheme.weight else None,
         activation_bits=scheme.activation.bits if scheme.activation else None,
+        activation_granularity=scheme.activation.granularity if scheme.activation else None,
         **_weight_error(layer, original.weight.detach()),
         **_activation_reach(layer),
     )
@@ -136,7 +145,7 @@ def _weight_error(layer: QuantizedLayer, original: Tensor) -> Mapping[str, float
     if layer.weight_quantizer is None:
         return dict.fromkeys(("weight_scale_min", "weight_scale_max", "weight_mse", "weight_sqnr_db"))
     scale = layer.weight_quantizer.scale
-    error = torch.mean((layer.weight - original).double() ** 2).item()
+    error = torch.mean((layer.effective_weight - original).double() ** 2).item()
     power = torch.mean(original.double() ** 2).item()
     return {
         "weight_scale_min": scale.min().item(),
@@ -148,8 +157,6 @@ def _weight_error(layer: QuantizedLayer, original: Tensor) -> Mapping[str, float
 
 def _activation_reach(layer: QuantizedLayer) -> Mapping[str, float | None]:
     quantizer = layer.activation_quantizer
-    if quantizer is None:
-        return dict.fromkeys(("activation_low", "activation_high"))
-    codes = torch.tensor([quantizer.scheme.code_min, quantizer.scheme.code_max], dtype=torch.uint8)
-    low, high = quantizer.dequantize(codes.to(quantizer.scale.device)).tolist()
+    reach = None if quantizer is None or quantizer.scheme.dynamic else quantizer.reach()
+    low, high = reach if reach is not None else (None, None)
     return {"activation_low": low, "activation_high": high}

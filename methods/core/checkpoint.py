@@ -21,14 +21,19 @@ from torch import Tensor, nn
 from admcore.errors import CheckpointError, DataError
 from admcore.files import atomic_directory, read_json, write_text_atomic
 from methods.core.architectures import build_network, describe_network
+from methods.core.attention import AttentionSites, attention_sites, set_sites
+from methods.core.codebooks import NF4_LEVELS
 from methods.core.layers import QuantizedLayer, layer_kind, quantizable_layers, quantized_layers, replace_layer
 from methods.core.packing import pack_bits, packed_size, unpack_bits
 from methods.core.precision import run_in
 from methods.core.quantizer import Quantizer
-from methods.core.scheme import LayerKind, LayerScheme, Scheme
+from methods.core.scheme import PLAIN, AttentionScheme, LayerKind, LayerParts, LayerScheme, Scheme
 from methods.core.split import split_layers, splits_of
+from methods.core.timesteps import attach_clock
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
+READABLE_VERSIONS = (1, 2)
+"""Version 1 is version 2 without attentions, parts of layers, and any scheme but static uniform ones."""
 FloatType = Literal["float32", "bfloat16"]
 Component = Literal["backbone", "text_encoder", "vae", "vocoder"]
 """Parts of a pipeline that can be quantized."""
@@ -90,12 +95,14 @@ class LayerHeader(LayerScheme):
     """Type of the layer."""
     shape: list[Annotated[int, Field(ge=1)]]
     """Shape of its weight, output channels first."""
+    parts: LayerParts = PLAIN
+    """What it has besides codes and quantizers."""
 
 
 class Header(_Section):
     """What `quantization.json` holds."""
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     """Version of the format."""
     component: Component
     """Component of the pipeline that the checkpoint replaces."""
@@ -108,6 +115,8 @@ class Header(_Section):
     splits: dict[Name, Annotated[int, Field(ge=1)]] = {}
     """Layers that are a sum of two, `NAME.first` and `NAME.second`: input channel that the second part starts at.
     Files from before there were any have no such key."""
+    attentions: dict[Name, AttentionScheme] = {}
+    """Attentions with quantized operands by name; files of version 1 have no such key."""
     layers: dict[Name, LayerHeader]
     """Quantized layers by name."""
     tensors: dict[Name, Sha256]
@@ -150,6 +159,7 @@ def pack(
             architecture=architecture, config=json.loads(json.dumps(config)), dtype=_float_dtype(module)
         ),
         splits=splits_of(module),
+        attentions={name: sites.scheme for name, sites in attention_sites(module).items()},
         layers={name: _layer_header(layer) for name, layer in quantized_layers(module).items()},
         tensors={name: _sha256(tensor) for name, tensor in tensors.items()},
     )
@@ -203,8 +213,9 @@ def read_header(directory: str | Path) -> Header:
     except DataError as error:
         raise CheckpointError(str(error)) from error
     version = value.get("format_version") if isinstance(value, dict) else None
-    if version != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: format version {version!r} is not known; expected {FORMAT_VERSION}")
+    if version not in READABLE_VERSIONS:
+        expected = " or ".join(map(str, READABLE_VERSIONS))
+        raise CheckpointError(f"{path}: format version {version!r} is not known; expected {expected}")
     try:
         return Header.model_validate(value)
     except ValidationError as error:
@@ -255,7 +266,13 @@ def _stored(name: str, slot: _Slot) -> Tensor:
 
 def _layer_header(layer: QuantizedLayer) -> LayerHeader:
     scheme = layer.scheme
-    return LayerHeader(weight=scheme.weight, activation=scheme.activation, kind=layer.kind, shape=list(layer.shape))
+    return LayerHeader(
+        weight=scheme.weight,
+        activation=scheme.activation,
+        kind=layer.kind,
+        shape=list(layer.shape),
+        parts=layer.parts,
+    )
 
 
 def _float_dtype(module: nn.Module) -> FloatType:
@@ -286,7 +303,17 @@ def _build(header: Header, path: Path) -> nn.Module:
         kind, shape = layer_kind(layers[name]), list(layers[name].weight.shape)
         if (layer_header.kind, layer_header.shape) != (kind, shape):
             raise CheckpointError(f"{path}: layers.{name}: expected a {kind} of shape {shape}")
-        replace_layer(module, name, QuantizedLayer.unfitted(layers[name], layer_header))
+        try:
+            layer = QuantizedLayer.unfitted(layers[name], layer_header, layer_header.parts)
+        except ValueError as error:
+            raise CheckpointError(f"{path}: layers.{name}: {error}") from error
+        replace_layer(module, name, layer)
+    for name, scheme in header.attentions.items():
+        try:
+            set_sites(module, name, AttentionSites.unfitted(scheme))
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{path}: attentions.{name}: no such attention to quantize ({error})") from error
+    attach_clock(module)
     return module
 
 
@@ -324,6 +351,8 @@ def _checked(what: str, slot: _Slot, stored: Tensor, sha256: str) -> Tensor:
         raise CheckpointError(f"{what}: holds NaN or infinity")
     if isinstance(slot.owner, Quantizer):
         _check_quantizer(what, slot.owner.scheme, slot.attribute, stored)
+    if slot.attribute == "input_scale" and not bool((stored > 0).all()):
+        raise CheckpointError(f"{what}: holds an input scale that is not positive")
     return stored.clone()
 
 
@@ -343,6 +372,14 @@ def _unpacked(what: str, slot: _Slot, stored: Tensor) -> Tensor:
 def _check_quantizer(what: str, scheme: Scheme, attribute: str, stored: Tensor) -> None:
     if attribute == "scale":
         valid = bool((stored > 0).all())
+    elif attribute == "timesteps":
+        valid = bool((stored.diff() > 0).all())
+    elif scheme.zero == "float":
+        valid = True  # any finite number
+    elif scheme.codebook == "nf4":
+        valid = bool((stored == NF4_LEVELS.index(0.0)).all())
+    elif scheme.codebook == "log2":
+        valid = bool((stored == scheme.code_max).all())
     elif scheme.symmetric:
         valid = bool((stored == 2 ** (scheme.bits - 1)).all())
     else:

@@ -1,20 +1,30 @@
 """Quantized Linear and convolution: integer codes, and the arithmetic that simulates them in floating point.
 
 The codes, scales and zero points are the layer's only numbers: the simulation dequantizes them, a checkpoint packs
-them, an integer kernel reads them.
+them, an integer kernel reads them. With all optional parts a layer computes
+
+    y = W_q fake_quantize((x - shift) / scale) + up(down((x - shift) / scale)) + bias
+
+where W_q are the codes of W * scale less what the low-rank branch holds, and the bias includes W shift. Without
+quantization that is W x + bias, whatever scale, shift and branch are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.core.codebooks import CODEBOOKS, FloatZeroQuantizer
+from methods.core.dynamic import DynamicQuantizer
 from methods.core.quantizer import Quantizer
-from methods.core.scheme import LayerKind, LayerScheme
+from methods.core.scheme import PLAIN, LayerKind, LayerParts, LayerScheme, Scheme
+from methods.core.timesteps import TimestepTable
 
 QuantizableLayer = nn.Linear | nn.Conv1d | nn.Conv2d
 _KINDS: dict[type[nn.Module], LayerKind] = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
@@ -29,11 +39,24 @@ class QuantizedLayer(nn.Module):
         weight_codes: uint8, of the shape of the layer's weight; None leaves the weight in floating point.
         weight_quantizer: what the codes mean; None as above.
         activation_quantizer: rounds the input; None leaves it alone.
+        input_scale: (in,) float32, positive: the input is divided by it before rounding; the weight is that of the
+            divided input. (SmoothQuant, arXiv 2211.10438, and its successors.)
+        input_shift: (in,) float32: subtracted from the input before that; the bias must make up for it. Only where no
+            zeros are padded.
+        low_rank: (down, up) of a branch in floating point: `down` of the weight's shape but for (rank, ...) outputs,
+            `up` (out, rank). Kept as they come, in half precision if they are, and computed in the input's type.
+
+    Raises:
+        ValueError: a part does not fit the layer.
     """
 
     weight_codes: Tensor | None
     weight_float: Tensor | None
     bias: Tensor | None
+    input_scale: Tensor | None
+    input_shift: Tensor | None
+    low_rank_down: Tensor | None
+    low_rank_up: Tensor | None
 
     def __init__(
         self,
@@ -42,6 +65,9 @@ class QuantizedLayer(nn.Module):
         weight_codes: Tensor | None = None,
         weight_quantizer: Quantizer | None = None,
         activation_quantizer: Quantizer | None = None,
+        input_scale: Tensor | None = None,
+        input_shift: Tensor | None = None,
+        low_rank: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.kind: LayerKind = layer_kind(layer)
@@ -51,9 +77,14 @@ class QuantizedLayer(nn.Module):
         self.register_parameter("bias", None if layer.bias is None else _parameter(layer.bias))
         self.weight_quantizer = weight_quantizer
         self.activation_quantizer = activation_quantizer
+        self.register_buffer("input_scale", input_scale)
+        self.register_buffer("input_shift", input_shift)
+        self.register_buffer("low_rank_down", low_rank[0] if low_rank else None)
+        self.register_buffer("low_rank_up", low_rank[1] if low_rank else None)
         self._operation = _OPERATIONS[self.kind]
         self._geometry = _geometry(layer)
         self._dequantized: Tensor | None = None
+        self._check_parts()
 
     @classmethod
     def from_float(
@@ -69,15 +100,24 @@ class QuantizedLayer(nn.Module):
         )
 
     @classmethod
-    def unfitted(cls, layer: QuantizableLayer, scheme: LayerScheme) -> Self:
-        """Return one without numbers, on the meta device: the shapes and dtypes that a checkpoint must fill."""
-        channels = layer.weight.shape[0]
-        codes = torch.empty(layer.weight.shape, dtype=torch.uint8, device="meta")
+    def unfitted(cls, layer: QuantizableLayer, scheme: LayerScheme, parts: LayerParts = PLAIN) -> Self:
+        """Return one without numbers, on the meta device: the shapes and dtypes that a checkpoint must fill.
+
+        Raises:
+            ValueError: a part or a scheme does not fit the layer.
+        """
+        shape = layer.weight.shape
+        empty = partial(torch.empty, dtype=torch.float32, device="meta")
+        half = partial(torch.empty, dtype=torch.float16, device="meta")
+        activation = scheme.activation
         return cls(
             layer,
-            weight_codes=codes if scheme.weight else None,
-            weight_quantizer=Quantizer.unfitted(scheme.weight, channels) if scheme.weight else None,
-            activation_quantizer=Quantizer.unfitted(scheme.activation, channels) if scheme.activation else None,
+            weight_codes=torch.empty(shape, dtype=torch.uint8, device="meta") if scheme.weight else None,
+            weight_quantizer=_unfitted_weight(scheme.weight, shape) if scheme.weight else None,
+            activation_quantizer=_unfitted_input(activation, layer, parts.timesteps) if activation else None,
+            input_scale=empty(input_channels(layer)) if parts.input_scale else None,
+            input_shift=empty(input_channels(layer)) if parts.input_shift else None,
+            low_rank=(half(parts.rank, *shape[1:]), half(shape[0], parts.rank)) if parts.rank else None,
         )
 
     @property
@@ -86,6 +126,17 @@ class QuantizedLayer(nn.Module):
         return LayerScheme(
             weight=self.weight_quantizer.scheme if self.weight_quantizer else None,
             activation=self.activation_quantizer.scheme if self.activation_quantizer else None,
+        )
+
+    @property
+    def parts(self) -> LayerParts:
+        """What it has besides codes and quantizers."""
+        table = self.activation_quantizer
+        return LayerParts(
+            input_scale=self.input_scale is not None,
+            input_shift=self.input_shift is not None,
+            rank=0 if self.low_rank_down is None else len(self.low_rank_down),
+            timesteps=len(table.timesteps) if isinstance(table, TimestepTable) else 0,
         )
 
     @property
@@ -109,6 +160,17 @@ class QuantizedLayer(nn.Module):
                 self._dequantized = self.weight_quantizer.dequantize(self.weight_codes)
         return self._dequantized
 
+    @property
+    def effective_weight(self) -> Tensor:
+        """The weight that the layer applies to its input as it comes: scale and low-rank branch taken in."""
+        weight = self.weight
+        if self.low_rank_down is not None and self.low_rank_up is not None:
+            branch = self.low_rank_up.float() @ self.low_rank_down.float().flatten(1)
+            weight = weight + branch.view(weight.shape)
+        if self.input_scale is not None:
+            weight = weight / self.input_scale.view(1, -1, *[1] * (weight.ndim - 2))
+        return weight
+
     def set_codes(self, codes: Tensor) -> None:
         """Replace the codes of the weight: uint8, of the same shape, as its quantizer allows."""
         self.weight_codes = codes
@@ -120,9 +182,42 @@ class QuantizedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to x, of the shape that the replaced layer takes."""
+        x = self.prepare_input(x)
+        branch = self.low_rank_branch(x)
         if self.activation_quantizer is not None:
             x = self.activation_quantizer.fake_quantize(x)
-        return self._operation(x, self.weight, self.bias, **self._geometry)
+        out = self._operation(x, self.weight, self.bias, **self._geometry)
+        return out if branch is None else out + branch
+
+    def prepare_input(self, x: Tensor) -> Tensor:
+        """Return the input shifted and divided, as far as the layer does that: what its input quantizer rounds."""
+        if self.input_shift is not None:
+            x = x - self._over_channels(self.input_shift, x)
+        if self.input_scale is not None:
+            x = x / self._over_channels(self.input_scale, x)
+        return x
+
+    def low_rank_branch(self, x: Tensor) -> Tensor | None:
+        """Return what the low-rank branch makes of the prepared input; None without one."""
+        if self.low_rank_down is None or self.low_rank_up is None:
+            return None
+        narrow = self._operation(x, self.low_rank_down.to(x.dtype), None, **self._geometry)
+        up = self.low_rank_up.to(x.dtype)
+        return self._operation(narrow, up.view(*up.shape, *[1] * (len(self.shape) - 2)))
+
+    def _over_channels(self, parameter: Tensor, x: Tensor) -> Tensor:
+        return parameter if self.kind == "linear" else parameter.view(-1, *[1] * (len(self.shape) - 2))
+
+    def _check_parts(self) -> None:
+        geometry = self._geometry
+        if self.input_shift is not None and geometry and geometry["padding"] not in ("valid", (0,), (0, 0)):
+            raise ValueError("a shifted input cannot be padded with zeros")
+        if self.parts.model_copy(update={"timesteps": 0}) != PLAIN and geometry.get("groups", 1) != 1:
+            raise ValueError("a convolution in groups has neither a scaled input nor a low-rank branch")
+        channels = self.shape[1]
+        for part in (self.input_scale, self.input_shift):
+            if part is not None and tuple(part.shape) != (channels,):
+                raise ValueError(f"expected {channels} numbers for the input's channels, found {tuple(part.shape)}")
 
     def extra_repr(self) -> str:
         """Return kind and shape, for printing."""
@@ -140,6 +235,21 @@ class QuantizedLayer(nn.Module):
 def layer_kind(layer: QuantizableLayer) -> LayerKind:
     """Return which kind of layer it is."""
     return _KINDS[type(layer)]
+
+
+def input_channels(layer: QuantizableLayer) -> int:
+    """Return how many channels a layer reads."""
+    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+
+
+def channel_dimension(kind: LayerKind) -> int:
+    """Return the dimension of the channels in a layer's input."""
+    return -1 if kind == "linear" else 1
+
+
+def dynamic_input(scheme: Scheme, layer: QuantizableLayer) -> DynamicQuantizer:
+    """Return the quantizer of a layer's input under a dynamic scheme, groups fitted to the layer's channels."""
+    return DynamicQuantizer(scheme.for_terms(input_channels(layer)), channel_dimension(layer_kind(layer)))
 
 
 def quantizable_layers(module: nn.Module) -> dict[str, QuantizableLayer]:
@@ -170,6 +280,27 @@ def _geometry(layer: QuantizableLayer) -> dict[str, Any]:
     if isinstance(layer, nn.Linear):
         return {}
     return {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
+
+
+def _unfitted_weight(scheme: Scheme, shape: Sequence[int]) -> Quantizer:
+    if scheme.dynamic or scheme.codebook == "log2":
+        raise ValueError(f"weights have no {'dynamic scheme' if scheme.dynamic else 'codebook log2'}")
+    if scheme.group_size is not None and math.prod(shape[1:]) % scheme.group_size:
+        raise ValueError(f"groups of {scheme.group_size} do not divide {math.prod(shape[1:])} numbers")
+    if scheme.zero == "float":
+        return FloatZeroQuantizer.unfitted(scheme, shape)
+    return CODEBOOKS.get(scheme.codebook, Quantizer).unfitted(scheme, shape)
+
+
+def _unfitted_input(scheme: Scheme, layer: QuantizableLayer, timesteps: int) -> Quantizer:
+    if scheme.dynamic:
+        quantizer = dynamic_input(scheme, layer)
+        if quantizer.scheme != scheme:
+            raise ValueError(f"groups of {scheme.group_size} do not divide {input_channels(layer)} channels")
+        return quantizer
+    if scheme.granularity != "tensor" or scheme.codebook != "uniform" or scheme.zero != "integer":
+        raise ValueError("a layer's static input has one uniform scale and an integer zero point")
+    return TimestepTable.empty(scheme, timesteps) if timesteps else Quantizer.unfitted(scheme, ())
 
 
 def _parameter(tensor: Tensor) -> nn.Parameter:

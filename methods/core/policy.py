@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from admcore.errors import CheckpointError, UsageError
 from admcore.progress import track
-from methods.core.layers import QuantizableLayer, QuantizedLayer, quantizable_layers, replace_layer
+from methods.core.layers import (
+    QuantizableLayer,
+    QuantizedLayer,
+    dynamic_input,
+    quantizable_layers,
+    replace_layer,
+)
 from methods.core.quantizer import Quantizer
 from methods.core.scheme import FLOAT, Granularity, LayerScheme, Scheme, activation_scheme, weight_scheme
 
@@ -90,8 +96,8 @@ def quantize_layers(
         backbone: full-precision backbone. Weights that get codes are read, not copied.
         policy: which layer gets which scheme.
         fit_weight: scheme and weight (out, ...) -> fitted quantizer.
-        fit_activation: scheme and layer name -> fitted quantizer of its input; None for a layer that never runs, which
-            is then left alone altogether.
+        fit_activation: static scheme and layer name -> fitted quantizer of its input; None for a layer that never
+            runs, which is then left alone altogether. Dynamic schemes need no fitting.
 
     Raises:
         CheckpointError: a weight is not finite; names the layer.
@@ -115,7 +121,10 @@ def _quantize_layer(
     fit_activation: Callable[[Scheme, str], Quantizer | None],
 ) -> QuantizedLayer | None:
     """Return the quantized form of a layer, or None where it is left alone."""
-    activation = fit_activation(scheme.activation, name) if scheme.activation else None
+    activation = None
+    if scheme.activation is not None:
+        dynamic = scheme.activation.dynamic
+        activation = dynamic_input(scheme.activation, layer) if dynamic else fit_activation(scheme.activation, name)
     if scheme == FLOAT or (scheme.activation and activation is None):
         return None
     if not bool(torch.isfinite(layer.weight).all()):
@@ -123,7 +132,8 @@ def _quantize_layer(
     if scheme.weight is None:
         _own_weight(layer)
         return QuantizedLayer.from_float(layer, None, activation)
-    return QuantizedLayer.from_float(layer, fit_weight(scheme.weight, layer.weight.detach()), activation)
+    weight = layer.weight.detach()
+    return QuantizedLayer.from_float(layer, fit_weight(scheme.weight.for_terms(weight[0].numel()), weight), activation)
 
 
 def copy_sharing(module: nn.Module, shared: Sequence[Tensor]) -> nn.Module:

@@ -1,6 +1,6 @@
-"""The quantizer: one scheme with its scales and zero points. All rounding of the package happens here.
+"""The quantizer: one scheme with its scales and zero points. All uniform rounding of the package happens here.
 
-For a scale s > 0 and a zero point z, both per tensor or per channel,
+For a scale s > 0 and a zero point z, both per tensor, per channel or per group of a channel's numbers,
 
     steps(x)         = clamp(round(x * (1/s)), code_min - z, code_max - z)      half to even
     codes(x)         = steps(x) + z                                              unsigned, 0 .. 2**bits - 1
@@ -13,6 +13,7 @@ range the error is at most s/2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -74,22 +75,38 @@ class FakeQuantize(torch.autograd.Function):
 
 def fake_quantize(values: Tensor, scheme: Scheme, scale: Tensor, zero_point: Tensor) -> Tensor:
     """Return `values` rounded, with gradients with respect to them and to `scale`; see `Quantizer` for the shapes."""
-    zero = along(zero_point, values).to(values.dtype)
-    rounded: Tensor = FakeQuantize.apply(values, along(scale, values), scheme.code_min - zero, scheme.code_max - zero)
+    return fake_quantize_along(values, scheme, along(scale, values), along(zero_point, values))
+
+
+def fake_quantize_along(values: Tensor, scheme: Scheme, scale: Tensor, zero_point: Tensor) -> Tensor:
+    """Do the same with a scale and a zero point that broadcast over `values` as they are."""
+    zero = zero_point.to(values.dtype)
+    rounded: Tensor = FakeQuantize.apply(values, scale, scheme.code_min - zero, scheme.code_max - zero)
     return rounded
 
 
 def along(parameter: Tensor, values: Tensor) -> Tensor:
-    """Return a scale or zero point, () or (channels,), shaped to broadcast over dimension 0 of `values`."""
-    return parameter if parameter.ndim == 0 else parameter.view(-1, *[1] * (values.ndim - 1))
+    """Return a scale or zero point shaped to broadcast over `values`.
+
+    Args:
+        parameter: (), (channels,) or (channels, groups).
+        values: (channels, ...); with groups, each channel's numbers in row-major order fall into groups of one size.
+    """
+    if parameter.ndim == 0:
+        return parameter
+    if parameter.ndim == 1:
+        return parameter.view(-1, *[1] * (values.ndim - 1))
+    size = values[0].numel() // parameter.shape[1]
+    return parameter[:, :, None].expand(*parameter.shape, size).reshape(values.shape)
 
 
 class Quantizer(nn.Module):
-    """A scheme fitted to something.
+    """A static scheme fitted to something.
 
     Args:
         scheme: bits, granularity, symmetry.
-        scale: float32, positive and finite; shape () for granularity `tensor`, (channels,) for `channel`.
+        scale: float32, positive and finite; shape () for granularity `tensor`, (channels,) for `channel`,
+            (channels, groups) for `group`.
         zero_point: uint8, same shape; the code of the value 0.
     """
 
@@ -108,25 +125,26 @@ class Quantizer(nn.Module):
 
         Args:
             scheme: bits, granularity, symmetry.
-            low: smallest value, finite; shape () or (channels,) as the granularity asks.
+            low: smallest value, finite; of the scale's shape.
             high: largest value, likewise. Where low = high = 0 the scale is 1: every value that is 0 stays 0.
         """
         return cls(scheme, *scale_and_zero_point(scheme, low, high))
 
     @classmethod
     def min_max(cls, scheme: Scheme, values: Tensor) -> Self:
-        """Fit to the smallest and largest of `values` (channels, ...), per channel or over all."""
-        dimension = None if scheme.granularity == "tensor" else 1
-        flat = values.detach().reshape(-1) if dimension is None else values.detach().flatten(1)
-        low, high = torch.aminmax(flat, dim=dimension)
-        return cls.from_range(scheme, low, high)
+        """Fit to the smallest and largest of `values` (channels, ...), over all, per channel or per group."""
+        low, high = torch.aminmax(as_rows(scheme, values.detach()), dim=1)
+        return cls.from_range(scheme, *(per_row(scheme, values, end) for end in (low, high)))
 
     @classmethod
-    def unfitted(cls, scheme: Scheme, channels: int) -> Self:
-        """Return one without numbers, on the meta device: the shapes and dtypes that a checkpoint must fill."""
-        shape = () if scheme.granularity == "tensor" else (channels,)
-        scale = torch.empty(shape, dtype=torch.float32, device="meta")
-        return cls(scheme, scale, torch.empty(shape, dtype=torch.uint8, device="meta"))
+    def unfitted(cls, scheme: Scheme, shape: Sequence[int]) -> Self:
+        """Return one for values of a shape (channels, ...), without numbers, on the meta device.
+
+        Its shapes and dtypes are those that a checkpoint must fill.
+        """
+        scales = scheme.scale_shape(shape)
+        scale = torch.empty(scales, dtype=torch.float32, device="meta")
+        return cls(scheme, scale, torch.empty(scales, dtype=torch.uint8, device="meta"))
 
     def fake_quantize(self, values: Tensor) -> Tensor:
         """Return `values` rounded to what the codes can express, as a new tensor of the same shape and dtype.
@@ -149,6 +167,12 @@ class Quantizer(nn.Module):
         steps = codes.to(self.scale.dtype).sub_(along(self.zero_point, codes))
         return steps.mul_(along(self.scale, codes))
 
+    def reach(self) -> tuple[float, float]:
+        """Return the smallest and the largest value that the codes express, whatever the channel."""
+        ends = torch.tensor([self.scheme.code_min, self.scheme.code_max], device=self.scale.device)
+        values = (ends - self.zero_point.reshape(-1, 1).float()) * self.scale.reshape(-1, 1)
+        return float(values.min()), float(values.max())
+
     def _steps(self, values: Tensor) -> Tensor:
         """Return the whole number of scales nearest to each value, within reach of the codes."""
         steps = (values * along(self.scale, values).reciprocal()).round_()
@@ -161,4 +185,16 @@ class Quantizer(nn.Module):
     def extra_repr(self) -> str:
         """Return the scheme in a few words, for printing."""
         kind = "symmetric" if self.scheme.symmetric else "asymmetric"
-        return f"{self.scheme.bits} bits per {self.scheme.granularity}, {kind}"
+        return f"{self.scheme.bits} bits per {self.scheme.granularity}, {kind}, {self.scheme.codebook}"
+
+
+def as_rows(scheme: Scheme, values: Tensor) -> Tensor:
+    """Return values (channels, ...) as (rows, n), every row of which shares a scale under a static scheme."""
+    if scheme.granularity == "tensor":
+        return values.reshape(1, -1)
+    return values.flatten(1) if scheme.group_size is None else values.reshape(-1, scheme.group_size)
+
+
+def per_row(scheme: Scheme, values: Tensor, numbers: Tensor) -> Tensor:
+    """Return a number for each row of `as_rows`, (rows,), in the shape of the scheme's scales for these values."""
+    return numbers.reshape(scheme.scale_shape(values.shape))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Granularity = Literal["tensor", "channel"]
+Granularity = Literal["tensor", "channel", "group", "token", "sample"]
+Codebook = Literal["uniform", "log2", "nf4"]
 LayerKind = Literal["linear", "conv1d", "conv2d"]
+
+_STATIC: tuple[Granularity, ...] = ("tensor", "channel", "group")
+_DYNAMIC: tuple[Granularity, ...] = ("token", "sample", "group")
 
 
 class Scheme(BaseModel):
-    """Uniform quantization of one tensor to unsigned codes: value = (code - zero_point) * scale.
+    """Quantization of one tensor to unsigned codes; with the uniform codebook, value = (code - zero_point) * scale.
 
-    Zero is always a code, whatever the scheme, so that zero padding and zero weights stay exact.
+    Zero is always a code, whatever the scheme, so that zero padding and zero weights stay exact. The one exception is a
+    floating-point zero point, which is for weights alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
@@ -21,20 +27,75 @@ class Scheme(BaseModel):
     bits: int = Field(ge=2, le=8)
     """Bits of a code."""
     granularity: Granularity
-    """`tensor`: one scale and zero point. `channel`: one of each per output channel, dimension 0 of a weight."""
+    """What shares a scale and zero point. `tensor`: everything. `channel`: an output channel, dimension 0 of a weight.
+    `group`: `group_size` neighbours, of a weight among the numbers of an output channel, of an input among its
+    channels. `token`: an input's channels at one position. `sample`: one row of a batch."""
     symmetric: bool
     """True: the zero point is the middle code 2**(bits-1), and code 0 is left out so that both signs reach equally far.
     False: the zero point is chosen per scale, and all 2**bits codes are used."""
+    group_size: int | None = Field(default=None, ge=1)
+    """Numbers that share a scale, with granularity `group`; else None."""
+    dynamic: bool = False
+    """True: of an input, whose range is found anew at every call. False: the scale is part of the layer."""
+    codebook: Codebook = "uniform"
+    """`uniform`: evenly spaced. `log2`: powers of two times the scale, for values in [0, scale] as softmax's are.
+    `nf4`: 16 quantiles of a normal distribution times the scale (QLoRA, arXiv 2305.14314), for weights."""
+    zero: Literal["integer", "float"] = "integer"
+    """Type of the zero point. `float`: not a code but any number, as HQQ has it."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.granularity == "group") != (self.group_size is not None):
+            raise ValueError("group_size goes with granularity group, and only with it")
+        if self.granularity not in (_DYNAMIC if self.dynamic else _STATIC):
+            kind = "dynamic" if self.dynamic else "static"
+            raise ValueError(f"a {kind} scheme has no granularity {self.granularity}")
+        if self.codebook != "uniform" and (self.dynamic or self.zero != "integer"):
+            raise ValueError(f"codebook {self.codebook} is static and has no zero point of its own")
+        if self.codebook == "nf4" and (self.bits != 4 or not self.symmetric):
+            raise ValueError("nf4 has 4 bits and is symmetric")
+        if self.codebook == "log2" and (self.granularity != "tensor" or self.symmetric):
+            raise ValueError("log2 has one scale per tensor and is asymmetric")
+        if self.zero == "float" and (self.symmetric or self.dynamic):
+            raise ValueError("a floating-point zero point is for static asymmetric schemes")
+        return self
 
     @property
     def code_min(self) -> int:
         """Smallest code."""
-        return 1 if self.symmetric else 0
+        return 1 if self.symmetric and self.codebook == "uniform" else 0
 
     @property
     def code_max(self) -> int:
         """Largest code."""
         return 2**self.bits - 1
+
+    def for_terms(self, terms: int) -> Scheme:
+        """Return the scheme for rows of `terms` numbers: its groups no larger than asked for, and all of one size."""
+        if self.group_size is None:
+            return self
+        return self.model_copy(update={"group_size": group_size_for(terms, self.group_size)})
+
+    def scale_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the scales of a weight of shape (out, ...), in static schemes."""
+        if self.granularity == "tensor":
+            return ()
+        if self.granularity == "channel":
+            return (shape[0],)
+        terms = 1
+        for size in shape[1:]:
+            terms *= size
+        assert self.group_size is not None
+        return (shape[0], terms // self.group_size)
+
+
+def group_size_for(terms: int, most: int) -> int:
+    """Return the largest size of groups that divides `terms` numbers without rest and is not above `most`.
+
+    >>> group_size_for(288, 64), group_size_for(128, 64), group_size_for(7, 64)
+    (48, 64, 7)
+    """
+    return next(size for size in range(min(terms, most), 0, -1) if terms % size == 0)
 
 
 class LayerScheme(BaseModel):
@@ -50,6 +111,40 @@ class LayerScheme(BaseModel):
 
 FLOAT = LayerScheme()
 """A layer that is left alone."""
+
+
+class LayerParts(BaseModel):
+    """What a quantized layer has besides codes and quantizers; see `methods.core.layers.QuantizedLayer`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+    input_scale: bool = False
+    """Whether its input is divided, channel by channel, by a scale that its weights are multiplied by."""
+    input_shift: bool = False
+    """Whether a shift is subtracted from its input, channel by channel, which its bias makes up for."""
+    rank: int = Field(default=0, ge=0)
+    """Rank of a floating-point branch beside it; 0 is none."""
+    timesteps: int = Field(default=0, ge=0)
+    """Entries of its input quantizer's table over timesteps; 0 is one scale for all."""
+
+
+PLAIN = LayerParts()
+"""A layer of codes and quantizers alone."""
+
+
+class AttentionScheme(BaseModel):
+    """How the operands of an attention's two products are quantized; None leaves one in floating point."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+    query: Scheme | None = None
+    """Of the queries."""
+    key: Scheme | None = None
+    """Of the keys."""
+    softmax: Scheme | None = None
+    """Of the attention weights, in [0, 1]."""
+    value: Scheme | None = None
+    """Of the values."""
 
 
 def weight_scheme(bits: int, granularity: Granularity) -> Scheme | None:

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from methods.core.quantizer import Quantizer, scale_and_zero_point
+from methods.core.quantizer import Quantizer, as_rows, per_row, scale_and_zero_point
 from methods.core.scheme import Scheme
 
 RangeRule = Literal["minmax", "percentile", "mse"]
@@ -29,7 +29,7 @@ def percentile_range(scheme: Scheme, values: Tensor) -> tuple[Tensor, Tensor]:
 
     Interpolated linearly between neighbours, by partial sorting: of tensors of any size.
     """
-    rows = _rows(scheme, values)
+    rows = as_rows(scheme, values)
     count = rows.shape[1]
     position = (1 - PERCENTILE / 100) * (count - 1)
     below = int(position)
@@ -40,7 +40,7 @@ def percentile_range(scheme: Scheme, values: Tensor) -> tuple[Tensor, Tensor]:
     inner = min(below + 1, count - 1)
     low = smallest[:, below].lerp(smallest[:, inner], share)
     high = largest[:, below].lerp(largest[:, inner], share)
-    return _shaped(scheme, low), _shaped(scheme, high)
+    return per_row(scheme, values, low), per_row(scheme, values, high)
 
 
 def lp_range(scheme: Scheme, values: Tensor, *, p: float = 2.0, candidates: int = CANDIDATES) -> tuple[Tensor, Tensor]:
@@ -57,9 +57,9 @@ def lp_range(scheme: Scheme, values: Tensor, *, p: float = 2.0, candidates: int 
         candidates: number of factors, 1..100.
 
     Returns:
-        low and high, () or (channels,) as the granularity asks.
+        low and high, in the shape of the scheme's scales.
     """
-    rows = _rows(scheme, values)
+    rows = as_rows(scheme, values)
     channels, count = rows.shape
     low, high = torch.aminmax(rows, dim=1)
     factors = 1 - torch.arange(candidates, device=rows.device) / 100
@@ -73,7 +73,7 @@ def lp_range(scheme: Scheme, values: Tensor, *, p: float = 2.0, candidates: int 
             tried = slice(left, left + width)
             errors[some, tried] = _errors(scheme, rows[some], scales[some, tried], zero_points[some, tried], p)
     best = factors[errors.argmin(dim=1)]  # the first of equals: the widest
-    return _shaped(scheme, low * best), _shaped(scheme, high * best)
+    return per_row(scheme, values, low * best), per_row(scheme, values, high * best)
 
 
 def _errors(scheme: Scheme, rows: Tensor, scales: Tensor, zero_points: Tensor, p: float) -> Tensor:
@@ -102,11 +102,3 @@ FITS: dict[RangeRule, Callable[[Scheme, Tensor], Quantizer]] = {
     "mse": fit_mse,
 }
 """Scheme and values (channels, ...) -> fitted quantizer, by the name of the rule."""
-
-
-def _rows(scheme: Scheme, values: Tensor) -> Tensor:
-    return values.reshape(1, -1) if scheme.granularity == "tensor" else values.flatten(1)
-
-
-def _shaped(scheme: Scheme, per_row: Tensor) -> Tensor:
-    return per_row[0] if scheme.granularity == "tensor" else per_row

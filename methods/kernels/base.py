@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from methods.core.layers import QuantizedLayer
-from methods.core.scheme import Granularity, LayerKind, Scheme
+from methods.core.scheme import PLAIN, Granularity, LayerKind, Scheme
 
 FLOAT_BITS = 16
 """How a spec writes a side that stays in floating point."""
@@ -30,6 +30,10 @@ class Support:
             return f"{side} of {bits} bits"
         if scheme is None:
             return None
+        if scheme.codebook != "uniform" or scheme.zero != "integer":
+            return f"{side} of codebook {scheme.codebook} with a zero point in {scheme.zero}"
+        if scheme.dynamic:
+            return f"dynamic {side}"
         if scheme.granularity not in self.granularities:
             return f"{side} with a scale per {scheme.granularity}"
         if not scheme.symmetric and bits not in self.asymmetric_bits:
@@ -61,7 +65,9 @@ class Kernel:
         """Return why the kernel cannot compute a layer on a device, None if it can."""
         if device != self.device:
             return f"no integer kernel for device {device}"
-        scheme = layer.scheme
+        scheme, parts = layer.scheme, layer.parts
+        if parts != PLAIN:
+            return f"a layer with {', '.join(name for name, there in parts.model_dump().items() if there)}"
         return (
             self.weight.refusal("weights", scheme.weight)
             or self.activation.refusal("activations", scheme.activation)

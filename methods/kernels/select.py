@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.core.layers import QuantizedLayer, quantizable_layers, quantized_layers, replace_layer
+from methods.core.timesteps import clocks_of
 from methods.kernels.base import Kernel
 from methods.kernels.blocks import Glue, streamline
 from methods.kernels.onednn import INT8_KERNELS
@@ -106,7 +107,7 @@ def with_kernels(
             else float32. See `methods.kernels.blocks`.
     """
     quantized = quantized_layers(module)
-    shared = [*module.parameters(), *module.buffers(), *quantized.values()]
+    shared = [*module.parameters(), *module.buffers(), *quantized.values(), *clocks_of(module)]
     result = copy.deepcopy(module, {id(item): item for item in shared})
     chosen = dict.fromkeys(quantizable_layers(module), FLOAT)
     fallbacks = []

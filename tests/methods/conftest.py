@@ -14,7 +14,10 @@ import methods
 from admcore.hashing import sha256_tensors
 from methods.base import CalibratedConfig
 from methods.core.backbone import QuantizedBackbone
+from methods.core.checkpoint import MethodHeader, SourceHeader
 from methods.protocol import BackboneCall
+
+from .everything import quantize_everything
 
 LATENT = (8, 8, 4)  # channels, time, frequency: not square, as audio latents are
 
@@ -176,3 +179,11 @@ def predict() -> Callable[[TinyModel, nn.Module | None], Tensor]:
             model.backbone = own
 
     return run
+
+
+@pytest.fixture
+def everything(audioldm: TinyModel) -> tuple[nn.Module, MethodHeader, SourceHeader]:
+    """Return a backbone with all that a checkpoint can hold, and headers to pack it with."""
+    method = MethodHeader(name="test", spec="test@w4a8", version="1", config={})
+    source = SourceHeader(model=audioldm.name, weights_sha256=audioldm.weights_sha256, license=audioldm.license)
+    return quantize_everything(audioldm.backbone), method, source
