@@ -76,15 +76,15 @@ def choose(layer: nn.Module, device: str, kernels: Sequence[Kernel] = DEFAULT) -
     """Return the first of `kernels` that computes a quantized layer on a device, or None and why none does."""
     if type(layer) is not QuantizedLayer:  # a subclass computes something else
         return None, f"no kernel computes a {type(layer).__name__}"
-    refusals = []
+    refusals: dict[str, list[str]] = {}
     for kernel in kernels:
         if kernel.kind != layer.kind:
             continue
         refusal = kernel.refusal(layer, device)
         if refusal is None:
             return kernel, ""
-        refusals.append(f"{kernel.name}: {refusal}")
-    return None, "; ".join(refusals)
+        refusals.setdefault(refusal, []).append(kernel.name)
+    return None, "; ".join(f"{', '.join(names)}: {refusal}" for refusal, names in refusals.items())
 
 
 def default_glue() -> Glue:
