@@ -78,12 +78,23 @@ class TimestepTable(Quantizer):
         """Return a quantizer with these numbers for every timestep."""
         return Quantizer(self.scheme, scale, zero_point)
 
-    def _now(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scale and zero point of the current timesteps: (), or (n,) where rows are at different ones."""
+    def current_entries(self) -> list[int]:
+        """Return which entry the current timesteps are nearest to, one for each of them.
+
+        Raises:
+            RuntimeError: read outside of a call of its backbone.
+        """
+        return self._entries().tolist()
+
+    def _entries(self) -> Tensor:
         if self.clock is None or self.clock.timesteps is None:
             raise RuntimeError("a table over timesteps is read outside of a call of its backbone")
         now = self.clock.timesteps.to(self.timesteps.device)
-        entry = (now[:, None] - self.timesteps).abs().argmin(dim=1)
+        return (now[:, None] - self.timesteps).abs().argmin(dim=1)
+
+    def _now(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scale and zero point of the current timesteps: (), or (n,) where rows are at different ones."""
+        entry = self._entries()
         if bool((entry == entry[0]).all()):
             return self.scale[entry[0]], self.zero_point[entry[0]]
         if len(values) % len(entry):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from methods.core.layers import QuantizedLayer
-from methods.core.scheme import PLAIN, Granularity, LayerKind, Scheme
+from methods.core.scheme import Granularity, LayerKind, Scheme
 
 FLOAT_BITS = 16
 """How a spec writes a side that stays in floating point."""
@@ -22,6 +22,8 @@ class Support:
     granularities: tuple[Granularity, ...] = ("tensor", "channel")
     asymmetric_bits: tuple[int, ...] = ()
     """Bits at which an asymmetric scheme is supported too."""
+    dynamic: bool = False
+    """Whether ranges are found at every call: all schemes are dynamic, or all static."""
 
     def refusal(self, side: str, scheme: Scheme | None) -> str | None:
         """Return why a scheme is not supported, None if it is. `side` is the word for it in the answer."""
@@ -32,8 +34,8 @@ class Support:
             return None
         if scheme.codebook != "uniform" or scheme.zero != "integer":
             return f"{side} of codebook {scheme.codebook} with a zero point in {scheme.zero}"
-        if scheme.dynamic:
-            return f"dynamic {side}"
+        if scheme.dynamic != self.dynamic:
+            return f"{'dynamic' if scheme.dynamic else 'static'} {side}"
         if scheme.granularity not in self.granularities:
             return f"{side} with a scale per {scheme.granularity}"
         if not scheme.symmetric and bits not in self.asymmetric_bits:
@@ -41,7 +43,7 @@ class Support:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kernel:
     """One way of computing quantized layers with integers."""
 
@@ -58,6 +60,8 @@ class Kernel:
     """What it needs of the processor, for people; `refuse` decides."""
     refuse: Callable[[QuantizedLayer], str | None]
     """Why this layer cannot be computed on this machine for any other reason than its schemes; None if it can."""
+    parts: frozenset[str] = frozenset()
+    """What else of a layer it computes: names of `LayerParts`."""
     build: Callable[[QuantizedLayer], nn.Module]
     """A module that takes the layer's place. Copies nothing but what the kernel needs the weights arranged as."""
 
@@ -65,9 +69,10 @@ class Kernel:
         """Return why the kernel cannot compute a layer on a device, None if it can."""
         if device != self.device:
             return f"no integer kernel for device {device}"
-        scheme, parts = layer.scheme, layer.parts
-        if parts != PLAIN:
-            return f"a layer with {', '.join(name for name, there in parts.model_dump().items() if there)}"
+        scheme = layer.scheme
+        others = [name for name, there in layer.parts.model_dump().items() if there and name not in self.parts]
+        if others:
+            return f"a layer with {', '.join(others)}"
         return (
             self.weight.refusal("weights", scheme.weight)
             or self.activation.refusal("activations", scheme.activation)

@@ -12,19 +12,22 @@ processor once, from codes of any number of bits: storage of 2 to 8 bits, comput
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.core.dynamic import DynamicQuantizer
 from methods.core.layers import QuantizedLayer
 from methods.core.quantizer import Quantizer
-from methods.core.scheme import LayerKind, Scheme
+from methods.core.scheme import LayerKind, LayerParts, Scheme
 from methods.kernels.base import Kernel, Support
-from methods.kernels.codes import InputCodes
+from methods.kernels.codes import InputCodes, TableCodes, input_codes
 from methods.kernels.processor import is_x86, product_refusal
 
 _NO_POST_OP: tuple[str, list[Any], str] = ("none", [], "")
@@ -36,33 +39,73 @@ class Int8Linear(nn.Module):
     def __init__(self, layer: QuantizedLayer) -> None:
         super().__init__()
         self.quantize, weights, self._scale = _numbers(layer)
-        self._weights = torch.ops.onednn.qlinear_prepack(weights, None)
-        self._zero = torch.zeros(len(weights), dtype=torch.int32)
+        self._weights, self._packed = weights, False
         self._bias = _bias(layer)
-        self.features = len(weights)
+        self._arranged()
+
+    @classmethod
+    def joined(cls, layers: Sequence[Int8Linear]) -> Int8Linear | None:
+        """Return one layer whose outputs are those of all, or None where inputs are not quantized alike.
+
+        Layers that read the same tensor, such as an attention's query, key and value, are one product then.
+        """
+        first = layers[0]
+        alike = all(layer.quantize.numbers == first.quantize.numbers for layer in layers)
+        if not alike or any(layer._packed or (layer._bias is None) != (first._bias is None) for layer in layers):
+            return None
+        result = copy.copy(first)
+        result._weights = torch.cat([layer._weights for layer in layers])
+        result._scale = torch.cat([layer._scale for layer in layers])
+        if first._bias is not None:
+            result._bias = torch.cat([layer._bias for layer in layers if layer._bias is not None])
+        result._arranged()
+        return result
+
+    def part(self, outputs: slice) -> Int8Linear:
+        """Return a layer of some of the outputs."""
+        result = copy.copy(self)
+        result._weights, result._scale = self._weights[outputs].contiguous(), self._scale[outputs].contiguous()
+        result._bias = None if self._bias is None else self._bias[outputs].contiguous()
+        result._arranged()
+        return result
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to float32 x (..., in)."""
         return self.from_codes(self.quantize(x))
 
-    def from_codes(self, codes: Tensor) -> Tensor:
-        """Apply the layer to the codes of its input, uint8 (..., in)."""
+    def from_codes(
+        self,
+        codes: Tensor,
+        *,
+        dtype: torch.dtype = torch.float32,
+        activation: Literal["none", "gelu"] = "none",
+        onto: Tensor | None = None,
+    ) -> Tensor:
+        """Apply the layer to the codes of its input, uint8 (..., in).
+
+        Args:
+            codes: what `quantize` returns.
+            dtype: float32 or bfloat16: what the float32 result is rounded to as it is written.
+            activation: what is applied to the result before.
+            onto: float32 (..., out), contiguous: the result is added to it, in place, and it is returned.
+        """
+        if not self._packed:
+            self._weights, self._packed = torch.ops.onednn.qlinear_prepack(self._weights, None), True
         flat = codes.reshape(-1, codes.shape[-1])
-        quantize = self.quantize
+        numbers = (flat, self.quantize.scale, self.quantize.zero_point, self._weights, self._scale, self._zero)
+        if onto is not None:
+            torch.ops.onednn.qlinear_pointwise.binary(
+                *numbers, onto.view(-1, self.features), self._bias, 1.0, 0, dtype, 1.0, 0, "sum", 1.0, *_NO_POST_OP
+            )
+            return onto
         out: Tensor = torch.ops.onednn.qlinear_pointwise(
-            flat,
-            quantize.scale,
-            quantize.zero_point,
-            self._weights,
-            self._scale,
-            self._zero,
-            self._bias,
-            1.0,
-            0,
-            torch.float32,
-            *_NO_POST_OP,
+            *numbers, self._bias, 1.0, 0, dtype, activation, [], "none" if activation == "gelu" else ""
         )
         return out.view(*codes.shape[:-1], self.features)
+
+    def _arranged(self) -> None:
+        self.features = len(self._weights)
+        self._zero = torch.zeros(self.features, dtype=torch.int32)
 
 
 class Int8Conv2d(nn.Module):
@@ -75,13 +118,13 @@ class Int8Conv2d(nn.Module):
         if weights.ndim == 3:  # a Conv1d is a Conv2d over pictures of height 1
             weights = weights.unsqueeze(2)
             stride, padding, dilation = [1, *stride], [0, *padding], [1, *dilation]
-        quantize, self._padding = self.quantize, [p for p in reversed(padding) for _ in range(2)]
+        self._padding = [p for p in reversed(padding) for _ in range(2)]
         self._geometry = (stride, [0, 0], dilation, groups)
         self._weights, self._packed = weights.contiguous(), False
         self._zero = torch.zeros(len(weights), dtype=torch.int32)
-        sums = weights.flatten(1).sum(1, dtype=torch.int64)
-        offset = -quantize.zero_point * quantize.scale * self._scale.double() * sums
-        self._bias = (offset if layer.bias is None else offset + layer.bias.detach()).float()
+        sums = weights.flatten(1).sum(1, dtype=torch.int64) * self._scale.double()
+        bias = 0.0 if layer.bias is None else layer.bias.detach()
+        self._biases = {numbers: (bias - numbers[0] * numbers[1] * sums).float() for numbers in self._all_numbers()}
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to float32 x (n, in, height, width)."""
@@ -100,7 +143,7 @@ class Int8Conv2d(nn.Module):
             self._weights,
             self._scale,
             self._zero,
-            self._bias,
+            self._biases[self.quantize.scale, self.quantize.zero_point],
             *self._geometry,
             1.0,
             0,
@@ -108,6 +151,11 @@ class Int8Conv2d(nn.Module):
             *_NO_POST_OP,
         )
         return out
+
+    def _all_numbers(self) -> list[tuple[float, int]]:
+        """Return every scale and zero point that the input may have."""
+        entries = self.quantize.entries if isinstance(self.quantize, TableCodes) else [self.quantize]
+        return [(entry.scale, entry.zero_point) for entry in entries]
 
     def _pack(self, shape: Sequence[int]) -> None:
         """Arrange the weights as oneDNN wants them for this shape of codes; for others it may do so at each call."""
@@ -117,12 +165,88 @@ class Int8Conv2d(nn.Module):
         self._packed = True
 
 
+class DynamicInt8Linear(nn.Module):
+    """A Linear whose input has a scale s and a zero point z per row, found at every call; float32 in and out.
+
+    The operator knows one of each, so it adds up t * sum(q * c), and what is missing of the sum above follows from it:
+    out = s * (that - z * t * sum(c)) + bias, with s and z of the row.
+    """
+
+    def __init__(self, layer: QuantizedLayer) -> None:
+        super().__init__()
+        assert isinstance(layer.activation_quantizer, DynamicQuantizer)
+        self._quantizer = layer.activation_quantizer
+        weights, self._scale = _weights(layer)
+        self._sums = (weights.sum(1, dtype=torch.int64) * self._scale.double()).float()
+        self._packed_weights = torch.ops.onednn.qlinear_prepack(weights, None)
+        self._zero = torch.zeros(len(weights), dtype=torch.int32)
+        self._bias = _bias(layer)
+        self.features = len(weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to float32 x (..., in)."""
+        scheme = self._quantizer.scheme
+        scale, zero_point = self._quantizer.parameters_for(x)
+        zero = zero_point.to(x.dtype)
+        codes = (x * scale.reciprocal()).round_().add_(zero).clamp_(scheme.code_min, scheme.code_max).to(torch.uint8)
+        numbers = (codes.reshape(-1, codes.shape[-1]), 1.0, 0, self._packed_weights, self._scale, self._zero)
+        flat: Tensor = torch.ops.onednn.qlinear_pointwise(*numbers, None, 1.0, 0, torch.float32, *_NO_POST_OP)
+        out = flat.view(*codes.shape[:-1], self.features).addcmul_(zero, self._sums, value=-1).mul_(scale)
+        return out if self._bias is None else out.add_(self._bias)
+
+
 class Int8Conv1d(Int8Conv2d):
     """A Conv1d over the codes of its input; float32 (n, in, length) in and out."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to float32 x (n, in, length)."""
         return super().forward(x.unsqueeze(2)).squeeze(2)
+
+
+class TableInt8(nn.Module):
+    """A product whose input has a scale per timestep."""
+
+    def __init__(self, product: Int8Linear | Int8Conv2d) -> None:
+        super().__init__()
+        self.product = product
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to float32 x, rows at several timesteps one after the other."""
+        assert isinstance(self.product.quantize, TableCodes)
+        return self.product.quantize.by_rows(x, self.product)
+
+
+class WithParts(nn.Module):
+    """A product between a scaled or shifted input and a low-rank branch in floating point beside it.
+
+    Args:
+        layer: has the scale, shift and branch, which are computed as it does.
+        product: of its codes.
+    """
+
+    def __init__(self, layer: QuantizedLayer, product: nn.Module) -> None:
+        super().__init__()
+        pixels = [1] * (len(layer.shape) - 2)
+        scale, shift, down, up = layer.input_scale, layer.input_shift, layer.low_rank_down, layer.low_rank_up
+        self._scale = None if scale is None else scale.view(-1, *pixels)
+        self._shift = None if shift is None else shift.view(-1, *pixels)
+        self._down = None if down is None else down.float()
+        self._up = None if up is None else up.float().view(*up.shape, *pixels)
+        self._operation: Callable[..., Tensor] = getattr(F, layer.kind)
+        self._geometry = layer.geometry
+        self.product = product
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to float32 x."""
+        if self._shift is not None:
+            x = x - self._shift
+        if self._scale is not None:
+            x = x / self._scale
+        out: Tensor = self.product(x)
+        if self._down is not None and self._up is not None:
+            narrow = self._operation(x, self._down, None, **self._geometry)
+            out += self._operation(narrow, self._up)
+        return out
 
 
 def numeric_geometry(layer: QuantizedLayer) -> tuple[list[int], list[int], list[int], int]:
@@ -141,13 +265,17 @@ def numeric_geometry(layer: QuantizedLayer) -> tuple[list[int], list[int], list[
     return list(geometry["stride"]), list(padding), list(geometry["dilation"]), geometry["groups"]
 
 
-def _numbers(layer: QuantizedLayer) -> tuple[InputCodes, Tensor, Tensor]:
+def _numbers(layer: QuantizedLayer) -> tuple[InputCodes | TableCodes, Tensor, Tensor]:
     """Return the input quantizer, the weights in scales as int8, and their scale per output channel."""
-    activation, weight, codes = layer.activation_quantizer, layer.weight_quantizer, layer.weight_codes
-    assert activation is not None
+    assert layer.activation_quantizer is not None
+    return input_codes(layer.activation_quantizer), *_weights(layer)
+
+
+def _weights(layer: QuantizedLayer) -> tuple[Tensor, Tensor]:
+    weight, codes = layer.weight_quantizer, layer.weight_codes
     assert weight is not None
     assert codes is not None
-    return InputCodes(activation), signed_weights(weight, codes), weight.scale.expand(len(codes)).contiguous()
+    return signed_weights(weight, codes), weight.scale.expand(len(codes)).contiguous()
 
 
 def signed_weights(quantizer: Quantizer, codes: Tensor) -> Tensor:
@@ -180,6 +308,17 @@ def _most(scheme: Scheme) -> int:
     return 2 ** (scheme.bits - 1) - 1 if scheme.symmetric else scheme.code_max
 
 
+def _build(product: type[nn.Module], layer: QuantizedLayer) -> nn.Module:
+    module = product(layer)
+    if layer.parts.timesteps:
+        module = TableInt8(module)
+    return WithParts(layer, module) if any(layer.parts.model_dump(exclude={"timesteps"}).values()) else module
+
+
+ALL_PARTS = frozenset(LayerParts.model_fields)
+_NEEDS = "AVX512-VNNI or AVX-VNNI; without them, codes small enough not to saturate in 16 bits"
+
+
 def _kernel(kind: LayerKind, module: type[nn.Module]) -> Kernel:
     operations: dict[LayerKind, Any] = {
         "linear": "qlinear_pointwise",
@@ -192,12 +331,37 @@ def _kernel(kind: LayerKind, module: type[nn.Module]) -> Kernel:
         kind=kind,
         weight=Support(bits=tuple(range(2, 9)), asymmetric_bits=tuple(range(2, 8))),
         activation=Support(bits=tuple(range(2, 9)), granularities=("tensor",), asymmetric_bits=tuple(range(2, 9))),
+        parts=ALL_PARTS,
         device="cpu",
-        instruction_sets="AVX512-VNNI or AVX-VNNI; without them, codes small enough not to saturate in 16 bits",
+        instruction_sets=_NEEDS,
         refuse=_refuse,
-        build=module,
+        build=partial(_build, module),
     )
 
 
-INT8_KERNELS = (_kernel("linear", Int8Linear), _kernel("conv1d", Int8Conv1d), _kernel("conv2d", Int8Conv2d))
-"""One per kind of layer."""
+DYNAMIC_LINEAR = Kernel(
+    name="onednn-int8-linear-dynamic",
+    summary="oneDNN qlinear_pointwise: uint8 inputs, a range per row found at every call, int8 weights, float32 out",
+    kind="linear",
+    weight=Support(bits=tuple(range(2, 9)), asymmetric_bits=tuple(range(2, 8))),
+    activation=Support(
+        bits=tuple(range(2, 9)),
+        granularities=("token", "sample"),
+        asymmetric_bits=tuple(range(2, 9)),
+        dynamic=True,
+    ),
+    parts=ALL_PARTS - {"timesteps"},
+    device="cpu",
+    instruction_sets=_NEEDS,
+    refuse=_refuse,
+    build=partial(_build, DynamicInt8Linear),
+)
+"""Of inputs quantized per token or per sample."""
+
+INT8_KERNELS = (
+    _kernel("linear", Int8Linear),
+    DYNAMIC_LINEAR,
+    _kernel("conv1d", Int8Conv1d),
+    _kernel("conv2d", Int8Conv2d),
+)
+"""One per kind of layer, and one for dynamic inputs."""

@@ -15,6 +15,7 @@ MOST_SUM = 2**31 - 1
 _ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _WITHOUT_VNNI = {"SSE41", "AVX", "AVX2", "AVX512_CORE"}
 _WITHOUT_AVX512 = {"AVX2_VNNI", "AVX2_VNNI_2"}
+_WITHOUT_BF16 = _WITHOUT_VNNI | _WITHOUT_AVX512 | {"AVX512_CORE_VNNI"}
 
 
 def has_vnni() -> bool:
@@ -23,13 +24,28 @@ def has_vnni() -> bool:
     The environment variables that limit oneDNN's instruction sets are heeded as oneDNN heeds them: as they were when
     the program started.
     """
-    limit = next((os.environ[name].upper() for name in _ISA_VARIABLES if os.environ.get(name)), "DEFAULT")
+    limit = isa_limit()
     if limit in _WITHOUT_VNNI or not is_x86():
         return False
     if not hasattr(torch.cpu, "get_capabilities"):  # older torch
         return bool(torch.cpu._is_vnni_supported()) and limit not in _WITHOUT_AVX512
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities["avx_vnni"] or (capabilities["avx512_vnni"] and limit not in _WITHOUT_AVX512))
+
+
+def has_bf16() -> bool:
+    """Return whether oneDNN multiplies bfloat16 with instructions made for it, under the same limit as `has_vnni`."""
+    if isa_limit() in _WITHOUT_BF16 or not is_x86():
+        return False
+    if not hasattr(torch.cpu, "get_capabilities"):  # older torch
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities["avx512_bf16"] or capabilities["amx_bf16"])
+
+
+def isa_limit() -> str:
+    """Return what the environment limits oneDNN's instruction sets to, in capitals; `DEFAULT` if it does not."""
+    return next((os.environ[name].upper() for name in _ISA_VARIABLES if os.environ.get(name)), "DEFAULT")
 
 
 def is_x86() -> bool:

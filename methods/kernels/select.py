@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from methods.core.layers import QuantizedLayer, quantizable_layers, quantized_layers, replace_layer
 from methods.core.timesteps import clocks_of
 from methods.kernels.base import Kernel
-from methods.kernels.blocks import streamline
+from methods.kernels.blocks import Glue, streamline
 from methods.kernels.onednn import INT8_KERNELS
+from methods.kernels.processor import has_bf16
 from methods.kernels.weight_only import INT4_LINEAR
 
 KERNELS: tuple[Kernel, ...] = (*INT8_KERNELS, INT4_LINEAR)
@@ -50,6 +51,10 @@ class WithKernels:
     """What computes each Linear and convolution, by its name: a kernel, `simulated`, or `float`."""
     fallbacks: tuple[Fallback, ...]
     """Every quantized layer that is simulated, with the reason, in the order of definition."""
+    glue: Glue | None = None
+    """Type of what lies between the products of streamlined attentions; None where no block is streamlined."""
+    blocks: Mapping[str, int] = field(default_factory=dict)
+    """Number of streamlined blocks by class; see `methods.kernels.blocks`."""
 
     @property
     def layers(self) -> dict[str, int]:
@@ -71,19 +76,26 @@ def choose(layer: nn.Module, device: str, kernels: Sequence[Kernel] = DEFAULT) -
     """Return the first of `kernels` that computes a quantized layer on a device, or None and why none does."""
     if type(layer) is not QuantizedLayer:  # a subclass computes something else
         return None, f"no kernel computes a {type(layer).__name__}"
-    refusals = []
+    refusals: dict[str, list[str]] = {}
     for kernel in kernels:
         if kernel.kind != layer.kind:
             continue
         refusal = kernel.refusal(layer, device)
         if refusal is None:
             return kernel, ""
-        refusals.append(f"{kernel.name}: {refusal}")
-    return None, "; ".join(refusals)
+        refusals.setdefault(refusal, []).append(kernel.name)
+    return None, "; ".join(f"{', '.join(names)}: {refusal}" for refusal, names in refusals.items())
+
+
+def default_glue() -> Glue:
+    """Return bfloat16 where the processor has instructions for its products, else float32."""
+    return "bfloat16" if has_bf16() else "float32"
 
 
 @torch.no_grad()
-def with_kernels(module: nn.Module, device: str = "cpu", kernels: Sequence[Kernel] = DEFAULT) -> WithKernels:
+def with_kernels(
+    module: nn.Module, device: str = "cpu", kernels: Sequence[Kernel] = DEFAULT, glue: Glue | None = None
+) -> WithKernels:
     """Put a kernel in the place of every quantized layer that one supports; the others stay as they are, counted.
 
     Args:
@@ -91,6 +103,8 @@ def with_kernels(module: nn.Module, device: str = "cpu", kernels: Sequence[Kerne
             except for weights that a kernel wants arranged in its own way.
         device: type of the device that it runs on.
         kernels: what to choose from, most preferred first.
+        glue: type of what lies between the products of attentions; None is bfloat16 where the processor multiplies it,
+            else float32. See `methods.kernels.blocks`.
     """
     quantized = quantized_layers(module)
     shared = [*module.parameters(), *module.buffers(), *quantized.values(), *clocks_of(module)]
@@ -104,8 +118,9 @@ def with_kernels(module: nn.Module, device: str = "cpu", kernels: Sequence[Kerne
             fallbacks.append(Fallback(name, reason))
         else:
             replace_layer(result, name, kernel.build(layer))
-    streamline(result)
-    return WithKernels(result.eval(), chosen, tuple(fallbacks))
+    glue = glue or default_glue()
+    blocks = streamline(result, glue)
+    return WithKernels(result.eval(), chosen, tuple(fallbacks), glue if blocks else None, blocks)
 
 
 def resident_bytes(module: nn.Module) -> int:

@@ -132,6 +132,11 @@ def make_audioldm() -> Callable[[], TinyModel]:
     return tiny_audioldm
 
 
+@pytest.fixture(scope="session")
+def make_tango() -> Callable[[], TinyModel]:
+    return tiny_tango
+
+
 @pytest.fixture
 def audioldm(make_audioldm: Callable[[], TinyModel]) -> TinyModel:
     return make_audioldm()

@@ -38,6 +38,8 @@ def test_every_part_comes_back_bit_for_bit(everything, audioldm, predict, tmp_pa
 
 def test_layers_that_no_kernel_knows_are_simulated_with_the_reason_and_compute_the_same(everything, audioldm, predict):
     module, _, _ = everything
-    chosen = with_kernels(module)
-    torch.testing.assert_close(predict(audioldm, chosen.module), predict(audioldm, module), rtol=1e-3, atol=1e-4)
+    chosen = with_kernels(module, glue="float32")
+    expected, out = predict(audioldm, module), predict(audioldm, chosen.module)
+    # A rounding of the last bit may move a later input over the edge between two codes.
+    assert (out - expected).pow(2).mean() <= 1e-4 * expected.pow(2).mean()
     assert all(fallback.reason for fallback in chosen.fallbacks)

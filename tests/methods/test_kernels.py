@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import methods
+from methods.core.dynamic import DynamicQuantizer
 from methods.core.layers import QuantizedLayer, quantized_layers
 from methods.core.quantizer import Quantizer
 from methods.core.scheme import Scheme, activation_scheme, weight_scheme
+from methods.core.timesteps import Clock, TimestepTable
 from methods.kernels import KERNELS, select, with_kernels
-from methods.kernels.blocks import BLOCKS, InPlaceGEGLU, InPlaceResnetBlock2D
+from methods.kernels.blocks import BLOCKS, FusedAttention, FusedGEGLU, InPlaceResnetBlock2D
 from methods.kernels.codes import InputCodes
+from methods.kernels.onednn import Int8Linear
 from methods.kernels.processor import has_vnni, product_refusal
 from methods.kernels.select import choose
 
@@ -33,6 +36,7 @@ LAYERS = {
     "linear, sequence": (lambda: nn.Linear(32, 16), (3, 7, 32)),
     "linear, odd, no bias": (lambda: nn.Linear(7, 5, bias=False), (1, 7)),
     "conv1d": (lambda: nn.Conv1d(6, 4, 3, stride=2, padding=1), (2, 6, 9)),
+    "conv1d, valid": (lambda: nn.Conv1d(6, 4, 3), (2, 6, 9)),
     "conv1d, dilated, grouped, odd": (lambda: nn.Conv1d(9, 3, 5, dilation=2, groups=3), (8, 9, 31)),
     "conv2d": (lambda: nn.Conv2d(32, 16, 3, padding=1), (2, 32, 8, 4)),
     "conv2d, 1x1": (lambda: nn.Conv2d(16, 48, 1), (3, 16, 9, 5)),
@@ -54,12 +58,14 @@ def quantized(layer: nn.Module, weight: Scheme | None, activation: Scheme | None
 
 def exact(layer: QuantizedLayer, x: Tensor) -> tuple[Tensor, float]:
     """Return what the layer's codes say in float64, and the largest sum of magnitudes that one output adds up."""
+    x = layer.prepare_input(x)
+    branch = layer.low_rank_branch(x.double())
     if layer.activation_quantizer is not None:
         x = layer.activation_quantizer.fake_quantize(x)
     weight, bias = layer.weight.double(), None if layer.bias is None else layer.bias.double()
     out = layer._operation(x.double(), weight, bias, **layer.geometry)
     reach = layer._operation(x.double().abs(), weight.abs(), None if bias is None else bias.abs(), **layer.geometry)
-    return out, reach.max().item()
+    return out if branch is None else out + branch, reach.max().item()
 
 
 @torch.no_grad()
@@ -84,6 +90,98 @@ def test_8_bit_products_equal_simulated_quantization(name, bits, granularity):
     make, shape = LAYERS[name]
     layer, x = make(), torch.randn(shape) + 0.7  # not centred: the input's zero point is none of the usual ones
     subject = quantized(layer, weight_scheme(bits[0], granularity), activation_scheme(bits[1]), x)
+    assert_equal_to_simulation(subject, x, f"onednn-int8-{subject.kind}")
+
+
+DYNAMIC = [Scheme(bits=8, granularity=rows, symmetric=False, dynamic=True) for rows in ("token", "sample")]
+DYNAMIC += [Scheme(bits=8, granularity="token", symmetric=True, dynamic=True)]
+DYNAMIC += [Scheme(bits=4, granularity="token", symmetric=False, dynamic=True)]
+
+
+@pytest.mark.parametrize("scheme", DYNAMIC, ids=lambda scheme: f"{scheme.granularity}-{scheme.bits}-{scheme.symmetric}")
+@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize("name", [name for name in LAYERS if name.startswith("linear")])
+@needs_vnni
+def test_inputs_with_a_range_per_row_equal_simulated_quantization(name, bits, scheme):
+    torch.manual_seed(0)
+    make, shape = LAYERS[name]
+    layer, x = make(), torch.randn(shape) * torch.logspace(-3, 3, shape[0]).view(-1, *[1] * (len(shape) - 1)) + 0.7
+    quantizer = Quantizer.min_max(weight_scheme(bits, "channel"), layer.weight)
+    subject = QuantizedLayer.from_float(layer, quantizer, DynamicQuantizer(scheme, -1))
+    assert_equal_to_simulation(subject, x, "onednn-int8-linear-dynamic")
+
+
+@needs_vnni
+@torch.no_grad()
+def test_a_row_of_zeros_and_rows_of_other_sizes_do_not_touch_each_other():
+    torch.manual_seed(0)
+    layer, token = nn.Linear(64, 16), DYNAMIC[0]
+    quantizer = Quantizer.min_max(weight_scheme(8, "channel"), layer.weight)
+    kernel = choose(QuantizedLayer.from_float(layer, quantizer, DynamicQuantizer(token, -1)), "cpu")[0]
+    product = kernel.build(QuantizedLayer.from_float(layer, quantizer, DynamicQuantizer(token, -1)))
+    x = torch.stack([torch.zeros(64), torch.randn(64) * 1e-4, torch.randn(64) * 1e4])
+    assert torch.equal(product(x)[0], layer.bias)
+    torch.testing.assert_close(product(x), torch.cat([product(row[None]) for row in x]))
+
+
+PARTS = {
+    "scale": lambda n, out: {"input_scale": torch.rand(n) + 0.5},
+    "shift": lambda n, out: {"input_shift": torch.randn(n)},
+    "branch": lambda n, out: {"low_rank": 2},
+    "all": lambda n, out: {"input_scale": torch.rand(n) + 0.5, "input_shift": torch.randn(n), "low_rank": 2},
+}
+
+
+NO_PADDING = ["linear", "linear, sequence", "linear, odd, no bias", "conv1d, valid", "conv2d, 1x1"]
+LAYERS_WITH_PARTS = [(name, "static", part) for name in NO_PADDING for part in PARTS]
+LAYERS_WITH_PARTS += [(name, "dynamic", part) for name in NO_PADDING if name.startswith("linear") for part in PARTS]
+LAYERS_WITH_PARTS += [(name, "static", part) for name in ("conv1d", "conv2d, strided") for part in ("scale", "branch")]
+
+
+@pytest.mark.parametrize(("name", "ranges", "part"), LAYERS_WITH_PARTS)
+@needs_vnni
+def test_scaled_and_shifted_inputs_and_low_rank_branches_are_computed_beside_the_product(name, ranges, part):
+    torch.manual_seed(0)
+    make, shape = LAYERS[name]
+    layer, x = make(), torch.randn(shape) + 0.7
+    parts = PARTS[part](layer.weight.shape[1], len(layer.weight))
+    if "low_rank" in parts:
+        down = torch.randn(2, *layer.weight.shape[1:]) * 0.1
+        parts["low_rank"] = down.half(), torch.randn(len(layer.weight), 2).half()
+    weight = Quantizer.min_max(weight_scheme(8, "channel"), layer.weight)
+    prepared = QuantizedLayer(layer, weight_codes=weight.codes(layer.weight), weight_quantizer=weight, **parts)
+    seen = prepared.prepare_input(x)
+    activation = (
+        DynamicQuantizer(DYNAMIC[0], -1) if ranges == "dynamic" else Quantizer.min_max(activation_scheme(8), seen)
+    )
+    subject = QuantizedLayer(
+        layer,
+        weight_codes=weight.codes(layer.weight),
+        weight_quantizer=weight,
+        activation_quantizer=activation,
+        **parts,
+    )
+    suffix = "-dynamic" if ranges == "dynamic" else ""
+    assert_equal_to_simulation(subject, x, f"onednn-int8-{subject.kind}{suffix}")
+
+
+@pytest.mark.parametrize("name", ["linear", "linear, sequence", "conv1d", "conv2d", "conv2d, strided"])
+@pytest.mark.parametrize("timesteps", [[900], [10], [500, 500], [900, 10]])
+@needs_vnni
+def test_a_scale_per_timestep_is_that_of_the_call_even_where_rows_differ(name, timesteps):
+    torch.manual_seed(0)
+    make, shape = LAYERS[name]
+    layer, clock = make(), Clock()
+    clock.set(torch.tensor(timesteps))
+    x = torch.randn(2 * len(timesteps), *shape[1:]) + 0.7
+    table = TimestepTable(
+        activation_scheme(8),
+        torch.tensor([0.01, 0.02, 0.03]),
+        torch.tensor([100, 3, 250], dtype=torch.uint8),
+        torch.tensor([0.0, 500.0, 999.0]),
+        clock,
+    )
+    subject = QuantizedLayer.from_float(layer, Quantizer.min_max(weight_scheme(8, "channel"), layer.weight), table)
     assert_equal_to_simulation(subject, x, f"onednn-int8-{subject.kind}")
 
 
@@ -202,7 +300,7 @@ def test_other_devices_and_subclasses_of_layers_are_refused():
         pass
 
     layer = quantized(nn.Linear(32, 16), weight_scheme(8, "channel"), activation_scheme(8), torch.randn(3))
-    assert choose(layer, "cuda")[1].startswith("onednn-int8-linear: no integer kernel for device cuda")
+    assert choose(layer, "cuda")[1].endswith(": no integer kernel for device cuda")
     layer.__class__ = Split
     assert choose(layer, "cpu") == (None, "no kernel computes a Split")
 
@@ -221,7 +319,7 @@ def test_kernel_names_are_unique_and_each_says_what_it_needs():
 @needs_vnni
 def test_a_backbone_with_kernels_predicts_what_the_simulated_one_does(model, quantize, predict, spec):
     backbone = quantize(model, spec).module
-    result = with_kernels(backbone, kernels=KERNELS)
+    result = with_kernels(backbone, kernels=KERNELS, glue="float32")
     assert type(result.module) is type(backbone)
     assert sum(result.layers.values()) == len(quantized_layers(backbone)) + result.layers.get("float", 0)
     assert result.layers.get("simulated", 0) == len(result.fallbacks) == sum(result.reasons.values())
@@ -243,18 +341,85 @@ def test_the_backbone_that_kernels_were_made_from_is_left_as_it_is(model, quanti
 @needs_vnni
 def test_streamlined_blocks_compute_the_very_same_numbers(model, quantize, predict, monkeypatch):
     backbone = quantize(model, "naive@w8a8").module
-    streamlined = with_kernels(backbone).module
+    streamlined = with_kernels(backbone, glue="float32").module
     classes = {type(block) for block in streamlined.modules()}
     assert InPlaceResnetBlock2D in classes
-    assert InPlaceGEGLU in classes
+    assert FusedGEGLU in classes
     assert not {type(block) for block in backbone.modules()} & set(BLOCKS)
-    monkeypatch.setattr(select, "streamline", lambda module: None)
+    monkeypatch.setattr(select, "streamline", lambda module, glue: {})
     assert torch.equal(predict(model, streamlined), predict(model, with_kernels(backbone).module))
+
+
+@torch.no_grad()
+def test_attention_between_bfloat16_products_is_40_db_from_float32(model, quantize):
+    """Both from the same codes; 8-bit inputs alone cost a layer about as much."""
+    backbone = quantize(model, "naive@w8a8").module
+    results = [with_kernels(backbone, glue=glue) for glue in ("float32", "bfloat16")]
+    assert [result.glue for result in results] == ["float32", "bfloat16"]
+    assert results[0].blocks["FusedAttention"] == results[1].blocks["FusedAttention"] > 0
+    pairs = zip(*(result.module.named_modules() for result in results), strict=True)
+    attentions = [(name, exact, rounded) for (name, exact), (_, rounded) in pairs if type(exact) is FusedAttention]
+    for name, exact, rounded in attentions:
+        torch.manual_seed(0)
+        x = torch.randn(2, 32, backbone.get_submodule(name).query_dim)
+        has_context = len(exact.projections) == 2
+        context = torch.randn(2, 5, 12) if has_context else None
+        mask = torch.tensor([[[0.0] * 5], [[0.0, 0.0, 0.0, -1e4, -1e4]]]) if has_context else None
+        expected, found = exact(x, context, mask), rounded(x, context, mask)
+        error = (found - expected).double().square().mean() / expected.double().square().mean()
+        assert found.dtype == torch.float32
+        assert -10 * error.log10() > 40, name
+
+
+@torch.no_grad()
+def test_streamlined_attention_heeds_the_mask_of_its_context(quantize, make_tango):
+    """What the mask leaves out changes nothing."""
+    module = with_kernels(quantize(make_tango(), "naive@w8a8").module).module
+    attention = next(part for part in module.modules() if type(part) is FusedAttention and part.is_cross_attention)
+    x, context = torch.randn(1, 8, 8), torch.randn(1, 5, 12)
+    mask = torch.tensor([[[0.0, 0.0, 0.0, -1e4, -1e4]]])
+    before = attention(x, context, mask)
+    context[:, 3:] = torch.randn(1, 2, 12)
+    assert torch.equal(attention(x, context, mask), before)
+    context[:, :3] = torch.randn(1, 3, 12)
+    assert not torch.equal(attention(x, context, mask), before)
+
+
+@needs_vnni
+@torch.no_grad()
+def test_products_of_one_input_are_joined_only_where_it_is_quantized_alike():
+    torch.manual_seed(0)
+    x = torch.randn(6, 32)
+
+    def made(seen: Tensor) -> Int8Linear:
+        return Int8Linear(quantized(nn.Linear(32, 16), weight_scheme(8, "channel"), activation_scheme(8), seen))
+
+    one, two, other = made(x), made(x), made(2 * x)
+    assert Int8Linear.joined([one, other]) is None
+    joined = Int8Linear.joined([one, two])
+    second = joined.part(slice(16, None))
+    assert torch.equal(joined(x), torch.cat([one(x), two(x)], dim=-1))
+    assert torch.equal(second(x), two(x))
+
+
+@needs_vnni
+@torch.no_grad()
+def test_a_product_is_added_to_what_is_there_and_rounded_as_asked():
+    torch.manual_seed(0)
+    x, there = torch.randn(2, 6, 32), torch.randn(2, 6, 16)
+    layer = Int8Linear(quantized(nn.Linear(32, 16), weight_scheme(8, "channel"), activation_scheme(8), x))
+    codes, plain = layer.quantize(x), layer(x)
+    expected = plain + there
+    assert layer.from_codes(codes, onto=there) is there
+    assert torch.equal(there, expected)
+    assert torch.equal(layer.from_codes(codes, dtype=torch.bfloat16), plain.bfloat16())
+    gelu = nn.functional.gelu(plain)
+    assert (layer.from_codes(codes, activation="gelu") - gelu).abs().max() <= 1e-6 * gelu.abs().max()
 
 
 def test_weight_only_quantization_is_simulated_unless_its_kernel_is_asked_for():
     layer = quantized(nn.Linear(32, 16), weight_scheme(4, "channel"), None, torch.randn(3))
-    assert choose(layer, "cpu") == (None, "onednn-int8-linear: activations of 16 bits")
+    assert choose(layer, "cpu") == (None, "onednn-int8-linear, onednn-int8-linear-dynamic: activations of 16 bits")
     assert choose(layer, "cpu", KERNELS)[0].name == "int4-linear"
 
 
