@@ -30,6 +30,9 @@ COMMANDS = (
     "validate",
     "ladder",
     "doctor",
+    "new-method",
+    "check-plugin",
+    "table",
     "zoo",
     "cache",
 )
