@@ -7,6 +7,7 @@ judging it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -71,17 +72,11 @@ def _stack(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 def audioldm_unet() -> UNet2DConditionModel:
     """Build a U-Net conditioned on one vector, its second attention also attending to itself."""
-    return UNet2DConditionModel(
-        sample_size=LATENT[1:],
-        in_channels=LATENT[0],
-        out_channels=LATENT[0],
-        block_out_channels=(8, 16),
-        layers_per_block=1,
+    return _unet(
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=(8, 16),
         attention_head_dim=2,
-        norm_num_groups=4,
         class_embed_type="simple_projection",
         class_embeddings_concat=True,
         projection_class_embeddings_input_dim=64,
@@ -90,18 +85,24 @@ def audioldm_unet() -> UNet2DConditionModel:
 
 def tango_unet() -> UNet2DConditionModel:
     """Build a U-Net with cross attention to a sequence of tokens."""
+    return _unet(
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=12,
+        attention_head_dim=[2, 4],
+        use_linear_projection=True,
+    )
+
+
+def _unet(**others: Any) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=LATENT[1:],
         in_channels=LATENT[0],
         out_channels=LATENT[0],
         block_out_channels=(8, 16),
         layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=12,
-        attention_head_dim=[2, 4],
         norm_num_groups=4,
-        use_linear_projection=True,
+        **others,
     )
 
 
