@@ -30,7 +30,7 @@ from admcore.errors import BenchError, PluginError, UsageError, nearest
 Plugin = TypeVar("Plugin")
 
 BUILTIN_DISTRIBUTION = "admbench"
-PROBE_TIMEOUT = 60.0  # seconds for the child process that loads a plug-in of another distribution
+PROBE_TIMEOUT = 180.0  # seconds for the child process that loads a plug-in of another distribution
 _PROBE_MARK = "admbench-plugin "
 
 

@@ -210,6 +210,7 @@ class _Generating(_Work):
                 "components": list(networks),
                 "simulated": any(network.report.simulated for network in networks.values()),
                 "layers": [layer for name, network in networks.items() for layer in _layers(name, network)],
+                "seconds": round(sum(network.report.seconds for network in networks.values()), 3),
             },
             "nominal_bits_per_weight": _mean_over_weights(networks, "nominal_bits_per_weight"),
             "quantized_fraction": _mean_over_weights(networks, "quantized_fraction"),

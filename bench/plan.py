@@ -23,7 +23,7 @@ from bench.versions import package_version, plugin_identity, source_sha256
 if TYPE_CHECKING:
     from bench.suites.base import Suite, SuiteItem
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the meaning or the layout of a job's products changes."""
 PREFLIGHT_TIMEOUT = 900.0
 

@@ -105,6 +105,8 @@ class Method(Section):
     """True if quantization was simulated in floating point; false if integer kernels ran or nothing is quantized."""
     layers: list[dict[str, JsonValue]] | None = None
     """One entry per layer of the quantized components: its name, bits, and what the method reports about it."""
+    seconds: Seconds | None = None
+    """Time that quantization took, calibration not included; null in a record that does not say."""
 
 
 class References(Section):

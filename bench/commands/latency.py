@@ -7,23 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands.options import Debug, Quiet
+from bench.commands.options import Debug, Device, Quiet, RandomWeights
 from bench.commands.tables import megabytes, print_table
 
 
 def latency(
     model: Annotated[str, typer.Option(help="Registry name of the model, or dir:PATH.")],
     method: Annotated[str, typer.Option(help="Method spec, such as naive@w8a8.")],
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="The model's architecture with random weights; needs no files.")
-    ] = False,
+    random_weights: RandomWeights = False,
     batch: Annotated[int, typer.Option(min=1, help="Rows of one call of the backbone.")] = 2,
     seconds: Annotated[float | None, typer.Option(min=0.01, help="Length of a clip; default: the model's own.")] = None,
     repeats: Annotated[int, typer.Option(min=3, help="Calls of each that count, after 3 that do not.")] = 10,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: the cores there are.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps of the whole pipeline, timed once.")] = None,
     baselines: Annotated[str, typer.Option(help="Method specs timed beside it; fp32 always is.")] = "fp32,bf16",
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     json: Annotated[Path | None, typer.Option(help="Write the latency section to this file.")] = None,
     quiet: Quiet = False,
     debug: Debug = False,

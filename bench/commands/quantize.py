@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import Components, Debug, Quiet
+from bench.commands.options import Components, Debug, Device, Quiet, RandomWeights
 from bench.commands.tables import megabytes
 
 HEADER = "quantization.json"
@@ -19,10 +19,8 @@ def quantize(
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint; replaced if it holds one.")],
     components: Components = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="The model's architecture with random weights; needs no files.")
-    ] = False,
+    device: Device = "cpu",
+    random_weights: RandomWeights = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:

@@ -31,6 +31,9 @@ COMMANDS = (
     "validate",
     "ladder",
     "doctor",
+    "new-method",
+    "check-plugin",
+    "table",
     "zoo",
     "cache",
 )

@@ -75,7 +75,7 @@ def test_references_carry_the_event_of_their_caption(foley):
 
 def test_the_file_is_what_the_corpus_composes(foley):
     """Captions and specifications everywhere; the hashes of the clips where this machine renders the shipped bits."""
-    shipped = [json.loads(line) for line in foley._bytes.decode().splitlines()]
+    shipped = list(map(json.loads, foley.lines))
     composed = [json.loads(line) for line in compose().splitlines()]
     if not corpus.check_corpus().bit_identical:
         for line in (*shipped, *composed):
