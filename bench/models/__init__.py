@@ -34,6 +34,11 @@ BUILTIN = EMBEDDED | {
     "musicldm": "bench.models.musicldm:MusicLDM",
     "stable-audio-open-1.0": "bench.models.stable_audio:StableAudioOpen",
     "make-an-audio": "bench.models.make_an_audio:MakeAnAudio",
+    "stable-audio-3-medium": "bench.models.stable_audio_3:StableAudio3",
+    "stable-audio-3-medium-base": "bench.models.stable_audio_3:StableAudio3Base",
+    "ace-step-1.5-base": "bench.models.ace_step:AceStepBase",
+    "ace-step-1.5-turbo": "bench.models.ace_step:AceStepTurbo",
+    "longcat-audiodit-1b": "bench.models.longcat_audiodit:LongCatAudioDiT",
 }
 """All models that the package can load; the weights of those that are not embedded are the user's to get."""
 

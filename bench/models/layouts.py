@@ -153,6 +153,8 @@ def used_files(folder: Path, *, download: bool = False) -> dict[str, Path]:
     else:
         layout = PIPELINE_LAYOUTS[seen]
         files, others = _pipeline_files(folder, components_of(layout), layout.tokenizers)
+        if not layout.own_scheduler and not files[0].is_file():
+            del files[0]
     for file in files:
         _require(file)
     return {file.relative_to(folder).as_posix(): file for file in files} | others
@@ -166,7 +168,10 @@ def components_of(layout: PipelineLayout) -> dict[str, tuple[str, ...]]:
 def _pipeline_files(
     folder: Path, components: dict[str, tuple[str, ...]], tokenizers: tuple[str, ...]
 ) -> tuple[list[Path], dict[str, Path]]:
-    """Configurations and weights of a pipeline directory, and by name whatever its tokenizers' folders hold."""
+    """Configurations and weights of a pipeline directory, and by name whatever its tokenizers' folders hold.
+
+    The scheduler's configuration is the first.
+    """
     files = [folder / "scheduler" / "scheduler_config.json"]
     for component, stems in components.items():
         files += [folder / component / "config.json", weights_file(folder / component, stems)]

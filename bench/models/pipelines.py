@@ -35,6 +35,7 @@ SCHEDULERS = (
     "DPMSolverMultistepScheduler",
     "EDMDPMSolverMultistepScheduler",
     "CosineDPMSolverMultistepScheduler",
+    "FlowMatchEulerDiscreteScheduler",
 )
 """Those of diffusers that a pipeline directory may name."""
 
@@ -68,6 +69,9 @@ MODULES: dict[pipeline_layouts.Family, str] = {
     "audioldm2": "bench.models.audioldm2",
     "musicldm": "bench.models.musicldm",
     "stable-audio": "bench.models.stable_audio",
+    "stable-audio-3": "bench.models.stable_audio_3",
+    "ace-step": "bench.models.ace_step",
+    "longcat-audiodit": "bench.models.longcat_audiodit",
 }
 """Where each family is, as `FAMILY`."""
 
@@ -133,7 +137,9 @@ def load_directory(
     if layouts.recognise(folder) != kind:
         raise CheckpointError(f"{folder / 'model_index.json'}: expected the _class_name {layout.pipeline}")
     fingerprint = layouts.fingerprint(folder)
-    parts: dict[str, Any] = {"scheduler": load_scheduler(folder / "scheduler")}
+    parts: dict[str, Any] = {}
+    if layout.own_scheduler or (folder / "scheduler").is_dir():
+        parts["scheduler"] = load_scheduler(folder / "scheduler")
     with quiet_weight_norm():
         for part, stems in layouts.components_of(layout).items():
             parts[part] = load_component(family(kind).classes[part], folder / part, stems)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from admcore.errors import CheckpointError
 from admcore.weights import WEIGHTS_VARIABLE, weights_folder
@@ -30,12 +31,19 @@ class Published:
     files: tuple[str, ...] = ()
     """What is needed of the repository, a folder's name ending in a slash; empty for all of it."""
     elsewhere: str | None = None
-    """Where the files are to be had by hand, if not on the hub."""
+    """Where the files are to be had by hand, if not on the hub as they are needed."""
+    host: Literal["hf", "github"] = "hf"
 
     @property
     def source(self) -> str:
         """The repository, for records."""
-        return f"{'github' if self.elsewhere else 'hf'}:{self.repository}"
+        return f"{self.host}:{self.repository}"
+
+
+def _converted(name: str, repository: str, license: str) -> Published:
+    """A repository whose files diffusers' own script makes a pipeline directory of."""
+    script = "a conversion script of github.com/huggingface/diffusers (scripts/)"
+    return Published(name, repository, license, elsewhere=f"hf:{repository}, which {script} makes a pipeline of")
 
 
 PUBLISHED = {
@@ -60,10 +68,16 @@ PUBLISHED = {
             STABILITY,
             ("model_index.json", *(f"{name}/" for name in PIPELINE_LAYOUTS["stable-audio"].folders)),
         ),
+        _converted("stable-audio-3-medium", "stabilityai/stable-audio-3-medium", STABILITY),
+        _converted("stable-audio-3-medium-base", "stabilityai/stable-audio-3-medium-base", STABILITY),
+        _converted("ace-step-1.5-turbo", "ACE-Step/Ace-Step1.5", "MIT"),
+        _converted("ace-step-1.5-base", "ACE-Step/acestep-v15-base", "MIT"),
+        Published("longcat-audiodit-1b", "ruixiangma/LongCat-AudioDiT-1B-Diffusers", "MIT"),
         Published(
             "make-an-audio",
             "Text-to-Audio/Make-An-Audio",
             "MIT",
+            host="github",
             elsewhere="the Google Drive folder that the README of github.com/Text-to-Audio/Make-An-Audio links to",
         ),
     )

@@ -17,6 +17,9 @@ DIFFUSERS = (
     "UNet2DConditionModel",
     "AudioLDM2UNet2DConditionModel",
     "StableAudioDiTModel",
+    "StableAudio3DiTModel",
+    "AceStepTransformer1DModel",
+    "LongCatAudioDiTTransformer",
     "DiTTransformer2DModel",
     "PixArtTransformer2DModel",
     "AutoencoderKL",
@@ -72,7 +75,7 @@ def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.
     for key, value in config.items():
         if key not in allowed:
             raise CheckpointError(f'{name} has no configuration key "{key}".{nearest(key, allowed)}')
-        if "layers" in key and any(number > most_layers for number in _integers(value)):
+        if ("layers" in key or "depth" in key) and any(number > most_layers for number in _integers(value)):
             raise CheckpointError(f"{name}: {key} = {value} asks for more layers than there are tensors")
     try:
         with torch.device("meta"):
