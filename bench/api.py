@@ -17,7 +17,7 @@ from bench.features import cached_features
 from bench.jobs import JudgeSpec
 from bench.judges import load_judges
 from bench.latency import measure_latency
-from bench.models import load_model
+from bench.models import load_model, random_fingerprint
 from bench.pipeline import load_components, quantize_components, read_headers, save_components
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def quantize(
     Args:
         model: in full precision, from `load_model`. Its components are replaced.
         method: spec, such as `naive@w4a8[weights=tensor]`.
-        components: of `backbone`, `text_encoder`, `vae`, `vocoder`; or `all`. Those beside the backbone keep 8 bits.
+        components: of `backbone`, `text_encoder`, `vae`, `vocoder`; or `all`. Those beside the backbone keep 8 bits;
+            without the backbone among them they get the bits of the spec.
         prompts: calibration prompts; None takes those of the embedded corpus.
         seed: of the calibration trajectories.
 
@@ -89,6 +90,8 @@ def save_checkpoint(quantized: QuantizedModel, folder: str | Path) -> None:
 def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> AudioDiffusionModel:
     """Load a packed checkpoint into the model that it was made from: ready to generate, the same audio bit for bit.
 
+    A model with random weights is drawn again.
+
     Args:
         folder: what `save_checkpoint` or `bench quantize` wrote.
         device: of the model.
@@ -98,12 +101,14 @@ def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> AudioDiffusio
         UsageError: the model that it was made from is not known here.
     """
     sources = [header.source for header in read_headers(folder).values()]
-    model = load_model(sources[0].model, device=device)
+    drawn = sources[0].weights_sha256 == random_fingerprint(sources[0].model)
+    model = load_model(sources[0].model, random_weights=drawn, device=device)
     for source in sources:
         if model.weights_sha256 != source.weights_sha256:
             raise CheckpointError(
                 f"{folder}: made from other weights of {source.model} ({source.weights_sha256[:12]}) than those here"
-                f" ({model.weights_sha256[:12]})"
+                f" ({model.weights_sha256[:12]}), or from random ones that other versions of torch, diffusers or"
+                " transformers drew"
             )
     load_components(model, folder)
     return model

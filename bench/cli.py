@@ -12,6 +12,7 @@ import typer
 from admcore.errors import BenchError
 from bench.commands import (
     cache,
+    components,
     doctor,
     generate,
     ladder,
@@ -44,6 +45,7 @@ app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("validate")(validate.validate)
 app.command("ladder")(ladder.ladder)
+app.command("components")(components.components)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from admcore.errors import BenchError, UsageError
 from admcore.registry import Registry
+from bench.components import Component
 from bench.models.directory import load as load_directory
 from bench.models.directory import path_of
 
@@ -64,6 +65,28 @@ def missing_weights(name: str) -> str | None:
     return None
 
 
+def quantizable(name: str) -> tuple[Component, ...] | None:
+    """The components of a model that methods can quantize, told without loading it and without torch.
+
+    None of a plug-in of another package, which would have to be loaded. Raises CheckpointError for a folder that holds
+    nothing known, or missing weights of an embedded model.
+    """
+    from bench.models.layouts import QUANTIZABLE, recognise
+
+    if (folder := path_of(name)) is not None:
+        return QUANTIZABLE[recognise(folder)]
+    if name in EMBEDDED:
+        from bench.models.shipped import components
+
+        return components(name)
+    if name in BUILTIN:
+        from bench.models.published import PUBLISHED
+
+        layout = PUBLISHED[name].layout
+        return None if layout is None else QUANTIZABLE[layout]
+    return None
+
+
 def fingerprint(name: str) -> str:
     """Hash of a model's weights, for cache keys; imports no torch for the built-in models.
 
@@ -82,6 +105,15 @@ def fingerprint(name: str) -> str:
 
         return of_folder(locate(PUBLISHED[name], download=True))
     return str(registry.get(name).fingerprint())
+
+
+def random_fingerprint(name: str) -> str | None:
+    """The `weights_sha256` of a built-in model with random weights; None for any other model."""
+    from bench.models.untrained import random_sha256
+
+    if name not in BUILTIN:
+        return None
+    return random_sha256(name, fingerprint(name) if name in EMBEDDED else None)
 
 
 def load_model(
@@ -111,4 +143,13 @@ def load_model(
     return model.to(device, dtype)
 
 
-__all__ = ["BUILTIN", "EMBEDDED", "fingerprint", "load_model", "missing_weights", "registry"]
+__all__ = [
+    "BUILTIN",
+    "EMBEDDED",
+    "fingerprint",
+    "load_model",
+    "missing_weights",
+    "quantizable",
+    "random_fingerprint",
+    "registry",
+]

@@ -249,7 +249,7 @@ class AceStepBase(PublishedPipeline):
     turbo: ClassVar[bool] = False
 
     @classmethod
-    def untrained(cls) -> Parts:
+    def parts(cls) -> Parts:
         """The size that is not called XL: transformer, Qwen3-Embedding-0.6B, encoder of conditions, autoencoder."""
         return {
             "transformer": AceStepTransformer1DModel(is_turbo=cls.turbo),

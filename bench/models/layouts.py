@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import Literal
 
 from admcore.errors import CheckpointError
 from admcore.files import read_json, read_yaml, write_text_atomic
 from admcore.hashing import sha256_file, sha256_json
 from bench import cache
-from bench.models.pipeline_layouts import PIPELINE_LAYOUTS, Family, PipelineLayout, family_of
+from bench.components import Component
+from bench.models.pipeline_layouts import PIPELINE_LAYOUTS, Layout, PipelineLayout, family_of
 from bench.models.published import Published, locate
-
-Layout = Literal["audioldm", "tango", "make-an-audio"] | Family
 
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
 TRANSFORMERS_WEIGHTS = ("model", "pytorch_model")
@@ -41,6 +39,19 @@ BERT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.t
 """What Make-An-Audio takes from the repository of CLAP's BERT; the weights are CLAP's own."""
 HUB_NAMES = {"bert-base-uncased": "google-bert/bert-base-uncased"}
 """Repositories of the hub that configurations name by what they were called before."""
+
+QUANTIZABLE: dict[Layout, tuple[Component, ...]] = {
+    "audioldm": ("backbone", "text_encoder", "vae", "vocoder"),
+    "tango": ("backbone", "text_encoder", "vae", "vocoder"),
+    "make-an-audio": ("backbone", "text_encoder", "vae"),
+    "audioldm2": ("backbone", "vae", "vocoder"),
+    "musicldm": ("backbone", "vae", "vocoder"),
+    "stable-audio": ("backbone", "text_encoder"),
+    "stable-audio-3": ("backbone",),
+    "ace-step": ("backbone",),
+    "longcat-audiodit": ("backbone",),
+}
+"""The components whose classes a packed checkpoint may name, see `methods.core.architectures`."""
 
 EXPECTED = (
     "an AudioLDM pipeline directory (model_index.json of AudioLDMPipeline, unet/, vae/, ...), one of"
@@ -91,7 +102,7 @@ def text_encoder_folder(folder: Path, *, download: bool) -> Path:
     if (folder / named).is_dir():
         return folder / named
     files = TEXT_FILES if tango else BERT_FILES
-    published = Published(named.split("/")[-1], HUB_NAMES.get(named, named), "Apache-2.0", files)
+    published = Published(named.split("/")[-1], HUB_NAMES.get(named, named), "Apache-2.0", files=files)
     return locate(published, download=download)
 
 

@@ -10,8 +10,8 @@ belong; the strides of the autoencoder are those that make up its 2048 samples a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ from bench.models.untrained import ByteTokenizer
 CAPTION_TOKENS = 128
 """Captions are cut to so many tokens (512 in the pipeline), and padded to them, behind their mask."""
 SECONDS, LONGEST = 10.0, 30.0
-QUOTES = re.compile(r'["“”‘’]')
+QUOTES = re.compile('["\u201c\u201d\u2018\u2019]')
 
 UMT5_BASE: dict[str, Any] = {
     "vocab_size": 256_384,
@@ -83,9 +83,8 @@ class LongCatAudioDiTModel(SoundFlowModel):
         }
 
     def _predict(self, sample: Tensor, timestep: Tensor, told: dict[str, Tensor]) -> Tensor:
-        convolutions = getattr(self.backbone, "text_conv_layer", None)
-        mask = told["encoder_attention_mask"]
-        with nullcontext() if convolutions is None else without_padding(convolutions, mask):
+        convolutions: Any = getattr(self.backbone, "text_conv_layer", ())
+        with without_padding(convolutions, told["encoder_attention_mask"]):
             predicted: Tensor = self.backbone(
                 sample,
                 **told,
@@ -97,30 +96,27 @@ class LongCatAudioDiTModel(SoundFlowModel):
 
 
 @contextmanager
-def without_padding(convolutions: nn.Module, mask: Tensor) -> Iterator[None]:
-    """Lets the convolutions over a caption's tokens run over its own tokens alone inside of the block.
+def without_padding(convolutions: Iterable[Any], mask: Tensor) -> Iterator[None]:
+    """Keeps padding out of the convolutions over a caption's tokens inside of the block.
 
     They take no mask: padding, which a call of the pipeline with one prompt does not have, would reach the tokens next
-    to it, and all of them through the norm over the sequence.
+    to it, and all of them through the norm over the sequence. As zeros it is what is outside of a sequence anyway.
 
     Args:
-        convolutions: over states (n, tokens, width).
-        mask: (n, tokens), true where there is a token; tokens come first.
+        convolutions: the blocks, each with its norm as `grn`, over states (n, tokens, width).
+        mask: (n, tokens), true where there is a token.
     """
-    forward, lengths = convolutions.forward, mask.sum(dim=1)
+    padding = mask.logical_not()[..., None]
 
-    def by_length(states: Tensor) -> Tensor:
-        made = torch.zeros_like(states)
-        for length in lengths.unique().tolist():
-            rows = lengths == length
-            made[rows, :length] = forward(states[rows, :length])
-        return made
+    def clear(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (args[0].masked_fill(padding, 0.0),)
 
-    vars(convolutions)["forward"] = by_length
+    hooks = [module.register_forward_pre_hook(clear) for block in convolutions for module in (block, block.grn)]
     try:
         yield
     finally:
-        del vars(convolutions)["forward"]
+        for hook in hooks:
+            hook.remove()
 
 
 def assemble(parts: Parts, known: dict[str, Any]) -> AudioDiffusionModel:
@@ -167,7 +163,7 @@ class LongCatAudioDiT(PublishedPipeline):
     layout = "longcat-audiodit"
 
     @classmethod
-    def untrained(cls) -> Parts:
+    def parts(cls) -> Parts:
         """The size of the defaults of diffusers' classes: transformer, UMT5-base's encoder, autoencoder."""
         return {
             "transformer": LongCatAudioDiTTransformer(),

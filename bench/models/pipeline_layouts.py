@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Family = Literal["audioldm2", "musicldm", "stable-audio", "stable-audio-3", "ace-step", "longcat-audiodit"]
+Layout = Literal["audioldm", "tango", "make-an-audio"] | Family
+"""Of any checkpoint that can be loaded."""
 
 
 @dataclass(frozen=True)

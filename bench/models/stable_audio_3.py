@@ -125,7 +125,7 @@ class StableAudio3(PublishedPipeline):
     distilled: ClassVar[bool] = True
 
     @classmethod
-    def untrained(cls) -> Parts:
+    def parts(cls) -> Parts:
         """The medium size: transformer, T5Gemma's encoder, embedding of the length, SAME-L."""
         text = T5GemmaConfig(encoder=T5GEMMA_BASE, decoder=T5GEMMA_BASE, is_encoder_decoder=False)
         return {

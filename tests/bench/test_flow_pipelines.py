@@ -17,6 +17,7 @@ from bench.pipeline import quantize_components
 from methods.core.checkpoint import load as load_backbone
 
 from . import pipeline_directories
+from .test_components import assert_told
 
 CAPTIONS = ["a dog barks", 'Rain "falls"', "loud rain falls"]
 FAMILIES = {
@@ -140,9 +141,7 @@ def test_a_clip_that_is_too_long_is_refused(folders, family, longest):
 
 
 def test_time_is_labelled_in_thousandths_where_the_scheduler_counts_no_steps(folders):
-    calls = list(
-        ours(folders / "ace-step").trajectories(["rain"], seeds=[4], steps=4, guidance=7.0, batch_size=1)
-    )
+    calls = list(ours(folders / "ace-step").trajectories(["rain"], seeds=[4], steps=4, guidance=7.0, batch_size=1))
     assert [call.timestep for call in calls] == [1000, 900, 750, 500]
     assert [float(call.inputs["timestep"][0]) for call in calls] == pytest.approx([1.0, 0.9, 0.75, 0.5])
 
@@ -180,6 +179,12 @@ NEVER_RUN = {"stable-audio-3": "to_local_embed"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_what_can_be_quantized_is_known_without_loading(folders, family):
+    name = f"dir:{folders / family}"
+    assert_told(name, load_model(name))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_backbone_goes_through_quantization(folders, family, tmp_path):
     model = ours(folders / family)
     spec = "naive@w8a8[prompts=2,timesteps=2,steps=2,guidance=3.0]"
@@ -198,7 +203,9 @@ def test_the_backbone_goes_through_quantization(folders, family, tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_blocks_are_reconstructed_as_they_run(folders, family):
     model = ours(folders / family)
-    spec = "q-diffusion@w4a8[prompts=2,timesteps=2,steps=2,guidance=3.0,samples=4,batch=2,iterations=2,step_iterations=2]"
+    spec = (
+        "q-diffusion@w4a8[prompts=2,timesteps=2,steps=2,guidance=3.0,samples=4,batch=2,iterations=2,step_iterations=2]"
+    )
     quantized, _ = quantize_components(model, spec, prompts=CAPTIONS)["backbone"]
     model.backbone = quantized.module
     assert torch.isfinite(model.latents(CAPTIONS, [1, 2, 3], steps=2, guidance=3.0, batch_size=2)).all()

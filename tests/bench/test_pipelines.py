@@ -22,6 +22,7 @@ from bench.pipeline import quantize_components
 from methods.core.checkpoint import load as load_backbone
 
 from . import pipeline_directories
+from .test_components import assert_told
 
 FAMILIES = {
     "audioldm2": pipeline_directories.audioldm2,
@@ -307,6 +308,12 @@ def test_a_configuration_that_lacks_a_length_is_one_line(folders, family, part, 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_what_can_be_quantized_is_known_without_loading(folders, family):
+    name = f"dir:{folders / family}"
+    assert_told(name, load_model(name))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_backbone_goes_through_quantization(folders, family, tmp_path):
     model = load_model(f"dir:{folders / family}")
     spec = "naive@w8a8[prompts=2,timesteps=2,steps=2,guidance=3.0]"
@@ -356,7 +363,7 @@ def test_a_registry_name_loads_the_folder_of_its_name(folders, name, family, mon
 def test_a_registry_name_takes_no_other_pipeline(folders, monkeypatch):
     (folders / "musicldm").rename(folders / "audioldm2-music")
     monkeypatch.setenv("ADMBENCH_WEIGHTS", str(folders))
-    with pytest.raises(CheckpointError, match=r"model_index\.json: expected the _class_name AudioLDM2Pipeline"):
+    with pytest.raises(CheckpointError, match="holds a MusicLDM pipeline directory; expected an AudioLDM 2 pipe"):
         load_model("audioldm2-music")
 
 
