@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from bench.clips import read_clips
 from bench.components import Component
 from bench.features import cached_features
 from bench.jobs import JudgeSpec
-from bench.judges import load_judges
+from bench.judges import Judges, Timed, load_judges
 from bench.latency import measure_latency
 from bench.models import load_model, random_fingerprint
 from bench.pipeline import load_components, quantize_components, read_headers, save_components
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bench.models.base import AudioDiffusionModel
     from methods.core.backbone import QuantizedBackbone
     from methods.core.calibration import CalibrationSet
+    from metrics.embedders.base import AudioEmbedder, JointEmbedder
 
 DEFAULT_METRICS = ("fd", "kl", "is", "clap")
 
@@ -197,7 +199,9 @@ def score_report(
 
     Returns:
         `scores` as `score_folders` returns them; `audio`: by folder (generated, reference, baseline) the numbers of
-        clips and of silent, clipped, short and non-finite ones; `reading`: how files became what networks hear.
+        clips and of silent, clipped, short and non-finite ones; `reading`: how files became what networks hear;
+        `cost`: seconds from the first file to the last score, and of these the seconds in which networks computed,
+        none for clips whose features are in the cache.
     """
     from metrics.audio import READING, count_faults
     from metrics.scoring import score
@@ -208,12 +212,17 @@ def score_report(
         for whose, folder in folders.items()
         if folder is not None
     }
-    networks = load_judges(judges or JudgeSpec())
+    loaded = load_judges(judges or JudgeSpec())
+    tagger, clap = Timed(loaded.tagger), Timed(loaded.clap)
+    networks = Judges(cast("AudioEmbedder", tagger), cast("JointEmbedder", clap))
+    started = time.perf_counter()
     features = {whose: cached_features(own, networks) for whose, own in clips.items()}
+    scores = score(features["generated"], features.get("reference"), features.get("baseline"), metrics, networks)
     return {
-        "scores": score(features["generated"], features.get("reference"), features.get("baseline"), metrics, networks),
+        "scores": scores,
         "audio": {whose: count_faults(own.arrays()["levels"]).to_json() for whose, own in features.items()},
         "reading": READING | {"sample_rates": {one.name: one.sample_rate for one in (networks.tagger, networks.clap)}},
+        "cost": {"seconds": time.perf_counter() - started, "network_seconds": tagger.seconds + clap.seconds},
     }
 
 

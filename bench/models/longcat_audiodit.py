@@ -155,7 +155,7 @@ class LongCatAudioDiT(PublishedPipeline):
     """LongCat-AudioDiT, the smaller size."""
 
     summary = (
-        "LongCat-AudioDiT 1B (backbone 960 M), ruixiangma/LongCat-AudioDiT-1B-Diffusers, speech, flow matching in 16"
+        "LongCat-AudioDiT 1B (backbone 982 M), ruixiangma/LongCat-AudioDiT-1B-Diffusers, speech, flow matching in 16"
         " steps, 24 kHz; weights MIT"
     )
     requires = ()

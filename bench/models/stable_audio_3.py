@@ -116,7 +116,7 @@ class StableAudio3(PublishedPipeline):
     """Stable Audio 3, distilled to 8 steps."""
 
     summary = (
-        "Stable Audio 3 medium (backbone 1,454 M), flow matching in 8 steps, 44.1 kHz, mean of stereo; converted from"
+        "Stable Audio 3 medium (backbone 1,453 M), flow matching in 8 steps, 44.1 kHz, mean of stereo; converted from"
         " stabilityai/stable-audio-3-medium; weights Stability AI Community License"
     )
     requires = ()
@@ -144,7 +144,7 @@ class StableAudio3Base(StableAudio3):
     """Stable Audio 3 before distillation."""
 
     summary = (
-        "Stable Audio 3 medium base (backbone 1,454 M), flow matching in 100 steps, 44.1 kHz, mean of stereo; converted"
+        "Stable Audio 3 medium base (backbone 1,453 M), flow matching in 100 steps, 44.1 kHz, mean of stereo; converted"
         " from stabilityai/stable-audio-3-medium-base; weights Stability AI Community License"
     )
     requires = ()
