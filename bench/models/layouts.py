@@ -43,7 +43,7 @@ HUB_NAMES = {"bert-base-uncased": "google-bert/bert-base-uncased"}
 QUANTIZABLE: dict[Layout, tuple[Component, ...]] = {
     "audioldm": ("backbone", "text_encoder", "vae", "vocoder"),
     "tango": ("backbone", "text_encoder", "vae", "vocoder"),
-    "make-an-audio": ("backbone", "text_encoder", "vae"),
+    "make-an-audio": ("backbone", "text_encoder", "vae", "vocoder"),
     "audioldm2": ("backbone", "vae", "vocoder"),
     "musicldm": ("backbone", "vae", "vocoder"),
     "stable-audio": ("backbone", "text_encoder"),
@@ -121,6 +121,32 @@ def weights_file(folder: Path, stems: tuple[str, ...], suffix: str = ".bin") -> 
     raise CheckpointError(f"{folder}: no weights; expected {stems[0]}.safetensors or {stems[-1]}{suffix}")
 
 
+def component_files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
+    """Return the files that hold the weights of a pipeline's component: one, or an index followed by its shards.
+
+    Args:
+        folder: of the component.
+        stems: names, without suffix, that the weights may have.
+
+    Raises:
+        CheckpointError: there are none, or the index names something else than files beside it.
+    """
+    try:
+        return [weights_file(folder, stems)]
+    except CheckpointError:
+        indexes = [folder / f"{stem}.safetensors.index.json" for stem in stems]
+        found = next((index for index in indexes if index.is_file()), None)
+        if found is None:
+            raise
+    content = read_json(found)
+    shards = (
+        sorted(set(content["weight_map"].values())) if isinstance(content, dict) and "weight_map" in content else []
+    )
+    if not shards or any(not isinstance(name, str) or Path(name).name != name for name in shards):
+        raise CheckpointError(f"{found}: expected a weight_map to names of files beside it")
+    return [found, *(folder / name for name in shards)]
+
+
 def clap_file(folder: Path) -> Path | None:
     """Return CLAP's own weights where Make-An-Audio's checkpoint does not bring the text encoder; None where it does.
 
@@ -185,7 +211,7 @@ def _pipeline_files(
     """
     files = [folder / "scheduler" / "scheduler_config.json"]
     for component, stems in components.items():
-        files += [folder / component / "config.json", weights_file(folder / component, stems)]
+        files += [folder / component / "config.json", *component_files(folder / component, stems)]
     vocabularies: dict[str, Path] = {}
     for tokenizer in tokenizers:
         held = {f"{tokenizer}/{file.name}": file for file in sorted((folder / tokenizer).glob("*.*"))}

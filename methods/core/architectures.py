@@ -107,7 +107,10 @@ def _class_of(name: str) -> type[Any] | None:
 def _configuration_keys(name: str, network_class: type[Any]) -> Collection[str]:
     if name in DIFFUSERS:
         return inspect.signature(network_class.__init__).parameters.keys() - {"self"}
-    return network_class.config_class().to_dict().keys() - set(NOT_STRUCTURE)
+    # a configuration of pydantic need not have defaults to be made from
+    fields = getattr(network_class.config_class, "model_fields", None)
+    known = network_class.config_class().to_dict() if fields is None else fields
+    return known.keys() - set(NOT_STRUCTURE)
 
 
 def _integers(value: Any) -> Iterator[int]:

@@ -245,6 +245,28 @@ def test_masks_that_older_versions_saved_with_gpt2_are_not_tensors_too_many(fold
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
 
 
+def test_weights_in_shards_load_like_one_file(folders, pipes):
+    unet = folders / "musicldm" / "unet"
+    whole = unet / "diffusion_pytorch_model.safetensors"
+    expected = load_file(whole)
+    before = layouts.fingerprint(folders / "musicldm")
+    whole.unlink()
+    pipes["musicldm"].unet.save_pretrained(unet, max_shard_size="20KB")
+    shards = sorted(file.name for file in unet.glob("*-of-*.safetensors"))
+    assert len(shards) > 1
+    assert set(layouts.used_files(folders / "musicldm")) >= {f"unet/{name}" for name in shards}
+    assert layouts.fingerprint(folders / "musicldm") != before  # other files, though of the same tensors
+    loaded = load_model(f"dir:{folders / 'musicldm'}").backbone.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in expected.items())
+    (unet / shards[0]).unlink()
+    with pytest.raises(CheckpointError, match=rf"{shards[0]}: missing"):
+        load_model(f"dir:{folders / 'musicldm'}")
+    index = unet / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "../a.safetensors"}}))
+    with pytest.raises(CheckpointError, match=r"index\.json: expected a weight_map to names of files beside it"):
+        load_model(f"dir:{folders / 'musicldm'}")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_tensor_without_a_place_is_named(folders, family):
     part = PIPELINE_LAYOUTS[family].models[0]

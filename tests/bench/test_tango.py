@@ -20,6 +20,8 @@ from admcore.errors import CheckpointError
 from bench.models import fingerprint, layouts, load_model, missing_weights, shipped, tango
 from bench.models.compvis import fold_weight_norm
 
+from .test_components import assert_told
+
 NAME = "tango2"
 UNET = {
     "in_channels": 8,
@@ -186,6 +188,10 @@ def test_latents_become_waveforms_through_the_scale_the_decoder_and_the_vocoder(
     latents = torch.randn(1, 8, 4, 16)
     expected = sound(parts["vocoder"], VAE.decode(parts["vae"], latents / 0.9227914214134216)[:, 0])
     assert close(torch.from_numpy(model.decode(latents)), expected[:, : 16 * 160])
+
+
+def test_what_can_be_quantized_is_known_without_loading(weights):
+    assert_told(NAME, load_model(NAME))
 
 
 def test_backbone_and_text_encoder_are_those_of_the_file(weights, parts):
