@@ -139,12 +139,11 @@ def component_files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
         if found is None:
             raise
     content = read_json(found)
-    shards = (
-        sorted(set(content["weight_map"].values())) if isinstance(content, dict) and "weight_map" in content else []
-    )
-    if not shards or any(not isinstance(name, str) or Path(name).name != name for name in shards):
+    shards = content.get("weight_map") if isinstance(content, dict) else None
+    names = set(shards.values()) if isinstance(shards, dict) else set()
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
         raise CheckpointError(f"{found}: expected a weight_map to names of files beside it")
-    return [found, *(folder / name for name in shards)]
+    return [found, *(folder / name for name in sorted(names))]
 
 
 def clap_file(folder: Path) -> Path | None:
