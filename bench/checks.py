@@ -34,6 +34,16 @@ def check_model(name: str) -> None:
         print(f"note: {folder}: {describe(folder)}", file=sys.stderr)
 
 
+def check_components_of(model: str, names: Sequence[str]) -> None:
+    """Raise UsageError unless a model has the components, as far as that is known without loading it."""
+    from bench.components import components_of
+    from bench.models import quantizable
+
+    present = quantizable(model)
+    if present is not None:
+        components_of(model, present, names)
+
+
 def check_method(spec: str) -> None:
     """Raise UsageError unless the spec is well formed and there is a method of its name.
 

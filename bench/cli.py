@@ -14,6 +14,7 @@ from bench.commands import (
     cache,
     calibrate,
     check_plugin,
+    components,
     doctor,
     generate,
     ladder,
@@ -50,6 +51,7 @@ app.command("leaderboard")(leaderboard.leaderboard)
 app.command("table")(table.table)
 app.command("validate")(validate.validate)
 app.command("ladder")(ladder.ladder)
+app.command("components")(components.components)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)

@@ -12,7 +12,7 @@ from admcore.errors import DataError, UsageError
 from admcore.files import read_json
 from admcore.hashing import sha256_json
 from bench import children, preflight
-from bench.checks import check_model, check_name
+from bench.checks import check_components_of, check_model, check_name
 from bench.environment import cores
 from bench.executors.base import Task
 from bench.grid import GridSpec
@@ -164,6 +164,7 @@ def _check_names(grid: GridSpec) -> None:
 
     for model in grid.models:
         check_model(model)
+        check_components_of(model, grid.components)
     for spec in grid.methods:
         check_name(methods, _method_name(spec))
     for metric in grid.metrics.names:

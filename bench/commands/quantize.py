@@ -29,7 +29,7 @@ def quantize(
     Of a model's backbone, or of other components: integers packed to their bits in safetensors, and one JSON header.
     """
     from admcore.errors import UsageError
-    from bench.checks import check_method, check_model, check_writable_folder
+    from bench.checks import check_components_of, check_method, check_model, check_writable_folder
     from bench.components import COMPONENTS, check_components
 
     check_model(model)
@@ -39,6 +39,7 @@ def quantize(
         chosen = check_components((components or "backbone").split(","))
     except ValueError as error:
         raise UsageError(f"--components: {error}") from None
+    check_components_of(model, chosen)
     from bench import api
     from bench.pipeline import checkpoint_folders
 

@@ -23,7 +23,7 @@ from bench.models.components import load_component
 from bench.models.conditioning import ClapEmbedding, Conditioner, TokenStates
 from bench.models.layouts import AUDIOLDM_COMPONENTS
 from bench.models.mel import MelSpec, griffin_lim
-from bench.models.untrained import seeded
+from bench.models.untrained import random_sha256, seeded
 
 
 class EmbeddedModel:
@@ -65,7 +65,7 @@ class EmbeddedModel:
             name=cls.name,
             source="embedded",
             revision=facts["version"],
-            weights_sha256=cls.fingerprint(),
+            weights_sha256=random_sha256(cls.name, cls.fingerprint()) if random_weights else cls.fingerprint(),
             license="Apache-2.0",
             sample_rate=mel.sample_rate,
             seconds=facts["seconds"],

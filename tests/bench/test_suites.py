@@ -247,7 +247,7 @@ def test_references_are_read_from_beside_the_file(tmp_path):
         ("a.csv", "caption,id\nrain,../../x\n", [":2: ", "expected an id", "'../../x'"]),
         ("a.csv", "caption\nrain\x07\n", [":2: ", "cannot be printed"]),
         ("a.csv", b"caption\nrain\nv\xf6gel\n", [":3: ", "expected UTF-8 text, found byte 0xf6"]),
-        ("a.txt", "rain".encode("utf-16"), [":1: ", "expected UTF-8 text"]),
+        ("a.txt", "rain".encode("utf-16"), [":1: ", "expected UTF-8 text", "encoding"]),
         ("a.jsonl", '{"caption": "rain"}\n{"caption": \n', [":2: ", "expected one JSON object"]),
         ("a.jsonl", '{"caption": "rain"}\n["wind"]\n', [":2: ", "expected a JSON object", "found a list"]),
         ("a.jsonl", '{"text": "rain"}\n', [":1: ", 'no column "caption"']),
