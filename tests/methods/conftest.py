@@ -26,6 +26,7 @@ class TinyModel:
         self.name = name
         self.backbone = backbone.eval()
         self.license = "Apache-2.0"
+        self.default_steps, self.default_guidance = 25, 3.0
         self.weights_sha256 = sha256_tensors(backbone.state_dict())
         self._condition = condition
 
