@@ -18,6 +18,7 @@ from pydantic import field_validator
 
 from methods.naive import Naive, NaiveConfig
 from methods.prompts import GIVEN
+from methods.protocol import DenoisingModel
 from methods.samplers.recipe import CalibrationRecipe, parse_calibration
 
 SOURCE = "mixup-prompt"
@@ -37,10 +38,9 @@ class MixupPromptConfig(NaiveConfig):
             raise ValueError(f"expected {SOURCE}, a sampler, or both; this method is its prompts")
         return name
 
-    @property
-    def recipe(self) -> CalibrationRecipe:
-        """How to draw the calibration set."""
-        return replace(super().recipe, prompt_source=SOURCE)
+    def recipe_for(self, model: DenoisingModel) -> CalibrationRecipe:
+        """See `CalibratedConfig`: on prompts of several sounds each."""
+        return replace(super().recipe_for(model), prompt_source=SOURCE)
 
 
 class MixupPrompt(Naive):

@@ -34,6 +34,10 @@ class DenoisingModel(Protocol):
     """Hash over the model's full-precision weights: calibration data belongs to exactly these."""
     license: str | None
     """Licence of the weights, which a checkpoint made from them inherits; None if the source states none."""
+    default_steps: int
+    """Denoising steps that the model is meant to be run with, in which calibration runs it unless told otherwise."""
+    default_guidance: float
+    """Classifier-free guidance scale that it is meant to be run with; 1 is none, as where it has been distilled."""
     backbone: nn.Module
     """The denoising network. May be set: what is set runs from then on."""
 

@@ -17,6 +17,7 @@ EMBEDDED = {
     "tiny-audioldm": "bench.models.embedded:TinyAudioLDM",
     "tiny-tango": "bench.models.embedded:TinyTango",
     "tiny-make-an-audio": "bench.models.embedded:TinyMakeAnAudio",
+    "tiny-flow": "bench.models.embedded:TinyFlow",
 }
 """The models that come with the package."""
 

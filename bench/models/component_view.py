@@ -34,6 +34,7 @@ class ComponentView:
     def __init__(self, model: AudioDiffusionModel, component: Component) -> None:
         self._model, self._component = model, component
         self.name, self.weights_sha256, self.license = model.name, model.weights_sha256, model.license
+        self.default_steps, self.default_guidance = model.default_steps, model.default_guidance
 
     @property
     def backbone(self) -> nn.Module:

@@ -95,7 +95,15 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
         "decoder_trials": [vars(trial) for trial in trials],
         "training": {
             name: _training(work / name)
-            for name in (blueprint.vae, blueprint.decoder, "texts", blueprint.vocoder, blueprint.name)
+            for name in (
+                blueprint.vae,
+                blueprint.decoder,
+                "texts",
+                blueprint.vocoder,
+                blueprint.teacher,
+                blueprint.name,
+            )
+            if name
         },
     }
     write_json_atomic(folder / "admbench.json", facts)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from admcore.errors import BenchError, UsageError, nearest
 from admcore.files import read_json, write_json_atomic
@@ -142,6 +143,43 @@ def _backbone(name: str) -> Callable[[Path], None]:
     return run
 
 
+def _pairs(shard: int) -> Callable[[Path], None]:
+    def run(work: Path) -> None:
+        from bench.zoo.flows import PAIRS, make_pairs
+
+        teacher, network, conditions = _flow_teacher(work)
+        make_pairs(teacher, network, conditions, work / f"pairs-{shard}", shard=shard, count=PAIRS)
+
+    return run
+
+
+def _flow(work: Path) -> None:
+    from bench.zoo.flows import SHARDS, Pairs, train_flow
+
+    teacher, network, conditions = _flow_teacher(work)
+    pairs = Pairs.load([work / f"pairs-{shard}" for shard in range(SHARDS)])
+    train_flow(teacher, network, conditions, pairs, work / "tiny-flow")
+
+
+def _flow_teacher(work: Path) -> tuple[Any, Any, Any]:
+    """Blueprint and backbone of tiny-flow's teacher as they ship, rounded to float16, and the pairs' conditions."""
+    import torch
+
+    from bench.zoo.architectures import BLUEPRINTS, backbone
+    from bench.zoo.backbones import encode_captions
+    from bench.zoo.corpus import draw_clip
+    from bench.zoo.flows import PAIRS
+    from bench.zoo.texts import Towers
+
+    teacher = BLUEPRINTS[BLUEPRINTS["tiny-flow"].teacher or ""]
+    network, towers = backbone(teacher), Towers()
+    for module, stage in ((network, teacher.name), (towers, "texts")):
+        module.load_state_dict(torch.load(work / stage / "weights.pt", weights_only=True))
+        module.half().float().eval()
+    captions = [draw_clip("train", index).caption for index in range(PAIRS)]
+    return teacher, network, encode_captions(teacher, towers, captions)
+
+
 def _export(work: Path) -> None:
     from bench.zoo.export import export
 
@@ -159,9 +197,12 @@ def stages() -> dict[str, Stage]:
         Stage("tiny-audioldm", ("vae-64", "texts"), _backbone("tiny-audioldm")),
         Stage("tiny-make-an-audio", ("vae-80", "texts"), _backbone("tiny-make-an-audio")),
         Stage("tiny-tango", ("vae-64", "texts"), _backbone("tiny-tango")),
+        Stage("pairs-0", ("tiny-tango", "texts"), _pairs(0)),
+        Stage("pairs-1", ("tiny-tango", "texts"), _pairs(1)),
         Stage("tiny-clap", ("corpus", "tiny-tagger"), _clap),
         Stage("decoder-64", ("vae-64",), _decoder("decoder-64")),
         Stage("decoder-80", ("vae-80",), _decoder("decoder-80")),
+        Stage("tiny-flow", ("pairs-0", "pairs-1", "tiny-tango", "texts"), _flow),
         Stage("vocoder-64", ("corpus",), _vocoder("vocoder-64")),
         Stage("vocoder-80", ("corpus",), _vocoder("vocoder-80")),
     ]

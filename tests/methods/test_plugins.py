@@ -44,7 +44,7 @@ def test_every_built_in_describes_itself():
         ("naive@w4a8[calibration=unifrom]", ['unknown calibration "unifrom"', 'Did you mean "uniform"?']),
         ("naive@w4a8[prompts=many]", ["option prompts", '"many"']),
         ("naive@w4a8[prompts=0]", ["option prompts", '"0"']),
-        ("naive@w4a8[timesteps=30]", ["timesteps=30", "steps=25"]),
+        ("naive@w4a8[timesteps=30,steps=25]", ["timesteps=30", "steps=25"]),
     ],
 )
 def test_a_wrong_spec_is_told_what_is_wrong_in_one_line(spec, fragments):
@@ -62,8 +62,8 @@ def test_the_configuration_has_all_defaults_expanded():
         "calibration": "uniform",
         "prompts": 16,
         "timesteps": 5,
-        "steps": 25,
-        "guidance": 3.0,
+        "steps": None,
+        "guidance": None,
         "weights": "tensor",
         "ranges": "minmax",
     }
@@ -71,7 +71,7 @@ def test_the_configuration_has_all_defaults_expanded():
 
 def test_a_preset_sets_defaults_and_a_typed_option_wins_over_it():
     assert NaiveConfig(preset="paper").prompts == 128
-    assert methods.from_spec("naive@w4a8[preset=paper,prompts=7]").config.recipe.prompts == 7
+    assert methods.from_spec("naive@w4a8[preset=paper,prompts=7]").config.prompts == 7
 
 
 @pytest.mark.parametrize("spec", ["fp32", "bf16", "naive@w4a8", "q-diffusion@w4a8", "mixup-prompt@w4a8"])
