@@ -19,6 +19,7 @@ BUILTIN = {
     "naive": "methods.naive:Naive",
     "q-diffusion": "methods.q_diffusion:QDiffusion",
     "eda-dm": "methods.eda_dm:EDADM",
+    "tfmq-dm": "methods.tfmq_dm:TFMQDM",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)
