@@ -20,6 +20,8 @@ BUILTIN = {
     "q-diffusion": "methods.q_diffusion:QDiffusion",
     "ptq4dm": "methods.ptq4dm:PTQ4DM",
     "ptq4adm": "methods.ptq4adm:PTQ4ADM",
+    "eda-dm": "methods.eda_dm:EDADM",
+    "tfmq-dm": "methods.tfmq_dm:TFMQDM",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)

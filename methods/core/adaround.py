@@ -43,7 +43,7 @@ class AdaRound(Learner):
         self._before = {name: layer.weight_codes for name, layer in self._layers.items()}
         self._shapes = [layer.shape for layer in self._layers.values()]
         self._effort = effort
-        pieces = [_Neighbours.of(layer, originals[name].weight) for name, layer in self._layers.items()]
+        pieces = [_Neighbours.of(layer, layer.folded(originals[name].weight)) for name, layer in self._layers.items()]
         self._steps, self._free, scale, rest = (
             torch.cat([torch.empty(0), *(getattr(piece, name).reshape(-1) for piece in pieces)])
             for name in ("steps", "free", "scale", "rest")

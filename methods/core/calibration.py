@@ -62,6 +62,11 @@ class CalibrationSet:
         inputs = {name: tensor[rows] for name, tensor in self.inputs.items()}
         return replace(self, inputs=inputs, **{name: getattr(self, name)[rows] for name in _LABELS})
 
+    def sample(self, count: int, seed: int) -> CalibrationSet:
+        """Return `count` of the samples, drawn at random; all, in another order, if there are fewer."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return self.take(order[:count])
+
     def check_model(self, model: DenoisingModel) -> None:
         """Raise UsageError unless the set was drawn from exactly this model's weights."""
         if self.weights_sha256 != model.weights_sha256:

@@ -14,6 +14,9 @@ Learning fits a block to the samples it sees. A layer behind a timestep or a cap
 and hundreds of roundings can be fitted to them that are worse than nearest on any other. So some samples are held out,
 and a block whose objective is not lower afterwards, on the samples learned from and on those held out, keeps what it
 had: the nearest roundings, the initial step sizes. The papers have no such guard.
+
+Steps are computed in bfloat16 where the processor multiplies it, the block is large enough to gain, and its error is
+far below that of quantization; what decides about keeping what was learned is always computed in float32.
 """
 
 from __future__ import annotations
@@ -34,8 +37,13 @@ from admcore.errors import DataError
 from methods.core.blocks import Block, BlockInputs
 from methods.core.layers import QuantizedLayer
 from methods.core.memory import leaves
+from methods.core.timesteps import Clock
 
 EVALUATED_AT_ONCE = 32  # samples in one call of a block outside of learning
+BF16_NUMBERS = 2**17
+"""Numbers that a block reads in a step from which bfloat16 is faster; with fewer, casts cost more than it saves."""
+BF16_NOISE = 0.01
+"""A block learns in bfloat16 if the error this makes in its output is below this share of that of quantization."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class BlockReport:
 
     block: str
     kind: str
-    """`resnet`, `transformer` or `layer`."""
+    """`resnet`, `transformer`, `layer`, or `temporal` for layers behind the timestep's embedding."""
     learned: str
     """`weights`, `activations`, or both joined by `+`."""
     iterations: int
@@ -86,6 +94,8 @@ class BlockReport:
     kept: bool
     """True if learning did not lower both, and the block is as before."""
     seconds: float
+    bf16: bool = False
+    """True if steps were computed in bfloat16."""
 
 
 Target = Tensor | tuple[Tensor, ...]
@@ -107,6 +117,10 @@ class BlockTask:
     """Samples at the end that are not learned from; fewer than there are."""
     inner: Mapping[str, Tensor] = field(default_factory=dict)
     """(samples, ...), what some of its layers return in full precision; for `Effort.inner_weight`."""
+    timesteps: Tensor | None = None
+    """(samples,), what the backbone was told; needed where there is a clock."""
+    clock: Clock | None = None
+    """What tables over timesteps inside of the block read."""
 
     @property
     def learned(self) -> int:
@@ -119,22 +133,60 @@ class BlockTask:
         Raises:
             DataError: it is not finite; names the block.
         """
-        learned = self._checked(evaluate(self.module, self.inputs, self.target, slice(0, self.learned), power))
+        learned = self._checked(self._loss(slice(0, self.learned), power))
         if not self.held_out:
             return Losses(learned, None)
-        rest = slice(self.learned, self.inputs.rows)
-        return Losses(learned, self._checked(evaluate(self.module, self.inputs, self.target, rest, power)))
+        return Losses(learned, self._checked(self._loss(slice(self.learned, self.inputs.rows), power)))
 
-    def descend(self, effort: Effort, generator: torch.Generator) -> None:
-        """Leave the gradient of the objective on a random batch; errors as `losses`."""
-        index = torch.randint(self.learned, (effort.batch_size,), generator=generator)
+    def call(self, index: Tensor | slice) -> Any:
+        """Call the block as it is now on some samples and return what it returns."""
+        if self.clock is not None and self.timesteps is not None:
+            self.clock.set(self.timesteps[index])
         args, kwargs = self.inputs.take(index)
-        with _watched({name: self.layers[name] for name in self.inner if effort.inner_weight}) as seen:
-            loss = objective(self.module(*args, **kwargs), taken(self.target, index), effort.power)
-        for name, output in seen.items():
-            loss = loss + effort.inner_weight * objective(output, self.inner[name][index], effort.power)
+        return self.module(*args, **kwargs)
+
+    @torch.no_grad()
+    def run(self, rows: slice) -> Iterator[tuple[slice, Any]]:
+        """Call the block on samples from one to before another, some at a time; yield which and what it returns."""
+        for start in range(rows.start, rows.stop, EVALUATED_AT_ONCE):
+            some = slice(start, min(start + EVALUATED_AT_ONCE, rows.stop))
+            yield some, self.call(some)
+
+    def _loss(self, rows: slice, power: float) -> float:
+        losses = (
+            objective(output, taken(self.target, some), power).item() * (some.stop - some.start)
+            for some, output in self.run(rows)
+        )
+        return sum(losses) / (rows.stop - rows.start)
+
+    def descend(self, effort: Effort, generator: torch.Generator, *, bf16: bool = False) -> None:
+        """Leave the gradient of the objective on a random batch, computed in bfloat16 or not; errors as `losses`."""
+        index = torch.randint(self.learned, (effort.batch_size,), generator=generator)
+        watched = {name: self.layers[name] for name in self.inner if effort.inner_weight}
+        with _watched(watched) as seen, self._autocast(bf16):
+            output = self.call(index)
+        loss = objective(output, taken(self.target, index), effort.power)
+        for name, values in seen.items():
+            loss = loss + effort.inner_weight * objective(values, self.inner[name][index], effort.power)
         self._checked(loss.item())
         loss.backward()
+
+    @torch.no_grad()
+    def gains_from_bf16(self, effort: Effort, loss: float) -> bool:
+        """Return whether steps are to be computed in bfloat16, `loss` being the objective in float32."""
+        some = slice(0, min(effort.batch_size, self.learned))
+        tensors = [leaf for leaf in leaves(self.inputs.take(some)) if isinstance(leaf, Tensor)]
+        numbers = sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+        if not tensors or numbers < BF16_NUMBERS or not has_bf16(tensors[0].device):
+            return False
+        exact = tuple(leaf for leaf in leaves(self.call(some)) if isinstance(leaf, Tensor))
+        with self._autocast(True):
+            rough = self.call(some)
+        return objective(rough, exact, effort.power).item() < BF16_NOISE * loss
+
+    def _autocast(self, enabled: bool) -> torch.autocast:
+        target = self.target if isinstance(self.target, Tensor) else self.target[0]
+        return torch.autocast(target.device.type, torch.bfloat16, enabled=enabled)
 
     def _checked(self, loss: float) -> float:
         if not math.isfinite(loss):
@@ -206,14 +258,11 @@ def learn(task: BlockTask, learners: Sequence[Learner], effort: Effort, generato
     started = time.perf_counter()
     before = after = task.losses(effort.power)
     busy = [learner for learner in learners if not learner.idle]
+    bf16 = bool(effort.iterations and busy) and task.gains_from_bf16(effort, before.learned)
     if effort.iterations and busy:
         with _frozen(task.module, but=[parameter for learner in busy for parameter in learner.parameters]):
             for iteration in range(effort.iterations):
-                for learner in busy:
-                    learner.prepare()
-                task.descend(effort, generator)
-                for learner in busy:
-                    learner.step(iteration / effort.iterations)
+                iterate(task, busy, effort, generator, iteration / effort.iterations, bf16=bf16)
         for learner in busy:
             learner.finish()
         after = task.losses(effort.power)
@@ -225,7 +274,7 @@ def learn(task: BlockTask, learners: Sequence[Learner], effort: Effort, generato
     return BlockReport(
         block=task.block.name,
         kind=task.block.kind,
-        learned="+".join(learner.learned for learner in learners),
+        learned="+".join(learner.learned for learner in busy or learners),
         iterations=effort.iterations,
         loss_before=before.learned,
         loss_after=now.learned,
@@ -233,7 +282,25 @@ def learn(task: BlockTask, learners: Sequence[Learner], effort: Effort, generato
         held_out_after=now.held_out,
         kept=kept,
         seconds=time.perf_counter() - started,
+        bf16=bf16,
     )
+
+
+def iterate(
+    task: BlockTask,
+    learners: Sequence[Learner],
+    effort: Effort,
+    generator: torch.Generator,
+    progress: float,
+    *,
+    bf16: bool = False,
+) -> None:
+    """Take one step of `learn`, `progress` being the share of the iterations that is done."""
+    for learner in learners:
+        learner.prepare()
+    task.descend(effort, generator, bf16=bf16)
+    for learner in learners:
+        learner.step(progress)
 
 
 def objective(output: Any, target: Target, power: float = 2.0) -> Tensor:
@@ -252,15 +319,12 @@ def objective(output: Any, target: Target, power: float = 2.0) -> Tensor:
     return total
 
 
-@torch.no_grad()
-def evaluate(module: nn.Module, inputs: BlockInputs, target: Target, rows: slice, power: float = 2.0) -> float:
-    """Return the objective of a block over some samples, `rows` being from one to before another."""
-    total = 0.0
-    for start in range(rows.start, rows.stop, EVALUATED_AT_ONCE):
-        some = slice(start, min(start + EVALUATED_AT_ONCE, rows.stop))
-        args, kwargs = inputs.take(some)
-        total += objective(module(*args, **kwargs), taken(target, some), power).item() * (some.stop - some.start)
-    return total / (rows.stop - rows.start)
+def has_bf16(device: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 itself."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def taken(target: Target, index: Tensor | slice) -> Target:

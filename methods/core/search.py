@@ -20,6 +20,8 @@ PERCENTILE = 99.99
 """Values above this percentile, and below 100 minus it, are clipped by `percentile`."""
 CANDIDATES = 80
 """Shrink factors 1.00, 0.99, ... that `lp_range` tries, as Q-Diffusion's released code does."""
+POWER = 2.4
+"""p of `fit_lp`, in Q-Diffusion's released code and in those that followed it."""
 WORKING_VALUES = 2**19
 """Numbers that one pass of the search works on, small enough for a cache; more if a single channel has more."""
 
@@ -94,6 +96,11 @@ def fit_percentile(scheme: Scheme, values: Tensor) -> Quantizer:
 def fit_mse(scheme: Scheme, values: Tensor) -> Quantizer:
     """Return a quantizer fitted by `lp_range` with p = 2."""
     return Quantizer.from_range(scheme, *lp_range(scheme, values.detach()))
+
+
+def fit_lp(scheme: Scheme, values: Tensor) -> Quantizer:
+    """Return a quantizer fitted by `lp_range` with p = `POWER`."""
+    return Quantizer.from_range(scheme, *lp_range(scheme, values.detach(), p=POWER))
 
 
 FITS: dict[RangeRule, Callable[[Scheme, Tensor], Quantizer]] = {

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from methods.core.layers import QuantizedLayer
 from methods.core.quantizer import Quantizer, fake_quantize
 from methods.core.reconstruction import BlockReport, BlockTask, Effort, Learner, learn, mix
+from methods.core.timesteps import TimestepTable
 
 SMALLEST_FACTOR = 0.01
 """A step size shrinks no further, relative to where it started."""
@@ -47,11 +48,34 @@ class LearnedStep(Quantizer):
         return self.scale * self.factor.clamp(min=SMALLEST_FACTOR)
 
 
+class LearnedTable(TimestepTable):
+    """A table over timesteps whose step sizes are learned, each relative to where it started; see `LearnedStep`."""
+
+    def __init__(self, start: TimestepTable, drop: float, generator: torch.Generator) -> None:
+        super().__init__(start.scheme, start.scale, start.zero_point, start.timesteps, start.clock)
+        self.factor = nn.Parameter(torch.ones_like(start.scale))
+        self._start, self._drop, self._generator = start.scale, drop, generator
+
+    def fake_quantize(self, values: Tensor) -> Tensor:
+        """See `LearnedStep`."""
+        self.scale = self._learned_scale()
+        rounded = super().fake_quantize(values)
+        return rounded if self._drop == 0 else mix(values, rounded, self._drop, self._generator)
+
+    def fitted(self) -> TimestepTable:
+        """Return a table with the step sizes learned so far."""
+        scale = self._learned_scale().detach().clone()
+        return TimestepTable(self.scheme, scale, self.zero_point, self.timesteps, self.clock)
+
+    def _learned_scale(self) -> Tensor:
+        return self._start * self.factor.clamp(min=SMALLEST_FACTOR)
+
+
 class StepSizes(Learner):
     """The step sizes of the inputs of some layers, by Adam, its rate falling to 0 along a cosine.
 
     Args:
-        layers: quantized layers by name; those whose input is not rounded are passed over.
+        layers: quantized layers by name; those whose input is not rounded, or to a dynamic scheme, are passed over.
         effort: how many of the numbers are dropped.
         learning_rate: of the step sizes, relative to where they start.
         generator: draws which numbers are dropped.
@@ -62,10 +86,14 @@ class StepSizes(Learner):
     def __init__(
         self, layers: Mapping[str, QuantizedLayer], effort: Effort, learning_rate: float, generator: torch.Generator
     ) -> None:
-        self._starts = [
-            (layer, layer.activation_quantizer) for layer in layers.values() if layer.activation_quantizer is not None
+        quantizers = ((layer, layer.activation_quantizer) for layer in layers.values())
+        self._starts = [(layer, start) for layer, start in quantizers if start is not None and not start.scheme.dynamic]
+        self._steps = [
+            LearnedTable(start, effort.drop, generator)
+            if isinstance(start, TimestepTable)
+            else LearnedStep(start, effort.drop, generator)
+            for _, start in self._starts
         ]
-        self._steps = [LearnedStep(start, effort.drop, generator) for _, start in self._starts]
         self._optimizer = None if self.idle else torch.optim.Adam(self.parameters, lr=learning_rate)
         self._rate = learning_rate
 
