@@ -12,6 +12,7 @@ import typer
 from admcore.errors import BenchError
 from bench.commands import (
     cache,
+    calibrate,
     doctor,
     generate,
     ladder,
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("list")(list_plugins.list_plugins)
+app.command("calibrate")(calibrate.calibrate)
 app.command("quantize")(quantize.quantize)
 app.command("generate")(generate.generate)
 app.command("score")(score.score)

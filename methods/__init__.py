@@ -22,6 +22,7 @@ BUILTIN = {
     "ptq4adm": "methods.ptq4adm:PTQ4ADM",
     "eda-dm": "methods.eda_dm:EDADM",
     "tfmq-dm": "methods.tfmq_dm:TFMQDM",
+    "mixup-prompt": "methods.mixup_prompt:MixupPrompt",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)

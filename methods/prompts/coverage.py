@@ -75,7 +75,7 @@ class CoveragePrompts:
                 for when, rows in (("before", before), ("after", chosen))
             },
         }
-        return ChosenPrompts(tuple(pool[number] for number in chosen), facts)
+        return ChosenPrompts(tuple(pool[number] for number in chosen), tuple(pool), facts)
 
     def _written(self, request: PromptRequest, own: Sequence[str], tagger: Tagger) -> list[str]:
         """Return candidates in words that the user uses or the model knows."""

@@ -7,4 +7,4 @@ from methods.prompts.request import ChosenPrompts, PromptRequest
 
 def take_given(request: PromptRequest) -> ChosenPrompts:
     """Take the first ones."""
-    return ChosenPrompts(request.prompts[: request.count])
+    return ChosenPrompts(request.prompts[: request.count], request.prompts)

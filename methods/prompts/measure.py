@@ -66,7 +66,7 @@ def measure(captions: Sequence[str], similarity: Matrix, tagger: Tagger) -> Prom
 
 
 def text_similarity(texts: Tensor, captions: Tensor) -> Matrix:
-    """Return (1 + cosine) / 2 of every text and caption, after the mean of the texts is taken off both.
+    """Return the cosine of every text and caption, after the mean of the texts is taken off both; 0 where negative.
 
     Without that, the vectors of one encoder all point the same way and every caption is near every text.
 
@@ -74,11 +74,11 @@ def text_similarity(texts: Tensor, captions: Tensor) -> Matrix:
         texts: (n, width), what is to be covered.
         captions: (m, width), of the same encoder.
 
-    Shape: (n, m), between 0 and 1. A vector that is the mean itself is as near to all as to none: 1/2.
+    Shape: (n, m), between 0 and 1. A vector that is the mean itself is near to none.
     """
     ground, others = texts.double().numpy(), captions.double().numpy()
     center = ground.mean(axis=0)
-    similarity: Matrix = (1 + _unit(ground - center) @ _unit(others - center).T) / 2
+    similarity: Matrix = _unit(ground - center) @ _unit(others - center).T
     return similarity.clip(0, 1)
 
 

@@ -36,4 +36,4 @@ def mix_prompts(request: PromptRequest) -> ChosenPrompts:
                 waiting += [sounds[number] for number in rng.permutation(len(sounds))]
             fused.append(waiting.pop(next(place for place, sound in enumerate(waiting) if sound not in fused)))
         mixed.append(" and ".join(fused))
-    return ChosenPrompts(tuple(mixed), {"classes_per_prompt": min(CLASSES, len(sounds))})
+    return ChosenPrompts(tuple(mixed), (*request.prompts, *mixed), {"classes_per_prompt": min(CLASSES, len(sounds))})

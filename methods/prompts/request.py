@@ -39,5 +39,7 @@ class ChosenPrompts:
 
     prompts: tuple[str, ...]
     """As many as were wanted."""
+    candidates: tuple[str, ...]
+    """What they were chosen from, the user's prompts among them."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the record's calibration section says of them beside their number, as JSON values."""

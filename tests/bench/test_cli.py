@@ -22,6 +22,7 @@ ROOT = Path(bench.__file__).resolve().parents[1]
 COMMANDS = (
     "run",
     "list",
+    "calibrate",
     "quantize",
     "generate",
     "score",

@@ -33,6 +33,7 @@ def test_both_halves_of_guidance_are_recorded_at_evenly_spread_steps(model, prom
         "timesteps": [199, 599, 999],
         "seconds": drawn.seconds,
         "sampler": "uniform",
+        "prompt_source": "given",
         "steps": 5,
         "guidance": 3.0,
         "seed": 0,

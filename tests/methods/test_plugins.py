@@ -74,7 +74,7 @@ def test_a_preset_sets_defaults_and_a_typed_option_wins_over_it():
     assert methods.from_spec("naive@w4a8[preset=paper,prompts=7]").config.recipe.prompts == 7
 
 
-@pytest.mark.parametrize("spec", ["fp32", "bf16", "naive@w4a8", "q-diffusion@w4a8"])
+@pytest.mark.parametrize("spec", ["fp32", "bf16", "naive@w4a8", "q-diffusion@w4a8", "mixup-prompt@w4a8"])
 def test_every_method_takes_a_preset_and_a_calibration(spec):
     config = methods.from_spec(f"{spec}[preset=paper,calibration=uniform]").config
     assert (config.preset, config.calibration) == ("paper", "uniform")
