@@ -35,6 +35,8 @@ BUILTIN = {
     "quanto-int4": "methods.bridges.quanto:QuantoInt4",
     "quanto-int2": "methods.bridges.quanto:QuantoInt2",
     "nncf-int8": "methods.bridges.nncf:NNCFInt8",
+    "tfmq-dm": "methods.tfmq_dm:TFMQDM",
+    "mixup-prompt": "methods.mixup_prompt:MixupPrompt",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)

@@ -58,7 +58,7 @@ def allocate(choices: Mapping[str, Sequence[Choice]], limit: int) -> dict[str, C
     allowed = limit
     while True:
         solution = milp(
-            noise * (NOISE_SCALE / max(noise.max(), np.finfo(float).tiny)),
+            noise / (noise.max() or 1.0) * NOISE_SCALE,
             constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(sizes[None] / limit, ub=allowed / limit)],
             integrality=np.ones(len(options)),
             bounds=Bounds(0, 1),

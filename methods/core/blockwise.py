@@ -6,6 +6,7 @@ A method splits what it wants split, rounds to nearest, and then goes through th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from admcore.progress import bar
+from methods.core import temporal
 from methods.core.adaround import AdaRound, learn_weights
-from methods.core.blocks import Block, BlockRuns, Unit, block_layers, execution_order, find_blocks
+from methods.core.blocks import Block, BlockInputs, BlockRuns, Unit, block_layers, execution_order, find_blocks
 from methods.core.calibration import CalibrationSet
 from methods.core.layers import QuantizedLayer, quantizable_layers, quantized_layers
 from methods.core.policy import Policy, copy_sharing, quantize_layers
@@ -24,12 +26,15 @@ from methods.core.reconstruction import EVALUATED_AT_ONCE, BlockReport, BlockTas
 from methods.core.scheme import Scheme
 from methods.core.split import split_layers, watching_concatenations
 from methods.core.step_sizes import StepSizes, learn_steps
+from methods.core.temporal import TemporalBlock
 from methods.core.timesteps import Clock, TimestepTable
 from methods.protocol import DenoisingModel
 
 Fit = Callable[[Scheme, Tensor], Quantizer]
 HELD_OUT = 0.2
 """Share of the prompts that is held out unless a method says otherwise."""
+TABLE_VALUES = SAMPLED_VALUES // 8
+"""Numbers of a layer's input at one timestep that an entry of its table is fitted to."""
 
 
 class BlockwiseQuantization:
@@ -62,6 +67,7 @@ class BlockwiseQuantization:
         told = samples.inputs.get("timestep")
         self._timesteps = samples.timestep if told is None else told.reshape(-1)
         self._clock: Clock | None = None
+        self._learned: set[str] = set()
         self.original: nn.Module = model.backbone
         """The backbone in full precision, with the layers split that are split."""
         self.module: nn.Module = model.backbone
@@ -109,9 +115,39 @@ class BlockwiseQuantization:
     def learn_weights(self, effort: Effort) -> None:
         """Go through the blocks and choose the roundings of their weights; inputs are rounded if they have ranges."""
         originals = quantizable_layers(self.original)
-        self._go_through(
-            "Reconstructing weights", effort, lambda task: learn_weights(task, originals, effort, self._generator)
+
+        def learn_block(task: BlockTask) -> BlockReport | None:
+            layers = {name: layer for name, layer in task.layers.items() if name not in self._learned}
+            if not layers:
+                return None
+            return learn_weights(replace(task, layers=layers), originals, effort, self._generator)
+
+        self._go_through("Reconstructing weights", effort, learn_block)
+
+    def learn_temporal_block(self, effort: Effort) -> None:
+        """Choose the roundings of the layers behind the timestep together, see `methods.core.temporal`.
+
+        `learn_weights` then leaves these layers as they are. Nothing happens where a backbone has no such block.
+        """
+        if not TemporalBlock.is_in(self.module):
+            return
+        module, original = TemporalBlock(self.module), TemporalBlock(self.original)
+        blocks = {block.name: block for block in self.blocks}
+        inputs = tuple(self._full.inputs(blocks[name]).args[0] for name in module.inputs)
+        members = tuple(name for name in self.order if name.startswith(module.prefixes))
+        block = Block(temporal.NAME, "temporal", members)
+        with torch.no_grad():
+            target = original(*inputs)
+        task = BlockTask(
+            block=block,
+            module=module,
+            layers=block_layers(self.module, block),
+            inputs=BlockInputs(inputs, {}, len(inputs[0])),
+            target=target,
+            held_out=self._held_out,
         )
+        self.reports.append(learn_weights(task, quantizable_layers(self.original), effort, self._generator))
+        self._learned.update(members)
 
     def learn_inputs(self, fit: Fit, effort: Effort, *, per_timestep: bool = False) -> None:
         """Go through the blocks, fit the range of each layer's input, and learn its step size.
@@ -156,7 +192,7 @@ class BlockwiseQuantization:
     def _fit_inputs(self, task: BlockTask, fit: Fit) -> None:
         """Fit input ranges of a block's layers to what they read when the block runs with rounded weights alone."""
         layers = {name: layer for name, layer in task.layers.items() if name in self._input_schemes}
-        for name, values in self._read_by(task, layers, slice(0, task.inputs.rows)).items():
+        for name, values in self._read_by(task, layers, slice(0, task.inputs.rows), SAMPLED_VALUES).items():
             layers[name].activation_quantizer = fit(self._input_schemes[name], values)
 
     def _fit_tables(self, task: BlockTask, fit: Fit) -> None:
@@ -167,7 +203,7 @@ class BlockwiseQuantization:
         fitted: dict[str, list[Quantizer]] = {name: [] for name in layers}
         for timestep in timesteps:
             rows = torch.nonzero(task.timesteps == timestep).reshape(-1)
-            for name, values in self._read_by(task, layers, rows).items():
+            for name, values in self._read_by(task, layers, rows, TABLE_VALUES).items():
                 fitted[name].append(fit(self._input_schemes[name], values))
         for name, ranges in fitted.items():
             scale, zero_point = (
@@ -178,16 +214,16 @@ class BlockwiseQuantization:
             )
 
     def _read_by(
-        self, task: BlockTask, layers: Mapping[str, QuantizedLayer], rows: Tensor | slice
+        self, task: BlockTask, layers: Mapping[str, QuantizedLayer], rows: Tensor | slice, count: int
     ) -> dict[str, Tensor]:
-        """Return numbers of what layers read, (1, n), when a block runs on some samples."""
+        """Return some `count` of the numbers that layers read, (1, n), when a block runs on some samples."""
         index = torch.arange(task.inputs.rows)[rows]
         parts = index.split(EVALUATED_AT_ONCE)
         seen: dict[str, list[Tensor]] = {name: [] for name in layers}
 
         def note(name: str, layer: nn.Module, args: tuple[Any, ...]) -> None:
             assert isinstance(layer, QuantizedLayer)
-            seen[name].append(sample_values(layer.prepare_input(args[0]), SAMPLED_VALUES // len(parts)))
+            seen[name].append(sample_values(layer.prepare_input(args[0]), count // len(parts)))
 
         hooks = [layer.register_forward_pre_hook(partial(note, name)) for name, layer in layers.items()]
         try:
@@ -202,7 +238,9 @@ class BlockwiseQuantization:
             check_finite(name, values)
         return joined
 
-    def _go_through(self, description: str, effort: Effort, learn_block: Callable[[BlockTask], BlockReport]) -> None:
+    def _go_through(
+        self, description: str, effort: Effort, learn_block: Callable[[BlockTask], BlockReport | None]
+    ) -> None:
         self._quantized.forget()
         with bar(description, len(self.blocks)) as advance:
             for block in self.blocks:
@@ -220,8 +258,11 @@ class BlockwiseQuantization:
                     clock=self._clock,
                 )
                 report = learn_block(task)
-                self.reports.append(report)
-                advance(f"{block.name}: {report.loss_before:.3g} -> {report.loss_after:.3g}")
+                if report is None:
+                    advance(block.name)
+                else:
+                    self.reports.append(report)
+                    advance(f"{block.name}: {report.loss_before:.3g} -> {report.loss_after:.3g}")
         self._quantized.forget()
 
 

@@ -79,7 +79,7 @@ class BlockReport:
 
     block: str
     kind: str
-    """`resnet`, `transformer` or `layer`."""
+    """`resnet`, `transformer`, `layer`, or `temporal` for layers behind the timestep's embedding."""
     learned: str
     """`weights`, `activations`, or both joined by `+`."""
     iterations: int

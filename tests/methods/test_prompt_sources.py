@@ -128,6 +128,7 @@ def test_what_the_grammar_writes_of_a_value_states_that_value():
         assert state.value in tagger.space.values
         for words in state.adjectives + state.adverbs + state.endings:
             assert state.value in tagger.tag(f"a sound {words}").values, (state.value, words)
+    assert [event.clause for event in grammar.events] == [False, True] * (len(grammar.events) // 2)
     for event in grammar.events:
         assert tagger.families(event.text), event.text
         assert not tagger.tag(event.text).unknown, event.text

@@ -1,0 +1,44 @@
+"""`ptq4dm`: normally distributed timesteps, symmetric schemes, roundings and step sizes learned together."""
+
+import torch
+
+import methods
+from methods.core.checkpoint import load
+from methods.core.layers import quantized_layers
+
+QUICK = "prompts=10,timesteps=2,steps=3,learning_rate=0.1"
+
+
+def relative_error(prediction, target):
+    return ((prediction - target).norm() / target.norm()).item()
+
+
+def test_it_is_nearer_to_full_precision_than_the_same_without_reconstruction(model, quantize, predict, tmp_path):
+    target = predict(model)
+    result = quantize(model, f"ptq4dm@w4a8[{QUICK},iterations=20]")
+    unlearned = quantize(model, f"ptq4dm@w4a8[{QUICK},iterations=0]")
+    prediction = predict(model, result.module)
+    assert relative_error(prediction, target) < relative_error(predict(model, unlearned.module), target)
+    assert {block.learned for block in result.report.blocks} == {"weights+activations"}
+    result.pack(tmp_path)
+    assert torch.equal(predict(model, load(tmp_path)), prediction)
+
+
+def test_everything_is_symmetric_and_the_ends_keep_eight_bits(audioldm, quantize):
+    result = quantize(audioldm, "ptq4dm@w4a6[iterations=1]")
+    for name, layer in quantized_layers(result.module).items():
+        end = name in ("conv_in", "conv_out")
+        assert layer.scheme.weight.symmetric
+        assert layer.scheme.activation.symmetric
+        assert (layer.scheme.weight.bits, layer.scheme.activation.bits) == ((8, 8) if end else (4, 6))
+
+
+def test_w16a16_is_full_precision_bit_for_bit(model, quantize, predict):
+    assert torch.equal(predict(model, quantize(model, "ptq4dm@w16a16").module), predict(model))
+
+
+def test_timesteps_are_normally_distributed_unless_told_otherwise():
+    assert methods.from_spec("ptq4dm@w8a8").config.recipe.sampler == "normal"
+    assert methods.from_spec("ptq4dm@w8a8[calibration=uniform]").config.recipe.sampler == "uniform"
+    paper = methods.from_spec("ptq4dm@w8a8[preset=paper]").config
+    assert (paper.prompts * paper.timesteps, paper.iterations) == (1024, 100)
