@@ -20,6 +20,7 @@ BUILTIN = {
     "q-diffusion": "methods.q_diffusion:QDiffusion",
     "eda-dm": "methods.eda_dm:EDADM",
     "tfmq-dm": "methods.tfmq_dm:TFMQDM",
+    "efficientdm": "methods.efficientdm:EfficientDM",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)
