@@ -21,6 +21,13 @@ BUILTIN = {
     "eda-dm": "methods.eda_dm:EDADM",
     "tfmq-dm": "methods.tfmq_dm:TFMQDM",
     "efficientdm": "methods.efficientdm:EfficientDM",
+    "smoothquant": "methods.smoothquant:SmoothQuant",
+    "gptq": "methods.gptq:GPTQ",
+    "awq": "methods.awq:AWQ",
+    "hqq": "methods.hqq:HQQ",
+    "nf4": "methods.nf4:NF4",
+    "svdquant": "methods.svdquant:SVDQuant",
+    "vidit-q": "methods.vidit_q:ViDiTQ",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)
