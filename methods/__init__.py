@@ -21,6 +21,7 @@ BUILTIN = {
     "eda-dm": "methods.eda_dm:EDADM",
     "tfmq-dm": "methods.tfmq_dm:TFMQDM",
     "efficientdm": "methods.efficientdm:EfficientDM",
+    "tcaq-dm": "methods.tcaq_dm:TCAQDM",
     "smoothquant": "methods.smoothquant:SmoothQuant",
     "gptq": "methods.gptq:GPTQ",
     "awq": "methods.awq:AWQ",

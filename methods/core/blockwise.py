@@ -18,12 +18,18 @@ from methods.core import temporal
 from methods.core.adaround import AdaRound, learn_weights
 from methods.core.blocks import Block, BlockInputs, BlockRuns, Unit, block_layers, execution_order, find_blocks
 from methods.core.calibration import CalibrationSet
-from methods.core.layers import QuantizableLayer, QuantizedLayer, quantizable_layers, quantized_layers
-from methods.core.policy import Policy, copy_sharing, quantize_layers
+from methods.core.layers import (
+    QuantizableLayer,
+    QuantizedLayer,
+    over_inputs,
+    quantizable_layers,
+    quantized_layers,
+)
+from methods.core.policy import Policy, copy_sharing, input_quantizer, replace_layers
 from methods.core.quantizer import Quantizer
 from methods.core.ranges import BATCH_SIZE, SAMPLED_VALUES, check_finite, sample_values
 from methods.core.reconstruction import EVALUATED_AT_ONCE, BlockReport, BlockTask, Effort, Learner, Target, learn
-from methods.core.scheme import Scheme
+from methods.core.scheme import LayerScheme, Scheme
 from methods.core.split import split_layers, watching_concatenations
 from methods.core.step_sizes import StepSizes, learn_steps
 from methods.core.temporal import TemporalBlock
@@ -63,10 +69,7 @@ class BlockwiseQuantization:
         self._unit = unit
         self.generator = torch.Generator().manual_seed(seed)
         """Draws whatever is drawn."""
-        samples, self._held_out = _with_held_out_last(samples, held_out, self.generator)
-        self._batches = list(samples.batches(BATCH_SIZE))
-        told = samples.inputs.get("timestep")
-        self._timesteps = samples.timestep if told is None else told.reshape(-1)
+        self._take(samples, held_out)
         self._clock: Clock | None = None
         self._learned: set[str] = set()
         self.original: nn.Module = model.backbone
@@ -99,14 +102,37 @@ class BlockwiseQuantization:
         ]
         return splits
 
-    def round_to_nearest(self, policy: Policy, fit_weight: Fit) -> None:
-        """Quantize the weights to the nearest codes; inputs wait for `learn_inputs`."""
-        nothing = torch.tensor(0.0)
+    def use(self, samples: CalibrationSet, *, held_out: float = HELD_OUT) -> None:
+        """Go on with other calibration samples; what was learned stays."""
+        samples.check_model(self._model)
+        self._take(samples, held_out)
+        self._start_runs()
+
+    def round_to_nearest(
+        self, policy: Policy, fit_weight: Fit, input_scales: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Quantize the weights to the nearest codes; inputs wait for `learn_inputs`.
+
+        Args:
+            policy: which layer gets which scheme.
+            fit_weight: scheme and weight -> quantizer.
+            input_scales: layer -> (in,) that its input is divided by and its weight is multiplied by before.
+        """
+        scales, nothing = input_scales or {}, torch.tensor(0.0)
 
         def later(scheme: Scheme, name: str) -> Quantizer | None:
             return Quantizer.from_range(scheme, nothing, nothing) if name in self.order else None
 
-        self.module = quantize_layers(self.original, policy, fit_weight=fit_weight, fit_activation=later)
+        def make(name: str, layer: QuantizableLayer, scheme: LayerScheme) -> QuantizedLayer | None:
+            activation = input_quantizer(name, layer, scheme.activation, later)
+            if scheme.activation is not None and activation is None:
+                return None
+            scale, weight = scales.get(name), layer.weight.detach()
+            scaled = None if scale is None else weight * over_inputs(scale, weight)
+            fitted = None if scheme.weight is None else fit_weight(scheme.weight, weight if scaled is None else scaled)
+            return QuantizedLayer.from_float(layer, fitted, activation, weight=scaled, input_scale=scale)
+
+        self.module = replace_layers(self.original, policy, make)
         self._input_schemes: dict[str, Scheme] = {}
         for name, layer in quantized_layers(self.module).items():
             scheme = layer.scheme.activation
@@ -115,8 +141,7 @@ class BlockwiseQuantization:
                 if name in self.order:
                     self._input_schemes[name] = scheme
         self.blocks = find_blocks(self.module, self.order, self._unit)
-        self._full = BlockRuns(self._model, self.original, self.blocks, self._batches)
-        self._quantized = BlockRuns(self._model, self.module, self.blocks, self._batches)
+        self._start_runs()
 
     def learn_weights(self, effort: Effort) -> None:
         """Go through the blocks and choose the roundings of their weights; inputs are rounded if they have ranges."""
@@ -210,6 +235,16 @@ class BlockwiseQuantization:
             timesteps=self._timesteps,
             clock=self._clock,
         )
+
+    def _take(self, samples: CalibrationSet, held_out: float) -> None:
+        samples, self._held_out = _with_held_out_last(samples, held_out, self.generator)
+        self._batches = list(samples.batches(BATCH_SIZE))
+        told = samples.inputs.get("timestep")
+        self._timesteps = samples.timestep if told is None else told.reshape(-1)
+
+    def _start_runs(self) -> None:
+        self._full = BlockRuns(self._model, self.original, self.blocks, self._batches)
+        self._quantized = BlockRuns(self._model, self.module, self.blocks, self._batches)
 
     def _make_clock(self) -> Clock:
         """Return a clock that every call of the quantized backbone sets."""
