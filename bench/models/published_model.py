@@ -48,6 +48,7 @@ class PublishedModel(ABC):
                 return cls.untrained(known | {"random_weights": True, "weights_sha256": random_sha256(cls.name)})
         folder = locate(published, download=True)
         seen = layouts.recognise(folder)
-        if seen != published.layout:
-            raise CheckpointError(f"{folder}: holds {SAW[seen]}; expected {SAW[published.layout]}")
+        expected = published.layout or seen
+        if seen != expected:
+            raise CheckpointError(f"{folder}: holds {SAW[seen]}; expected {SAW[expected]}")
         return load_layout(folder, seen, cls.name, published.source, published.license)

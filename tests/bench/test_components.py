@@ -64,7 +64,7 @@ def test_only_what_was_asked_for_is_quantized_and_alone_it_gets_the_bits_of_the_
     quantized = bench.quantize(bench.load_model("tiny-tango"), SPEC, components=["vae"])
     bench.save_checkpoint(quantized, tmp_path / "packed")
     model = bench.load_checkpoint(tmp_path / "packed")
-    assert bits_of(model, "vae") == {4}
+    assert min(bits_of(model, "vae")) == 4  # first and last layers keep 8
     for name in ("backbone", "text_encoder"):
         assert not bits_of(model, name)
     unquantized = quantized.components["vae"].report.unquantized
