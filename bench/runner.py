@@ -59,9 +59,9 @@ def run_grid(
 ) -> list[CellResult]:
     """Run every cell of a grid that is not finished, and return how all of them stand, in the grid's order.
 
-    A cell that fails leaves a record that says why, and the others go on; so does one that is skipped, because its method
-    needs what is not installed, which every run tries again. Interrupting a run (KeyboardInterrupt) stops
-    its child processes; running it again goes on where it stopped.
+    A cell that fails leaves a record that says why, and the others go on; so does one that is skipped, because its
+    method needs what is not installed, which every run tries again. Interrupting a run (KeyboardInterrupt) stops its
+    child processes; running it again goes on where it stopped.
 
     Args:
         grid: what to run.

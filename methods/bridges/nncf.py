@@ -1,9 +1,9 @@
 """`nncf-int8`: NNCF (openvinotoolkit/nncf), `compress_weights` of its torch backend.
 
 Weights of every Linear and convolution as int8, symmetric, with a float16 scale per output channel; at every call a
-hook converts them to floating point. NNCF's `quantize`, which rounds activations too, only inserts fake quantization into a
-torch model: its weights stay float32 on disk until OpenVINO compiles them, so it is no way to a smaller checkpoint, and
-is not offered here. See docs/methods/bridges.md for what was tried.
+hook converts them to floating point. NNCF's `quantize`, which rounds activations too, only inserts fake quantization
+into a torch model: its weights stay float32 on disk until OpenVINO compiles them, so it is no way to a smaller
+checkpoint, and is not offered here. See docs/methods/bridges.md for what was tried.
 
 NNCF's `get_config` does not know its own decompressors, so the checkpoint says which weights have one; that determines
 the module.
@@ -140,7 +140,7 @@ def _decompressors(module: nn.Module) -> dict[str, Any]:
 
 
 def _example_inputs(model: DenoisingModel) -> dict[str, Any]:
-    """Return the keyword arguments of a call of the backbone as the model makes it: NNCF traces the module with them."""
+    """Return the keyword arguments of a call of the backbone, as the model makes it, for NNCF to trace the module."""
     call = next(iter(model.trajectories(["a sound"], seeds=[0], steps=2, guidance=1.0, batch_size=1)))
     seen: dict[str, Any] = {}
 

@@ -3,10 +3,11 @@
 `quantize` takes every Linear and Conv2d (with quantized activations LayerNorm too), `Calibration` sees the activations,
 `freeze` rounds the weights. int8: a scale per output channel, symmetric; int4 and int2: a scale and a shift per group
 of 128, 96, 64 or 32 weights where one of these divides a channel, else per channel. Activations: one static scale per
-tensor, a running mean of the largest magnitudes with momentum 0.9, so the order of the calibration samples matters.
+tensor, a running mean of the largest magnitudes with momentum 0.9, so the order of the calibration samples matters. A
+Linear rounds its input; a convolution takes what comes, and rounds its output if calibration found a use for that.
 
 On a CPU only a Linear of int8 weights and int8 inputs multiplies integers (`torch._int_mm`). Everything else converts
-its weight to floating point at every call, a convolution its rounded input too.
+its weight to floating point at every call.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class QuantoBridge(Bridge, CalibratedMethod):
         return backbone
 
     def simulates(self, backbone: nn.Module) -> bool:
-        """Convolutions, and all layers of less than 8 bits, round their inputs and multiply in floating point."""
-        return self.spec.activation_bits != FLOAT_BITS
+        """A Linear of less than 8 bits rounds its input and multiplies in floating point."""
+        return self.spec.activation_bits != FLOAT_BITS and self.spec.weight_bits != 8
 
 
 class QuantoInt8(QuantoBridge):
@@ -112,7 +113,7 @@ class QuantoFormat(ForeignFormat):
         layers = {}
         for name, layer in _quantized(module).items():
             bits, group = layer.weight_qtype.bits, layer.weight_group_size
-            activation = (FLOAT_BITS, None) if layer.activation_qtype is None else (8, "tensor")
+            activation = (8, "tensor") if "input" in layer._quantize_hooks else (FLOAT_BITS, None)
             layers[name] = described(layer, (bits, f"group of {group}" if group else "channel"), activation)
         return layers
 
