@@ -18,6 +18,13 @@ BUILTIN = {
     "bf16": "methods.full_precision:BFloat16",
     "naive": "methods.naive:Naive",
     "q-diffusion": "methods.q_diffusion:QDiffusion",
+    "smoothquant": "methods.smoothquant:SmoothQuant",
+    "gptq": "methods.gptq:GPTQ",
+    "awq": "methods.awq:AWQ",
+    "hqq": "methods.hqq:HQQ",
+    "nf4": "methods.nf4:NF4",
+    "svdquant": "methods.svdquant:SVDQuant",
+    "vidit-q": "methods.vidit_q:ViDiTQ",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)
