@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bench.engines.base import EngineBackbone
 from bench.measurement.cost import cost_section, layer_costs
 from bench.measurement.memory import peak_resident_bytes
 from bench.measurement.timing import REPEATS, WARM_UP, OtherWork, Samples, interleave, load_average, threads
@@ -93,8 +94,14 @@ def time_steps(
         "repeats": len(samples[BASELINE].values_ms),
         "other_load": busy,
         "load_average": load_average(),
-        "weight_bytes": {name: resident_bytes(backbone) for name, backbone in backbones.items()},
+        "weight_bytes": {
+            name: resident_bytes(backbone)
+            for name, backbone in backbones.items()
+            if not isinstance(backbone, EngineBackbone)
+        },
     }
+    for name, found in section["baselines"].items():
+        found["sqnr_db"] = sqnr_db(outputs[BASELINE], outputs[name])
     if kernelled.kernels:
         section["sqnr_db"] = sqnr_db(outputs[BASELINE], outputs[METHOD])
     return section
@@ -188,6 +195,8 @@ def _with_kernels(kernelled: WithKernels, samples: Mapping[str, Samples]) -> dic
     return {
         "kernel": " + ".join(kernelled.kernels),
         "layers": kernelled.layers,
+        "glue": kernelled.glue,
+        "blocks": dict(kernelled.blocks),
         "fallbacks": kernelled.reasons,
         "step_ms": samples[METHOD].to_json(),
         "baseline_step_ms": samples[BASELINE].to_json(),

@@ -17,6 +17,7 @@ from methods.kernels.blocks import Glue, streamline
 from methods.kernels.onednn import INT8_KERNELS
 from methods.kernels.processor import has_bf16
 from methods.kernels.weight_only import INT4_LINEAR
+from methods.kernels.weights import Unpack, Weights
 
 KERNELS: tuple[Kernel, ...] = (*INT8_KERNELS, INT4_LINEAR)
 """All kernels."""
@@ -94,7 +95,12 @@ def default_glue() -> Glue:
 
 @torch.no_grad()
 def with_kernels(
-    module: nn.Module, device: str = "cpu", kernels: Sequence[Kernel] = DEFAULT, glue: Glue | None = None
+    module: nn.Module,
+    device: str = "cpu",
+    kernels: Sequence[Kernel] = DEFAULT,
+    glue: Glue | None = None,
+    unpack: Unpack = "once",
+    streamlined: bool = True,
 ) -> WithKernels:
     """Put a kernel in the place of every quantized layer that one supports; the others stay as they are, counted.
 
@@ -105,6 +111,9 @@ def with_kernels(
         kernels: what to choose from, most preferred first.
         glue: type of what lies between the products of attentions; None is bfloat16 where the processor multiplies it,
             else float32. See `methods.kernels.blocks`.
+        unpack: when weights of few bits become the bytes that kernels compute with; see `methods.kernels.weights`.
+        streamlined: whether blocks are computed with fewer passes over memory, or as diffusers has them, so that every
+            layer is called on its own.
     """
     quantized = quantized_layers(module)
     shared = [*module.parameters(), *module.buffers(), *quantized.values(), *clocks_of(module)]
@@ -119,7 +128,11 @@ def with_kernels(
         else:
             replace_layer(result, name, kernel.build(layer))
     glue = glue or default_glue()
-    blocks = streamline(result, glue)
+    blocks = streamline(result, glue) if streamlined else {}
+    if unpack == "layer":
+        for part in result.modules():
+            if isinstance(part, Weights):
+                part.pack()
     return WithKernels(result.eval(), chosen, tuple(fallbacks), glue if blocks else None, blocks)
 
 

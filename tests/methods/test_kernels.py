@@ -24,7 +24,8 @@ from methods.kernels.blocks import BLOCKS, FusedAttention, FusedGEGLU, InPlaceRe
 from methods.kernels.codes import InputCodes
 from methods.kernels.onednn import Int8Linear
 from methods.kernels.processor import has_vnni, product_refusal
-from methods.kernels.select import choose
+from methods.kernels.select import choose, resident_bytes
+from methods.kernels.weights import Weights
 
 TOLERANCE = 2e-6
 """Of a kernel's output against float64, relative to the largest sum of magnitudes that one output adds up."""
@@ -415,6 +416,32 @@ def test_a_product_is_added_to_what_is_there_and_rounded_as_asked():
     assert torch.equal(layer.from_codes(codes, dtype=torch.bfloat16), plain.bfloat16())
     gelu = nn.functional.gelu(plain)
     assert (layer.from_codes(codes, activation="gelu") - gelu).abs().max() <= 1e-6 * gelu.abs().max()
+
+
+@pytest.mark.parametrize("spec", ["naive@w8a8", "naive@w4a8", "naive@w3a8[weights=tensor]"])
+@needs_vnni
+def test_weights_unpacked_at_every_call_give_the_same_from_less_memory(model, quantize, predict, spec):
+    backbone = quantize(model, spec).module
+    once, layer = (with_kernels(backbone, unpack=unpack).module for unpack in ("once", "layer"))
+    expected = predict(model, once)
+    for _ in range(2):
+        assert torch.equal(predict(model, layer), expected)
+    quantized_weights = sum(part.weight_codes.numel() for part in quantized_layers(backbone).values())
+    saved = 0 if "w8" in spec else 0.4 * quantized_weights
+    assert resident_bytes(layer) <= resident_bytes(once) - saved
+
+
+@given(st.integers(2, 8), st.integers(1, 5), st.integers(1, 9))
+@settings(max_examples=30, deadline=None)
+def test_packed_weights_come_back(bits, outputs, inputs):
+    codes = torch.randint(2**bits, (outputs, inputs), dtype=torch.uint8)
+    zero_point = torch.randint(2**bits if bits < 8 else 1, (outputs,), dtype=torch.uint8) + (128 if bits == 8 else 0)
+    weights = Weights(codes, zero_point, bits)
+    expected = weights.signed()
+    assert torch.equal(expected.int(), codes.int() - zero_point.int()[:, None])
+    weights.pack()
+    assert torch.equal(weights.signed(), expected)
+    assert torch.equal(weights.arranged(torch.neg), -expected)
 
 
 def test_weight_only_quantization_is_simulated_unless_its_kernel_is_asked_for():
