@@ -58,6 +58,12 @@ class PositionalBackbone(nn.Module):
         self.tensors = [number for number, leaf in enumerate(self.leaves) if isinstance(leaf, Tensor)]
 
     @property
+    def call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The recorded call."""
+        call: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_unflatten(self.leaves, self.structure)
+        return call
+
+    @property
     def example(self) -> list[Tensor]:
         """The tensors of the recorded call."""
         return [self.leaves[number] for number in self.tensors]

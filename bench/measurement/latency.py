@@ -12,13 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from bench.engines.base import EngineBackbone
-from bench.measurement.cost import cost_section, layer_costs
+from bench.measurement.cost import LayerCost, layer_costs
 from bench.measurement.memory import peak_resident_bytes
+from bench.measurement.profile import operator_profile
+from bench.measurement.roofline import layer_seconds, measured_roof, roofline_section
 from bench.measurement.timing import REPEATS, WARM_UP, OtherWork, Samples, interleave, load_average, threads
 from bench.suites import calibration_prompts
 from methods.core.layers import quantized_layers
-from methods.kernels import WithKernels
+from methods.kernels import WithKernels, with_kernels
 from methods.kernels.select import resident_bytes
+from methods.kernels.weights import Unpack
 
 if TYPE_CHECKING:
     from bench.models.base import AudioDiffusionModel
@@ -44,6 +47,14 @@ class Settings:
     threads: int = 1
     limit_seconds: float | None = None
     """For the timed rounds; see `interleave`."""
+    unpack: Unpack = "once"
+    """When weights become bytes; see `methods.kernels.weights`."""
+    profile: bool = False
+    """Also say where the time of a step goes, operator by operator."""
+    roofline: bool = False
+    """Also time every layer by itself, and compare it with what the machine gives."""
+    alone: bool = False
+    """Also measure the memory of a process of its own that holds nothing but the quantized backbone."""
 
 
 def time_steps(
@@ -109,13 +120,30 @@ def time_steps(
 
 def cost_of_step(
     model: AudioDiffusionModel, quantized: nn.Module, kernelled: WithKernels, batch: int
-) -> dict[str, Any]:
-    """Return the `cost` part of a latency section: operations and bytes of every layer of one step."""
+) -> list[LayerCost]:
+    """Return the cost of every layer of one step: operations and bytes."""
     inputs = step_inputs(model, batch)
     schemes = {name: layer.scheme for name, layer in quantized_layers(quantized).items()}
-    return cost_section(
-        layer_costs(model.backbone, lambda: model.call_backbone(inputs), schemes, dict(kernelled.chosen))
-    )
+    return layer_costs(model.backbone, lambda: model.call_backbone(inputs), schemes, dict(kernelled.chosen))
+
+
+def roofline_of_step(
+    model: AudioDiffusionModel, quantized: nn.Module, costs: list[LayerCost], settings: Settings
+) -> dict[str, Any]:
+    """Return the `roofline` part of a latency section: layers called one by one, in blocks as diffusers has them."""
+    inputs = step_inputs(model, settings.batch)
+    plain = with_kernels(quantized, unpack=settings.unpack, streamlined=False).module
+    with threads(settings.threads):
+        names = [cost.name for cost in costs]
+        seconds = layer_seconds(plain, names, lambda: run_backbone(model, plain, inputs))
+        return roofline_section(measured_roof(), costs, seconds)
+
+
+def profile_of_step(model: AudioDiffusionModel, backbone: nn.Module, settings: Settings) -> dict[str, Any]:
+    """Return the `profile` part of a latency section: where the time of one step goes."""
+    inputs = step_inputs(model, settings.batch)
+    with threads(settings.threads):
+        return operator_profile(lambda: run_backbone(model, backbone, inputs))
 
 
 def time_pipeline(model: AudioDiffusionModel, backbone: nn.Module, *, steps: int, thread_count: int) -> dict[str, Any]:
