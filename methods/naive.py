@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import field_validator
 from torch import Tensor
 
 from methods.base import CalibratedConfig, CalibratedMethod
@@ -28,6 +29,13 @@ class NaiveConfig(CalibratedConfig):
     """One scale per output channel of a weight, or one per weight tensor."""
     ranges: RangeRule = "minmax"
     """Where ranges end, of weights and inputs alike: see `methods.core.search`."""
+    ends: Literal[8, 16] = 8
+    """Fewest bits of the first and the last layer; 16 leaves both in floating point."""
+
+    @field_validator("ends", mode="before")
+    @classmethod
+    def _read_ends(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class Naive(CalibratedMethod):
@@ -36,7 +44,7 @@ class Naive(CalibratedMethod):
     Weights range between their smallest and largest value, per output channel. Inputs range between the smallest and
     largest value that the full-precision backbone shows on the calibration set, per tensor, one range for all
     timesteps. The option `ranges` sets narrower ones. Every Linear, Conv1d and Conv2d takes part; the first and the
-    last layer keep at least 8 bits.
+    last layer keep at least 8 bits, or stay in floating point with `ends=16`.
     """
 
     name = "naive"
@@ -62,7 +70,7 @@ class Naive(CalibratedMethod):
             return fit(scheme, seen[layer]) if layer in seen else None
 
         ends = () if self.spec.bits == (16, 16) else backbone_ends(model.backbone, [*seen])
-        policy = uniform_policy(*self.spec.bits, ends, self.config.weights)
+        policy = uniform_policy(*self.spec.bits, ends, self.config.weights, self.config.ends)
         module = quantize_layers(model.backbone, policy, fit_weight=fit, fit_activation=fit_activation)
         return self._result(model, module, started)
 

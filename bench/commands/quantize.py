@@ -41,15 +41,21 @@ def quantize(
         raise UsageError(f"--components: {error}") from None
     check_components_of(model, chosen)
     from bench import api
+    from bench.measurement.size import component_bytes
     from bench.pipeline import checkpoint_folders
 
     loaded = api.load_model(model, random_weights=random_weights, device=device)
+    before = component_bytes(loaded)
     quantized = api.quantize(loaded, method, components=chosen, seed=seed)
     api.save_checkpoint(quantized, out)
+    after = dict(before)
     for name, folder in checkpoint_folders(out).items():
         report = quantized.components[name].report
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        after[name] = size
         print(
-            f"{folder}: {name}, {megabytes(size)}, {len(report.layers)} quantized layers,"
-            f" {report.nominal_bits_per_weight:.2f} bits a weight"
+            f"{folder}: {name}, {megabytes(size)}, {1 - size / before[name]:.1%} smaller than fp32,"
+            f" {len(report.layers)} quantized layers, {report.nominal_bits_per_weight:.2f} bits a weight"
         )
+    whole, was = sum(after.values()), sum(before.values())
+    print(f"pipeline: {megabytes(whole)} of {megabytes(was)}, {1 - whole / was:.1%} smaller than fp32")

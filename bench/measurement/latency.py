@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bench.measurement.cost import cost_section, layer_costs
+from bench.engines.base import EngineBackbone
+from bench.measurement.cost import LayerCost, layer_costs
 from bench.measurement.memory import peak_resident_bytes
+from bench.measurement.profile import operator_profile
+from bench.measurement.roofline import layer_seconds, measured_roof, roofline_section
 from bench.measurement.timing import REPEATS, WARM_UP, OtherWork, Samples, interleave, load_average, threads
 from bench.suites import calibration_prompts
 from methods.core.foreign import foreign_layers
@@ -21,6 +24,7 @@ from methods.core.scheme import LayerScheme, activation_scheme, weight_scheme
 from methods.kernels import WithKernels, with_kernels
 from methods.kernels.observed import observed
 from methods.kernels.select import SIMULATED, resident_bytes
+from methods.kernels.weights import Unpack
 
 if TYPE_CHECKING:
     from bench.models.base import AudioDiffusionModel
@@ -46,17 +50,26 @@ class Settings:
     threads: int = 1
     limit_seconds: float | None = None
     """For the timed rounds; see `interleave`."""
+    unpack: Unpack = "once"
+    """When weights become bytes; see `methods.kernels.weights`."""
+    profile: bool = False
+    """Also say where the time of a step goes, operator by operator."""
+    roofline: bool = False
+    """Also time every layer by itself, and compare it with what the machine gives."""
+    alone: bool = False
+    """Also measure the memory of a process of its own that holds nothing but the quantized backbone."""
 
 
-def kernels_in(model: AudioDiffusionModel, quantized: nn.Module) -> WithKernels:
+def kernels_in(model: AudioDiffusionModel, quantized: nn.Module, unpack: Unpack = "once") -> WithKernels:
     """Return a quantized backbone as it is timed and heard: with our kernels, or a bridge's with those of its package.
 
     Args:
         model: that the backbone belongs to; what a bridge's package runs is found by one call on its inputs.
         quantized: as a method or a checkpoint gives it.
+        unpack: when weights become bytes, of our kernels; a bridge's package has its own way.
     """
     if foreign_layers(quantized) is None:
-        return with_kernels(quantized, model.device.type)
+        return with_kernels(quantized, model.device.type, unpack=unpack)
     inputs = step_inputs(model, 2)
     return observed(quantized, lambda: run_backbone(model, quantized, inputs))
 
@@ -109,8 +122,14 @@ def time_steps(
         "repeats": len(samples[BASELINE].values_ms),
         "other_load": busy,
         "load_average": load_average(),
-        "weight_bytes": {name: resident_bytes(backbone) for name, backbone in backbones.items()},
+        "weight_bytes": {
+            name: resident_bytes(backbone)
+            for name, backbone in backbones.items()
+            if not isinstance(backbone, EngineBackbone)
+        },
     }
+    for name, found in section["baselines"].items():
+        found["sqnr_db"] = sqnr_db(outputs[BASELINE], outputs[name])
     if kernelled.kernels:
         section["sqnr_db"] = sqnr_db(outputs[BASELINE], outputs[METHOD])
     return section
@@ -118,17 +137,34 @@ def time_steps(
 
 def cost_of_step(
     model: AudioDiffusionModel, quantized: nn.Module, kernelled: WithKernels, batch: int
-) -> dict[str, Any]:
-    """Return the `cost` part of a latency section: operations and bytes of every layer of one step."""
+) -> list[LayerCost]:
+    """Return the cost of every layer of one step: operations and bytes."""
     inputs = step_inputs(model, batch)
     schemes = {name: layer.scheme for name, layer in quantized_layers(quantized).items()}
     for name, found in (foreign_layers(quantized) or {}).items():
         schemes[name] = LayerScheme(
             weight=weight_scheme(found.weight_bits, "channel"), activation=activation_scheme(found.activation_bits)
         )
-    return cost_section(
-        layer_costs(model.backbone, lambda: model.call_backbone(inputs), schemes, dict(kernelled.chosen))
-    )
+    return layer_costs(model.backbone, lambda: model.call_backbone(inputs), schemes, dict(kernelled.chosen))
+
+
+def roofline_of_step(
+    model: AudioDiffusionModel, quantized: nn.Module, costs: list[LayerCost], settings: Settings
+) -> dict[str, Any]:
+    """Return the `roofline` part of a latency section: layers called one by one, in blocks as diffusers has them."""
+    inputs = step_inputs(model, settings.batch)
+    plain = with_kernels(quantized, unpack=settings.unpack, streamlined=False).module
+    with threads(settings.threads):
+        names = [cost.name for cost in costs]
+        seconds = layer_seconds(plain, names, lambda: run_backbone(model, plain, inputs))
+        return roofline_section(measured_roof(), costs, seconds)
+
+
+def profile_of_step(model: AudioDiffusionModel, backbone: nn.Module, settings: Settings) -> dict[str, Any]:
+    """Return the `profile` part of a latency section: where the time of one step goes."""
+    inputs = step_inputs(model, settings.batch)
+    with threads(settings.threads):
+        return operator_profile(lambda: run_backbone(model, backbone, inputs))
 
 
 def time_pipeline(model: AudioDiffusionModel, backbone: nn.Module, *, steps: int, thread_count: int) -> dict[str, Any]:
@@ -208,6 +244,8 @@ def _with_kernels(kernelled: WithKernels, samples: Mapping[str, Samples]) -> dic
     return {
         "kernel": " + ".join(kernelled.kernels),
         "layers": kernelled.layers,
+        "glue": kernelled.glue,
+        "blocks": dict(kernelled.blocks),
         "fallbacks": kernelled.reasons,
         "step_ms": samples[METHOD].to_json(),
         "baseline_step_ms": samples[BASELINE].to_json(),

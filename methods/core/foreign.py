@@ -383,6 +383,7 @@ def _report(name: str, layer: ForeignLayer, original: Tensor, weight: Tensor) ->
         weight_bits=layer.weight_bits,
         weight_granularity=layer.weight_granularity,
         activation_bits=layer.activation_bits if rounded else None,
+        activation_granularity=layer.activation_granularity if rounded else None,
         weight_scale_min=None,
         weight_scale_max=None,
         weight_mse=error,

@@ -55,15 +55,20 @@ class Policy:
 
 
 def uniform_policy(
-    weight_bits: int, activation_bits: int, ends: Sequence[str], weights: Granularity = "channel"
+    weight_bits: int,
+    activation_bits: int,
+    ends: Sequence[str],
+    weights: Granularity = "channel",
+    edge_bits: int = EDGE_BITS,
 ) -> Policy:
-    """Return the same bits for every layer, but for the `ends`, which keep at least `EDGE_BITS` on either side.
+    """Return the same bits for every layer, but for the `ends`, which keep at least `edge_bits` on either side.
 
     Args:
         weight_bits: 2..8, or 16 to leave weights alone.
         activation_bits: 2..8, or 16 to leave activations alone.
         ends: names of the first and the last layer, see `backbone_ends`.
         weights: one scale per output channel, or per tensor.
+        edge_bits: 2..8, or 16 to leave the ends alone.
     """
 
     def scheme(least: int) -> LayerScheme:
@@ -72,7 +77,7 @@ def uniform_policy(
             activation=activation_scheme(max(activation_bits, least)),
         )
 
-    return Policy((*((name, scheme(EDGE_BITS)) for name in ends), ("*", scheme(0))))
+    return Policy((*((name, scheme(edge_bits)) for name in ends), ("*", scheme(0))))
 
 
 def backbone_ends(backbone: nn.Module, execution_order: Sequence[str] = ()) -> tuple[str, str]:

@@ -65,10 +65,8 @@ class Kernel:
     build: Callable[[QuantizedLayer], nn.Module]
     """A module that takes the layer's place. Copies nothing but what the kernel needs the weights arranged as."""
 
-    def refusal(self, layer: QuantizedLayer, device: str) -> str | None:
-        """Return why the kernel cannot compute a layer on a device, None if it can."""
-        if device != self.device:
-            return f"no integer kernel for device {device}"
+    def refusal(self, layer: QuantizedLayer) -> str | None:
+        """Return why the kernel cannot compute a layer on its device, None if it can."""
         scheme = layer.scheme
         others = [name for name, there in layer.parts.model_dump().items() if there and name not in self.parts]
         if others:

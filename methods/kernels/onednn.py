@@ -24,11 +24,11 @@ from torch.nn import functional as F
 
 from methods.core.dynamic import DynamicQuantizer
 from methods.core.layers import QuantizedLayer
-from methods.core.quantizer import Quantizer
 from methods.core.scheme import LayerKind, LayerParts, Scheme
 from methods.kernels.base import Kernel, Support
 from methods.kernels.codes import InputCodes, TableCodes, input_codes
 from methods.kernels.processor import is_x86, product_refusal
+from methods.kernels.weights import Weights
 
 _NO_POST_OP: tuple[str, list[Any], str] = ("none", [], "")
 
@@ -38,10 +38,10 @@ class Int8Linear(nn.Module):
 
     def __init__(self, layer: QuantizedLayer) -> None:
         super().__init__()
-        self.quantize, weights, self._scale = _numbers(layer)
-        self._weights, self._packed = weights, False
+        self.quantize = _input_codes(layer)
+        self.weights, self._scale = _weights(layer)
         self._bias = _bias(layer)
-        self._arranged()
+        self._finish()
 
     @classmethod
     def joined(cls, layers: Sequence[Int8Linear]) -> Int8Linear | None:
@@ -51,22 +51,22 @@ class Int8Linear(nn.Module):
         """
         first = layers[0]
         alike = all(layer.quantize.numbers == first.quantize.numbers for layer in layers)
-        if not alike or any(layer._packed or (layer._bias is None) != (first._bias is None) for layer in layers):
+        if not alike or any((layer._bias is None) != (first._bias is None) for layer in layers):
             return None
-        result = copy.copy(first)
-        result._weights = torch.cat([layer._weights for layer in layers])
+        result = first._copy()
+        result.weights = Weights.joined([layer.weights for layer in layers])
         result._scale = torch.cat([layer._scale for layer in layers])
         if first._bias is not None:
             result._bias = torch.cat([layer._bias for layer in layers if layer._bias is not None])
-        result._arranged()
+        result._finish()
         return result
 
     def part(self, outputs: slice) -> Int8Linear:
         """Return a layer of some of the outputs."""
-        result = copy.copy(self)
-        result._weights, result._scale = self._weights[outputs].contiguous(), self._scale[outputs].contiguous()
+        result = self._copy()
+        result.weights, result._scale = self.weights.part(outputs), self._scale[outputs].contiguous()
         result._bias = None if self._bias is None else self._bias[outputs].contiguous()
-        result._arranged()
+        result._finish()
         return result
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,10 +89,9 @@ class Int8Linear(nn.Module):
             activation: what is applied to the result before.
             onto: float32 (..., out), contiguous: the result is added to it, in place, and it is returned.
         """
-        if not self._packed:
-            self._weights, self._packed = torch.ops.onednn.qlinear_prepack(self._weights, None), True
+        weights = self.weights.arranged(_arranged_linear)
         flat = codes.reshape(-1, codes.shape[-1])
-        numbers = (flat, self.quantize.scale, self.quantize.zero_point, self._weights, self._scale, self._zero)
+        numbers = (flat, self.quantize.scale, self.quantize.zero_point, weights, self._scale, self._zero)
         if onto is not None:
             torch.ops.onednn.qlinear_pointwise.binary(
                 *numbers, onto.view(-1, self.features), self._bias, 1.0, 0, dtype, 1.0, 0, "sum", 1.0, *_NO_POST_OP
@@ -103,8 +102,13 @@ class Int8Linear(nn.Module):
         )
         return out.view(*codes.shape[:-1], self.features)
 
-    def _arranged(self) -> None:
-        self.features = len(self._weights)
+    def _copy(self) -> Int8Linear:
+        result = copy.copy(self)
+        result._modules = dict(self._modules)
+        return result
+
+    def _finish(self) -> None:
+        self.features = self.weights.shape[0]
         self._zero = torch.zeros(self.features, dtype=torch.int32)
 
 
@@ -113,16 +117,15 @@ class Int8Conv2d(nn.Module):
 
     def __init__(self, layer: QuantizedLayer) -> None:
         super().__init__()
-        self.quantize, weights, self._scale = _numbers(layer)
+        self.quantize = _input_codes(layer)
+        self.weights, self._scale = _weights(layer)
         stride, padding, dilation, groups = numeric_geometry(layer)
-        if weights.ndim == 3:  # a Conv1d is a Conv2d over pictures of height 1
-            weights = weights.unsqueeze(2)
+        if layer.kind == "conv1d":  # a Conv2d over pictures of height 1
             stride, padding, dilation = [1, *stride], [0, *padding], [1, *dilation]
         self._padding = [p for p in reversed(padding) for _ in range(2)]
         self._geometry = (stride, [0, 0], dilation, groups)
-        self._weights, self._packed = weights.contiguous(), False
-        self._zero = torch.zeros(len(weights), dtype=torch.int32)
-        sums = weights.flatten(1).sum(1, dtype=torch.int64) * self._scale.double()
+        self._zero = torch.zeros(len(self._scale), dtype=torch.int32)
+        sums = self.weights.signed().flatten(1).sum(1, dtype=torch.int64) * self._scale.double()
         bias = 0.0 if layer.bias is None else layer.bias.detach()
         self._biases = {numbers: (bias - numbers[0] * numbers[1] * sums).float() for numbers in self._all_numbers()}
 
@@ -134,13 +137,12 @@ class Int8Conv2d(nn.Module):
         """Apply the layer to the codes of its input, uint8 (n, in, height, width) in channels_last."""
         if any(self._padding):
             codes = F.pad(codes, self._padding, value=self.quantize.zero_point)
-        if not self._packed:
-            self._pack(codes.shape)
+        weights = self.weights.arranged(partial(self._arranged, shape=codes.shape))
         out: Tensor = torch.ops.onednn.qconv2d_pointwise(
             codes,
             self.quantize.scale,
             0,
-            self._weights,
+            weights,
             self._scale,
             self._zero,
             self._biases[self.quantize.scale, self.quantize.zero_point],
@@ -157,12 +159,13 @@ class Int8Conv2d(nn.Module):
         entries = self.quantize.entries if isinstance(self.quantize, TableCodes) else [self.quantize]
         return [(entry.scale, entry.zero_point) for entry in entries]
 
-    def _pack(self, shape: Sequence[int]) -> None:
-        """Arrange the weights as oneDNN wants them for this shape of codes; for others it may do so at each call."""
-        self._weights = torch.ops.onednn.qconv_prepack(
-            self._weights, self._scale, self.quantize.scale, 0, *self._geometry, list(shape)
+    def _arranged(self, weights: Tensor, shape: Sequence[int]) -> Tensor:
+        """Arrange weights as oneDNN wants them for this shape of codes; for others it may do so at each call."""
+        weights = weights.unsqueeze(2) if weights.ndim == 3 else weights
+        arranged: Tensor = torch.ops.onednn.qconv_prepack(
+            weights, self._scale, self.quantize.scale, 0, *self._geometry, list(shape)
         )
-        self._packed = True
+        return arranged
 
 
 class DynamicInt8Linear(nn.Module):
@@ -176,12 +179,11 @@ class DynamicInt8Linear(nn.Module):
         super().__init__()
         assert isinstance(layer.activation_quantizer, DynamicQuantizer)
         self._quantizer = layer.activation_quantizer
-        weights, self._scale = _weights(layer)
-        self._sums = (weights.sum(1, dtype=torch.int64) * self._scale.double()).float()
-        self._packed_weights = torch.ops.onednn.qlinear_prepack(weights, None)
-        self._zero = torch.zeros(len(weights), dtype=torch.int32)
+        self.weights, self._scale = _weights(layer)
+        self._sums = (self.weights.signed().sum(1, dtype=torch.int64) * self._scale.double()).float()
         self._bias = _bias(layer)
-        self.features = len(weights)
+        self.features = len(self._scale)
+        self._zero = torch.zeros(self.features, dtype=torch.int32)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to float32 x (..., in)."""
@@ -189,7 +191,8 @@ class DynamicInt8Linear(nn.Module):
         scale, zero_point = self._quantizer.parameters_for(x)
         zero = zero_point.to(x.dtype)
         codes = (x * scale.reciprocal()).round_().add_(zero).clamp_(scheme.code_min, scheme.code_max).to(torch.uint8)
-        numbers = (codes.reshape(-1, codes.shape[-1]), 1.0, 0, self._packed_weights, self._scale, self._zero)
+        weights = self.weights.arranged(_arranged_linear)
+        numbers = (codes.reshape(-1, codes.shape[-1]), 1.0, 0, weights, self._scale, self._zero)
         flat: Tensor = torch.ops.onednn.qlinear_pointwise(*numbers, None, 1.0, 0, torch.float32, *_NO_POST_OP)
         out = flat.view(*codes.shape[:-1], self.features).addcmul_(zero, self._sums, value=-1).mul_(scale)
         return out if self._bias is None else out.add_(self._bias)
@@ -265,24 +268,22 @@ def numeric_geometry(layer: QuantizedLayer) -> tuple[list[int], list[int], list[
     return list(geometry["stride"]), list(padding), list(geometry["dilation"]), geometry["groups"]
 
 
-def _numbers(layer: QuantizedLayer) -> tuple[InputCodes | TableCodes, Tensor, Tensor]:
-    """Return the input quantizer, the weights in scales as int8, and their scale per output channel."""
+def _input_codes(layer: QuantizedLayer) -> InputCodes | TableCodes:
     assert layer.activation_quantizer is not None
-    return input_codes(layer.activation_quantizer), *_weights(layer)
+    return input_codes(layer.activation_quantizer)
 
 
-def _weights(layer: QuantizedLayer) -> tuple[Tensor, Tensor]:
+def _weights(layer: QuantizedLayer) -> tuple[Weights, Tensor]:
+    """Return the weights in scales, and their scale per output channel."""
     weight, codes = layer.weight_quantizer, layer.weight_codes
     assert weight is not None
     assert codes is not None
-    return signed_weights(weight, codes), weight.scale.expand(len(codes)).contiguous()
+    return Weights.of(weight, codes), weight.scale.expand(len(codes)).contiguous()
 
 
-def signed_weights(quantizer: Quantizer, codes: Tensor) -> Tensor:
-    """Return weight codes less their zero points, int8, same shape."""
-    zero_point = quantizer.zero_point.to(torch.int16)
-    zero_point = zero_point if zero_point.ndim == 0 else zero_point.view(-1, *[1] * (codes.ndim - 1))
-    return (codes.to(torch.int16) - zero_point).to(torch.int8)
+def _arranged_linear(weights: Tensor) -> Tensor:
+    arranged: Tensor = torch.ops.onednn.qlinear_prepack(weights, None)
+    return arranged
 
 
 def _bias(layer: QuantizedLayer) -> Tensor | None:

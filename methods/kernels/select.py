@@ -14,13 +14,15 @@ from methods.core.layers import QuantizedLayer, quantizable_layers, quantized_la
 from methods.core.timesteps import clocks_of
 from methods.kernels.base import Kernel
 from methods.kernels.blocks import Glue, streamline
+from methods.kernels.cuda import CUDA_KERNELS
 from methods.kernels.onednn import INT8_KERNELS
 from methods.kernels.processor import has_bf16
 from methods.kernels.weight_only import INT4_LINEAR
+from methods.kernels.weights import Unpack, Weights
 
-KERNELS: tuple[Kernel, ...] = (*INT8_KERNELS, INT4_LINEAR)
+KERNELS: tuple[Kernel, ...] = (*INT8_KERNELS, INT4_LINEAR, *CUDA_KERNELS)
 """All kernels."""
-DEFAULT = INT8_KERNELS
+DEFAULT = (*INT8_KERNELS, *CUDA_KERNELS)
 """Those that are chosen from unless others are named: `int4-linear` saves memory, and is slower than fp32 where a layer
 has more than a few rows, as those of a diffusion backbone do."""
 
@@ -76,11 +78,12 @@ def choose(layer: nn.Module, device: str, kernels: Sequence[Kernel] = DEFAULT) -
     """Return the first of `kernels` that computes a quantized layer on a device, or None and why none does."""
     if type(layer) is not QuantizedLayer:  # a subclass computes something else
         return None, f"no kernel computes a {type(layer).__name__}"
+    candidates = [kernel for kernel in kernels if (kernel.kind, kernel.device) == (layer.kind, device)]
+    if not candidates:
+        return None, f"no integer kernel of a {layer.kind} for device {device}"
     refusals: dict[str, list[str]] = {}
-    for kernel in kernels:
-        if kernel.kind != layer.kind:
-            continue
-        refusal = kernel.refusal(layer, device)
+    for kernel in candidates:
+        refusal = kernel.refusal(layer)
         if refusal is None:
             return kernel, ""
         refusals.setdefault(refusal, []).append(kernel.name)
@@ -94,7 +97,12 @@ def default_glue() -> Glue:
 
 @torch.no_grad()
 def with_kernels(
-    module: nn.Module, device: str = "cpu", kernels: Sequence[Kernel] = DEFAULT, glue: Glue | None = None
+    module: nn.Module,
+    device: str = "cpu",
+    kernels: Sequence[Kernel] = DEFAULT,
+    glue: Glue | None = None,
+    unpack: Unpack = "once",
+    streamlined: bool = True,
 ) -> WithKernels:
     """Put a kernel in the place of every quantized layer that one supports; the others stay as they are, counted.
 
@@ -105,6 +113,9 @@ def with_kernels(
         kernels: what to choose from, most preferred first.
         glue: type of what lies between the products of attentions; None is bfloat16 where the processor multiplies it,
             else float32. See `methods.kernels.blocks`.
+        unpack: when weights of few bits become the bytes that kernels compute with; see `methods.kernels.weights`.
+        streamlined: whether blocks are computed with fewer passes over memory, or as diffusers has them, so that every
+            layer is called on its own.
     """
     quantized = quantized_layers(module)
     shared = [*module.parameters(), *module.buffers(), *quantized.values(), *clocks_of(module)]
@@ -119,7 +130,11 @@ def with_kernels(
         else:
             replace_layer(result, name, kernel.build(layer))
     glue = glue or default_glue()
-    blocks = streamline(result, glue)
+    blocks = streamline(result, glue) if streamlined else {}
+    if unpack == "layer":
+        for part in result.modules():
+            if isinstance(part, Weights):
+                part.pack()
     return WithKernels(result.eval(), chosen, tuple(fallbacks), glue if blocks else None, blocks)
 
 

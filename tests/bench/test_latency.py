@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from bench import environment
+from bench import api, environment
 from bench.cli import main
-from bench.measurement.cost import cost_section, layer_costs
-from bench.measurement.latency import sqnr_db
+from bench.commands.latency import ENGINE_NAMES
+from bench.engines import ENGINES, Engine, EngineBackbone, recorded_call
+from bench.measurement.cost import LayerCost, cost_section, layer_costs
+from bench.measurement.latency import Settings, sqnr_db
+from bench.measurement.roofline import Roof, roofline_section
 from bench.measurement.timing import LEAST_REPEATS, OtherWork, Samples, interleave
 from leaderboard.record import Latency
 from methods.core.scheme import LayerScheme, activation_scheme, weight_scheme
@@ -129,6 +133,93 @@ def test_the_command_writes_the_section_of_a_record(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("naive@w8a8\t")
 
 
+@pytest.mark.skipif(not has_vnni(), reason="8-bit products saturate on this processor")
+def test_profile_roofline_and_a_process_of_its_own(tmp_path, capsys):
+    picture = tmp_path / "roofline.png"
+    more = ["--profile", "--roofline", str(picture), "--alone", "--unpack", "layer"]
+    found = measured(["--method", "naive@w4a8", "--baselines", "fp32", *more], tmp_path)
+    operators = found["profile"]["operators"]
+    assert sum(row["share"] for row in operators) == pytest.approx(1, abs=1e-2)
+    assert any(row["name"] == "onednn::qconv2d_pointwise" for row in operators)
+    layers = found["roofline"]["layers"]
+    assert [layer["name"] for layer in layers] == [layer["name"] for layer in found["cost"]["layers"]]
+    assert sum(limit["layers"] for limit in found["roofline"]["limits"].values()) == len(layers)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    alone = found["memory"]["alone"]
+    assert alone["weight_bytes"] == found["weight_bytes"]["kernels"] < 0.2 * found["weight_bytes"]["fp32"]
+    assert 0 < alone["before_bytes"] <= alone["peak_bytes"]
+    assert alone["unpack"] == found["unpack"] == "layer"
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("onednn::qconv2d_pointwise\t") for line in lines)
+
+
+def test_a_layer_takes_no_less_than_its_products_and_its_bytes():
+    roof = Roof(float_rate=10.0, integer_rate=40.0, bandwidth=2.0)
+    cost = LayerCost("a", "linear", "float", 32, 32, calls=1, flops=100, bit_operations=0, bytes_moved=10)
+    assert roof.bound(cost) == (10.0, "products")
+    assert roof.bound(replace(cost, kernel="onednn-int8-linear")) == (5.0, "memory")
+    section = roofline_section(roof, [cost, replace(cost, name="b")], {"a": 12.0, "b": 60.0})
+    assert [layer["limited_by"] for layer in section["layers"]] == ["products", "calls"]
+    assert section["limits"]["calls"] == {"layers": 1, "ms": 60e3}
+
+
+class Eager(Engine):
+    """An engine that runs the network as it is."""
+
+    name, summary = "eager", "the network itself"
+
+    def build(self, network, example, threads):
+        with torch.no_grad():
+            self.expected = network(*example)
+        return lambda *tensors: network(*tensors)
+
+
+class Broken(Engine):
+    name, summary, packages, extra = "broken", "nothing", ("json",), "none"
+
+    def build(self, network, example, threads):
+        raise RuntimeError("no such operator\nand more")
+
+
+class Absent(Broken):
+    name, packages = "absent", ("no_such_module",)
+
+
+def test_engines_are_timed_beside_the_method_and_those_that_cannot_be_say_why(monkeypatch):
+    monkeypatch.setattr("bench.latency.ENGINES", {one.name: one for one in (Eager(), Broken(), Absent())})
+    model = api.load_model("tiny-tango", random_weights=True)
+    found = api.measure_latency(
+        model,
+        "naive@w8a8",
+        baselines=["eager", "broken", "absent"],
+        settings=Settings(warm_up=1, repeats=3),
+        steps=1,
+    )["baselines"]
+    assert len(found["eager"]["step_ms"]["values"]) == 3
+    assert found["eager"]["compile_seconds"] > 0
+    assert found["eager"]["sqnr_db"] is None, "the same numbers"
+    assert found["broken"]["reason"] == "RuntimeError: no such operator"
+    assert found["absent"]["reason"] == "not installed: no_such_module; pip install admbench[none]"
+
+
+def test_a_recorded_call_is_a_function_of_its_tensors():
+    class Net(nn.Module):
+        def forward(self, x, scale=2, *, shift=None, flag=False):
+            return ((x * scale + shift) if flag else x,)
+
+    net, x = Net(), torch.ones(2)
+    network = recorded_call(net, lambda: net(x, 3, shift=torch.ones(2), flag=True))
+    assert torch.equal(network(*network.example), torch.full((2,), 4.0))
+    assert torch.equal(network(torch.zeros(2), torch.ones(2)), torch.ones(2))
+    engine = EngineBackbone(network)
+    assert torch.equal(engine(torch.zeros(2), 3, shift=torch.ones(2), flag=True)[0], torch.ones(2))
+
+
+def test_the_command_knows_every_engine():
+    assert tuple(ENGINES) == ENGINE_NAMES
+    assert all(engine.summary for engine in ENGINES.values())
+
+
 def test_a_method_without_kernels_gets_no_number_but_the_baselines_do(tmp_path, capsys):
     found = measured(["--method", "bf16", "--baselines", "fp32"], tmp_path)
     assert found["kernel"] is None
@@ -146,6 +237,7 @@ def test_a_method_without_kernels_gets_no_number_but_the_baselines_do(tmp_path, 
         (["--method", "naif@w8a8"], 'unknown method "naif"'),
         (["--method", "naive@w8a8", "--baselines", "fp23"], 'unknown method "fp23"'),
         (["--method", "naive@w8a8", "--seconds", "7"], "makes clips of 2.56 s"),
+        (["--method", "naive@w8a8", "--unpack", "twice"], '--unpack "twice": expected once or layer'),
         (["--method", "naive@w8a8", "--json", "no/such/folder.json"], "there is no folder"),
     ],
 )

@@ -22,9 +22,11 @@ from methods.core.timesteps import Clock, TimestepTable
 from methods.kernels import KERNELS, select, with_kernels
 from methods.kernels.blocks import BLOCKS, FusedAttention, FusedGEGLU, InPlaceResnetBlock2D
 from methods.kernels.codes import InputCodes
+from methods.kernels.cuda import IntMMLinear
 from methods.kernels.onednn import Int8Linear
 from methods.kernels.processor import has_vnni, product_refusal
-from methods.kernels.select import choose
+from methods.kernels.select import choose, resident_bytes
+from methods.kernels.weights import Weights
 
 TOLERANCE = 2e-6
 """Of a kernel's output against float64, relative to the largest sum of magnitudes that one output adds up."""
@@ -122,6 +124,32 @@ def test_a_row_of_zeros_and_rows_of_other_sizes_do_not_touch_each_other():
     x = torch.stack([torch.zeros(64), torch.randn(64) * 1e-4, torch.randn(64) * 1e4])
     assert torch.equal(product(x)[0], layer.bias)
     torch.testing.assert_close(product(x), torch.cat([product(row[None]) for row in x]))
+
+
+@pytest.mark.parametrize("activation", [activation_scheme(8), activation_scheme(4), *DYNAMIC], ids=str)
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("rows", [(1,), (40,), (2, 9)])
+@torch.no_grad()
+def test_the_arithmetic_of_the_cuda_kernel_is_that_of_the_simulation(rows, bits, activation):
+    """Its operator runs on the CPU too."""
+    torch.manual_seed(0)
+    layer, x = nn.Linear(64, 48), torch.randn(*rows, 64) + 0.7
+    quantizer = DynamicQuantizer(activation, -1) if activation.dynamic else Quantizer.min_max(activation, x)
+    weight = Quantizer.min_max(weight_scheme(bits, "channel"), layer.weight)
+    subject = QuantizedLayer.from_float(layer, weight, quantizer)
+    expected, reach = exact(subject, x)
+    out = IntMMLinear(subject)(x)
+    assert out.shape == expected.shape
+    assert (out - expected).abs().max().item() <= TOLERANCE * reach
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_the_cuda_kernel_on_a_gpu():
+    x = torch.randn(40, 64)
+    subject = quantized(nn.Linear(64, 48), weight_scheme(8, "channel"), activation_scheme(8), x).cuda()
+    kernel, reason = choose(subject, "cuda")
+    assert kernel is not None, reason
+    torch.testing.assert_close(kernel.build(subject)(x.cuda()), subject(x.cuda()))
 
 
 PARTS = {
@@ -300,7 +328,9 @@ def test_other_devices_and_subclasses_of_layers_are_refused():
         pass
 
     layer = quantized(nn.Linear(32, 16), weight_scheme(8, "channel"), activation_scheme(8), torch.randn(3))
-    assert choose(layer, "cuda")[1].endswith(": no integer kernel for device cuda")
+    assert choose(layer, "mps") == (None, "no integer kernel of a linear for device mps")
+    if not torch.cuda.is_available():
+        assert choose(layer, "cuda")[1].startswith("cuda-int8-linear: there is no CUDA device")
     layer.__class__ = Split
     assert choose(layer, "cpu") == (None, "no kernel computes a Split")
 
@@ -415,6 +445,32 @@ def test_a_product_is_added_to_what_is_there_and_rounded_as_asked():
     assert torch.equal(layer.from_codes(codes, dtype=torch.bfloat16), plain.bfloat16())
     gelu = nn.functional.gelu(plain)
     assert (layer.from_codes(codes, activation="gelu") - gelu).abs().max() <= 1e-6 * gelu.abs().max()
+
+
+@pytest.mark.parametrize("spec", ["naive@w8a8", "naive@w4a8", "naive@w3a8[weights=tensor]"])
+@needs_vnni
+def test_weights_unpacked_at_every_call_give_the_same_from_less_memory(model, quantize, predict, spec):
+    backbone = quantize(model, spec).module
+    once, layer = (with_kernels(backbone, unpack=unpack).module for unpack in ("once", "layer"))
+    expected = predict(model, once)
+    for _ in range(2):
+        assert torch.equal(predict(model, layer), expected)
+    quantized_weights = sum(part.weight_codes.numel() for part in quantized_layers(backbone).values())
+    saved = 0 if "w8" in spec else 0.4 * quantized_weights
+    assert resident_bytes(layer) <= resident_bytes(once) - saved
+
+
+@given(st.integers(2, 8), st.integers(1, 5), st.integers(1, 9))
+@settings(max_examples=30, deadline=None)
+def test_packed_weights_come_back(bits, outputs, inputs):
+    codes = torch.randint(2**bits, (outputs, inputs), dtype=torch.uint8)
+    zero_point = torch.randint(2**bits if bits < 8 else 1, (outputs,), dtype=torch.uint8) + (128 if bits == 8 else 0)
+    weights = Weights(codes, zero_point, bits)
+    expected = weights.signed()
+    assert torch.equal(expected.int(), codes.int() - zero_point.int()[:, None])
+    weights.pack()
+    assert torch.equal(weights.signed(), expected)
+    assert torch.equal(weights.arranged(torch.neg), -expected)
 
 
 def test_weight_only_quantization_is_simulated_unless_its_kernel_is_asked_for():
