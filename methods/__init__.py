@@ -32,15 +32,12 @@ BUILTIN = {
     "ptq4dm": "methods.ptq4dm:PTQ4DM",
     "ptq4adm": "methods.ptq4adm:PTQ4ADM",
     "mixup-prompt": "methods.mixup_prompt:MixupPrompt",
-    "eda-dm": "methods.eda_dm:EDADM",
     "torchao-int8": "methods.bridges.torchao:TorchAOInt8",
     "torchao-int4": "methods.bridges.torchao:TorchAOInt4",
     "quanto-int8": "methods.bridges.quanto:QuantoInt8",
     "quanto-int4": "methods.bridges.quanto:QuantoInt4",
     "quanto-int2": "methods.bridges.quanto:QuantoInt2",
     "nncf-int8": "methods.bridges.nncf:NNCFInt8",
-    "tfmq-dm": "methods.tfmq_dm:TFMQDM",
-    "mixup-prompt": "methods.mixup_prompt:MixupPrompt",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)
