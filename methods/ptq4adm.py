@@ -19,7 +19,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -34,9 +33,9 @@ from methods.core.policy import EDGE_BITS, backbone_ends
 from methods.core.quantizer import Quantizer
 from methods.core.reconstruction import Effort
 from methods.core.scheme import Scheme, weight_scheme
+from methods.core.search import POWER, fit_lp
 from methods.core.sensitivity import output_noise
 from methods.protocol import DenoisingModel
-from methods.q_diffusion import POWER, fit_lp
 
 WIDE_BITS = 8
 """Bits of the layers that are not cheap."""
@@ -145,8 +144,7 @@ class PTQ4ADM(CalibratedMethod):
             name: {bits: fit(scheme, layers[name].weight) for bits in tried if (scheme := schemes[bits])}
             for name, tried in options.items()
         }
-        order = torch.randperm(len(calibration), generator=torch.Generator().manual_seed(seed))
-        some = calibration.take(order[: self.config.sensitivity_samples])
+        some = calibration.sample(self.config.sensitivity_samples, seed)
         noise = output_noise(model, work.original, some.batches(AT_ONCE), quantizers, seed=seed)
         choices = {
             name: [
