@@ -81,7 +81,7 @@ class BlockReport:
     kind: str
     """`resnet`, `transformer`, `layer`; `temporal`: all layers behind the timestep's embedding; `backbone`: all."""
     learned: str
-    """`weights`, `activations`, or both joined by `+`."""
+    """What its learners call it: `weights`, `activations`, `transform`, `bounds`; several joined by `+`."""
     iterations: int
     loss_before: float
     """Objective with nearest roundings and initial step sizes, on the samples learned from."""
