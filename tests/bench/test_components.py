@@ -156,6 +156,23 @@ def test_a_checkpoint_of_random_weights_is_loaded_into_the_same_random_weights(t
         bench.load_checkpoint(tmp_path / "packed")
 
 
+@pytest.mark.slow
+def test_each_component_alone_is_a_run_and_a_row_of_the_table(plugins, tmp_path: Path):
+    from bench.component_study import run_components
+    from leaderboard.component_table import component_rows
+    from leaderboard.reading import read_runs
+
+    study = tmp_path / "study"
+    results = run_components(["tiny-tango"], [SPEC], study, limit=4, steps=2, command="bench components")
+    assert [result.reason for result in results] == [None, None, None]
+    rows = component_rows(item.record for item in read_runs([study / name for name in ("backbone", "text_encoder")]))
+    assert [(row.component, row.method, row.n) for row in rows] == [("backbone", SPEC, 4), ("text_encoder", SPEC, 4)]
+    assert all(row.bytes < row.baseline_bytes for row in rows)
+    assert all(score.value is not None for row in rows for score in row.scores.values())
+    lent = [next((study / name).glob("baselines/*/captions.json")) for name in ("backbone", "vae")]
+    assert lent[0].samefile(lent[1]), "full precision was not generated again"
+
+
 def test_a_run_quantizes_and_records_each_component(plugins, make_grid, tmp_path: Path):
     from admcore.files import read_json
     from bench.runner import run_grid
