@@ -45,15 +45,16 @@ def _hardware(folder: Path) -> Iterator[Finding]:
     yield Finding(
         "slow" if cores < 2 else "ok", "cores", f"{cores}" + (": cells run one at a time" if cores < 2 else "")
     )
-    from methods.kernels.processor import has_vnni
+    from methods.kernels.processor import has_bf16, has_vnni
 
     if has_vnni():
         yield Finding("ok", "instruction sets", ", ".join(sets))
     else:
         lacking = "no VNNI for oneDNN: products of 8 by 8 bits would saturate; such layers are simulated, and not timed"
         yield Finding("slow", "instruction sets", f"{', '.join(sets) or 'not known'} ({lacking})")
-    if "avx512_bf16" not in sets and "amx_bf16" not in sets:
-        yield Finding("slow", "bf16", "this processor has no bf16 products: bf16 is emulated, slower than fp32")
+    if not has_bf16():
+        lacking = "no bf16 products for oneDNN: bf16 is emulated, slower than fp32, and attention stays fp32 in kernels"
+        yield Finding("slow", "bf16", lacking)
     yield from _accelerator()
     memory = psutil.virtual_memory().available
     yield _enough("memory", memory, _NEEDED_MEMORY, "a worker takes about 1 GB")

@@ -81,7 +81,9 @@ def measure_latency(
     if quantized_layers(model.backbone) or foreign_layers(model.backbone):
         raise UsageError(f"{model.name}: its backbone is quantized already; expected one in full precision")
     quantized, ranges = _quick_backbone(model, method)
+    began, building = started, time.perf_counter()
     engines = _built_engines(model, [name for name in baselines if name in ENGINES], settings)
+    started += time.perf_counter() - building  # no limit is meant for what engines take to build
     others = {
         spec: kernels_in(model, _quick_backbone(model, spec)[0].module).module
         for spec in baselines
@@ -112,7 +114,7 @@ def measure_latency(
         "memory": process_memory() | ({"alone": section.pop("alone")} if "alone" in section else {}),
         "environment": environment.describe(str(model.device.type), settings.threads),
         "model": {"name": model.name, "random_weights": model.random_weights, "seconds": model.seconds},
-        "seconds": time.perf_counter() - started,
+        "seconds": time.perf_counter() - began,
     }
     return section
 

@@ -62,8 +62,9 @@ def measured_roof() -> Roof:
     ones, zeros = torch.ones(SIZE), torch.zeros(SIZE, dtype=torch.int32)
 
     def product() -> Tensor:
-        numbers = (codes, 1.0, 0, packed, ones, zeros, None, 1.0, 0, torch.float32, "none", [], "")
-        out: Tensor = torch.ops.onednn.qlinear_pointwise(*numbers)
+        out: Tensor = torch.ops.onednn.qlinear_pointwise(
+            codes, 1.0, 0, packed, ones, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+        )
         return out
 
     return Roof(float_rate, operations / _fastest(product), 2 * 4 * COPIED / _fastest(lambda: target.copy_(source)))

@@ -244,6 +244,10 @@ def streamline(module: nn.Module, glue: Glue) -> dict[str, int]:
     """
     counts: dict[str, int] = {}
     blocks = list(module.modules())
+    for block in blocks:
+        if type(block) is nn.Conv2d:  # what stays float, such as the ends, must not leave the layout of the others
+            weight = block.weight.detach().contiguous(memory_format=torch.channels_last)
+            block.weight = nn.Parameter(weight, requires_grad=False)
     for own in BLOCKS:
         for block in blocks:
             if own.fits(block):

@@ -209,8 +209,9 @@ class Int8Conv1d(Int8Conv2d):
 class TableInt8(nn.Module):
     """A product whose input has a scale per timestep."""
 
-    def __init__(self, product: Int8Linear | Int8Conv2d) -> None:
+    def __init__(self, product: nn.Module) -> None:
         super().__init__()
+        assert isinstance(product, Int8Linear | Int8Conv2d)
         self.product = product
 
     def forward(self, x: Tensor) -> Tensor:

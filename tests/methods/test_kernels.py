@@ -23,9 +23,9 @@ from methods.kernels import KERNELS, select, with_kernels
 from methods.kernels.blocks import BLOCKS, FusedAttention, FusedGEGLU, InPlaceResnetBlock2D
 from methods.kernels.codes import InputCodes
 from methods.kernels.cuda import IntMMLinear
-from methods.kernels.onednn import Int8Linear
-from methods.kernels.processor import has_vnni, product_refusal
-from methods.kernels.select import choose, resident_bytes
+from methods.kernels.onednn import Int8Conv2d, Int8Linear
+from methods.kernels.processor import has_bf16, has_vnni, product_refusal
+from methods.kernels.select import choose, default_glue, resident_bytes
 from methods.kernels.weights import Weights
 
 TOLERANCE = 2e-6
@@ -380,6 +380,22 @@ def test_streamlined_blocks_compute_the_very_same_numbers(model, quantize, predi
     assert torch.equal(predict(model, streamlined), predict(model, with_kernels(backbone).module))
 
 
+@needs_vnni
+def test_ends_in_floating_point_do_not_leave_channels_last(audioldm, quantize, predict):
+    backbone = quantize(audioldm, "naive@w8a8[ends=16]").module
+    result = with_kernels(backbone)
+    assert result.layers["float"] == 2
+    layouts = []
+    for block in result.module.modules():
+        if isinstance(block, Int8Conv2d):
+            block.register_forward_pre_hook(
+                lambda _, args: layouts.append(args[0].is_contiguous(memory_format=torch.channels_last))
+            )
+    predict(audioldm, result.module)
+    assert all(layouts)
+    assert backbone.conv_in.weight.is_contiguous(), "the backbone that it was made from is left as it is"
+
+
 @torch.no_grad()
 def test_attention_between_bfloat16_products_is_40_db_from_float32(model, quantize):
     """Both from the same codes; 8-bit inputs alone cost a layer about as much."""
@@ -497,18 +513,28 @@ def test_without_vnni_products_that_would_saturate_are_refused_and_the_others_ar
     assert child.returncode == 0, child.stdout + child.stderr
 
 
+def test_saturating_child_has_bfloat16_only_where_its_instructions_may_be_used():
+    limited = os.environ.get("ONEDNN_MAX_CPU_ISA") in ("AVX2", "AVX512_CORE")
+    assert default_glue() == ("bfloat16" if has_bf16() else "float32")
+    assert not (limited and has_bf16())
+
+
 @pytest.mark.parametrize("weight_bits", [4, 6, 8])
+@pytest.mark.parametrize("ranges", ["static", "dynamic"])
 @torch.no_grad()
-def test_saturating_child(weight_bits):
+def test_saturating_child(weight_bits, ranges):
     """Every code at its end, under whatever instruction sets this process may use."""
     layer = nn.Linear(512, 16)
     nn.init.constant_(layer.weight, 1.0)
     x = torch.full((2, 512), 2.0)
     subject = quantized(layer, weight_scheme(weight_bits, "channel"), activation_scheme(8), x)
+    kernel = "onednn-int8-linear"
+    if ranges == "dynamic":
+        subject.activation_quantizer, kernel = DynamicQuantizer(DYNAMIC[0], -1), f"{kernel}-dynamic"
     if weight_bits == 8 and not has_vnni():
         assert "saturate in 16 bits" in choose(subject, "cpu")[1]
     else:
-        assert_equal_to_simulation(subject, x, "onednn-int8-linear")
+        assert_equal_to_simulation(subject, x, kernel)
 
 
 def test_methods_are_imported_without_their_kernels():
