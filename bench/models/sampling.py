@@ -68,8 +68,8 @@ class Sampling:
         """Unit noise (n, ...) on the CPU to the latents that the first step takes."""
         if hasattr(self._scheduler, "noise_sampler"):
             self._scheduler.noise_sampler = self._brownian_noise(noise)
-        # 1 for those of DDPM's family; a value in sigmas, known only once timesteps are set, for those of Karras'; those
-        # of flow matching have none, for they start at noise itself
+        # 1 for those of DDPM's family; a value in sigmas, known only once timesteps are set, for those of Karras'; none
+        # for those of flow matching, which start at noise itself
         latents: Tensor = noise * getattr(self._scheduler, "init_noise_sigma", 1.0)
         return latents
 

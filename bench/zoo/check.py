@@ -263,9 +263,7 @@ def hear_real(count: int) -> Heard:
     return Heard.of(audio, time.monotonic() - started)
 
 
-def check_model(
-    name: str, trained: Heard, untrained: Heard, real: Heard, hurried: dict[int, Heard]
-) -> dict[str, Any]:
+def check_model(name: str, trained: Heard, untrained: Heard, real: Heard, hurried: dict[int, Heard]) -> dict[str, Any]:
     """Events, CLAP margin and distance of one ADM.
 
     Args:
