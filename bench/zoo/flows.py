@@ -1,8 +1,9 @@
 """Trains `tiny-flow`: a rectified flow that makes a clip in 1, 2 or 4 steps, distilled from tiny-tango.
 
-A rectified flow (Liu et al. 2022, "Flow Straight and Fast", arXiv 2209.03003) moves along x(s) = (1 - s) x0 + s e, s from
-1 to 0, and its network is asked for the velocity u = e - x0. A diffusion model in v-prediction on a variance-preserving
-schedule is the same function in other coordinates. Its z = a x0 + b e, a^2 + b^2 = 1, lies on the ray of x:
+A rectified flow (Liu et al. 2022, "Flow Straight and Fast", arXiv 2209.03003) moves along x(s) = (1 - s) x0 + s e, s
+from 1 to 0, and its network is asked for the velocity u = e - x0. A diffusion model in v-prediction on a
+variance-preserving schedule is the same function in other coordinates. Its z = a x0 + b e, a^2 + b^2 = 1, lies on the
+ray of x:
 
     s = b / (a + b),    x(s) = z / (a + b)
 
@@ -11,13 +12,13 @@ and from its v = a e - b x0, since e = b z + a v and x0 = a z - b v,
     u = (b - a) z + (a + b) v = (a + b) ((b - a) x + v(z = (a + b) x, t))
 
 An Euler step of this u is a step of DDIM: both mix the predicted x0 and e anew. So the network starts from tiny-tango's
-weights, its time embedding refitted to be told 1000 s instead of t (`retime`); the factors, between 1 and sqrt(2), and the
-term in x are left to training.
+weights, its time embedding refitted to be told 1000 s instead of t (`retime`); the factors, between 1 and sqrt(2), and
+the term in x are left to training.
 
-What is few-step about it is the coupling ("reflow", section 2.2 of the paper; for text-conditional models InstaFlow, Liu
-et al. 2023, arXiv 2309.06380): pairs of a noise and the clip that tiny-tango makes of it, guided, by a good solver. On
-such pairs the lines hardly cross, the flow is nearly straight, and guidance is in the targets, so that sampling needs
-none. A share of each batch is at s = 1, where a one-step sampler is.
+What is few-step about it is the coupling ("reflow", section 2.2 of the paper; for text-conditional models InstaFlow,
+Liu et al. 2023, arXiv 2309.06380): pairs of a noise and the clip that tiny-tango makes of it, guided, by a good solver.
+On such pairs the lines hardly cross, the flow is nearly straight, and guidance is in the targets, so that sampling
+needs none. A share of each batch is at s = 1, where a one-step sampler is.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ PAIR_SEED = 410
 AT_NOISE = 0.25
 """Share of training examples at s = 1."""
 
-FLOW = Recipe("tiny-flow", steps=1100, batch_size=8, learning_rate=4e-4, seed=411, ema=0.996, warmup=50)
+FLOW = Recipe("tiny-flow", steps=800, batch_size=8, learning_rate=4e-4, seed=411, ema=0.996, warmup=50)
 
 
 def flow_time(alphas_cumprod: Tensor) -> Tensor:

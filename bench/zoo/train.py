@@ -145,10 +145,10 @@ def _backbone(name: str) -> Callable[[Path], None]:
 
 def _pairs(shard: int) -> Callable[[Path], None]:
     def run(work: Path) -> None:
-        from bench.zoo.flows import PAIRS, make_pairs
+        from bench.zoo.flows import make_pairs
 
         teacher, network, conditions = _flow_teacher(work)
-        make_pairs(teacher, network, conditions, work / f"pairs-{shard}", shard=shard, count=PAIRS)
+        make_pairs(teacher, network, conditions, work / f"pairs-{shard}", shard=shard, count=_pair_count())
 
     return run
 
@@ -161,6 +161,14 @@ def _flow(work: Path) -> None:
     train_flow(teacher, network, conditions, pairs, work / "tiny-flow")
 
 
+def _pair_count() -> int:
+    """Number of tiny-flow's pairs, of all shards; each shard has at least one chunk of them."""
+    from bench.zoo.effort import scaled
+    from bench.zoo.flows import CHUNK, PAIRS, SHARDS
+
+    return scaled(PAIRS, SHARDS * CHUNK)
+
+
 def _flow_teacher(work: Path) -> tuple[Any, Any, Any]:
     """Blueprint and backbone of tiny-flow's teacher as they ship, rounded to float16, and the pairs' conditions."""
     import torch
@@ -168,7 +176,6 @@ def _flow_teacher(work: Path) -> tuple[Any, Any, Any]:
     from bench.zoo.architectures import BLUEPRINTS, backbone
     from bench.zoo.backbones import encode_captions
     from bench.zoo.corpus import draw_clip
-    from bench.zoo.flows import PAIRS
     from bench.zoo.texts import Towers
 
     teacher = BLUEPRINTS[BLUEPRINTS["tiny-flow"].teacher or ""]
@@ -176,7 +183,7 @@ def _flow_teacher(work: Path) -> tuple[Any, Any, Any]:
     for module, stage in ((network, teacher.name), (towers, "texts")):
         module.load_state_dict(torch.load(work / stage / "weights.pt", weights_only=True))
         module.half().float().eval()
-    captions = [draw_clip("train", index).caption for index in range(PAIRS)]
+    captions = [draw_clip("train", index).caption for index in range(_pair_count())]
     return teacher, network, encode_captions(teacher, towers, captions)
 
 

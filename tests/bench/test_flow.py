@@ -1,4 +1,4 @@
-"""The rectified flow of the zoo: what it is made from, how it is sampled; with toy networks, so that it runs in seconds."""
+"""The rectified flow of the zoo: what it is made from and how it is sampled; with toy networks, in seconds."""
 
 from __future__ import annotations
 
