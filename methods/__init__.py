@@ -23,6 +23,16 @@ BUILTIN = {
     "eda-dm": "methods.eda_dm:EDADM",
     "tfmq-dm": "methods.tfmq_dm:TFMQDM",
     "mixup-prompt": "methods.mixup_prompt:MixupPrompt",
+    "efficientdm": "methods.efficientdm:EfficientDM",
+    "tcaq-dm": "methods.tcaq_dm:TCAQDM",
+    "passionsr": "methods.passionsr:PassionSR",
+    "smoothquant": "methods.smoothquant:SmoothQuant",
+    "gptq": "methods.gptq:GPTQ",
+    "awq": "methods.awq:AWQ",
+    "hqq": "methods.hqq:HQQ",
+    "nf4": "methods.nf4:NF4",
+    "svdquant": "methods.svdquant:SVDQuant",
+    "vidit-q": "methods.vidit_q:ViDiTQ",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)

@@ -17,7 +17,7 @@ from methods.core.policy import backbone_ends, has_named_ends, quantize_layers, 
 from methods.core.quantizer import Quantizer
 from methods.core.ranges import input_ranges, input_samples
 from methods.core.scheme import Scheme
-from methods.core.search import FITS, RangeRule
+from methods.core.search import FITS, MOMENTUM, RangeRule
 from methods.protocol import DenoisingModel
 
 
@@ -70,7 +70,8 @@ class Naive(CalibratedMethod):
         self, model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str]
     ) -> Mapping[str, Tensor]:
         """Return what of each layer's input its range depends on, (1, n): the ends alone if these are the range."""
-        if self.config.ranges != "minmax":
+        if self.config.ranges in ("percentile", "mse"):
             return input_samples(model, calibration, layers)
-        ranges = input_ranges(model, calibration, layers)
+        momentum = MOMENTUM if self.config.ranges == "ema" else None
+        ranges = input_ranges(model, calibration, layers, momentum=momentum)
         return {name: torch.stack([seen.low, seen.high]).reshape(1, 2) for name, seen in ranges.items()}

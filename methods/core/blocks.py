@@ -24,7 +24,7 @@ from methods.core.layers import QuantizedLayer, quantizable_layers
 from methods.core.memory import Ring, empty_rows, leaves, map_tree
 from methods.protocol import DenoisingModel
 
-BlockKind = Literal["resnet", "transformer", "layer", "temporal"]
+BlockKind = Literal["resnet", "transformer", "layer", "temporal", "backbone"]
 Unit = Literal["block", "layer"]
 PATTERNS: dict[BlockKind, tuple[str, ...]] = {
     "resnet": ("ResnetBlock*", "*ResnetBlock", "*ResBlock"),

@@ -5,7 +5,7 @@ A method splits what it wants split, rounds to nearest, and then goes through th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,12 +18,18 @@ from methods.core import temporal
 from methods.core.adaround import AdaRound, learn_weights
 from methods.core.blocks import Block, BlockInputs, BlockRuns, Unit, block_layers, execution_order, find_blocks
 from methods.core.calibration import CalibrationSet
-from methods.core.layers import QuantizedLayer, quantizable_layers, quantized_layers
-from methods.core.policy import Policy, copy_sharing, quantize_layers
+from methods.core.layers import (
+    QuantizableLayer,
+    QuantizedLayer,
+    over_inputs,
+    quantizable_layers,
+    quantized_layers,
+)
+from methods.core.policy import Policy, copy_sharing, input_quantizer, replace_layers
 from methods.core.quantizer import Quantizer
 from methods.core.ranges import BATCH_SIZE, SAMPLED_VALUES, check_finite, sample_values
-from methods.core.reconstruction import EVALUATED_AT_ONCE, BlockReport, BlockTask, Effort, learn
-from methods.core.scheme import Scheme
+from methods.core.reconstruction import EVALUATED_AT_ONCE, BlockReport, BlockTask, Effort, Learner, Target, learn
+from methods.core.scheme import LayerScheme, Scheme
 from methods.core.split import split_layers, watching_concatenations
 from methods.core.step_sizes import StepSizes, learn_steps
 from methods.core.temporal import TemporalBlock
@@ -61,11 +67,9 @@ class BlockwiseQuantization:
         samples.check_model(model)
         self._model = model
         self._unit = unit
-        self._generator = torch.Generator().manual_seed(seed)
-        samples, self._held_out = _with_held_out_last(samples, held_out, self._generator)
-        self._batches = list(samples.batches(BATCH_SIZE))
-        told = samples.inputs.get("timestep")
-        self._timesteps = samples.timestep if told is None else told.reshape(-1)
+        self.generator = torch.Generator().manual_seed(seed)
+        """Draws whatever is drawn."""
+        self._take(samples, held_out)
         self._clock: Clock | None = None
         self._learned: set[str] = set()
         self.original: nn.Module = model.backbone
@@ -78,6 +82,11 @@ class BlockwiseQuantization:
         """What is reconstructed as a whole, in the order of execution."""
         self.reports: list[BlockReport] = []
         """What was done to each block."""
+
+    @property
+    def float_layers(self) -> dict[str, QuantizableLayer]:
+        """The layers of the backbone in full precision, by name."""
+        return quantizable_layers(self.original)
 
     def split_concatenations(self) -> dict[str, int]:
         """Split the layers that read two concatenated tensors, see `methods.core.split`; return them and where."""
@@ -93,14 +102,37 @@ class BlockwiseQuantization:
         ]
         return splits
 
-    def round_to_nearest(self, policy: Policy, fit_weight: Fit) -> None:
-        """Quantize the weights to the nearest codes; inputs wait for `learn_inputs`."""
-        nothing = torch.tensor(0.0)
+    def use(self, samples: CalibrationSet, *, held_out: float = HELD_OUT) -> None:
+        """Go on with other calibration samples; what was learned stays."""
+        samples.check_model(self._model)
+        self._take(samples, held_out)
+        self._start_runs()
+
+    def round_to_nearest(
+        self, policy: Policy, fit_weight: Fit, input_scales: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Quantize the weights to the nearest codes; inputs wait for `learn_inputs`.
+
+        Args:
+            policy: which layer gets which scheme.
+            fit_weight: scheme and weight -> quantizer.
+            input_scales: layer -> (in,) that its input is divided by and its weight is multiplied by before.
+        """
+        scales, nothing = input_scales or {}, torch.tensor(0.0)
 
         def later(scheme: Scheme, name: str) -> Quantizer | None:
             return Quantizer.from_range(scheme, nothing, nothing) if name in self.order else None
 
-        self.module = quantize_layers(self.original, policy, fit_weight=fit_weight, fit_activation=later)
+        def make(name: str, layer: QuantizableLayer, scheme: LayerScheme) -> QuantizedLayer | None:
+            activation = input_quantizer(name, layer, scheme.activation, later)
+            if scheme.activation is not None and activation is None:
+                return None
+            scale, weight = scales.get(name), layer.weight.detach()
+            scaled = None if scale is None else weight * over_inputs(scale, weight)
+            fitted = None if scheme.weight is None else fit_weight(scheme.weight, weight if scaled is None else scaled)
+            return QuantizedLayer.from_float(layer, fitted, activation, weight=scaled, input_scale=scale)
+
+        self.module = replace_layers(self.original, policy, make)
         self._input_schemes: dict[str, Scheme] = {}
         for name, layer in quantized_layers(self.module).items():
             scheme = layer.scheme.activation
@@ -109,18 +141,17 @@ class BlockwiseQuantization:
                 if name in self.order:
                     self._input_schemes[name] = scheme
         self.blocks = find_blocks(self.module, self.order, self._unit)
-        self._full = BlockRuns(self._model, self.original, self.blocks, self._batches)
-        self._quantized = BlockRuns(self._model, self.module, self.blocks, self._batches)
+        self._start_runs()
 
     def learn_weights(self, effort: Effort) -> None:
         """Go through the blocks and choose the roundings of their weights; inputs are rounded if they have ranges."""
-        originals = quantizable_layers(self.original)
+        originals = self.float_layers
 
         def learn_block(task: BlockTask) -> BlockReport | None:
             layers = {name: layer for name, layer in task.layers.items() if name not in self._learned}
             if not layers:
                 return None
-            return learn_weights(replace(task, layers=layers), originals, effort, self._generator)
+            return learn_weights(replace(task, layers=layers), originals, effort, self.generator)
 
         self._go_through("Reconstructing weights", effort, learn_block)
 
@@ -138,15 +169,9 @@ class BlockwiseQuantization:
         block = Block(temporal.NAME, "temporal", members)
         with torch.no_grad():
             target = original(*inputs)
-        task = BlockTask(
-            block=block,
-            module=module,
-            layers=block_layers(self.module, block),
-            inputs=BlockInputs(inputs, {}, len(inputs[0])),
-            target=target,
-            held_out=self._held_out,
-        )
-        self.reports.append(learn_weights(task, quantizable_layers(self.original), effort, self._generator))
+        rows = BlockInputs(inputs, {}, len(inputs[0]))
+        task = replace(self._task(Block("", "temporal", members), rows, target), block=block, module=module)
+        self.reports.append(learn_weights(task, self.float_layers, effort, self.generator))
         self._learned.update(members)
 
     def learn_inputs(self, fit: Fit, effort: Effort, *, per_timestep: bool = False) -> None:
@@ -162,7 +187,7 @@ class BlockwiseQuantization:
 
         def learn_block(task: BlockTask) -> BlockReport:
             (self._fit_tables if per_timestep else self._fit_inputs)(task, fit)
-            return learn_steps(task, effort, self._generator)
+            return learn_steps(task, effort, self.generator)
 
         self._go_through("Reconstructing activations", effort, learn_block)
 
@@ -173,15 +198,53 @@ class BlockwiseQuantization:
             fit: as of `learn_inputs`.
             effort: `learning_rate` is that of roundings, `step_learning_rate` that of step sizes.
         """
-        originals = quantizable_layers(self.original)
+        originals = self.float_layers
 
         def learn_block(task: BlockTask) -> BlockReport:
             self._fit_inputs(task, fit)
             roundings = AdaRound(task.layers, originals, effort)
-            steps = StepSizes(task.layers, effort, effort.step_learning_rate, self._generator)
-            return learn(task, [roundings, steps], effort, self._generator)
+            steps = StepSizes(task.layers, effort, effort.step_learning_rate, self.generator)
+            return learn(task, [roundings, steps], effort, self.generator)
 
         self._go_through("Reconstructing weights and activations", effort, learn_block)
+
+    def learn_backbone(self, learners_of: Callable[[BlockTask], Sequence[Learner]], effort: Effort) -> None:
+        """Let learners learn in the backbone as a whole, for its prediction in full precision.
+
+        Args:
+            learners_of: the task of the whole backbone -> what learns.
+            effort: iterations, batches and objective.
+        """
+        whole = Block("", "backbone", tuple(self.order))
+        inputs = BlockRuns(self._model, self.module, [whole], self._batches).inputs(whole)
+        target = BlockRuns(self._model, self.original, [whole], self._batches).outputs(whole).returned
+        task = self._task(whole, inputs, target)
+        self.reports.append(learn(task, learners_of(task), effort, self.generator))
+
+    def _task(
+        self, block: Block, inputs: BlockInputs, target: Target, inner: Mapping[str, Tensor] | None = None
+    ) -> BlockTask:
+        return BlockTask(
+            block=block,
+            module=self.module.get_submodule(block.name),
+            layers=block_layers(self.module, block),
+            inputs=inputs,
+            target=target,
+            held_out=self._held_out,
+            inner=inner or {},
+            timesteps=self._timesteps,
+            clock=self._clock,
+        )
+
+    def _take(self, samples: CalibrationSet, held_out: float) -> None:
+        samples, self._held_out = _with_held_out_last(samples, held_out, self.generator)
+        self._batches = list(samples.batches(BATCH_SIZE))
+        told = samples.inputs.get("timestep")
+        self._timesteps = samples.timestep if told is None else told.reshape(-1)
+
+    def _start_runs(self) -> None:
+        self._full = BlockRuns(self._model, self.original, self.blocks, self._batches)
+        self._quantized = BlockRuns(self._model, self.module, self.blocks, self._batches)
 
     def _make_clock(self) -> Clock:
         """Return a clock that every call of the quantized backbone sets."""
@@ -210,7 +273,7 @@ class BlockwiseQuantization:
                 torch.stack([getattr(one, part) for one in ranges]) for part in ("scale", "zero_point")
             )
             layers[name].activation_quantizer = TimestepTable(
-                self._input_schemes[name], scale, zero_point, timesteps.to(scale.device), self._clock
+                self._input_schemes[name], scale, zero_point, timesteps.clone().to(scale.device), self._clock
             )
 
     def _read_by(
@@ -246,17 +309,7 @@ class BlockwiseQuantization:
             for block in self.blocks:
                 # The last layer's output is the block's own, or nearly.
                 target = self._full.outputs(block, block.layers[:-1] if effort.inner_weight else ())
-                task = BlockTask(
-                    block=block,
-                    module=self.module.get_submodule(block.name),
-                    layers=block_layers(self.module, block),
-                    inputs=self._quantized.inputs(block),
-                    target=target.returned,
-                    held_out=self._held_out,
-                    inner=target.inner,
-                    timesteps=self._timesteps,
-                    clock=self._clock,
-                )
+                task = self._task(block, self._quantized.inputs(block), target.returned, target.inner)
                 report = learn_block(task)
                 if report is None:
                     advance(block.name)

@@ -11,6 +11,7 @@ quantization that is W x + bias, whatever scale, shift and branch are.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -88,15 +89,32 @@ class QuantizedLayer(nn.Module):
 
     @classmethod
     def from_float(
-        cls, layer: QuantizableLayer, weight_quantizer: Quantizer | None, activation_quantizer: Quantizer | None
+        cls,
+        layer: QuantizableLayer,
+        weight_quantizer: Quantizer | None,
+        activation_quantizer: Quantizer | None,
+        *,
+        weight: Tensor | None = None,
+        **parts: Any,
     ) -> Self:
-        """Quantize a layer's weight to the nearest codes."""
+        """Quantize a layer's weight to the nearest codes.
+
+        Args:
+            layer: in full precision.
+            weight_quantizer: fitted to the weight; None leaves it in floating point.
+            activation_quantizer: of the input; None leaves it alone.
+            weight: what to quantize in place of the layer's own weight, of its shape.
+            parts: optional parts of the constructor.
+        """
+        if weight is not None:
+            layer = with_weight(layer, weight)
         codes = None if weight_quantizer is None else weight_quantizer.codes(layer.weight)
         return cls(
             layer,
             weight_codes=codes,
             weight_quantizer=weight_quantizer,
             activation_quantizer=activation_quantizer,
+            **parts,
         )
 
     @classmethod
@@ -168,7 +186,7 @@ class QuantizedLayer(nn.Module):
             branch = self.low_rank_up.float() @ self.low_rank_down.float().flatten(1)
             weight = weight + branch.view(weight.shape)
         if self.input_scale is not None:
-            weight = weight / self.input_scale.view(1, -1, *[1] * (weight.ndim - 2))
+            weight = weight / over_inputs(self.input_scale, weight)
         return weight
 
     def folded(self, weight: Tensor) -> Tensor:
@@ -243,6 +261,18 @@ class QuantizedLayer(nn.Module):
 def layer_kind(layer: QuantizableLayer) -> LayerKind:
     """Return which kind of layer it is."""
     return _KINDS[type(layer)]
+
+
+def with_weight(layer: QuantizableLayer, weight: Tensor) -> QuantizableLayer:
+    """Return a layer of the same geometry and bias with another weight, of the same shape."""
+    other = copy.copy(layer)
+    other._parameters = {**layer._parameters, "weight": nn.Parameter(weight, layer.weight.requires_grad)}
+    return other
+
+
+def over_inputs(numbers: Tensor, weight: Tensor) -> Tensor:
+    """Return a number for each input channel, (in,), shaped to broadcast over a weight (out, in, ...)."""
+    return numbers.view(1, -1, *[1] * (weight.ndim - 2))
 
 
 def input_channels(layer: QuantizableLayer) -> int:

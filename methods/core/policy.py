@@ -33,6 +33,22 @@ class Policy:
     rules: tuple[tuple[str, LayerScheme], ...]
     """(shell pattern such as `*.attn1.*`, scheme), most particular first."""
 
+    def changed(
+        self,
+        *,
+        weight: Callable[[Scheme], Scheme] = lambda scheme: scheme,
+        activation: Callable[[Scheme], Scheme] = lambda scheme: scheme,
+    ) -> Policy:
+        """Return the policy with every scheme of weights and of inputs put through a function."""
+
+        def change(scheme: LayerScheme) -> LayerScheme:
+            return LayerScheme(
+                weight=None if scheme.weight is None else weight(scheme.weight),
+                activation=None if scheme.activation is None else activation(scheme.activation),
+            )
+
+        return Policy(tuple((pattern, change(scheme)) for pattern, scheme in self.rules))
+
     def scheme_of(self, name: str) -> LayerScheme:
         """Return the scheme of the layer called `name`."""
         return next((scheme for pattern, scheme in self.rules if fnmatchcase(name, pattern)), FLOAT)
@@ -90,7 +106,7 @@ def quantize_layers(
     fit_weight: Callable[[Scheme, Tensor], Quantizer],
     fit_activation: Callable[[Scheme, str], Quantizer | None],
 ) -> nn.Module:
-    """Return a copy of a backbone with its layers quantized as a policy says; the original is left as it is.
+    """Return a copy of a backbone, weights rounded to the nearest codes as a policy says; the original stays as it is.
 
     Args:
         backbone: full-precision backbone. Weights that get codes are read, not copied.
@@ -102,38 +118,64 @@ def quantize_layers(
     Raises:
         CheckpointError: a weight is not finite; names the layer.
     """
+
+    def make(name: str, layer: QuantizableLayer, scheme: LayerScheme) -> QuantizedLayer | None:
+        activation = input_quantizer(name, layer, scheme.activation, fit_activation)
+        if scheme.activation is not None and activation is None:
+            return None
+        weight = None if scheme.weight is None else fit_weight(scheme.weight, layer.weight.detach())
+        return QuantizedLayer.from_float(layer, weight, activation)
+
+    return replace_layers(backbone, policy, make)
+
+
+def replace_layers(
+    backbone: nn.Module, policy: Policy, make: Callable[[str, QuantizableLayer, LayerScheme], QuantizedLayer | None]
+) -> nn.Module:
+    """Return a copy of a backbone with its layers replaced; the original is left as it is.
+
+    Args:
+        backbone: full-precision backbone. Weights that get codes are read, not copied.
+        policy: which layer gets which scheme; those that get none are not asked for.
+        make: name, layer (whose weight is the original's: not to be changed) and scheme, its groups fitted to the
+            layer -> what takes the layer's place; None leaves it alone.
+
+    Raises:
+        CheckpointError: a weight is not finite; names the layer.
+    """
     layers = quantizable_layers(backbone)
     quantized = copy_sharing(backbone, [layer.weight for layer in layers.values()])
     for name, layer in track(quantizable_layers(quantized).items(), "Quantizing layers", len(layers)):
-        replacement = _quantize_layer(name, layer, policy.scheme_of(name), fit_weight, fit_activation)
-        if replacement is None:
+        scheme, replacement = policy.scheme_of(name), None
+        if scheme.weight is None:
             _own_weight(layer)
-        else:
+        if scheme != FLOAT:
+            if not bool(torch.isfinite(layer.weight).all()):
+                raise CheckpointError(f"layer {name}: its weights hold NaN or infinity and cannot be quantized")
+            replacement = make(name, layer, _with_fitted_groups(scheme, layer))
+        if replacement is not None:
             replace_layer(quantized, name, replacement)
+        elif scheme.weight is not None:
+            _own_weight(layer)
     return quantized
 
 
-def _quantize_layer(
+def input_quantizer(
     name: str,
     layer: QuantizableLayer,
-    scheme: LayerScheme,
-    fit_weight: Callable[[Scheme, Tensor], Quantizer],
-    fit_activation: Callable[[Scheme, str], Quantizer | None],
-) -> QuantizedLayer | None:
-    """Return the quantized form of a layer, or None where it is left alone."""
-    activation = None
-    if scheme.activation is not None:
-        dynamic = scheme.activation.dynamic
-        activation = dynamic_input(scheme.activation, layer) if dynamic else fit_activation(scheme.activation, name)
-    if scheme == FLOAT or (scheme.activation and activation is None):
+    scheme: Scheme | None,
+    fit: Callable[[Scheme, str], Quantizer | None],
+) -> Quantizer | None:
+    """Return the quantizer of a layer's input, fitted by `fit` where it is static; None without one."""
+    if scheme is None:
         return None
-    if not bool(torch.isfinite(layer.weight).all()):
-        raise CheckpointError(f"layer {name}: its weights hold NaN or infinity and cannot be quantized")
-    if scheme.weight is None:
-        _own_weight(layer)
-        return QuantizedLayer.from_float(layer, None, activation)
-    weight = layer.weight.detach()
-    return QuantizedLayer.from_float(layer, fit_weight(scheme.weight.for_terms(weight[0].numel()), weight), activation)
+    return dynamic_input(scheme, layer) if scheme.dynamic else fit(scheme, name)
+
+
+def _with_fitted_groups(scheme: LayerScheme, layer: QuantizableLayer) -> LayerScheme:
+    if scheme.weight is None or scheme.weight.group_size is None:
+        return scheme
+    return scheme.model_copy(update={"weight": scheme.weight.for_terms(layer.weight[0].numel())})
 
 
 def copy_sharing(module: nn.Module, shared: Sequence[Tensor]) -> nn.Module:

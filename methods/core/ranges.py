@@ -37,8 +37,15 @@ class MinMax:
         self.low = torch.minimum(self.low, other.low)
         self.high = torch.maximum(self.high, other.high)
 
+    def follow(self, other: MinMax, momentum: float) -> None:
+        """Move towards another range: the exponential moving average of ranges."""
+        self.low = other.low.lerp(self.low, momentum)
+        self.high = other.high.lerp(self.high, momentum)
 
-def input_ranges(model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str]) -> dict[str, MinMax]:
+
+def input_ranges(
+    model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str], *, momentum: float | None = None
+) -> dict[str, MinMax]:
     """Return the range of each layer's input over a calibration set, in one pass, in the order in which layers ran.
 
     Layers that no sample reaches are not in the answer.
@@ -47,6 +54,8 @@ def input_ranges(model: DenoisingModel, calibration: CalibrationSet, layers: Ite
         model: its backbone must be the full-precision one.
         calibration: drawn from this model.
         layers: names of layers of the backbone.
+        momentum: 0..1, to average the ranges of batches exponentially, in the order of the set; None for the range that
+            holds everything.
 
     Raises:
         UsageError: the set belongs to another model.
@@ -56,12 +65,14 @@ def input_ranges(model: DenoisingModel, calibration: CalibrationSet, layers: Ite
 
     def widen(name: str, values: Tensor) -> None:
         seen = MinMax.of(values)
-        if name in ranges:
+        if name not in ranges:
+            ranges[name] = seen
+        elif momentum is None:
             ranges[name].widen(seen)
         else:
-            ranges[name] = seen
+            ranges[name].follow(seen, momentum)
 
-    _watch_inputs(model, calibration, layers, widen)
+    watch_inputs(model, calibration, layers, widen)
     for name, seen in ranges.items():
         check_finite(name, seen.low + seen.high)
     return ranges
@@ -74,7 +85,7 @@ def input_samples(model: DenoisingModel, calibration: CalibrationSet, layers: It
     """
     calls = -(-len(calibration) // BATCH_SIZE)
     samples: dict[str, list[Tensor]] = {}
-    _watch_inputs(
+    watch_inputs(
         model,
         calibration,
         layers,
@@ -103,10 +114,10 @@ def check_finite(name: str, values: Tensor) -> None:
 
 
 @torch.no_grad()
-def _watch_inputs(
+def watch_inputs(
     model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str], see: Callable[[str, Tensor], None]
 ) -> None:
-    """Run a calibration set through a model and show every input of every layer."""
+    """Run a calibration set through a model and show every input of every layer: `see(layer, values)`."""
     calibration.check_model(model)
     hooks = [model.backbone.get_submodule(name).register_forward_pre_hook(partial(_show, name, see)) for name in layers]
     try:

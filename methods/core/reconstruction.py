@@ -79,9 +79,9 @@ class BlockReport:
 
     block: str
     kind: str
-    """`resnet`, `transformer`, `layer`, or `temporal` for layers behind the timestep's embedding."""
+    """`resnet`, `transformer`, `layer`; `temporal`: all layers behind the timestep's embedding; `backbone`: all."""
     learned: str
-    """`weights`, `activations`, or both joined by `+`."""
+    """What its learners call it: `weights`, `activations`, `transform`, `bounds`; several joined by `+`."""
     iterations: int
     loss_before: float
     """Objective with nearest roundings and initial step sizes, on the samples learned from."""
@@ -190,7 +190,9 @@ class BlockTask:
 
     def _checked(self, loss: float) -> float:
         if not math.isfinite(loss):
-            raise DataError(f"block {self.block.name}: its reconstruction error is {loss}, not a finite number")
+            raise DataError(
+                f"block {self.block.name or self.block.kind}: its reconstruction error is {loss}, not a finite number"
+            )
         return loss
 
 
@@ -272,7 +274,7 @@ def learn(task: BlockTask, learners: Sequence[Learner], effort: Effort, generato
             learner.undo()
     now = before if kept else after
     return BlockReport(
-        block=task.block.name,
+        block=task.block.name or task.block.kind,
         kind=task.block.kind,
         learned="+".join(learner.learned for learner in busy or learners),
         iterations=effort.iterations,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -156,6 +156,20 @@ def weight_scheme(bits: int, granularity: Granularity) -> Scheme | None:
     weight zero point; at 8 bits only a symmetric scheme does that.
     """
     return None if bits == 16 else Scheme(bits=bits, granularity=granularity, symmetric=bits == 8)
+
+
+def grouped(size: int) -> Callable[[Scheme], Scheme]:
+    """Return what turns a scheme of weights into one with a scale per group of `size` numbers, asymmetric."""
+
+    def change(scheme: Scheme) -> Scheme:
+        return Scheme(bits=scheme.bits, granularity="group", symmetric=False, group_size=size)
+
+    return change
+
+
+def per_token(scheme: Scheme) -> Scheme:
+    """Return a scheme of inputs of the same bits whose ranges are found at run time, one per position."""
+    return Scheme(bits=scheme.bits, granularity="token", symmetric=False, dynamic=True)
 
 
 def activation_scheme(bits: int) -> Scheme | None:

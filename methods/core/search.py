@@ -1,7 +1,8 @@
 """Where to clip: the range that a quantizer is fitted to, from the values that it will round.
 
 `minmax` loses nothing to clipping and spends codes on outliers. `percentile` cuts a fixed share of either tail. `mse`
-(`lp_range`) tries shrunken ranges and keeps the one of least error.
+(`lp_range`) tries shrunken ranges and keeps the one of least error. `ema` averages the ranges that inputs have in one
+batch after another (`ranges.input_ranges`); of a weight, which is always the same, it is `minmax`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from torch import Tensor
 from methods.core.quantizer import Quantizer, as_rows, per_row, scale_and_zero_point
 from methods.core.scheme import Scheme
 
-RangeRule = Literal["minmax", "percentile", "mse"]
+RangeRule = Literal["minmax", "percentile", "mse", "ema"]
 PERCENTILE = 99.99
 """Values above this percentile, and below 100 minus it, are clipped by `percentile`."""
+MOMENTUM = 0.95
+"""Of the average of `ema`, as in Q-Diffusion's released code."""
 CANDIDATES = 80
 """Shrink factors 1.00, 0.99, ... that `lp_range` tries, as Q-Diffusion's released code does."""
 POWER = 2.4
@@ -107,5 +110,6 @@ FITS: dict[RangeRule, Callable[[Scheme, Tensor], Quantizer]] = {
     "minmax": Quantizer.min_max,
     "percentile": fit_percentile,
     "mse": fit_mse,
+    "ema": Quantizer.min_max,
 }
 """Scheme and values (channels, ...) -> fitted quantizer, by the name of the rule."""

@@ -149,3 +149,16 @@ def test_layers_of_zeros_and_constant_inputs_do_no_harm(audioldm, quantize, pred
         audioldm.backbone.class_embedding.bias.zero_()
     for spec in ("naive@w4a8", "naive@w8a8", "naive@w2a2"):
         assert bool(torch.isfinite(predict(audioldm, quantize(audioldm, spec).module)).all())
+
+
+def test_an_averaged_range_lies_within_the_widest(audioldm, quantize):
+    """Every batch's range is within the range of all, and so is their average; one batch alone has just its own."""
+    widest, averaged = (quantize(audioldm, f"naive@w8a8[ranges={rule},prompts=12]") for rule in ("minmax", "ema"))
+    for wide, inner in zip(widest.report.layers, averaged.report.layers, strict=True):
+        slack = (wide.activation_high - wide.activation_low) / 255  # a step: the zero point is a whole number
+        assert wide.activation_low - slack <= inner.activation_low
+        assert inner.activation_high <= wide.activation_high + slack
+    assert any(
+        inner.activation_high < wide.activation_high
+        for wide, inner in zip(widest.report.layers, averaged.report.layers, strict=True)
+    )

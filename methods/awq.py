@@ -1,0 +1,140 @@
+"""`awq`: Lin et al., "AWQ: Activation-aware Weight Quantization" (arXiv 2306.00978, MLSys 2024).
+
+A few input channels matter more than others, and activations tell which. They are protected by multiplying their
+weights by s and dividing the input by it (section 3.2), with s = mean|X|**r, of the r in a grid of 20 in [0, 1) the one
+of least output error, and then by clipping each group of weights where that lowers its output error (released code: 10
+shrunken ranges, down to half).
+
+Departures. The error is that of the layer's own outputs, by the Gram matrix of its inputs, not of the transformer
+block's. Layers that share an input are scaled apart. The paper folds 1/s into the layer before; here a layer divides
+its own input. Convolutions take part. Queries and keys are not clipped, as in the released code. Activations,
+where a spec gives them bits, are rounded as `naive` does, after the division.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from methods.base import CalibratedMethod
+from methods.core.backbone import QuantizedBackbone
+from methods.core.calibration import CalibrationSet
+from methods.core.layers import QuantizableLayer, QuantizedLayer, over_inputs, quantizable_layers
+from methods.core.policy import backbone_ends, input_quantizer, replace_layers
+from methods.core.quantizer import Quantizer, as_rows, per_row
+from methods.core.scheme import LayerScheme, Scheme
+from methods.core.statistics import channel_statistics, input_grams, output_error
+from methods.gptq import GramConfig, grouped_policy
+from methods.protocol import DenoisingModel
+
+GRID = 20
+"""Exponents tried: 0, 1/20, ... 19/20."""
+SHRINKS = [1 - step / 20 for step in range(10)]
+"""Factors of a group's range tried: 1, 0.95, ... 0.55."""
+NOT_CLIPPED = ("to_q", "to_k")
+"""Layers whose weights are not clipped, by the last part of their name."""
+
+
+class AWQ(CalibratedMethod):
+    """Scale up the weights of salient input channels, clip groups, round to nearest."""
+
+    name = "awq"
+    summary = "salient weights scaled by their activations' magnitude, groups clipped (2306.00978)"
+    version = "1"
+    Config: ClassVar[type[GramConfig]] = GramConfig
+    config: GramConfig
+
+    def needs_calibration(self, model: DenoisingModel) -> bool:
+        """Activations say which weights matter."""
+        return self.spec.bits != (16, 16)
+
+    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
+        """See `Method`."""
+        started = time.perf_counter()
+        calibration = self._checked(model, calibration)
+        layers = quantizable_layers(model.backbone)
+        seen = {} if calibration is None else channel_statistics(model, calibration, layers)
+        ends = () if calibration is None else backbone_ends(model.backbone, [*seen])
+        policy = grouped_policy(*self.spec.bits, ends, self.config.group)
+        found: dict[str, tuple[Tensor, Quantizer]] = {}
+        if calibration is not None and self.spec.bits[0] != 16:
+            for name, gram in input_grams(model, calibration, list(seen), self.config.positions):
+                weight, scheme = layers[name].weight.detach(), policy.scheme_of(name).weight
+                assert scheme is not None
+                scheme = scheme.for_terms(len(gram))
+                scale = search_scale(weight, gram, scheme, seen[name].mean_magnitude)
+                clips = name.rpartition(".")[2] not in NOT_CLIPPED and scheme.granularity == "group"
+                scaled_gram = gram / _terms(scale, weight)[:, None] / _terms(scale, weight)
+                scaled = weight * over_inputs(scale, weight)
+                quantizer = clipped(scaled, scaled_gram, scheme) if clips else Quantizer.min_max(scheme, scaled)
+                found[name] = scale, quantizer
+
+        def make(name: str, layer: QuantizableLayer, scheme: LayerScheme) -> QuantizedLayer | None:
+            if name not in seen:
+                return None
+            scale, weight_quantizer = found.get(name, (None, None))
+            over = torch.ones_like(seen[name].largest) if scale is None else scale
+
+            def fit(scheme: Scheme, name: str) -> Quantizer:
+                return Quantizer.min_max(scheme, seen[name].range_over(over))
+
+            weight = None if scale is None else layer.weight.detach() * over_inputs(scale, layer.weight)
+            if weight_quantizer is None and scheme.weight is not None:  # a convolution in groups
+                weight_quantizer = Quantizer.min_max(scheme.weight, layer.weight.detach())
+            activation = input_quantizer(name, layer, scheme.activation, fit)
+            return QuantizedLayer.from_float(layer, weight_quantizer, activation, weight=weight, input_scale=scale)
+
+        return self._result(model, replace_layers(model.backbone, policy, make), started)
+
+
+def search_scale(weight: Tensor, gram: Tensor, scheme: Scheme, magnitude: Tensor) -> Tensor:
+    """Return the scale of the input channels, (in,) float32, of least output error.
+
+    Args:
+        weight: (out, in, ...).
+        gram: (terms, terms) of the layer's inputs.
+        scheme: of the weights.
+        magnitude: (in,), mean |X|.
+    """
+    best, least = torch.ones_like(magnitude), float("inf")
+    for step in range(GRID):
+        scale = magnitude.clamp(min=1e-4) ** (step / GRID)
+        scale = scale / (scale.max() * scale.min()).sqrt()
+        scaled = weight * over_inputs(scale, weight)
+        rounded = Quantizer.min_max(scheme, scaled).fake_quantize(scaled) / over_inputs(scale, weight)
+        error = float(output_error((rounded - weight).flatten(1), gram))
+        if error < least:
+            best, least = scale, error
+    return best
+
+
+def clipped(weight: Tensor, gram: Tensor, scheme: Scheme) -> Quantizer:
+    """Return a quantizer whose groups are clipped where that lowers the group's own output error.
+
+    Args:
+        weight: (out, ...), scaled.
+        gram: (terms, terms) of the scaled inputs; of a group counts the block on the diagonal.
+        scheme: with groups.
+    """
+    size = scheme.group_size
+    assert size is not None
+    rows = as_rows(scheme, weight)
+    groups = len(gram) // size
+    blocks = torch.stack([gram[g * size : (g + 1) * size, g * size : (g + 1) * size] for g in range(groups)])
+    low, high = torch.aminmax(rows, dim=1)
+    errors = []
+    for shrink in SHRINKS:
+        ends = (per_row(scheme, weight, end * shrink) for end in (low, high))
+        error = Quantizer.from_range(scheme, *ends).fake_quantize(weight) - weight
+        grouped_error = as_rows(scheme, error).view(len(weight), groups, size)
+        errors.append((torch.einsum("ogi,gij->ogj", grouped_error, blocks) * grouped_error).sum(2).reshape(-1))
+    best = torch.tensor(SHRINKS)[torch.stack(errors).argmin(0)]  # the first of equals: the widest
+    return Quantizer.from_range(scheme, *(per_row(scheme, weight, end * best) for end in (low, high)))
+
+
+def _terms(scale: Tensor, weight: Tensor) -> Tensor:
+    """Return the scale of every term of an output, (terms,)."""
+    return over_inputs(scale, weight).expand_as(weight[:1]).reshape(-1)

@@ -1,0 +1,198 @@
+"""Methods made for Linear layers: smoothing, second-order rounding, activation-aware scales, codebooks, branches."""
+
+import pytest
+import torch
+from torch import nn
+
+import methods
+from admcore.errors import UsageError
+from methods.awq import clipped, search_scale
+from methods.core.checkpoint import load
+from methods.core.layers import QuantizedLayer, quantized_layers
+from methods.core.quantizer import Quantizer
+from methods.core.scheme import Scheme, weight_scheme
+from methods.core.statistics import ChannelStatistics, channel_statistics, input_grams, output_error, patches
+from methods.gptq import gptq_codes
+from methods.hqq import fit_zero_points
+from methods.smoothquant import smoothed, smoothing_scale
+from methods.svdquant import leading_components
+
+CHANNEL = weight_scheme(4, "channel")
+GROUPS = Scheme(bits=4, granularity="group", symmetric=False, group_size=8)
+SPECS = [
+    "smoothquant@w4a8",
+    "smoothquant@w8a8[activations=token]",
+    "gptq@w4a16[positions=64]",
+    "gptq@w4a8[positions=64,group=0]",
+    "awq@w4a16[positions=64]",
+    "hqq@w4a16",
+    "nf4@w4a16",
+    "svdquant@w4a4[positions=64,rank=2]",
+    "vidit-q@w4a8",
+]
+LAYERS = {
+    "linear": (lambda: nn.Linear(6, 5, bias=False), (4, 7, 6)),
+    "conv1d": (lambda: nn.Conv1d(6, 5, 3, stride=2, padding=1, bias=False), (4, 6, 9)),
+    "conv2d": (lambda: nn.Conv2d(6, 5, (3, 5), padding=(1, 2), stride=(2, 1), bias=False), (4, 6, 7, 9)),
+    "dilated": (lambda: nn.Conv2d(6, 5, 3, dilation=(2, 1), padding="same", bias=False), (4, 6, 7, 9)),
+}
+
+
+@pytest.fixture
+def correlated():
+    """Return a weight (16, 32) and the Gram matrix of inputs that go together."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(500, 4, generator=generator) @ torch.randn(4, 32, generator=generator)
+    inputs += 0.3 * torch.randn(500, 32, generator=generator)
+    return torch.randn(16, 32, generator=generator), inputs.T @ inputs / 500
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@torch.no_grad()
+def test_patches_are_what_outputs_are_computed_from(name):
+    make, shape = LAYERS[name]
+    torch.manual_seed(0)
+    layer, x = make(), torch.randn(shape)
+    outputs = layer(x).movedim(-1 if name == "linear" else 1, -1).flatten(0, -2)
+    torch.testing.assert_close(patches(layer, x, 10_000, seed=0) @ layer.weight.flatten(1).T, outputs)
+
+
+@torch.no_grad()
+def test_the_output_error_is_the_mean_square_of_what_changes(correlated):
+    weight, _ = correlated
+    inputs, change = torch.randn(200, 32), torch.randn_like(weight)
+    direct = ((inputs @ (weight + change).T - inputs @ weight.T) ** 2).sum(1).mean()
+    torch.testing.assert_close(output_error(change, inputs.T @ inputs / 200), direct)
+
+
+def test_gptq_is_rounding_to_nearest_where_inputs_are_uncorrelated(correlated):
+    weight, _ = correlated
+    quantizer, codes = gptq_codes(weight, torch.diag(torch.rand(32) + 0.1), CHANNEL)
+    nearest = Quantizer.min_max(CHANNEL, weight)
+    assert torch.equal(quantizer.scale, nearest.scale)
+    assert torch.equal(codes, nearest.codes(weight))
+
+
+@pytest.mark.parametrize("scheme", [CHANNEL, GROUPS], ids=["channel", "group"])
+def test_gptq_has_less_output_error_than_rounding_to_nearest(correlated, scheme):
+    weight, gram = correlated
+    quantizer, codes = gptq_codes(weight, gram, scheme)
+    nearest = Quantizer.min_max(scheme, weight).fake_quantize(weight)
+    assert output_error(quantizer.dequantize(codes) - weight, gram) < 0.7 * output_error(nearest - weight, gram)
+
+
+def test_gptq_leaves_weights_of_dead_inputs_at_the_nearest(correlated):
+    weight, gram = correlated
+    gram[5], gram[:, 5] = 0, 0
+    quantizer, codes = gptq_codes(weight, gram, CHANNEL)
+    assert torch.equal(codes[:, 5], quantizer.codes(weight)[:, 5])
+
+
+def test_scaling_and_clipping_never_raise_the_output_error(correlated):
+    weight, gram = correlated
+    magnitude = gram.diagonal().sqrt()
+    nearest = output_error(Quantizer.min_max(GROUPS, weight).fake_quantize(weight) - weight, gram)
+    scale = search_scale(weight, gram, GROUPS, magnitude)
+    scaled = weight * scale
+    error = (Quantizer.min_max(GROUPS, scaled).fake_quantize(scaled)) / scale - weight
+    assert output_error(error, gram) <= nearest * (1 + 1e-5)
+    block = torch.block_diag(*[gram[g : g + 8, g : g + 8] for g in range(0, 32, 8)])
+    unclipped = output_error(Quantizer.min_max(GROUPS, weight).fake_quantize(weight) - weight, block)
+    error = clipped(weight, gram, GROUPS).fake_quantize(weight) - weight
+    assert output_error(error, block) <= unclipped * (1 + 1e-5)
+
+
+def test_hqq_lowers_the_error_that_it_minimizes_and_stops(correlated):
+    weight, _ = correlated
+    weight[0, 0] = 20  # what p < 1 forgives
+    scheme = Scheme(bits=2, granularity="group", symmetric=False, group_size=32, zero="float")
+    start, optimized = (fit_zero_points(scheme, weight, iterations) for iterations in (0, 20))
+    error = [float((one.fake_quantize(weight) - weight).abs().mean()) for one in (start, optimized)]
+    assert error[1] < error[0]
+
+
+def test_a_branch_holds_the_leading_components(correlated):
+    weight, _ = correlated
+    down, up = leading_components(weight, 16)
+    torch.testing.assert_close(up.float() @ down.float(), weight, rtol=0.01, atol=0.01)
+    down, up = leading_components(weight, 4)
+    left = float((weight - up.float() @ down.float()).square().sum())
+    assert left == pytest.approx(float(torch.linalg.svdvals(weight)[4:].square().sum()), rel=0.01)
+
+
+@torch.no_grad()
+def test_smoothing_saves_a_layer_whose_input_has_an_outlier_channel():
+    torch.manual_seed(0)
+    layer, x = nn.Linear(32, 16), torch.randn(100, 32)
+    x[:, 3] *= 100
+    seen = ChannelStatistics(x.amin(0), x.amax(0), x.abs().mean(0))
+    policy = {
+        "activation": Scheme(bits=8, granularity="tensor", symmetric=False),
+        "weight": weight_scheme(8, "channel"),
+    }
+    scheme = QuantizedLayer.from_float(layer, None, None).scheme.model_copy(update=policy)
+    errors = []
+    for scale in (torch.ones(32), smoothing_scale(layer, seen, 0.5)):
+        errors.append(float((smoothed("layer", layer, scheme, scale, seen)(x) - layer(x)).square().mean()))
+    assert errors[1] < 0.2 * errors[0]
+
+
+def test_statistics_are_those_of_the_inputs(audioldm, prompts):
+    method = methods.from_spec("smoothquant@w8a8[prompts=2,timesteps=2,steps=2]")
+    calibration = method.calibrate(audioldm, prompts, seed=0)
+    values = []
+    hook = audioldm.backbone.conv_in.register_forward_pre_hook(lambda module, args: values.append(args[0]))
+    found = channel_statistics(audioldm, calibration, ["conv_in", "conv_out"])
+    hook.remove()
+    flat = torch.cat(values).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(found["conv_in"].low, flat.amin(1))
+    torch.testing.assert_close(found["conv_in"].largest, flat.abs().amax(1))
+    torch.testing.assert_close(found["conv_in"].mean_magnitude, flat.abs().mean(1))
+    (name, gram), *_ = input_grams(audioldm, calibration, ["conv_in"], 10**6)
+    rows = torch.cat([patches(audioldm.backbone.conv_in, part, 10**6, seed=0) for part in values])
+    assert name == "conv_in"
+    torch.testing.assert_close(gram, rows.T @ rows / len(rows), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_method_gives_finite_predictions_and_a_checkpoint_of_the_same_bits(
+    spec, audioldm, quantize, predict, tmp_path
+):
+    exact = predict(audioldm)
+    result = quantize(audioldm, spec)
+    predicted = predict(audioldm, result.module)
+    assert bool(torch.isfinite(predicted).all())
+    assert not torch.equal(predicted, exact)
+    assert float((predicted - exact).square().mean()) < float(exact.square().mean())
+    assert torch.equal(predict(audioldm), exact)  # the model is left as it is
+    result.pack(tmp_path / "packed")
+    assert torch.equal(predict(audioldm, load(tmp_path / "packed")), predicted)
+    ends = quantized_layers(result.module)
+    assert {ends[name].scheme.weight.bits for name in ("conv_in", "conv_out")} == {8}
+
+
+@pytest.mark.parametrize("name", ["smoothquant", "gptq", "awq", "hqq", "nf4", "svdquant", "vidit-q"])
+def test_16_bits_are_full_precision_bit_for_bit(name, audioldm, quantize, predict):
+    assert torch.equal(predict(audioldm, quantize(audioldm, f"{name}@w16a16").module), predict(audioldm))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("hqq@w4a8", "hqq@w4a16"),
+        ("nf4@w4a8", "nf4@w4a16"),
+        ("nf4@w3a16", "4 bits"),
+        ("smoothquant@w8a8[alpha=2]", "alpha"),
+    ],
+)
+def test_what_a_method_cannot_do_is_refused(spec, message, audioldm, quantize):
+    with pytest.raises(UsageError, match=message):
+        quantize(audioldm, spec)
+
+
+@pytest.mark.parametrize("name", ["smoothquant", "gptq", "awq", "svdquant", "vidit-q"])
+def test_a_calibration_set_of_another_model_is_refused(name, audioldm, other_audioldm, prompts):
+    method = methods.from_spec(f"{name}@w4a8[prompts=2,timesteps=2,steps=2]")
+    calibration = method.calibrate(other_audioldm, prompts, seed=0)
+    with pytest.raises(UsageError, match="drawn from"):
+        method.quantize(audioldm, calibration)
