@@ -34,6 +34,8 @@ class Space:
     """What states a value."""
     fallback: dict[Value, tuple[str, ...]]
     """What states a value of an aspect where nothing in `phrases` states any value of it."""
+    ignored: dict[str, tuple[str, ...]]
+    """Aspect -> phrases that state nothing of it though a word in them would."""
     neutral: frozenset[str]
     """Words that state nothing and are known all the same."""
     verbs: frozenset[str]
@@ -67,6 +69,7 @@ def audio_space() -> Space:
     return Space(
         phrases=_phrases(data["aspects"]),
         fallback=_phrases(data["fallback"]),
+        ignored={aspect: _listed(text) for aspect, text in data["ignored"].items()},
         neutral=frozenset(_listed(data["words"]["neutral"])),
         verbs=frozenset(_listed(data["words"]["verbs"])),
     )

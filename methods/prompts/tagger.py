@@ -43,6 +43,8 @@ class Tagger:
         self.space = space
         self._stated = _index(space.phrases)
         self._otherwise = _index(space.fallback)
+        for aspect, phrases in space.ignored.items():
+            self._stated[aspect].update({tuple(phrase.split()): set() for phrase in phrases})
         tables = [*self._stated.values(), *self._otherwise.values()]
         self._words = {word for table in tables for phrase in table for word in phrase}
         self._known = self._words | space.neutral | space.verbs
@@ -140,7 +142,7 @@ def _matches(words: list[str], table: _Table) -> Iterator[tuple[set[Value], int,
     while place < len(words):
         for length in range(min(longest, len(words) - place), 0, -1):
             values = table.get(tuple(words[place : place + length]))
-            if values:
+            if values is not None:
                 yield values, place, place + length
                 place += length
                 break

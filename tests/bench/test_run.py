@@ -387,3 +387,13 @@ def test_latents_are_compared_at_every_step(make_grid: MakeGrid) -> None:
     assert timesteps == sorted(timesteps, reverse=True)
     baseline = record_of(grid, "fp32").scores["latent_sqnr_vs_baseline"]
     assert (baseline.value, baseline.reason) == (None, "this is full precision")
+
+
+def test_the_record_says_what_the_calibration_prompts_were_and_cover(make_grid: MakeGrid) -> None:
+    spec = "naive@w4a8[calibration=coverage-prompt+normal,prompts=3,timesteps=2,steps=2]"
+    grid = make_grid(methods=["fp32", spec])
+    assert [result.reason for result in run(grid)] == [None, None]
+    calibration = record_of(grid, spec).calibration
+    assert (calibration.prompts, calibration.sampler, calibration.prompt_source) == (3, "normal", "coverage-prompt")
+    assert calibration.coverage_after.pairs > calibration.coverage_before.pairs
+    assert all(not checked.problems for checked in validate([grid.out]))

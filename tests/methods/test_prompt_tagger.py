@@ -37,6 +37,8 @@ def stated(caption, aspect):
         ("a dog barks very loudly in the distance", "loudness", {"loud"}),
         ("a dog barks very loudly in the distance", "distance", {"far"}),
         ("a shrill whistle over a deep drone", "pitch", {"low", "high"}),
+        ("a drum at a low volume", "pitch", set()),
+        ("a fist raps on wood", "family", {"ambiguous"}),
         ("a bell rings again and again", "temporal", {"repeated"}),
         ("a bell rings and then a dog barks", "temporal", {"sequential"}),
         ("a bell rings as a dog barks", "temporal", {"simultaneous"}),
