@@ -162,7 +162,7 @@ def _features(folder: Path, seed: int) -> Features:
         logits=(2 * shape + rng.normal(0, 1, (CLIPS, CLASSES))).astype(np.float32),
         clap_audio=_unit(rng.normal(0.5, 1, (CLIPS, DIMENSIONS))),
         clap_text=_unit(rng.normal(0.5, 1, (CLIPS, DIMENSIONS))),
-        levels=np.tile(np.float32([0.2, 0.0, SECONDS]), (CLIPS, 1)),
+        levels=np.tile(np.array([0.2, 0.0, SECONDS], np.float32), (CLIPS, 1)),
         files=tuple(folder / f"{name}.wav" for name in ids),
     )
 

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 class SetFunction(Protocol):
     """A monotone submodular function of a growing set of candidates, 0 of the empty set."""
 
-    value: float
-    """Of the set as it is."""
+    @property
+    def value(self) -> float:
+        """Of the set as it is."""
 
     def gain(self, candidate: int) -> float:
         """Return by how much the candidate would raise the value."""
