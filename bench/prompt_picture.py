@@ -33,20 +33,21 @@ def _draw_plane(axes: Axes, study: PromptStudy) -> None:
     _, spread, directions = np.linalg.svd(vectors - center, full_matrices=False)
     shares = spread**2 / max(float((spread**2).sum()), 1e-12)
 
-    def place(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    def place(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         flat = np.zeros((len(points), 2))
         seen = (points - center) @ directions[:2].T
         flat[:, : seen.shape[1]] = seen
         return flat[:, 0], flat[:, 1]
 
-    axes.scatter(*place(vectors), s=14, color=REST, label=f"candidates ({len(vectors)})")
+    across, up = place(vectors)
+    axes.scatter(across, up, s=14, color=REST, label=f"candidates ({len(vectors)})")
     for selection, color, marker, label in (
         (study.before, BEFORE, "o", "before"),
         (study.after, AFTER, "^", "after"),
     ):
         text = f"{label}: {len(selection.prompts)} prompts, text coverage {selection.coverage.text:.3f}"
-        points = place(selection.vectors.double().numpy())
-        axes.scatter(*points, s=46, color=color, marker=marker, edgecolors="white", linewidths=0.6, label=text)
+        across, up = place(selection.vectors.double().numpy())
+        axes.scatter(across, up, s=46, color=color, marker=marker, edgecolors="white", linewidths=0.6, label=text)
     axes.set_xlabel(f"first principal component ({shares[0]:.0%} of the variance)")
     axes.set_ylabel(f"second ({shares[1] if len(shares) > 1 else 0:.0%})")
     axes.set_title(f"{study.source}: text embeddings")

@@ -18,6 +18,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -31,7 +32,7 @@ from methods.core.equivalent import LEAST, EquivalentTransform, LayerState
 from methods.core.layers import quantizable_layers, quantized_layers
 from methods.core.policy import backbone_ends, uniform_policy
 from methods.core.quantizer import Quantizer
-from methods.core.reconstruction import Effort
+from methods.core.reconstruction import BlockTask, Effort, Learner
 from methods.core.statistics import channel_statistics
 from methods.protocol import DenoisingModel
 
@@ -113,5 +114,9 @@ class PassionSR(CalibratedMethod):
         effort = Effort(config.iterations, config.batch)
         for stage in ("transform", "bounds"):
             learner = EquivalentTransform(states, stage, config.learning_rate)
-            work.learn_backbone(lambda task, learner=learner: [learner], effort)
+            work.learn_backbone(partial(_just, learner), effort)
         return self._result(model, work.module, started, original=work.original, blocks=work.reports)
+
+
+def _just(learner: Learner, task: BlockTask) -> list[Learner]:
+    return [learner]

@@ -29,7 +29,7 @@ from methods.core.blockwise import BlockwiseQuantization
 from methods.core.calibration import CalibrationSet
 from methods.core.policy import EDGE_BITS, Policy, backbone_ends
 from methods.core.reconstruction import Effort
-from methods.core.scheme import LayerScheme, Scheme
+from methods.core.scheme import Granularity, LayerScheme, Scheme
 from methods.core.search import fit_mse
 from methods.protocol import DenoisingModel
 
@@ -92,13 +92,9 @@ def symmetric_policy(weight_bits: int, activation_bits: int, ends: tuple[str, st
     """Return symmetric schemes of the same bits for every layer, but for the `ends`, which keep at least 8."""
 
     def scheme(least: int) -> LayerScheme:
-        sides = {"weight": (weight_bits, "channel"), "activation": (activation_bits, "tensor")}
-        return LayerScheme(
-            **{
-                side: Scheme(bits=max(bits, least), granularity=granularity, symmetric=True)
-                for side, (bits, granularity) in sides.items()
-                if bits != 16
-            }
-        )
+        def side(bits: int, granularity: Granularity) -> Scheme | None:
+            return None if bits == 16 else Scheme(bits=max(bits, least), granularity=granularity, symmetric=True)
+
+        return LayerScheme(weight=side(weight_bits, "channel"), activation=side(activation_bits, "tensor"))
 
     return Policy((*((name, scheme(EDGE_BITS)) for name in ends), ("*", scheme(0))))

@@ -127,7 +127,7 @@ class TCAQDM(CalibratedMethod):
         if config.again:
             own, model.backbone = model.backbone, work.module
             try:
-                drawn = config.recipe.draw(model, calibration.prompts, seed=seed)
+                drawn = config.recipe_for(model).draw(model, calibration.prompts, seed=seed)
             finally:
                 model.backbone = own
             work.use(drawn.sample(config.samples, seed))

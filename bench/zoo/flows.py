@@ -93,7 +93,7 @@ def retime(network: UNet2DConditionModel, alphas_cumprod: Tensor, *, steps: int 
             group["lr"] = 3e-3 * (1 - step / steps)
         optimizer.zero_grad()
         error = F.mse_loss(network.time_embedding(told), wanted)
-        error.backward()  # type: ignore[no-untyped-call]
+        error.backward()
         optimizer.step()
     return float(error.detach() / wanted.var())
 

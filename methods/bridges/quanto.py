@@ -154,7 +154,7 @@ class QuantoFormat(ForeignFormat):
                 raise CheckpointError(f"tensor {name}: expected {expected[name].dtype} {tuple(expected[name].shape)}")
         for name, part in module.named_modules():
             if name in parts and name not in rounded:
-                part.disable_output_quantization()  # type: ignore[operator]
+                part.disable_output_quantization()
         outside_inference_mode(module)
         return module
 
@@ -181,7 +181,7 @@ def outside_inference_mode(module: nn.Module) -> None:
         with torch.inference_mode(False), torch.no_grad():
             return run(*[_ordinary(value) for value in args], **{key: _ordinary(v) for key, v in kwargs.items()})
 
-    module.forward = forward  # type: ignore[method-assign]
+    module.forward = forward
 
 
 def _ordinary(value: Any) -> Any:
