@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from admcore.hashing import sha256_tensors
 from methods.protocol import BackboneCall
@@ -29,7 +29,7 @@ class TinyModel:
         condition: a generator seeded by a prompt -> what the backbone is told of it, without batch dimension.
     """
 
-    def __init__(self, name: str, backbone: nn.Module, condition: Callable[[torch.Generator], dict[str, Tensor]]):
+    def __init__(self, name: str, backbone: Any, condition: Callable[[torch.Generator], dict[str, Tensor]]):
         self.name = name
         self.backbone = backbone.eval()
         self.license: str | None = "Apache-2.0"
