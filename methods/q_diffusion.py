@@ -37,11 +37,11 @@ class QDiffusionConfig(CalibratedConfig):
         "quick": {
             "prompts": 16,
             "timesteps": 25,
-            "samples": 128,
+            "samples": 96,
             "batch": 4,
-            "iterations": 100,
-            "learning_rate": 0.05,
-            "step_iterations": 30,
+            "iterations": 50,
+            "learning_rate": 0.1,
+            "step_iterations": 0,
             "step_learning_rate": 0.003,
         },
         "paper": {
@@ -56,15 +56,15 @@ class QDiffusionConfig(CalibratedConfig):
         },
     }
 
-    samples: int = Field(128, ge=1, le=1_000_000)
+    samples: int = Field(96, ge=1, le=1_000_000)
     """Calibration samples to reconstruct on, drawn at random; all if there are fewer."""
     batch: int = Field(4, ge=1, le=4096)
     """Samples of an iteration."""
-    iterations: int = Field(100, ge=0, le=1_000_000)
+    iterations: int = Field(50, ge=0, le=1_000_000)
     """Iterations for the weights of a block."""
-    learning_rate: float = Field(0.05, gt=0, le=10)
+    learning_rate: float = Field(0.1, gt=0, le=10)
     """Of the roundings."""
-    step_iterations: int = Field(30, ge=0, le=1_000_000)
+    step_iterations: int = Field(0, ge=0, le=1_000_000)
     """Iterations for the step sizes of a block's inputs."""
     step_learning_rate: float = Field(0.003, gt=0, le=10)
     """Of the step sizes, relative to their start."""

@@ -71,6 +71,10 @@ class InPlaceResnetBlock2D(ResnetBlock2D):
 class FusedGEGLU(GEGLU):
     """A gated linear unit: hidden * gelu(gate), of two products of the same codes, GELU applied as one is written."""
 
+    proj: Any
+    hidden: Any
+    gate: Any
+
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Apply it to (..., in)."""
         codes = self.hidden.quantize(hidden_states)
@@ -152,12 +156,14 @@ class FusedAttention(Attention):
         self.glue = glue
         together = Int8Linear.joined((self.to_q, self.to_k, self.to_v))
         context = Int8Linear.joined((self.to_k, self.to_v))
-        self.projections = nn.ModuleList([together] if together is not None else [self.to_q, context])
+        self.projections = nn.ModuleList([together] if together is not None else [self.to_q, cast(nn.Module, context)])
         del self.to_q, self.to_k, self.to_v
 
 
 class InPlaceTransformerBlock(BasicTransformerBlock):
     """Attention to itself, attention to a context (or to itself again) and a gated linear unit, summed in place."""
+
+    ff: Any
 
     def forward(
         self,

@@ -7,7 +7,7 @@ import methods
 from admcore.errors import UsageError
 from methods.core.checkpoint import load
 
-QUICK = "prompts=20,timesteps=2,samples=80,iterations=20,learning_rate=0.2"
+QUICK = "prompts=20,timesteps=2,samples=80,iterations=50,learning_rate=0.1"
 
 
 def relative_error(prediction: torch.Tensor, target: torch.Tensor) -> float:

@@ -8,7 +8,7 @@ from methods.core.layers import quantized_layers
 from methods.core.temporal import TemporalBlock
 from methods.core.timesteps import TimestepTable
 
-QUICK = "prompts=20,timesteps=2,steps=4,samples=80,iterations=20,learning_rate=0.2"
+QUICK = "prompts=20,timesteps=2,steps=4,samples=80,iterations=50,learning_rate=0.1"
 
 
 def relative_error(prediction: torch.Tensor, target: torch.Tensor) -> float:
