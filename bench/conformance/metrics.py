@@ -38,7 +38,7 @@ REMOVED = np.array([[0, 5], [3, 11]])
 CLOSE = 0.5
 """How far that may be from computing anew, of the score: a metric may keep what all clips have determined, such as a
 bandwidth, or which part of a set a clip was dealt to."""
-_FIELDS = ("embedding", "logits", "clap_audio", "clap_text", "levels", "files")
+_FIELDS = ("embedding", "logits", "clap_audio", "clap_text", "levels", "files", "window_moments")
 
 
 def check_metric(name: str) -> Iterator[Finding]:

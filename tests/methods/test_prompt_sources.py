@@ -200,9 +200,9 @@ def test_coverage_in_closed_form():
         ("coverage-prompt+normal", ("coverage-prompt", "normal")),
     ],
 )
-def test_the_option_names_prompts_a_sampler_or_both(name, parts):
+def test_the_option_names_prompts_a_sampler_or_both(name, parts, audioldm):
     assert parse_calibration(name) == parts
-    recipe = methods.from_spec(f"q-diffusion@w4a8[calibration={name}]").config.recipe
+    recipe = methods.from_spec(f"q-diffusion@w4a8[calibration={name}]").config.recipe_for(audioldm)
     assert (recipe.prompt_source, recipe.sampler) == parts
 
 
@@ -246,7 +246,7 @@ def test_mixup_prompt_is_naive_on_mixed_prompts(audioldm, prompts, quantize):
     same = quantize(audioldm, "naive@w4a8[calibration=mixup-prompt]")
     for name, tensor in mixed.module.state_dict().items():
         assert torch.equal(tensor, same.module.state_dict()[name])
-    recipe = methods.from_spec("mixup-prompt@w4a8[calibration=normal]").config.recipe
+    recipe = methods.from_spec("mixup-prompt@w4a8[calibration=normal]").config.recipe_for(audioldm)
     assert (recipe.prompt_source, recipe.sampler) == ("mixup-prompt", "normal")
     for other in ("coverage-prompt", "given", "given+normal"):
         with pytest.raises(UsageError, match="this method is its prompts"):

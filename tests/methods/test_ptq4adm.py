@@ -69,8 +69,8 @@ def test_w16a16_is_full_precision_bit_for_bit(model, quantize, predict):
     assert torch.equal(predict(model, quantize(model, "ptq4adm@w16a16").module), predict(model))
 
 
-def test_its_calibration_covers_prompts_and_activations_and_its_summary_says_where_it_is_from():
+def test_its_calibration_covers_prompts_and_activations_and_its_summary_says_where_it_is_from(audioldm):
     method = methods.from_spec("ptq4adm@w4a8")
-    assert method.config.recipe.prompt_source == "coverage-prompt"
-    assert method.config.recipe.sampler == "activation-aware"
+    assert method.config.recipe_for(audioldm).prompt_source == "coverage-prompt"
+    assert method.config.recipe_for(audioldm).sampler == "activation-aware"
     assert "reconstructed from the abstract" in method.summary
