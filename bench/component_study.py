@@ -82,9 +82,10 @@ def run_components(
 
 def _lend(source: Path, target: Path) -> None:
     """Hard-link what a run has in common with another into its folder, where nothing is yet."""
-    for name in SHARED:
-        if (source / name).is_dir() and not (target / name).exists():
-            shutil.copytree(source / name, target / name, copy_function=_link)
+    for finished in (entry for name in SHARED for entry in (source / name).glob("*")):
+        place = target / finished.relative_to(source)
+        if not place.exists():
+            shutil.copytree(finished, place, copy_function=_link)
 
 
 def _link(source: str, target: str) -> None:
