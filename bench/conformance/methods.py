@@ -32,12 +32,13 @@ from bench.conformance.findings import (
 )
 from bench.conformance.tiny_models import TINY_MODELS, TinyModel
 from methods import registry
-from methods.base import Method, MethodConfig
+from methods.base import CalibratedConfig, Method, MethodConfig
 from methods.core.backbone import QuantizedBackbone
 from methods.core.calibration import CalibrationSet
 from methods.core.checkpoint import TENSOR_FILE, load
 from methods.core.layers import quantizable_layers
 from methods.full_precision import Float32
+from methods.prompts import GIVEN
 from methods.spec import MethodSpec
 
 BITS = ((4, 8), (4, 16), (8, 8), (8, 16), (16, 8))
@@ -291,12 +292,17 @@ def _refuses_bad_weights(case: _Case) -> str:
 
 def _refuses_few_prompts(case: _Case) -> str:
     _ = case.needed
-    wanted = getattr(case.method.config, "prompts", 1)
-    try:
-        case.method.calibrate(case.model, case.prompts[: wanted - 1], seed=0)
-    except UsageError as error:
-        return str(error)
-    raise Violation(f"{wanted - 1} prompts are accepted, it is configured to take {wanted}; expected a UsageError")
+    config = case.method.config
+    wanted = getattr(config, "prompts", 1)
+    makes_its_own = isinstance(config, CalibratedConfig) and config.recipe_for(case.model).prompt_source != GIVEN
+    accepted = wanted
+    for count in range(wanted - 1, -1 if makes_its_own else wanted - 2, -1):  # what makes prompts needs some to start
+        try:
+            case.method.calibrate(case.model, case.prompts[:count], seed=0)
+        except UsageError as error:
+            return str(error)
+        accepted = count
+    raise Violation(f"{accepted} prompts are accepted, it is configured to take {wanted}; expected a UsageError")
 
 
 def _refuses_foreign_sets(case: _Case) -> str:
