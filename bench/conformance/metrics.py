@@ -30,8 +30,9 @@ from metrics.base import Metric
 from metrics.features import Features
 from metrics.keys import requested_scores
 from metrics.scoring import score
+from metrics.window_moments import moments
 
-CLIPS, DIMENSIONS, CLASSES = 24, 6, 5
+CLIPS, WINDOWS, DIMENSIONS, CLASSES = 24, 3, 6, 5
 RATE, SECONDS = 16_000, 1.0
 REMOVED = np.array([[0, 5], [3, 11]])
 """Pairs of clips that a score is computed without."""
@@ -164,6 +165,7 @@ def _features(folder: Path, seed: int) -> Features:
         clap_text=_unit(rng.normal(0.5, 1, (CLIPS, DIMENSIONS))),
         levels=np.tile(np.array([0.2, 0.0, SECONDS], np.float32), (CLIPS, 1)),
         files=tuple(folder / f"{name}.wav" for name in ids),
+        window_moments=moments(rng.normal(0, 1, (CLIPS, WINDOWS, DIMENSIONS)).astype(np.float32)),
     )
 
 

@@ -16,18 +16,13 @@ from methods.core.timesteps import TimestepTable
 QUICK = "prompts=20,timesteps=2,steps=4,samples=80,iterations=40,learning_rate=0.05"
 
 
-def relative_error(prediction: torch.Tensor, target: torch.Tensor) -> float:
-    return ((prediction - target).norm() / target.norm()).item()
-
-
-def test_fine_tuning_lowers_its_objective_and_is_merged_into_the_codes(model, quantize, predict, tmp_path):
+def test_fine_tuning_helps_or_is_taken_back_and_is_merged_into_the_codes(model, quantize, predict, tmp_path):
     """Whether the prediction is nearer than naive's is another question: docs/methods/efficientdm.md."""
     result = quantize(model, f"efficientdm@w4a8[{QUICK}]")
     tuned = predict(model, result.module)
     whole = result.report.blocks[-1]
-    assert whole.loss_after < whole.loss_before
+    assert whole.loss_after < whole.loss_before or whole.kept  # kept: it did not hold on the prompts held out
     assert (whole.block, whole.learned) == ("backbone", "weights+activations")
-    assert not whole.kept
     layers = quantized_layers(result.module).values()
     assert all(isinstance(layer.activation_quantizer, TimestepTable) for layer in layers)
     assert all(layer.parts.rank == 0 for layer in layers)

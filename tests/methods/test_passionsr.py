@@ -15,10 +15,6 @@ from methods.core.scheme import LayerScheme, activation_scheme, weight_scheme
 QUICK = "prompts=20,samples=40,iterations=40,learning_rate=0.02"
 
 
-def relative_error(prediction: torch.Tensor, target: torch.Tensor) -> float:
-    return ((prediction - target).norm() / target.norm()).item()
-
-
 def test_both_stages_lower_the_objective_and_what_they_learn_is_packed(model, quantize, predict, tmp_path):
     """Whether the prediction is nearer than naive's is another question: docs/methods/passionsr.md."""
     result = quantize(model, f"passionsr@w4a4[{QUICK},timesteps=2,steps=2]")
