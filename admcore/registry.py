@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +30,7 @@ from admcore.errors import BenchError, PluginError, UsageError, nearest
 Plugin = TypeVar("Plugin")
 
 BUILTIN_DISTRIBUTION = "admbench"
-PROBE_TIMEOUT = 60.0  # seconds for the child process that loads a plug-in of another distribution
+PROBE_TIMEOUT = 180.0  # seconds for the child process that loads a plug-in of another distribution
 _PROBE_MARK = "admbench-plugin "
 
 
@@ -136,7 +136,7 @@ class Registry:
         try:
             declared = self._only_owner(name)
             summary, requires = self._describe(declared)
-            unavailable = _missing(requires)
+            unavailable = missing_distributions(requires)
         except PluginError as error:
             unavailable = str(error)
         first = owners[0]
@@ -208,7 +208,8 @@ def _described_by(plugin: Any) -> tuple[str, tuple[str, ...]]:
     return str(getattr(plugin, "summary", doc[0] if doc else "")), tuple(getattr(plugin, "requires", ()))
 
 
-def _missing(requires: tuple[str, ...]) -> str | None:
+def missing_distributions(requires: Iterable[str]) -> str | None:
+    """Return which distributions are not installed, with the command that gets them; None if all are."""
     missing = [name for name in requires if not any(metadata.distributions(name=name))]
     return f"needs {', '.join(missing)}: pip install {' '.join(missing)}" if missing else None
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,9 @@ from bench.clips import read_clips
 from bench.components import Component
 from bench.features import cached_features
 from bench.jobs import JudgeSpec
-from bench.judges import load_judges
+from bench.judges import Judges, Timed, load_judges
 from bench.latency import measure_latency
-from bench.models import load_model
+from bench.models import load_model, random_fingerprint
 from bench.pipeline import load_components, quantize_components, read_headers, save_components
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bench.models.base import AudioDiffusionModel
     from methods.core.backbone import QuantizedBackbone
     from methods.core.calibration import CalibrationSet
+    from metrics.embedders.base import AudioEmbedder, JointEmbedder
 
 DEFAULT_METRICS = ("fd", "kl", "is", "clap")
 
@@ -60,7 +62,8 @@ def quantize(
     Args:
         model: in full precision, from `load_model`. Its components are replaced.
         method: spec, such as `naive@w4a8[weights=tensor]`.
-        components: of `backbone`, `text_encoder`, `vae`, `vocoder`; or `all`. Those beside the backbone keep 8 bits.
+        components: of `backbone`, `text_encoder`, `vae`, `vocoder`; or `all`. Those beside the backbone keep 8 bits;
+            without the backbone among them they get the bits of the spec.
         prompts: calibration prompts; None takes those of the embedded corpus.
         seed: of the calibration trajectories.
 
@@ -89,6 +92,8 @@ def save_checkpoint(quantized: QuantizedModel, folder: str | Path) -> None:
 def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> AudioDiffusionModel:
     """Load a packed checkpoint into the model that it was made from: ready to generate, the same audio bit for bit.
 
+    A model with random weights is drawn again.
+
     Args:
         folder: what `save_checkpoint` or `bench quantize` wrote.
         device: of the model.
@@ -98,12 +103,14 @@ def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> AudioDiffusio
         UsageError: the model that it was made from is not known here.
     """
     sources = [header.source for header in read_headers(folder).values()]
-    model = load_model(sources[0].model, device=device)
+    drawn = sources[0].weights_sha256 == random_fingerprint(sources[0].model)
+    model = load_model(sources[0].model, random_weights=drawn, device=device)
     for source in sources:
         if model.weights_sha256 != source.weights_sha256:
             raise CheckpointError(
                 f"{folder}: made from other weights of {source.model} ({source.weights_sha256[:12]}) than those here"
-                f" ({model.weights_sha256[:12]})"
+                f" ({model.weights_sha256[:12]}), or from random ones that other versions of torch, diffusers or"
+                " transformers drew"
             )
     load_components(model, folder)
     return model
@@ -192,7 +199,9 @@ def score_report(
 
     Returns:
         `scores` as `score_folders` returns them; `audio`: by folder (generated, reference, baseline) the numbers of
-        clips and of silent, clipped, short and non-finite ones; `reading`: how files became what networks hear.
+        clips and of silent, clipped, short and non-finite ones; `reading`: how files became what networks hear;
+        `cost`: seconds from the first file to the last score, and of these the seconds in which networks computed,
+        none for clips whose features are in the cache.
     """
     from metrics.audio import READING, count_faults
     from metrics.scoring import score
@@ -203,12 +212,17 @@ def score_report(
         for whose, folder in folders.items()
         if folder is not None
     }
-    networks = load_judges(judges or JudgeSpec())
+    loaded = load_judges(judges or JudgeSpec())
+    tagger, clap = Timed(loaded.tagger), Timed(loaded.clap)
+    networks = Judges(cast("AudioEmbedder", tagger), cast("JointEmbedder", clap))
+    started = time.perf_counter()
     features = {whose: cached_features(own, networks) for whose, own in clips.items()}
+    scores = score(features["generated"], features.get("reference"), features.get("baseline"), metrics, networks)
     return {
-        "scores": score(features["generated"], features.get("reference"), features.get("baseline"), metrics, networks),
+        "scores": scores,
         "audio": {whose: count_faults(own.arrays()["levels"]).to_json() for whose, own in features.items()},
         "reading": READING | {"sample_rates": {one.name: one.sample_rate for one in (networks.tagger, networks.clap)}},
+        "cost": {"seconds": time.perf_counter() - started, "network_seconds": tagger.seconds + clap.seconds},
     }
 
 

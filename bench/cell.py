@@ -31,7 +31,7 @@ from bench.components import Component
 from bench.features import embed_clips, with_files
 from bench.jobs import FAILURE_FILE, NO_SPACE, BaselineJob, CellJob, Job, ReferenceJob, job_from_json
 from bench.judges import Judges, load_judges
-from bench.measurement.latency import NO_INTEGERS, Settings, time_steps, without_kernels
+from bench.measurement.latency import NO_INTEGERS, Settings, kernels_in, time_steps, without_kernels
 from bench.measurement.memory import peak_resident_bytes
 from bench.measurement.size import component_bytes, size_section
 from bench.measurement.trajectory import CAPTIONS, latents_apart
@@ -48,7 +48,7 @@ from bench.suites import load_suite
 from bench.suites.base import Suite, SuiteItem
 from methods.core.backbone import QuantizedBackbone
 from methods.core.checkpoint import directory_bytes
-from methods.kernels import WithKernels, with_kernels
+from methods.kernels import WithKernels
 from methods.kernels.processor import has_vnni
 from metrics.audio import health, is_finite
 from metrics.features import Features
@@ -61,6 +61,7 @@ BASELINE_METHOD = "fp32"
 STEP_TIMING = Settings(batch=2, warm_up=1, repeats=5, limit_seconds=10.0)
 """How a cell times its denoising step: briefly; `bench latency` takes its time."""
 LATENTS = "latent_sqnr_vs_baseline"
+SIMULATED = "simulated"
 ORPHAN_POLL_SECONDS = 1.0
 
 
@@ -210,6 +211,7 @@ class _Generating(_Work):
                 "components": list(networks),
                 "simulated": any(network.report.simulated for network in networks.values()),
                 "layers": [layer for name, network in networks.items() for layer in _layers(name, network)],
+                "seconds": round(sum(network.report.seconds for network in networks.values()), 3),
             },
             "nominal_bits_per_weight": _mean_over_weights(networks, "nominal_bits_per_weight"),
             "quantized_fraction": _mean_over_weights(networks, "quantized_fraction"),
@@ -219,8 +221,8 @@ class _Generating(_Work):
 
     @cached_property
     def _kernelled(self) -> WithKernels:
-        """The backbone from the packed checkpoint, with kernels."""
-        return with_kernels(load_component(self.checkpoint_folder, BACKBONE).to(self.job.device), self.job.device)
+        """The backbone from the checkpoint, with kernels: ours, or those of a bridge's package."""
+        return kernels_in(self.model, load_component(self.checkpoint_folder, BACKBONE).to(self.job.device))
 
     def _model_of_wanted_length(self) -> Any:
         model, seconds = self.model, self.job.generation.seconds
@@ -331,10 +333,11 @@ class _Cell(_Generating):
 
     def measure(self, checkpoint: Facts) -> Facts:
         """Time a denoising step with kernels beside full precision: a few seconds, before audio is generated."""
-        if not checkpoint["method"]["simulated"]:
+        if not checkpoint["method"]["layers"]:
             return {"kernel": None, "reason": NO_INTEGERS}
         if BACKBONE not in checkpoint["method"]["components"]:
-            return {"kernel": None, "reason": "the backbone, whose step is timed, is not quantized"}
+            # what is timed is a step of the backbone; the other components run simulated
+            return {"kernel": None, "reason": SIMULATED}
         inputs = [self._quantize_inputs, self.job.generation.seconds, self.job.threads, has_vnni()]
         return self.stages.run("latency", inputs, [], self._build_latency)
 

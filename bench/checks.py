@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from admcore.errors import UsageError, nearest
+from admcore.errors import PluginError, UsageError, nearest
 from admcore.registry import Registry
 
 
@@ -34,12 +34,31 @@ def check_model(name: str) -> None:
         print(f"note: {folder}: {describe(folder)}", file=sys.stderr)
 
 
+def check_components_of(model: str, names: Sequence[str]) -> None:
+    """Raise UsageError unless a model has the components, as far as that is known without loading it."""
+    from bench.components import components_of
+    from bench.models import quantizable
+
+    present = quantizable(model)
+    if present is not None:
+        components_of(model, present, names)
+
+
 def check_method(spec: str) -> None:
-    """Raise UsageError unless the spec is well formed and there is a method of its name."""
+    """Raise UsageError unless the spec is well formed and there is a method of its name.
+
+    Raises:
+        PluginError: it is a built-in method, and what it needs is not installed.
+    """
     from methods import registry
     from methods.spec import MethodSpec
 
-    check_name(registry, MethodSpec.parse(spec).name)
+    name = MethodSpec.parse(spec).name
+    check_name(registry, name)
+    if name in registry.builtin:
+        unavailable = registry.info(name).unavailable
+        if unavailable is not None:
+            raise PluginError(f'method "{name}" {unavailable}')
 
 
 def check_writable_file(path: Path) -> None:

@@ -12,15 +12,20 @@ import typer
 from admcore.errors import BenchError
 from bench.commands import (
     cache,
+    calibrate,
+    check_plugin,
+    components,
     doctor,
     generate,
     ladder,
     latency,
     leaderboard,
     list_plugins,
+    new_method,
     quantize,
     run,
     score,
+    table,
     validate,
     zoo,
 )
@@ -37,16 +42,21 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("list")(list_plugins.list_plugins)
+app.command("calibrate")(calibrate.calibrate)
 app.command("quantize")(quantize.quantize)
 app.command("generate")(generate.generate)
 app.command("score")(score.score)
 app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("table")(table.table)
 app.command("validate")(validate.validate)
 app.command("ladder")(ladder.ladder)
+app.command("components")(components.components)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)
+app.command("new-method")(new_method.new_method)
+app.command("check-plugin")(check_plugin.check_plugin)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,9 @@ from bench.checks import check_name
 from bench.jobs import JudgeSpec
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from metrics.embedders.base import AudioEmbedder, JointEmbedder
 
 
@@ -26,6 +31,32 @@ class Judges:
     def identity(self) -> dict[str, str]:
         """Name -> hash of weights: what features depend on besides the audio."""
         return {judge.name: judge.sha256 for judge in (self.tagger, self.clap)}
+
+
+class Timed:
+    """An embedder that counts the seconds in which it computes; in everything else it is the embedder."""
+
+    def __init__(self, embedder: Any) -> None:
+        self._embedder = embedder
+        self.seconds = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._embedder, name)
+
+    def embed_audio(self, waveforms: NDArray[np.float32]) -> Any:
+        """See `metrics.embedders.base.AudioEmbedder`."""
+        return self._timed(self._embedder.embed_audio, waveforms)
+
+    def embed_text(self, captions: Sequence[str]) -> Any:
+        """See `metrics.embedders.base.JointEmbedder`."""
+        return self._timed(self._embedder.embed_text, captions)
+
+    def _timed(self, compute: Callable[[Any], Any], what: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return compute(what)
+        finally:
+            self.seconds += time.perf_counter() - started
 
 
 def load_judges(spec: JudgeSpec) -> Judges:

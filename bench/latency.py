@@ -17,6 +17,7 @@ from bench.measurement.latency import (
     PIPELINE_STEPS,
     Settings,
     cost_of_step,
+    kernels_in,
     process_memory,
     profile_of_step,
     roofline_of_step,
@@ -28,8 +29,9 @@ from bench.measurement.timing import threads
 from bench.pipeline import BACKBONE, quantize_components
 from methods import from_spec
 from methods.base import CalibratedConfig
+from methods.core.foreign import foreign_layers
 from methods.core.layers import quantized_layers
-from methods.kernels import WithKernels, with_kernels
+from methods.kernels import WithKernels
 from methods.spec import MethodSpec
 
 if TYPE_CHECKING:
@@ -76,20 +78,20 @@ def measure_latency(
     """
     started = time.perf_counter() if started is None else started
     settings = settings or Settings(threads=environment.cores())
-    if quantized_layers(model.backbone):
+    if quantized_layers(model.backbone) or foreign_layers(model.backbone):
         raise UsageError(f"{model.name}: its backbone is quantized already; expected one in full precision")
     quantized, ranges = _quick_backbone(model, method)
     began, building = started, time.perf_counter()
     engines = _built_engines(model, [name for name in baselines if name in ENGINES], settings)
     started += time.perf_counter() - building  # no limit is meant for what engines take to build
     others = {
-        spec: with_kernels(_quick_backbone(model, spec)[0].module).module
+        spec: kernels_in(model, _quick_backbone(model, spec)[0].module).module
         for spec in baselines
         if spec != BASELINE and spec not in ENGINES
     }
     others |= {name: engine.backbone for name, engine in engines.items() if engine.backbone is not None}
     limit = TIME_LIMIT - (time.perf_counter() - started)
-    kernelled = with_kernels(quantized.module, str(model.device.type), unpack=settings.unpack)
+    kernelled = kernels_in(model, quantized.module, settings.unpack)
     section = time_steps(model, kernelled, replace(settings, limit_seconds=0.6 * limit), others)
     for name, engine in engines.items():
         section["baselines"].setdefault(name, {}).update(engine.said)

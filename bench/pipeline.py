@@ -16,7 +16,9 @@ from bench.suites import calibration_prompts
 from methods import from_spec
 from methods.core.architectures import is_allowed
 from methods.core.calibration import CalibrationSet
-from methods.core.checkpoint import HEADER_FILE, Header, load, read_header
+from methods.core.checkpoint import HEADER_FILE, Header
+from methods.core.foreign import ForeignHeader
+from methods.formats import load, read_header
 from methods.spec import MethodSpec
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ DEFAULT_CALIBRATION_PROMPTS = 128
 """Prompts offered to a method whose configuration does not say how many it takes."""
 BACKBONE: Component = "backbone"
 OTHER_BITS = 8
-"""Fewest bits of the components beside the backbone: they run once a clip, and errors in them are heard directly."""
+"""Fewest bits of what is quantized beside the backbone: it runs once a clip, and errors in it are heard directly."""
 
 
 class Quantized(NamedTuple):
@@ -53,8 +55,9 @@ def quantize_components(
 ) -> dict[Component, Quantized]:
     """Quantize components of a model with one method; the model is left as it is.
 
-    Every component but the backbone keeps at least `OTHER_BITS` bits. A method without bits, such as `bf16`, is one of
-    the backbone alone.
+    Beside the backbone, every component keeps at least `OTHER_BITS` bits; where the backbone is not among them, they
+    get the bits of the spec, so that what each of them stands can be found out. A method without bits, such as `bf16`,
+    is one of the backbone alone.
 
     Args:
         model: in full precision.
@@ -73,7 +76,7 @@ def quantize_components(
     chosen = components_of(model.name, present, components) if parsed.weight_bits else (BACKBONE,)
     quantized: dict[Component, Quantized] = {}
     for component in chosen:
-        method = from_spec(str(_spec_of(parsed, component)))
+        method = from_spec(str(_beside_backbone(parsed) if BACKBONE in chosen and component != BACKBONE else parsed))
         offered = calibration_prompts(calibration_prompt_count(method)) if prompts is None else prompts
         kept = calibration_sets if calibration_sets is None or component == BACKBONE else calibration_sets / component
         view = view_of(model, component)
@@ -109,7 +112,7 @@ def checkpoint_folders(folder: str | Path) -> dict[Component, Path]:
     return found
 
 
-def read_headers(folder: str | Path) -> dict[Component, Header]:
+def read_headers(folder: str | Path) -> dict[Component, Header | ForeignHeader]:
     """Return the header of each component in a packed checkpoint.
 
     Raises:
@@ -124,7 +127,7 @@ def read_headers(folder: str | Path) -> dict[Component, Header]:
 
 
 def load_component(folder: str | Path, name: Component) -> nn.Module:
-    """Return one component of a packed checkpoint, on the CPU; for errors see `methods.core.checkpoint.load`."""
+    """Return one component of a packed checkpoint, on the CPU; for errors see `methods.formats.load`."""
     return load(checkpoint_folders(folder)[name])
 
 
@@ -132,15 +135,15 @@ def load_components(model: AudioDiffusionModel, folder: str | Path) -> None:
     """Put the components of a packed checkpoint in a model's place of them.
 
     Raises:
-        CheckpointError: there are none, or one is damaged; see `methods.core.checkpoint.load`.
+        CheckpointError: there are none, or one is damaged; see `methods.formats.load`.
     """
     for name in read_headers(folder):
         model.set_component(name, load_component(folder, name).to(model.device))
 
 
-def _spec_of(spec: MethodSpec, component: str) -> MethodSpec:
-    """Return the spec that a component gets."""
-    if component == BACKBONE or spec.weight_bits is None or spec.activation_bits is None:
+def _beside_backbone(spec: MethodSpec) -> MethodSpec:
+    """Return the spec that a component gets which is quantized beside the backbone."""
+    if spec.weight_bits is None or spec.activation_bits is None:
         return spec
     weight, activation = (max(OTHER_BITS, bits) for bits in spec.bits)
     return replace(spec, weight_bits=weight, activation_bits=activation)

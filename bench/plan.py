@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from admcore.errors import DataError, UsageError
 from admcore.files import read_json
 from admcore.hashing import sha256_json
 from bench import children, preflight
-from bench.checks import check_model, check_name
+from bench.checks import check_components_of, check_model, check_name
 from bench.environment import cores
 from bench.executors.base import Task
 from bench.grid import GridSpec
@@ -23,7 +23,7 @@ from bench.versions import package_version, plugin_identity, source_sha256
 if TYPE_CHECKING:
     from bench.suites.base import Suite, SuiteItem
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the meaning or the layout of a job's products changes."""
 PREFLIGHT_TIMEOUT = 900.0
 
@@ -38,6 +38,8 @@ class Plan:
     """What has to be carried out, prerequisites before what needs them."""
     warnings: tuple[str, ...] = ()
     """What is missing but stops nothing; a line each."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Key of each cell whose method needs what is not installed here, with the reason; there is no task for it."""
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -80,9 +82,12 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
             of_cell: dict[str, Any] = {"metrics": grid.metrics.names, "components": grid.components}
             cells.append(CellJob(key=key, method=method, command=command, **of_cell, **of_model))
     pending = [cell for cell in cells if fresh or not is_done(cell)]
+    unavailable: Mapping[str, str] = {}
     if pending:
-        _preflight(sorted({cell.method for cell in pending}), grid.execution.device)
-    return Plan(tuple(cells), _tasks(reference, baselines, pending, fresh), _missing_audio(suite, items))
+        unavailable = _preflight(sorted({cell.method for cell in pending}), grid.execution.device)
+    skipped = {cell.key: unavailable[cell.method] for cell in pending if cell.method in unavailable}
+    pending = [cell for cell in pending if cell.key not in skipped]
+    return Plan(tuple(cells), _tasks(reference, baselines, pending, fresh), _missing_audio(suite, items), skipped)
 
 
 def _missing_audio(suite: Suite, items: Sequence[SuiteItem]) -> tuple[str, ...]:
@@ -159,6 +164,7 @@ def _check_names(grid: GridSpec) -> None:
 
     for model in grid.models:
         check_model(model)
+        check_components_of(model, grid.components)
     for spec in grid.methods:
         check_name(methods, _method_name(spec))
     for metric in grid.metrics.names:
@@ -181,10 +187,13 @@ def _method_name(spec: str) -> str:
     return MethodSpec.parse(spec).name
 
 
-def _preflight(methods: list[str], device: str) -> None:
+def _preflight(methods: list[str], device: str) -> Mapping[str, str]:
     """Let a child process build every method from its spec, which takes torch and runs other people's code.
 
     Only a user's mistake is raised. A plug-in that crashes or hangs here fails in its own cells, where it is reported.
+
+    Returns:
+        The specs that cannot run here because of what is not installed, each with the reason.
     """
     try:
         child = subprocess.run(
@@ -197,6 +206,8 @@ def _preflight(methods: list[str], device: str) -> None:
             env=children.environment(),
         )
     except subprocess.TimeoutExpired:
-        return
+        return {}
     if child.returncode == preflight.USER_MISTAKE:
         raise UsageError(child.stderr.strip().splitlines()[-1])
+    answer: dict[str, str] = json.loads(child.stdout.splitlines()[-1]) if child.returncode == 0 else {}
+    return answer

@@ -70,16 +70,26 @@ def done_record(
 
 def failed_record(job: CellJob, reason: str, seconds: float) -> Section:
     """Return the record of a cell that failed: what is known from the job, and why it failed."""
+    return _unfinished_record(job, "failed", reason, seconds)
+
+
+def skipped_record(job: CellJob, reason: str) -> Section:
+    """Return the record of a cell that cannot run here: what is known from the job, and what is missing."""
+    return _unfinished_record(job, "skipped", reason, 0.0)
+
+
+def _unfinished_record(job: CellJob, status: str, reason: str, seconds: float) -> Section:
     line = " ".join(reason.split())[:2000]
+    ended = {"failed": "the cell failed", "skipped": "the cell was skipped"}[status]
     return {
         "schema_version": SCHEMA_VERSION,
-        "status": "failed",
+        "status": status,
         "reason": line,
         "model": {"name": job.model},
         "method": method_identity(job.method),
         "suite": {"name": job.suite_name},
         "generation": None,
-        "scores": {key: {"value": None, "reason": "the cell failed"} for key in _requested_keys(job)},
+        "scores": {key: {"value": None, "reason": ended} for key in _requested_keys(job)},
         "audio": None,
         "size": None,
         "latency": None,

@@ -30,11 +30,13 @@ class CellResult:
 
     job: CellJob
     reason: str | None
-    """Why it failed; None if it is done."""
+    """Why it failed or was skipped; None if it is done."""
     seconds: float
     """Time it took in this run."""
     resumed: bool
     """Whether it was finished before this run."""
+    skipped: bool = False
+    """Whether it cannot run here, because of what is not installed; not an error."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ def run_grid(
 ) -> list[CellResult]:
     """Run every cell of a grid that is not finished, and return how all of them stand, in the grid's order.
 
-    A cell that fails leaves a record that says why, and the others go on. Interrupting a run (KeyboardInterrupt) stops
-    its child processes; running it again goes on where it stopped.
+    A cell that fails leaves a record that says why, and the others go on; so does one that is skipped, because its
+    method needs what is not installed, which every run tries again. Interrupting a run (KeyboardInterrupt) stops its
+    child processes; running it again goes on where it stopped.
 
     Args:
         grid: what to run.
@@ -78,6 +81,9 @@ def run_grid(
         _check_writable(grid.out)
         if fresh:
             _forget(plan)
+        for cell in plan.cells:
+            if cell.key in plan.skipped:
+                _write_cell(cell, records.skipped_record(cell, plan.skipped[cell.key]))
         events.planned(plan)
         executor = executor or LocalExecutor(grid.execution.workers, grid.execution.cell_timeout)
         with closing(executor.run(plan.tasks, events.stage)) as outcomes:
@@ -86,7 +92,7 @@ def run_grid(
                 ended[outcome.job.key] = outcome
                 events.ended(outcome)
         _remove_empty(grid.out / "work")
-    return [_result(cell, ended.get(cell.key)) for cell in plan.cells]
+    return [_result(cell, ended.get(cell.key), plan.skipped.get(cell.key)) for cell in plan.cells]
 
 
 def _judges_of(grid: GridSpec) -> JudgeSpec:
@@ -109,14 +115,19 @@ def _settled(outcome: Outcome) -> Outcome:
 
 def _record_failure(job: CellJob, reason: str, seconds: float) -> None:
     """Put a failed record and the log in the cell's folder. Products of an earlier success stay for a later reuse."""
-    record = records.failed_record(job, reason, seconds)
-    records.write_record(job.target / "result.json", record)
-    write_text_atomic(job.target / "job.json", job.model_dump_json(indent=2) + "\n")
+    _write_cell(job, records.failed_record(job, reason, seconds))
     if job.log.exists():
         shutil.copyfile(job.log, job.target / "log.txt")
 
 
-def _result(cell: CellJob, outcome: Outcome | None) -> CellResult:
+def _write_cell(job: CellJob, record: records.Section) -> None:
+    records.write_record(job.target / "result.json", record)
+    write_text_atomic(job.target / "job.json", job.model_dump_json(indent=2) + "\n")
+
+
+def _result(cell: CellJob, outcome: Outcome | None, skipped: str | None) -> CellResult:
+    if skipped is not None:
+        return CellResult(cell, skipped, 0.0, resumed=False, skipped=True)
     if outcome is None:
         return CellResult(cell, None, 0.0, resumed=True)
     return CellResult(cell, outcome.reason, outcome.seconds, resumed=False)

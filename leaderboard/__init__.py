@@ -15,6 +15,7 @@ _HOMES = {
     "validate": "leaderboard.reading",
     "Ladder": "leaderboard.ladder",
     "read_ladder": "leaderboard.ladder",
+    "ptq4adm_claims": "leaderboard.claims",
     "to_frame": "leaderboard.frame",
     "build_site": "leaderboard.site",
     "SitePaths": "leaderboard.site",

@@ -15,7 +15,7 @@ def to_frame(records: Iterable[Record | LoadedRecord]) -> "pd.DataFrame":
 
     A score `fd` fills the columns `fd`, `fd_low`, `fd_high` (95 % interval), `fd_n`, `fd_backbone`, `fd_reason`, and,
     where it has one, `fd_difference` with `_low`, `_high`, `_significant`: the paired difference to the baseline.
-    Bytes are integers, times milliseconds, fractions between 0 and 1; missing values are NA.
+    Bytes are integers, times milliseconds or as their column says, fractions between 0 and 1; missing values are NA.
     """
     import pandas as pd
 
@@ -59,6 +59,8 @@ def flat_row(record: Record) -> dict[str, Any]:
     row["threads"] = environment.threads if environment else None
     row["started"] = provenance.started if provenance else None
     row["seconds"] = provenance.seconds if provenance else None
+    row["quantization_seconds"] = record.method.seconds
+    row["calibration_seconds"] = record.calibration.seconds if record.calibration else None
     row["commit"] = provenance.git.commit if provenance and provenance.git else None
     row["dirty"] = provenance.git.dirty if provenance and provenance.git else None
     row["weights_sha256"] = record.model.weights_sha256

@@ -105,6 +105,8 @@ class Method(Section):
     """True if quantization was simulated in floating point; false if integer kernels ran or nothing is quantized."""
     layers: list[dict[str, JsonValue]] | None = None
     """One entry per layer of the quantized components: its name, bits, and what the method reports about it."""
+    seconds: Seconds | None = None
+    """Time that quantization took, calibration not included; null in a record that does not say."""
 
 
 class References(Section):
@@ -284,6 +286,23 @@ class Memory(OpenSection):
     """Why the value is missing."""
 
 
+class PromptCoverage(Section):
+    """What a list of captions covers of what audio can be, by a lexicon and by the model's text encoder; 1 is all."""
+
+    n: Positive
+    """Captions."""
+    values: Fraction
+    """Share of the values of all aspects that some caption states."""
+    pairs: Fraction
+    """Share of the pairs of values of different aspects that some caption states together; not all can occur."""
+    text: Fraction
+    """Facility location: mean similarity of the candidates to the nearest of the captions."""
+    aspects: dict[Text, Fraction]
+    """Share of the values of each aspect."""
+    known_words: Fraction
+    """Share of the captions' words that the lexicon knows."""
+
+
 class Calibration(OpenSection):
     """The calibration set. The whole section is null for a method that needs none. Open."""
 
@@ -295,6 +314,14 @@ class Calibration(OpenSection):
     """The distinct timesteps that were drawn."""
     seconds: Seconds
     """Time spent drawing the set."""
+    sampler: Text | None = None
+    """How timesteps were chosen, by name."""
+    prompt_source: Text | None = None
+    """How the captions were come by, by name; `given`: the first of those at hand."""
+    coverage_before: PromptCoverage | None = None
+    """What the captions at hand cover, where others were chosen by coverage."""
+    coverage_after: PromptCoverage | None = None
+    """What the chosen captions cover."""
 
 
 class Environment(OpenSection):

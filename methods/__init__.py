@@ -18,6 +18,11 @@ BUILTIN = {
     "bf16": "methods.full_precision:BFloat16",
     "naive": "methods.naive:Naive",
     "q-diffusion": "methods.q_diffusion:QDiffusion",
+    "eda-dm": "methods.eda_dm:EDADM",
+    "tfmq-dm": "methods.tfmq_dm:TFMQDM",
+    "efficientdm": "methods.efficientdm:EfficientDM",
+    "tcaq-dm": "methods.tcaq_dm:TCAQDM",
+    "passionsr": "methods.passionsr:PassionSR",
     "smoothquant": "methods.smoothquant:SmoothQuant",
     "gptq": "methods.gptq:GPTQ",
     "awq": "methods.awq:AWQ",
@@ -25,6 +30,15 @@ BUILTIN = {
     "nf4": "methods.nf4:NF4",
     "svdquant": "methods.svdquant:SVDQuant",
     "vidit-q": "methods.vidit_q:ViDiTQ",
+    "ptq4dm": "methods.ptq4dm:PTQ4DM",
+    "ptq4adm": "methods.ptq4adm:PTQ4ADM",
+    "mixup-prompt": "methods.mixup_prompt:MixupPrompt",
+    "torchao-int8": "methods.bridges.torchao:TorchAOInt8",
+    "torchao-int4": "methods.bridges.torchao:TorchAOInt4",
+    "quanto-int8": "methods.bridges.quanto:QuantoInt8",
+    "quanto-int4": "methods.bridges.quanto:QuantoInt4",
+    "quanto-int2": "methods.bridges.quanto:QuantoInt2",
+    "nncf-int8": "methods.bridges.nncf:NNCFInt8",
 }
 
 registry = Registry("bench.methods", "method", BUILTIN)

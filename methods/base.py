@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from torch import nn
 
 from admcore.errors import UsageError, nearest
 from methods.core.backbone import QuantizedBackbone, make_report
-from methods.core.calibration import CalibrationRecipe, CalibrationSet, sampler
+from methods.core.calibration import CalibrationSet
 from methods.core.checkpoint import MethodHeader, SourceHeader
 from methods.core.reconstruction import BlockReport
 from methods.protocol import DenoisingModel
+from methods.samplers.recipe import CalibrationRecipe, parse_calibration
 from methods.spec import MethodSpec
 
 
@@ -33,7 +34,7 @@ class MethodConfig(BaseModel):
     preset: Literal["quick", "paper"] = "quick"
     """`quick`: minutes on two cores. `paper`: the effort that was published."""
     calibration: str = "uniform"
-    """How calibration data is drawn: a name in `methods.core.calibration.SAMPLERS`."""
+    """How calibration data is drawn: `SAMPLER`, `PROMPTS` or `PROMPTS+SAMPLER`; see `parse_calibration`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -43,7 +44,7 @@ class MethodConfig(BaseModel):
     @field_validator("calibration")
     @classmethod
     def _check_calibration(cls, name: str) -> str:
-        sampler(name)
+        parse_calibration(name)
         return name
 
 
@@ -58,22 +59,18 @@ class CalibratedConfig(MethodConfig):
     prompts: int = Field(16, ge=1, le=100_000)
     """Calibration prompts."""
     timesteps: int = Field(5, ge=1, le=1000)
-    """Steps recorded of each prompt's trajectory."""
-    steps: int = Field(25, ge=1, le=1000)
-    """Denoising steps of a trajectory."""
-    guidance: float = Field(3.0, ge=0, le=100)
-    """Classifier-free guidance scale of a trajectory."""
+    """Steps recorded of each prompt's trajectory; all of them where it has fewer and the number was not typed."""
+    steps: int | None = Field(None, ge=1, le=1000)
+    """Denoising steps of a trajectory; None: the model's own default."""
+    guidance: float | None = Field(None, ge=0, le=100)
+    """Classifier-free guidance scale of a trajectory; None: the model's own default."""
 
-    @model_validator(mode="after")
-    def _check_timesteps(self) -> Self:
-        if self.timesteps > self.steps:
-            raise ValueError(f"timesteps={self.timesteps} cannot be recorded of steps={self.steps}")
-        return self
-
-    @property
-    def recipe(self) -> CalibrationRecipe:
-        """How to draw the calibration set."""
-        return CalibrationRecipe(self.calibration, self.prompts, self.timesteps, self.steps, self.guidance)
+    def recipe_for(self, model: DenoisingModel) -> CalibrationRecipe:
+        """Return how to draw the calibration set of a model."""
+        source, sampler = parse_calibration(self.calibration)
+        steps = model.default_steps if self.steps is None else self.steps
+        guidance = model.default_guidance if self.guidance is None else self.guidance
+        return CalibrationRecipe(sampler, self.prompts, min(self.timesteps, steps), steps, guidance, source)
 
 
 class Method(ABC):
@@ -146,6 +143,10 @@ class Method(ABC):
             DataError: an activation is not finite on the calibration set; names the layer.
         """
 
+    def _settings(self, model: DenoisingModel) -> dict[str, Any]:
+        """Return the configuration as a checkpoint and a record state it, all defaults filled in."""
+        return self.config.model_dump(mode="json")
+
     def _result(
         self,
         model: DenoisingModel,
@@ -168,7 +169,7 @@ class Method(ABC):
             module=module.eval(),
             report=make_report(original or model.backbone, module, time.perf_counter() - started, blocks),
             method=MethodHeader(
-                name=self.name, spec=str(self.spec), version=self.version, config=self.config.model_dump(mode="json")
+                name=self.name, spec=str(self.spec), version=self.version, config=self._settings(model)
             ),
             source=SourceHeader(model=model.name, weights_sha256=model.weights_sha256, license=model.license),
         )
@@ -180,17 +181,40 @@ class CalibratedMethod(Method):
     Config: ClassVar[type[CalibratedConfig]] = CalibratedConfig
     config: CalibratedConfig
 
+    def __init__(self, spec: MethodSpec) -> None:
+        super().__init__(spec)
+        if self.config.steps is not None:
+            self._check_timesteps(self.config.steps)
+
     def needs_calibration(self, model: DenoisingModel) -> bool:
         """Return whether these bits need calibration data of this model."""
         return True
 
     def calibration_key(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> str | None:
         """See `Method`."""
-        return self.config.recipe.key(model, prompts, seed=seed) if self.needs_calibration(model) else None
+        return self._recipe(model).key(model, prompts, seed=seed) if self.needs_calibration(model) else None
 
     def calibrate(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> CalibrationSet | None:
         """See `Method`."""
-        return self.config.recipe.draw(model, prompts, seed=seed) if self.needs_calibration(model) else None
+        return self._recipe(model).draw(model, prompts, seed=seed) if self.needs_calibration(model) else None
+
+    def _recipe(self, model: DenoisingModel) -> CalibrationRecipe:
+        recipe = self.config.recipe_for(model)
+        self._check_timesteps(recipe.steps, f", the default of {model.name}")
+        return recipe
+
+    def _check_timesteps(self, steps: int, whose: str = "") -> None:
+        """Raise UsageError if more timesteps are typed than a trajectory has steps; a preset's are cut to them."""
+        if "timesteps" in self.spec.options and self.config.timesteps > steps:
+            raise UsageError(
+                f'method "{self.spec}": timesteps={self.config.timesteps} cannot be recorded of steps={steps}{whose}'
+            )
+
+    def _settings(self, model: DenoisingModel) -> dict[str, Any]:
+        """See `Method`; with the trajectory's settings in place of the model's defaults."""
+        recipe = self.config.recipe_for(model)
+        chosen = {"timesteps": recipe.timesteps, "steps": recipe.steps, "guidance": recipe.guidance}
+        return super()._settings(model) | chosen
 
     def _checked(self, model: DenoisingModel, calibration: CalibrationSet | None) -> CalibrationSet | None:
         """Return the calibration set where it is needed and fits the model; None where none is needed."""

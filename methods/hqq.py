@@ -29,6 +29,7 @@ from methods.core.quantizer import Quantizer, as_rows, per_row
 from methods.core.scheme import Scheme
 from methods.core.weight_only import quantize_weights, weight_only_bits
 from methods.protocol import DenoisingModel
+from methods.spec import MethodSpec
 
 P, BETA, KAPPA = 0.7, 10.0, 1.01
 """Norm, initial weight of the splitting, and its growth."""
@@ -52,16 +53,19 @@ class HQQ(Method):
     Config: ClassVar[type[HQQConfig]] = HQQConfig
     config: HQQConfig
 
+    def __init__(self, spec: MethodSpec) -> None:
+        super().__init__(spec)
+        self._bits = weight_only_bits(spec)
+
     def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
         """See `Method`."""
         started = time.perf_counter()
-        bits = weight_only_bits(self.spec)
 
         def fit(bits: int, weight: Tensor) -> Quantizer:
             scheme = Scheme(bits=bits, granularity="group", symmetric=False, group_size=self.config.group, zero="float")
             return fit_zero_points(scheme.for_terms(weight[0].numel()), weight, self.config.iterations)
 
-        return self._result(model, quantize_weights(model.backbone, bits, fit), started)
+        return self._result(model, quantize_weights(model.backbone, self._bits, fit), started)
 
 
 @torch.no_grad()

@@ -34,6 +34,10 @@ class DenoisingModel(Protocol):
     """Hash over the model's full-precision weights: calibration data belongs to exactly these."""
     license: str | None
     """Licence of the weights, which a checkpoint made from them inherits; None if the source states none."""
+    default_steps: int
+    """Denoising steps that the model is meant to be run with, in which calibration runs it unless told otherwise."""
+    default_guidance: float
+    """Classifier-free guidance scale that it is meant to be run with; 1 is none, as where it has been distilled."""
     backbone: nn.Module
     """The denoising network. May be set: what is set runs from then on."""
 
@@ -54,4 +58,11 @@ class DenoisingModel(Protocol):
         """Run the backbone that is set now on a call's inputs (or on any rows of them) and return its prediction.
 
         The inputs may be on the CPU whatever the model's device, as they are in a calibration set.
+        """
+
+    def embed_text(self, prompts: Sequence[str]) -> Tensor:
+        """Return one vector of each prompt, (n, width) float32 on the CPU, by the model's own text encoder.
+
+        It is what the backbone is told, a sequence of tokens by its mean. Prompts that the model is told alike have
+        the same vector.
         """

@@ -18,23 +18,16 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from methods.base import CalibratedConfig, CalibratedMethod
 from methods.core.backbone import QuantizedBackbone
 from methods.core.blockwise import BlockwiseQuantization
 from methods.core.calibration import CalibrationSet
 from methods.core.policy import backbone_ends, uniform_policy
-from methods.core.quantizer import Quantizer
 from methods.core.reconstruction import Effort
-from methods.core.scheme import Scheme
-from methods.core.search import lp_range
+from methods.core.search import POWER, fit_lp
 from methods.protocol import DenoisingModel
-
-POWER = 2.4
-"""p of the range search and of the objective of step sizes, in the released code."""
 
 
 class QDiffusionConfig(CalibratedConfig):
@@ -44,11 +37,11 @@ class QDiffusionConfig(CalibratedConfig):
         "quick": {
             "prompts": 16,
             "timesteps": 25,
-            "samples": 128,
+            "samples": 96,
             "batch": 4,
-            "iterations": 100,
-            "learning_rate": 0.05,
-            "step_iterations": 30,
+            "iterations": 50,
+            "learning_rate": 0.1,
+            "step_iterations": 0,
             "step_learning_rate": 0.003,
         },
         "paper": {
@@ -63,15 +56,15 @@ class QDiffusionConfig(CalibratedConfig):
         },
     }
 
-    samples: int = Field(128, ge=1, le=1_000_000)
+    samples: int = Field(96, ge=1, le=1_000_000)
     """Calibration samples to reconstruct on, drawn at random; all if there are fewer."""
     batch: int = Field(4, ge=1, le=4096)
     """Samples of an iteration."""
-    iterations: int = Field(100, ge=0, le=1_000_000)
+    iterations: int = Field(50, ge=0, le=1_000_000)
     """Iterations for the weights of a block."""
-    learning_rate: float = Field(0.05, gt=0, le=10)
+    learning_rate: float = Field(0.1, gt=0, le=10)
     """Of the roundings."""
-    step_iterations: int = Field(30, ge=0, le=1_000_000)
+    step_iterations: int = Field(0, ge=0, le=1_000_000)
     """Iterations for the step sizes of a block's inputs."""
     step_learning_rate: float = Field(0.003, gt=0, le=10)
     """Of the step sizes, relative to their start."""
@@ -103,7 +96,7 @@ class QDiffusion(CalibratedMethod):
         config, (weight_bits, activation_bits) = self.config, self.spec.bits
         seed = int(calibration.recipe["seed"])
 
-        work = BlockwiseQuantization(model, _some(calibration, config.samples, seed), seed=seed)
+        work = BlockwiseQuantization(model, calibration.sample(config.samples, seed), seed=seed)
         ends = backbone_ends(model.backbone, work.order)
         work.split_concatenations()
         work.round_to_nearest(uniform_policy(weight_bits, activation_bits, ends), fit_lp)
@@ -113,13 +106,3 @@ class QDiffusion(CalibratedMethod):
             steps = Effort(config.step_iterations, config.batch, config.step_learning_rate, power=POWER)
             work.learn_inputs(fit_lp, steps)
         return self._result(model, work.module, started, original=work.original, blocks=work.reports)
-
-
-def fit_lp(scheme: Scheme, values: Tensor) -> Quantizer:
-    """Return a quantizer of the range with the least error in the released code's norm."""
-    return Quantizer.from_range(scheme, *lp_range(scheme, values.detach(), p=POWER))
-
-
-def _some(calibration: CalibrationSet, count: int, seed: int) -> CalibrationSet:
-    order = torch.randperm(len(calibration), generator=torch.Generator().manual_seed(seed))
-    return calibration.take(order[:count])

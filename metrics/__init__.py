@@ -18,6 +18,7 @@ BUILTIN = {
     "mrstft": "metrics.fidelity:MultiResolutionSTFT",
     "snr": "metrics.fidelity:SignalToNoise",
     "clap_audio": "metrics.fidelity:ClapAudioSimilarity",
+    "fad": "metrics.fad:FrechetAudioDistance",
 }
 
 registry = Registry("bench.metrics", "metric", BUILTIN)

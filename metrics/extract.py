@@ -13,6 +13,7 @@ from admcore.progress import track
 from metrics.audio import SHORT_SECONDS, Sound, is_finite, levels
 from metrics.embedders.base import AudioEmbedder, JointEmbedder
 from metrics.features import Features
+from metrics.window_moments import moments
 
 
 def extract_features(
@@ -42,7 +43,7 @@ def extract_features(
     """
     if captions is not None and len(captions) != len(ids):
         raise ValueError("expected as many captions as ids")
-    embedding, logits, clap_audio, level = (_Rows(len(ids)) for _ in range(4))
+    embedding, logits, windows, clap_audio, level = (_Rows(len(ids)) for _ in range(5))
     source = iter(sounds)
     for start in track(range(0, len(ids), batch_size), "Embedding"):
         batch = dict(enumerate(islice(source, batch_size), start))
@@ -55,6 +56,8 @@ def extract_features(
             embedding.put(rows, heard.embedding)
             if heard.logits is not None:
                 logits.put(rows, heard.logits)
+            if heard.windows is not None:
+                windows.put(rows, moments(heard.windows))
             if clap is not None:
                 clap_audio.put(rows, clap.embed_audio(_stack(clips, clap.sample_rate)).embedding)
     if next(source, None) is not None:
@@ -66,6 +69,7 @@ def extract_features(
         clap_audio=clap_audio.array,
         clap_text=_embed_text(captions, clap, batch_size),
         levels=level.array,
+        window_moments=windows.array,
     )
 
 

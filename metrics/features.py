@@ -36,6 +36,8 @@ class Features:
     """(n, e), unit vectors of the captions; None if a clip has no caption."""
     levels: NDArray[np.float32] | None = None
     """(n, 3), root mean square, share of samples at full scale, seconds; of the audio at its own rate."""
+    window_moments: NDArray[np.float32] | None = None
+    """(n, 1 + d + d (d + 1) / 2), of each clip's windows; see `metrics.window_moments`."""
     files: tuple[Path, ...] | None = None
     """n audio files, for metrics of waveforms; where they lie is not saved."""
 

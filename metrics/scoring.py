@@ -20,6 +20,7 @@ _WORDS = {
     "clap_audio": "CLAP embeddings",
     "clap_text": "captions",
     "files": "audio files",
+    "window_moments": "embeddings of windows: the tagger hears a clip as a whole; vggish does not",
 }
 
 

@@ -16,7 +16,10 @@ from metrics.intervals import Replicates
 from metrics.keys import score_keys
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*/*.md")]),
+]
 COMMANDS = typer.main.get_command(app)
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -94,3 +97,15 @@ def test_the_metric_of_the_docs_works(monkeypatch):
     interval = Replicates.of(metric.statistic(far, near)).interval(ratio_scale=metric.ratio_scale)
     assert interval == pytest.approx((6, 6))
     assert "centroid-shift_vs_baseline" in score_keys(["centroid-shift"])
+
+
+def test_the_code_of_the_page_on_writing_a_method_runs():
+    page = (ROOT / "docs" / "writing-a-method.md").read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
+        exec(compile(block, "writing-a-method.md", "exec"), names)
+    assert len(names["calibration"]) == 2 * 3 * 2
+    assert int(names["layer"].weight_codes.max()) <= 15
+    biased = [name for name, layer in names["layers"].items() if layer.bias is not None]
+    assert all(names["mean_errors"][name].abs().max() > 0 for name in biased)
+    assert names["BiasCorrectionConfig"](preset="paper").prompts == 128

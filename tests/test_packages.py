@@ -59,6 +59,7 @@ PYPROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_te
     [
         ("bench.models", "models"),
         ("methods", "methods"),
+        ("methods.formats", "formats"),
         ("metrics", "metrics"),
         ("bench.suites", "suites"),
         ("metrics.embedders", "judges"),

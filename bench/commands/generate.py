@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from admcore.errors import UsageError
-from bench.commands.options import Debug, Quiet
+from bench.commands.options import Debug, Device, Quiet, RandomWeights
 
 
 def generate(
@@ -19,10 +19,8 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance scale.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="The model's architecture with random weights; needs no files.")
-    ] = False,
+    device: Device = "cpu",
+    random_weights: RandomWeights = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:

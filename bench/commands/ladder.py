@@ -13,7 +13,7 @@ from bench.commands.tables import print_table
 
 def ladder(
     models: Annotated[
-        str | None, typer.Option(help="Models, separated by commas; all embedded ones if left out.")
+        str | None, typer.Option(help="Models, separated by commas; the embedded ones but tiny-flow if left out.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Captions; the whole suite if left out.")] = None,
     out: Annotated[Path, typer.Option(help="Run folder that ladder.json is written to.")] = Path("runs/ladder"),

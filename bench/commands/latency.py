@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from bench.commands.options import Debug, Quiet
+from bench.commands.options import Debug, Device, Quiet, RandomWeights
 from bench.commands.tables import megabytes, print_table
 
 ENGINE_NAMES = ("torch-compile", "openvino", "openvino-int8", "onnxruntime-int8")
@@ -17,9 +17,7 @@ ENGINE_NAMES = ("torch-compile", "openvino", "openvino-int8", "onnxruntime-int8"
 def latency(
     model: Annotated[str, typer.Option(help="Registry name of the model, or dir:PATH.")],
     method: Annotated[str, typer.Option(help="Method spec, such as naive@w8a8.")],
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="The model's architecture with random weights; needs no files.")
-    ] = False,
+    random_weights: RandomWeights = False,
     batch: Annotated[int, typer.Option(min=1, help="Rows of one call of the backbone.")] = 2,
     seconds: Annotated[float | None, typer.Option(min=0.01, help="Length of a clip; default: the model's own.")] = None,
     repeats: Annotated[int, typer.Option(min=3, help="Calls of each that count, after 3 that do not.")] = 10,
@@ -42,7 +40,7 @@ def latency(
     alone: Annotated[
         bool, typer.Option("--alone", help="Memory of a process of its own with nothing but the quantized backbone.")
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     json: Annotated[Path | None, typer.Option(help="Write the latency section to this file.")] = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -108,7 +106,7 @@ def _rows(method: str, section: dict[str, Any]) -> list[tuple[str, ...]]:
         rows.append(_row(method, section["step_ms"], fp32, _with_sqnr(counts + glue, section["sqnr_db"])))
     rows += [_baseline_row(name, found, fp32) for name, found in section["baselines"].items()]
     for reason, count in section["fallbacks"].items():
-        rows.append(("simulated", "-", "-", str(count), "-", reason))
+        rows.append(("float" if reason.startswith("float") else "simulated", "-", "-", str(count), "-", reason))
     if section["kernel"] is not None:
         timed = section["pipeline"]
         note = (

@@ -22,4 +22,8 @@ ClapWeights = Annotated[str | None, typer.Option(help="Path, or hub id, of the C
 Components = Annotated[
     str | None, typer.Option(help="What is quantized: backbone, text_encoder, vae, vocoder, or all; by commas.")
 ]
+RandomWeights = Annotated[
+    bool, typer.Option("--random-weights", help="The model's architecture with random weights; needs no files.")
+]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import Components, Debug, Quiet
+from bench.commands.options import Components, Debug, Device, Quiet, RandomWeights
 from bench.commands.tables import megabytes
 
 HEADER = "quantization.json"
@@ -19,10 +19,8 @@ def quantize(
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint; replaced if it holds one.")],
     components: Components = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="The model's architecture with random weights; needs no files.")
-    ] = False,
+    device: Device = "cpu",
+    random_weights: RandomWeights = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -31,7 +29,7 @@ def quantize(
     Of a model's backbone, or of other components: integers packed to their bits in safetensors, and one JSON header.
     """
     from admcore.errors import UsageError
-    from bench.checks import check_method, check_model, check_writable_folder
+    from bench.checks import check_components_of, check_method, check_model, check_writable_folder
     from bench.components import COMPONENTS, check_components
 
     check_model(model)
@@ -41,6 +39,7 @@ def quantize(
         chosen = check_components((components or "backbone").split(","))
     except ValueError as error:
         raise UsageError(f"--components: {error}") from None
+    check_components_of(model, chosen)
     from bench import api
     from bench.measurement.size import component_bytes
     from bench.pipeline import checkpoint_folders

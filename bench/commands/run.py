@@ -86,7 +86,7 @@ def run(
         return 130
     if not quiet:
         print_summary(results)
-    failed = [result for result in results if result.reason is not None]
+    failed = [result for result in results if result.reason is not None and not result.skipped]
     for result in failed:
         print(f"failed: {result.job.name}: {result.reason}", file=sys.stderr)
     try:

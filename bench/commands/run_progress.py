@@ -51,12 +51,15 @@ class RunProgress:
             self._bar.stop()
 
     def _planned(self, plan: Plan) -> None:
-        finished = len(plan.cells) - sum(isinstance(job, CellJob) for job in plan.jobs)
+        finished = len(plan.cells) - sum(isinstance(job, CellJob) for job in plan.jobs) - len(plan.skipped)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description="starting", total=len(plan.jobs))
         for warning in plan.warnings:
             self._warn(warning)
         self._line(f"{len(plan.cells)} cells, {finished} of them already done")
+        for cell in plan.cells:
+            if cell.key in plan.skipped:
+                self._line(f"skipped {cell.name}: {plan.skipped[cell.key]}")
 
     def _stage(self, job: Job, stage: str) -> None:
         self._running[job.name] = stage

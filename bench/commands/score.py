@@ -57,6 +57,10 @@ def score(
         faults = ", ".join(f"{count} {_FAULTS[name]}" for name, count in counts.items() if name in _FAULTS and count)
         if faults:
             print(f"warning: of {counts['clips']} {whose} clips: {faults}", file=sys.stderr)
+    if not quiet:
+        cost = report["cost"]
+        share = cost["network_seconds"] / cost["seconds"]
+        print(f"{cost['seconds']:.1f} s, of which {share:.0%} in the judges' networks", file=sys.stderr)
     if json is not None:
         write_json_atomic(json, report)
     return 0 if any(value["value"] is not None for value in scores.values()) else 2

@@ -19,6 +19,7 @@ def train(
     jobs: Annotated[int | None, typer.Option(min=1, help="Stages side by side; one per core if left out.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier, interrupted training left.")] = False,
     install: Annotated[bool, typer.Option("--install", help="Replace the package's checkpoints at the end.")] = False,
+    scale: Annotated[float, typer.Option(hidden=True, help="Share of steps and clips, to try the chain.")] = 1.0,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -28,7 +29,7 @@ def train(
     """
     from bench.zoo.train import train as train_zoo
 
-    train_zoo(stages.split(",") if stages else None, out, jobs=jobs, fresh=fresh, install=install)
+    train_zoo(stages.split(",") if stages else None, out, jobs=jobs, fresh=fresh, install=install, scale=scale)
 
 
 @app.command("check")

@@ -18,9 +18,12 @@ from bench.measurement.profile import operator_profile
 from bench.measurement.roofline import layer_seconds, measured_roof, roofline_section
 from bench.measurement.timing import REPEATS, WARM_UP, OtherWork, Samples, interleave, load_average, threads
 from bench.suites import calibration_prompts
+from methods.core.foreign import foreign_layers
 from methods.core.layers import quantized_layers
+from methods.core.scheme import LayerScheme, activation_scheme, weight_scheme
 from methods.kernels import WithKernels, with_kernels
-from methods.kernels.select import resident_bytes
+from methods.kernels.observed import observed
+from methods.kernels.select import SIMULATED, resident_bytes
 from methods.kernels.weights import Unpack
 
 if TYPE_CHECKING:
@@ -55,6 +58,20 @@ class Settings:
     """Also time every layer by itself, and compare it with what the machine gives."""
     alone: bool = False
     """Also measure the memory of a process of its own that holds nothing but the quantized backbone."""
+
+
+def kernels_in(model: AudioDiffusionModel, quantized: nn.Module, unpack: Unpack = "once") -> WithKernels:
+    """Return a quantized backbone as it is timed and heard: with our kernels, or a bridge's with those of its package.
+
+    Args:
+        model: that the backbone belongs to; what a bridge's package runs is found by one call on its inputs.
+        quantized: as a method or a checkpoint gives it.
+        unpack: when weights become bytes, of our kernels; a bridge's package has its own way.
+    """
+    if foreign_layers(quantized) is None:
+        return with_kernels(quantized, model.device.type, unpack=unpack)
+    inputs = step_inputs(model, 2)
+    return observed(quantized, lambda: run_backbone(model, quantized, inputs))
 
 
 def time_steps(
@@ -124,6 +141,10 @@ def cost_of_step(
     """Return the cost of every layer of one step: operations and bytes."""
     inputs = step_inputs(model, batch)
     schemes = {name: layer.scheme for name, layer in quantized_layers(quantized).items()}
+    for name, found in (foreign_layers(quantized) or {}).items():
+        schemes[name] = LayerScheme(
+            weight=weight_scheme(found.weight_bits, "channel"), activation=activation_scheme(found.activation_bits)
+        )
     return layer_costs(model.backbone, lambda: model.call_backbone(inputs), schemes, dict(kernelled.chosen))
 
 
@@ -215,7 +236,7 @@ def sqnr_db(expected: Tensor, found: Tensor) -> float | None:
 
 def without_kernels(kernelled: WithKernels) -> dict[str, Any]:
     """Return the `latency` section of a backbone in which no kernel runs: why, and no number."""
-    reason = "simulated" if kernelled.fallbacks else NO_INTEGERS
+    reason = SIMULATED if SIMULATED in kernelled.layers else next(iter(kernelled.reasons), NO_INTEGERS)
     return {"kernel": None, "reason": reason, "fallbacks": kernelled.reasons}
 
 

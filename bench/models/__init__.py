@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from admcore.errors import BenchError, UsageError
 from admcore.registry import Registry
+from bench.components import Component
 from bench.models.directory import load as load_directory
 from bench.models.directory import path_of
 
@@ -16,6 +17,7 @@ EMBEDDED = {
     "tiny-audioldm": "bench.models.embedded:TinyAudioLDM",
     "tiny-tango": "bench.models.embedded:TinyTango",
     "tiny-make-an-audio": "bench.models.embedded:TinyMakeAnAudio",
+    "tiny-flow": "bench.models.embedded:TinyFlow",
 }
 """The models that come with the package."""
 
@@ -34,6 +36,11 @@ BUILTIN = EMBEDDED | {
     "musicldm": "bench.models.musicldm:MusicLDM",
     "stable-audio-open-1.0": "bench.models.stable_audio:StableAudioOpen",
     "make-an-audio": "bench.models.make_an_audio:MakeAnAudio",
+    "stable-audio-3-medium": "bench.models.stable_audio_3:StableAudio3",
+    "stable-audio-3-medium-base": "bench.models.stable_audio_3:StableAudio3Base",
+    "ace-step-1.5-base": "bench.models.ace_step:AceStepBase",
+    "ace-step-1.5-turbo": "bench.models.ace_step:AceStepTurbo",
+    "longcat-audiodit-1b": "bench.models.longcat_audiodit:LongCatAudioDiT",
 }
 """All models that the package can load; the weights of those that are not embedded are the user's to get."""
 
@@ -59,6 +66,28 @@ def missing_weights(name: str) -> str | None:
     return None
 
 
+def quantizable(name: str) -> tuple[Component, ...] | None:
+    """The components of a model that methods can quantize, told without loading it and without torch.
+
+    None of a plug-in of another package, which would have to be loaded. Raises CheckpointError for a folder that holds
+    nothing known, or missing weights of an embedded model.
+    """
+    from bench.models.layouts import QUANTIZABLE, recognise
+
+    if (folder := path_of(name)) is not None:
+        return QUANTIZABLE[recognise(folder)]
+    if name in EMBEDDED:
+        from bench.models.shipped import components
+
+        return components(name)
+    if name in BUILTIN:
+        from bench.models.published import PUBLISHED
+
+        layout = PUBLISHED[name].layout
+        return None if layout is None else QUANTIZABLE[layout]
+    return None
+
+
 def fingerprint(name: str) -> str:
     """Hash of a model's weights, for cache keys; imports no torch for the built-in models.
 
@@ -77,6 +106,15 @@ def fingerprint(name: str) -> str:
 
         return of_folder(locate(PUBLISHED[name], download=True))
     return str(registry.get(name).fingerprint())
+
+
+def random_fingerprint(name: str) -> str | None:
+    """The `weights_sha256` of a built-in model with random weights; None for any other model."""
+    from bench.models.untrained import random_sha256
+
+    if name not in BUILTIN:
+        return None
+    return random_sha256(name, fingerprint(name) if name in EMBEDDED else None)
 
 
 def load_model(
@@ -106,4 +144,13 @@ def load_model(
     return model.to(device, dtype)
 
 
-__all__ = ["BUILTIN", "EMBEDDED", "fingerprint", "load_model", "missing_weights", "registry"]
+__all__ = [
+    "BUILTIN",
+    "EMBEDDED",
+    "fingerprint",
+    "load_model",
+    "missing_weights",
+    "quantizable",
+    "random_fingerprint",
+    "registry",
+]

@@ -27,8 +27,8 @@ from bench.models.base import AudioDiffusionModel
 from bench.models.components import load_component
 from bench.models.conditioning import ClapEmbedding, limit_roberta_tokens
 from bench.models.pictures import Pictures
-from bench.models.published import PUBLISHED, locate, revision
-from bench.models.untrained import ByteTokenizer, random_sha256, seeded
+from bench.models.published_model import PublishedModel
+from bench.models.untrained import ByteTokenizer
 
 SECONDS = 10.0
 DEFAULT_STEPS = 200  # of the authors' own command line
@@ -77,45 +77,38 @@ SCHEDULER: dict[str, Any] = {
 }
 
 
-class AudioLDM:
+class AudioLDM(PublishedModel):
     """Plug-in of one published size; subclasses name it."""
 
-    name: ClassVar[str]
     channels: ClassVar[int]
     """Of the U-Net's first level."""
 
     @classmethod
-    def fingerprint(cls) -> str:
-        """Hash of the weights, of the tokenizer and of all configurations. Raises CheckpointError without them."""
-        return layouts.fingerprint(locate(PUBLISHED[cls.name], download=True))
-
-    @classmethod
-    def load(cls, *, random_weights: bool = False) -> AudioDiffusionModel:
-        """Loads the published weights, or builds the same architecture with random ones from configuration alone.
-
-        Raises:
-            CheckpointError: no weights, with the command that gets them; or a damaged file.
-        """
-        published = PUBLISHED[cls.name]
-        if random_weights:
-            return untrained(cls.name, cls.channels, published.license)
-        folder = locate(published, download=True)
-        return load_directory(folder, cls.name, published.source, published.license)
+    def untrained(cls, known: dict[str, Any]) -> AudioDiffusionModel:
+        """See the base class."""
+        encoder = ClapTextModelWithProjection(ClapTextConfig())
+        padding: Any = encoder.config.pad_token_id
+        return _assemble(
+            unet_of(cls.channels),
+            AutoencoderKL(**VAE),
+            encoder,
+            SpeechT5HifiGan(SpeechT5HifiGanConfig(**VOCODER)),
+            ByteTokenizer(CAPTION_TOKENS, padding),
+            DDIMScheduler(**SCHEDULER),
+            known,
+        )
 
 
-def load_directory(folder: Path, name: str, source: str, license: str | None) -> AudioDiffusionModel:
+def load_directory(folder: Path, known: dict[str, Any]) -> AudioDiffusionModel:
     """Loads a pipeline directory in float32.
 
     Args:
         folder: with unet/, vae/, text_encoder/, tokenizer/, vocoder/, scheduler/.
-        name: that the model is loaded by.
-        source: where the weights are from, for the record.
-        license: of the weights, if known.
+        known: the fields of the model's card that do not follow from the parts.
 
     Raises:
         CheckpointError: a file is missing or damaged, or its tensors are not those of its configuration.
     """
-    fingerprint = layouts.fingerprint(folder)
     stems = layouts.AUDIOLDM_COMPONENTS
     unet = load_component(UNet2DConditionModel, folder / "unet", stems["unet"])
     vae = load_component(AutoencoderKL, folder / "vae", stems["vae"])
@@ -124,22 +117,7 @@ def load_directory(folder: Path, name: str, source: str, license: str | None) ->
     tokenizer = AutoTokenizer.from_pretrained(require_vocabulary(folder / "tokenizer"), local_files_only=True)
     limit_roberta_tokens(tokenizer, encoder.config)
     scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-    known = {"name": name, "source": source, "revision": revision(folder), "license": license}
-    return _assemble(unet, vae, encoder, vocoder, tokenizer, scheduler, known | {"weights_sha256": fingerprint})
-
-
-def untrained(name: str, channels: int, license: str | None) -> AudioDiffusionModel:
-    """The architecture of a published size, all of its weights drawn from a fixed seed."""
-    with seeded():
-        unet = unet_of(channels)
-        vae = AutoencoderKL(**VAE)
-        encoder = ClapTextModelWithProjection(ClapTextConfig())
-        vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**VOCODER))
-    padding: Any = encoder.config.pad_token_id
-    tokenizer = ByteTokenizer(CAPTION_TOKENS, padding)
-    known = {"name": name, "source": "random weights", "revision": None, "license": license, "random_weights": True}
-    card = known | {"weights_sha256": random_sha256(name)}
-    return _assemble(unet, vae, encoder, vocoder, tokenizer, DDIMScheduler(**SCHEDULER), card)
+    return _assemble(unet, vae, encoder, vocoder, tokenizer, scheduler, known)
 
 
 def unet_of(channels: int) -> UNet2DConditionModel:

@@ -167,7 +167,7 @@ class AudioLDM2(PublishedPipeline):
     attention: ClassVar[dict[str, Any]] = BASE
 
     @classmethod
-    def untrained(cls) -> Parts:
+    def parts(cls) -> Parts:
         """The published sizes: U-Net, CLAP, FLAN-T5-large's encoder, GPT-2, autoencoder, HiFi-GAN."""
         return {
             "unet": AudioLDM2UNet2DConditionModel(**UNET, **cls.attention),

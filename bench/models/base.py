@@ -13,11 +13,15 @@ from torch import Tensor, nn
 
 from admcore.errors import UsageError
 from admcore.progress import track
-from bench.models.conditioning import Conditioner
-from bench.models.sampling import Sampling
+from bench.models.conditioning import Conditioner, pooled
+from bench.models.sampling import Sampling, training_steps
 from methods.protocol import BackboneCall
 
 DECODE_BATCH = 8
+EMBED_BATCH = 32
+
+Guidance = Callable[[Tensor, Tensor], Tensor]
+"""From the unconditional and the conditional prediction, each (n, *latent_shape), to the one that the step takes."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class ModelCard:
     seconds: float
     """Length of what it makes."""
     latent_shape: tuple[int, ...]
-    """Of one latent, without batch dimension: (channels, frames, bands) of a picture, (channels, frames) of sound."""
+    """Of one latent, without batch dimension: (channels, frames, bands) of a picture, (channels, frames) of sound, or
+    (frames, channels) where the backbone takes a sequence."""
     random_weights: bool = False
     latent_rate: float | None = None
     """Latent frames (the second dimension of the shape) a second, where clips may have any length; None: fixed."""
@@ -105,6 +110,14 @@ class AudioDiffusionModel:
     def encode_text(self, prompts: Sequence[str], *, guided: bool) -> dict[str, Tensor]:
         """What the backbone is told, n rows; guided 2n, those of the empty caption first. A family may do otherwise."""
         return self._conditioner([""] * len(prompts) + list(prompts) if guided else prompts)
+
+    def embed_text(self, prompts: Sequence[str]) -> Tensor:
+        """One vector of each prompt, float32 (n, width) on the CPU: see `methods.protocol.DenoisingModel`."""
+        parts = [
+            pooled(self._conditioner([prompts[i] for i in indices])).cpu()
+            for indices in track(list(_batches(len(prompts), EMBED_BATCH)), f"{self.name}: embedding prompts")
+        ]
+        return torch.cat(parts)
 
     def to(self, device: str, dtype: str = "float32") -> AudioDiffusionModel:
         """Moves all components to a device, and the backbone to a dtype; returns self. Raises UsageError without it."""
@@ -212,13 +225,14 @@ class AudioDiffusionModel:
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
     ) -> Iterator[tuple[int, dict[str, Tensor], Tensor]]:
         """Yields, for each step of one batch, its timestep, the backbone's inputs and the latents after it."""
-        most = self._scheduler.config["num_train_timesteps"]
+        most = training_steps(self._scheduler)
         if not 1 <= steps <= most:
             raise UsageError(f"steps={steps}: expected 1 to {most}")
         guided = guidance != 1
         told = self.encode_text(prompts, guided=guided)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        sampling = Sampling(self._scheduler, steps, generators)
+        sampling = self._sampling(steps, generators)
+        guide = self._guidance(guidance)
         noise = torch.stack([torch.randn(self.card.latent_shape, generator=own) for own in generators])
         latents = sampling.start(noise).to(self.device)
         for label, timestep in zip(sampling.labels, sampling.timesteps, strict=True):
@@ -227,10 +241,17 @@ class AudioDiffusionModel:
             inputs = {"sample": sample, "timestep": timestep.to(self.device).expand(len(sample)), **told}
             predicted = self.call_backbone(inputs)
             if guided:
-                unconditional, conditional = predicted.chunk(2)
-                predicted = unconditional + guidance * (conditional - unconditional)
+                predicted = guide(*predicted.chunk(2))
             latents = sampling.step(predicted, timestep, latents)
             yield label, inputs, latents
+
+    def _sampling(self, steps: int, generators: Sequence[torch.Generator]) -> Sampling:
+        """Starts one run of the scheduler. A family may have a schedule of its own."""
+        return Sampling(self._scheduler, steps, generators)
+
+    def _guidance(self, scale: float) -> Guidance:
+        """What joins both predictions at each step of one run: classifier-free guidance. A family may do otherwise."""
+        return lambda unconditional, conditional: unconditional + scale * (conditional - unconditional)
 
     def _predict(self, sample: Tensor, timestep: Tensor, told: dict[str, Tensor]) -> Tensor:
         """Calls the backbone on what has its device and dtype. A family may add what is the same for all rows."""

@@ -9,12 +9,14 @@ Parameters and buffers have the names of the published generators, weight normal
 from __future__ import annotations
 
 from math import pi, prod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
+
+from methods.core.architectures import allow_architecture
 
 TAPS = 12
 """Of either filter: 6 for each of the two samples that stand for one."""
@@ -47,14 +49,21 @@ class BigVGANConfig(BaseModel):
             raise ValueError("expected as many resblock_kernel_sizes as resblock_dilation_sizes")
         return self
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by key, as a configuration of transformers has them."""
+        return self.model_dump(mode="json")
+
     @property
     def hop(self) -> int:
         """Samples for one frame."""
         return prod(self.upsample_rates)
 
 
+@allow_architecture
 class BigVGAN(nn.Module):
     """Log-mel pictures (n, frames, num_mels) -> waveforms (n, frames * hop), full scale 1."""
+
+    config_class = BigVGANConfig
 
     def __init__(self, config: BigVGANConfig) -> None:
         super().__init__()

@@ -34,6 +34,7 @@ class ComponentView:
     def __init__(self, model: AudioDiffusionModel, component: Component) -> None:
         self._model, self._component = model, component
         self.name, self.weights_sha256, self.license = model.name, model.weights_sha256, model.license
+        self.default_steps, self.default_guidance = model.default_steps, model.default_guidance
 
     @property
     def backbone(self) -> nn.Module:
@@ -67,6 +68,10 @@ class ComponentView:
             output = getattr(self.backbone, METHOD_CALLED[self._component])(**moved)
         first: Tensor = output if isinstance(output, Tensor) else output[0]
         return first
+
+    def embed_text(self, prompts: Sequence[str]) -> Tensor:
+        """One vector of each prompt: the model's own, whichever component this is."""
+        return self._model.embed_text(prompts)
 
     def _run(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> None:
         if self._component == "text_encoder":

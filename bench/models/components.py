@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from admcore.errors import CheckpointError
-from bench.models.layouts import weights_file
+from bench.models.layouts import component_files
 
 CONSTANT_BUFFERS = ("position_ids", "token_type_ids", "attn.masked_bias")
 """Buffers of transformers that hold a count, zeros, or what GPT-2 masks with; which of them are saved changed between
@@ -32,7 +32,7 @@ def load_component(component: Any, folder: Path, stems: tuple[str, ...]) -> Any:
     Raises:
         CheckpointError: a file is missing or damaged, or its tensors are not exactly those of the architecture.
     """
-    file = weights_file(folder, stems)
+    file = component_files(folder, stems)[0]
     # both libraries log what they then go on without; here that is an error, raised below with the names
     transformers_logging.disable_progress_bar()
     levels = diffusers_logging.get_verbosity(), transformers_logging.get_verbosity()
@@ -43,7 +43,7 @@ def load_component(component: Any, folder: Path, stems: tuple[str, ...]) -> Any:
             folder,
             output_loading_info=True,
             local_files_only=True,
-            use_safetensors=file.suffix == ".safetensors",
+            use_safetensors=file.suffix != ".bin",
         )
     except (OSError, ValueError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
         raise CheckpointError(

@@ -34,6 +34,26 @@ def limit_roberta_tokens(tokenizer: Any, config: Any) -> None:
     tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
 
 
+def pooled(told: dict[str, Tensor]) -> Tensor:
+    """What a conditioner says, as one vector for each caption: float32 (n, width).
+
+    A sequence of states becomes its mean over the tokens that its mask keeps, or over all where the backbone is given
+    no mask and attends to padding. Of several sequences each is scaled to unit length, so that none outweighs the
+    others, and they are put side by side.
+    """
+    vectors = []
+    for name, states in told.items():
+        if not states.is_floating_point():
+            continue
+        states = states.float()
+        if states.ndim == 3:
+            mask = told.get(name.replace("hidden_states", "attention_mask"))
+            kept = torch.ones_like(states[..., :1]) if mask is None else mask.unsqueeze(-1).float()
+            states = (states * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
+        vectors.append(states)
+    return vectors[0] if len(vectors) == 1 else torch.cat([F.normalize(vector, dim=-1) for vector in vectors], dim=-1)
+
+
 class ClapEmbedding:
     """AudioLDM: the L2-normalised CLAP text embedding, as a class label (Liu et al. 2023, section 3.2)."""
 

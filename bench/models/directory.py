@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from admcore.errors import UsageError
 from bench.models import layouts
 from bench.models.pipeline_layouts import PIPELINE_LAYOUTS
+from bench.models.published import revision
 
 if TYPE_CHECKING:
     from bench.models.base import AudioDiffusionModel
@@ -43,20 +44,41 @@ def load(folder: Path, *, random_weights: bool = False) -> AudioDiffusionModel:
     if random_weights:
         raise UsageError(f"{name}: random weights are made from a registry name, such as tango; expected one")
     source = f"folder: {describe(folder)}"
-    match layouts.recognise(folder):
+    return load_layout(folder, layouts.recognise(folder), name, source, None)
+
+
+def load_layout(
+    folder: Path, layout: layouts.Layout, name: str, source: str, license: str | None
+) -> AudioDiffusionModel:
+    """Loads a folder of a known layout.
+
+    Args:
+        folder: of the checkpoint.
+        layout: that it has.
+        name: that the model is loaded by.
+        source: where the weights are from, for the record.
+        license: of the weights, if known.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or its tensors are not those of its configuration.
+        UsageError: the scheduler needs a package that is not installed.
+    """
+    known = {"name": name, "source": source, "revision": revision(folder), "license": license}
+    known["weights_sha256"] = layouts.fingerprint(folder)
+    match layout:
         case "tango":
             from bench.models import tango
 
-            return tango.load_directory(folder, name, source, None)
+            return tango.load_directory(folder, known)
         case "make-an-audio":
             from bench.models import make_an_audio
 
-            return make_an_audio.load_directory(folder, name, source, None)
+            return make_an_audio.load_directory(folder, known)
         case "audioldm":
             from bench.models import audioldm
 
-            return audioldm.load_directory(folder, name, source, None)
+            return audioldm.load_directory(folder, known)
         case family:
             from bench.models import pipelines
 
-            return pipelines.load_directory(folder, family, name, source, None)
+            return pipelines.load_directory(folder, family, known)

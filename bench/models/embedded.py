@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 from transformers import (
     ClapTextModelWithProjection,
@@ -23,7 +26,8 @@ from bench.models.components import load_component
 from bench.models.conditioning import ClapEmbedding, Conditioner, TokenStates
 from bench.models.layouts import AUDIOLDM_COMPONENTS
 from bench.models.mel import MelSpec, griffin_lim
-from bench.models.untrained import seeded
+from bench.models.sampling import Sampling
+from bench.models.untrained import random_sha256, seeded
 
 
 class EmbeddedModel:
@@ -31,6 +35,10 @@ class EmbeddedModel:
 
     name: ClassVar[str]
     text_class: ClassVar[Any]
+    scheduler_class: ClassVar[Any] = DDIMScheduler
+    model_class: ClassVar[type[AudioDiffusionModel]] = AudioDiffusionModel
+    default_steps: ClassVar[int] = 25
+    default_guidance: ClassVar[float] = 3.0
 
     @classmethod
     def fingerprint(cls) -> str:
@@ -65,19 +73,21 @@ class EmbeddedModel:
             name=cls.name,
             source="embedded",
             revision=facts["version"],
-            weights_sha256=cls.fingerprint(),
+            weights_sha256=random_sha256(cls.name, cls.fingerprint()) if random_weights else cls.fingerprint(),
             license="Apache-2.0",
             sample_rate=mel.sample_rate,
             seconds=facts["seconds"],
             latent_shape=tuple(facts["latent_shape"]),
             random_weights=random_weights,
+            default_steps=cls.default_steps,
+            default_guidance=cls.default_guidance,
         )
         parts = {"backbone": backbone, "text_encoder": encoder, "vae": vae}
         if facts["decoder"] != "griffin-lim":
             parts["vocoder"] = vocoder
         decoder = PictureDecoder(vae, vocoder, mel, facts["decoder"], facts["transposed"])
-        scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-        return AudioDiffusionModel(card, parts, cls.conditioner(tokenizer, encoder), scheduler, decoder)
+        scheduler = cls.scheduler_class.from_pretrained(folder / "scheduler", local_files_only=True)
+        return cls.model_class(card, parts, cls.conditioner(tokenizer, encoder), scheduler, decoder)
 
 
 class PictureDecoder:
@@ -102,6 +112,14 @@ class PictureDecoder:
             return griffin_lim(pictures, self.mel)
         made: Tensor = self.vocoder(pictures)
         return made[:, : pictures.shape[1] * self.mel.hop]
+
+
+class RectifiedFlow(AudioDiffusionModel):
+    """Goes from noise, at time 1, to the clip, at 0, in equal steps of Euler's method."""
+
+    def _sampling(self, steps: int, generators: Sequence[torch.Generator]) -> Sampling:
+        # left to itself the scheduler goes to time 1/1000 in one step less, and spends the last on that
+        return Sampling(self._scheduler, steps, generators, [1 - step / steps for step in range(steps)])
 
 
 class TinyAudioLDM(EmbeddedModel):
@@ -134,3 +152,16 @@ class TinyMakeAnAudio(EmbeddedModel):
     requires = ()
     name = "tiny-make-an-audio"
     text_class = ClapBertTextModel
+
+
+class TinyFlow(EmbeddedModel):
+    """A rectified flow for few steps (Liu et al. 2022, InstaFlow), distilled from tiny-tango, its guidance included."""
+
+    summary = "rectified flow for 1, 2 or 4 steps (4.4 M), distilled from tiny-tango, guidance included"
+    requires = ()
+    name = "tiny-flow"
+    text_class = T5EncoderModel
+    scheduler_class = FlowMatchEulerDiscreteScheduler
+    model_class = RectifiedFlow
+    default_steps = 4
+    default_guidance = 1.0

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import Literal
 
 from admcore.errors import CheckpointError
 from admcore.files import read_json, read_yaml, write_text_atomic
 from admcore.hashing import sha256_file, sha256_json
 from bench import cache
-from bench.models.pipeline_layouts import PIPELINE_LAYOUTS, Family, PipelineLayout, family_of
+from bench.components import Component
+from bench.models.pipeline_layouts import PIPELINE_LAYOUTS, Layout, PipelineLayout, family_of
 from bench.models.published import Published, locate
-
-Layout = Literal["audioldm", "tango", "make-an-audio"] | Family
 
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
 TRANSFORMERS_WEIGHTS = ("model", "pytorch_model")
@@ -41,6 +39,19 @@ BERT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.t
 """What Make-An-Audio takes from the repository of CLAP's BERT; the weights are CLAP's own."""
 HUB_NAMES = {"bert-base-uncased": "google-bert/bert-base-uncased"}
 """Repositories of the hub that configurations name by what they were called before."""
+
+QUANTIZABLE: dict[Layout, tuple[Component, ...]] = {
+    "audioldm": ("backbone", "text_encoder", "vae", "vocoder"),
+    "tango": ("backbone", "text_encoder", "vae", "vocoder"),
+    "make-an-audio": ("backbone", "text_encoder", "vae", "vocoder"),
+    "audioldm2": ("backbone", "vae", "vocoder"),
+    "musicldm": ("backbone", "vae", "vocoder"),
+    "stable-audio": ("backbone", "text_encoder"),
+    "stable-audio-3": ("backbone",),
+    "ace-step": ("backbone",),
+    "longcat-audiodit": ("backbone",),
+}
+"""The components whose classes a packed checkpoint may name, see `methods.core.architectures`."""
 
 EXPECTED = (
     "an AudioLDM pipeline directory (model_index.json of AudioLDMPipeline, unet/, vae/, ...), one of"
@@ -91,7 +102,7 @@ def text_encoder_folder(folder: Path, *, download: bool) -> Path:
     if (folder / named).is_dir():
         return folder / named
     files = TEXT_FILES if tango else BERT_FILES
-    published = Published(named.split("/")[-1], HUB_NAMES.get(named, named), "Apache-2.0", files)
+    published = Published(named.split("/")[-1], HUB_NAMES.get(named, named), "Apache-2.0", files=files)
     return locate(published, download=download)
 
 
@@ -108,6 +119,31 @@ def weights_file(folder: Path, stems: tuple[str, ...], suffix: str = ".bin") -> 
             if (folder / f"{stem}{kind}").is_file():
                 return folder / f"{stem}{kind}"
     raise CheckpointError(f"{folder}: no weights; expected {stems[0]}.safetensors or {stems[-1]}{suffix}")
+
+
+def component_files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
+    """Return the files that hold the weights of a pipeline's component: one, or an index followed by its shards.
+
+    Args:
+        folder: of the component.
+        stems: names, without suffix, that the weights may have.
+
+    Raises:
+        CheckpointError: there are none, or the index names something else than files beside it.
+    """
+    try:
+        return [weights_file(folder, stems)]
+    except CheckpointError:
+        indexes = [folder / f"{stem}.safetensors.index.json" for stem in stems]
+        found = next((index for index in indexes if index.is_file()), None)
+        if found is None:
+            raise
+    content = read_json(found)
+    shards = content.get("weight_map") if isinstance(content, dict) else None
+    names = set(shards.values()) if isinstance(shards, dict) else set()
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise CheckpointError(f"{found}: expected a weight_map to names of files beside it")
+    return [found, *(folder / name for name in sorted(names))]
 
 
 def clap_file(folder: Path) -> Path | None:
@@ -153,6 +189,8 @@ def used_files(folder: Path, *, download: bool = False) -> dict[str, Path]:
     else:
         layout = PIPELINE_LAYOUTS[seen]
         files, others = _pipeline_files(folder, components_of(layout), layout.tokenizers)
+        if not layout.own_scheduler and not files[0].is_file():
+            del files[0]
     for file in files:
         _require(file)
     return {file.relative_to(folder).as_posix(): file for file in files} | others
@@ -166,10 +204,13 @@ def components_of(layout: PipelineLayout) -> dict[str, tuple[str, ...]]:
 def _pipeline_files(
     folder: Path, components: dict[str, tuple[str, ...]], tokenizers: tuple[str, ...]
 ) -> tuple[list[Path], dict[str, Path]]:
-    """Configurations and weights of a pipeline directory, and by name whatever its tokenizers' folders hold."""
+    """Configurations and weights of a pipeline directory, and by name whatever its tokenizers' folders hold.
+
+    The scheduler's configuration is the first.
+    """
     files = [folder / "scheduler" / "scheduler_config.json"]
     for component, stems in components.items():
-        files += [folder / component / "config.json", weights_file(folder / component, stems)]
+        files += [folder / component / "config.json", *component_files(folder / component, stems)]
     vocabularies: dict[str, Path] = {}
     for tokenizer in tokenizers:
         held = {f"{tokenizer}/{file.name}": file for file in sorted((folder / tokenizer).glob("*.*"))}

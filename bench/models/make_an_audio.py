@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,9 +50,9 @@ from bench.models.ldm_config import (
     read_latent_diffusion,
 )
 from bench.models.mel import MelSpec
-from bench.models.published import PUBLISHED, locate, revision
+from bench.models.published_model import PublishedModel
 from bench.models.tensors import build, read_tensors, split
-from bench.models.untrained import ByteTokenizer, random_sha256, seeded
+from bench.models.untrained import ByteTokenizer
 
 SAMPLE_RATE = 16_000
 DEFAULT_STEPS = 100
@@ -176,45 +176,37 @@ class MelByTime(PictureDecoder):
         return decoded.transpose(1, 2)
 
 
-class MakeAnAudio:
+class MakeAnAudio(PublishedModel):
     """Plug-in of the published checkpoint."""
 
     summary = "Make-An-Audio (backbone 160 M), Text-to-Audio/Make-An-Audio; repository MIT"
     requires = ()
-    name: ClassVar[str] = "make-an-audio"
+    name = "make-an-audio"
 
     @classmethod
-    def fingerprint(cls) -> str:
-        """Hash of the weights, of the tokenizer and of all configurations. Raises CheckpointError without them."""
-        return layouts.fingerprint(locate(PUBLISHED[cls.name], download=True))
-
-    @classmethod
-    def load(cls, *, random_weights: bool = False) -> AudioDiffusionModel:
-        """Loads the published weights, or builds the same architecture with random ones from configuration alone.
-
-        Raises:
-            CheckpointError: no weights, with where to get them; or a damaged file.
-        """
-        published = PUBLISHED[cls.name]
-        if random_weights:
-            return untrained(cls.name, published.license)
-        folder = locate(published, download=True)
-        return load_directory(folder, cls.name, published.source, published.license)
+    def untrained(cls, known: dict[str, Any]) -> AudioDiffusionModel:
+        """See the base class."""
+        return _assemble(
+            UNet2DConditionModel(**unet_arguments(CONFIG.unet_config.params)),
+            ClapBertTextModel(ClapBertConfig(bert=BertConfig().to_dict(), pooler=True)),
+            AutoencoderKL(**autoencoder_arguments(CONFIG.first_stage_config.params.ddconfig, scale=1.0)),
+            BigVGAN(VOCODER),
+            ByteTokenizer(CAPTION_TOKENS, pad=0),
+            CONFIG,
+            known,
+        )
 
 
-def load_directory(folder: Path, name: str, source: str, license: str | None) -> AudioDiffusionModel:
+def load_directory(folder: Path, known: dict[str, Any]) -> AudioDiffusionModel:
     """Loads a folder of the authors' layout in float32; weights stay mapped to their file, except the vocoder's.
 
     Args:
         folder: with the files that the module lists.
-        name: that the model is loaded by.
-        source: where the weights are from, for the record.
-        license: of the weights, if known.
+        known: the fields of the model's card that do not follow from the parts.
 
     Raises:
         CheckpointError: a file is missing or damaged, or its tensors are not those of its configuration.
     """
-    fingerprint = layouts.fingerprint(folder)
     file = layouts.ldm_config_file(folder)
     config = CONFIG if file is None else read_latent_diffusion(file)
     main = layouts.weights_file(folder, (layouts.LDM_MAIN,), ".ckpt")
@@ -237,22 +229,7 @@ def load_directory(folder: Path, name: str, source: str, license: str | None) ->
             f" expected the vocoder's {vocoder.config.num_mels}"
         )
     encoder, tokenizer = _text(folder, text)
-    known = {"name": name, "source": source, "revision": revision(folder), "license": license}
-    card = known | {"weights_sha256": fingerprint}
-    return _assemble(backbone, encoder, vae, vocoder, tokenizer, config, card)
-
-
-def untrained(name: str, license: str | None) -> AudioDiffusionModel:
-    """The published architecture (160 M backbone, 111 M text encoder), all weights drawn from a fixed seed."""
-    with seeded():
-        backbone = UNet2DConditionModel(**unet_arguments(CONFIG.unet_config.params))
-        encoder = ClapBertTextModel(ClapBertConfig(bert=BertConfig().to_dict(), pooler=True))
-        vae = AutoencoderKL(**autoencoder_arguments(CONFIG.first_stage_config.params.ddconfig, scale=1.0))
-        vocoder = BigVGAN(VOCODER)
-    known = {"name": name, "source": "random weights", "revision": None, "license": license, "random_weights": True}
-    card = known | {"weights_sha256": random_sha256(name)}
-    tokenizer = ByteTokenizer(CAPTION_TOKENS, pad=0)
-    return _assemble(backbone, encoder, vae, vocoder, tokenizer, CONFIG, card)
+    return _assemble(backbone, encoder, vae, vocoder, tokenizer, config, known)
 
 
 def latent_columns(seconds: float) -> int:

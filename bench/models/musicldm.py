@@ -72,7 +72,7 @@ class MusicLDM(PublishedPipeline):
     layout = "musicldm"
 
     @classmethod
-    def untrained(cls) -> Parts:
+    def parts(cls) -> Parts:
         """AudioLDM's small U-Net under CLAP's text embedding."""
         unet = audioldm.unet_of(CHANNELS)
         unet.register_to_config(sample_size=LATENT_FRAMES)

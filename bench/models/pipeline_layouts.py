@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Family = Literal["audioldm2", "musicldm", "stable-audio"]
+Family = Literal["audioldm2", "musicldm", "stable-audio", "stable-audio-3", "ace-step", "longcat-audiodit"]
+Layout = Literal["audioldm", "tango", "make-an-audio"] | Family
+"""Of any checkpoint that can be loaded."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class PipelineLayout:
     encoders: tuple[str, ...]
     """Folders of transformers' models."""
     tokenizers: tuple[str, ...]
+    own_scheduler: bool = True
+    """False where the class saves none: a folder without one means the family's."""
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -49,6 +53,28 @@ PIPELINE_LAYOUTS: dict[Family, PipelineLayout] = {
         ("transformer", "vae", "projection_model"),
         ("text_encoder",),
         ("tokenizer",),
+    ),
+    "stable-audio-3": PipelineLayout(
+        "StableAudio3Pipeline",
+        "a Stable Audio 3 pipeline directory",
+        ("transformer", "vae", "duration_embedder"),
+        ("text_encoder",),
+        ("tokenizer",),
+    ),
+    "ace-step": PipelineLayout(
+        "AceStepPipeline",
+        "an ACE-Step 1.5 pipeline directory",
+        ("transformer", "vae", "condition_encoder"),
+        ("text_encoder",),
+        ("tokenizer",),
+    ),
+    "longcat-audiodit": PipelineLayout(
+        "LongCatAudioDiTPipeline",
+        "a LongCat-AudioDiT pipeline directory",
+        ("transformer", "vae"),
+        ("text_encoder",),
+        ("tokenizer",),
+        own_scheduler=False,
     ),
 }
 

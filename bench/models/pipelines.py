@@ -6,7 +6,7 @@ family's, never those that a model_index.json names: a checkpoint is data from o
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,8 +23,7 @@ from bench.models import layouts, pipeline_layouts
 from bench.models.base import AudioDiffusionModel
 from bench.models.components import load_component
 from bench.models.pipeline_layouts import PIPELINE_LAYOUTS
-from bench.models.published import PUBLISHED, locate, revision
-from bench.models.untrained import random_sha256, seeded
+from bench.models.published_model import PublishedModel
 from bench.models.workarounds import quiet_weight_norm
 
 SCHEDULERS = (
@@ -35,6 +34,7 @@ SCHEDULERS = (
     "DPMSolverMultistepScheduler",
     "EDMDPMSolverMultistepScheduler",
     "CosineDPMSolverMultistepScheduler",
+    "FlowMatchEulerDiscreteScheduler",
 )
 """Those of diffusers that a pipeline directory may name."""
 
@@ -68,43 +68,27 @@ MODULES: dict[pipeline_layouts.Family, str] = {
     "audioldm2": "bench.models.audioldm2",
     "musicldm": "bench.models.musicldm",
     "stable-audio": "bench.models.stable_audio",
+    "stable-audio-3": "bench.models.stable_audio_3",
+    "ace-step": "bench.models.ace_step",
+    "longcat-audiodit": "bench.models.longcat_audiodit",
 }
 """Where each family is, as `FAMILY`."""
 
 
-class PublishedPipeline(ABC):
-    """Plug-in of one published pipeline directory; subclasses name it."""
+class PublishedPipeline(PublishedModel):
+    """Plug-in of one published pipeline directory; subclasses name it, and its parts."""
 
-    name: ClassVar[str]
     layout: ClassVar[pipeline_layouts.Family]
 
     @classmethod
     @abstractmethod
-    def untrained(cls) -> Parts:
-        """The published architecture, its weights drawn as torch does it when modules are made."""
+    def parts(cls) -> Parts:
+        """The parts of the published architecture with random weights."""
 
     @classmethod
-    def fingerprint(cls) -> str:
-        """Hash of the weights, of the tokenizers and of all configurations. Raises CheckpointError without them."""
-        return layouts.fingerprint(locate(PUBLISHED[cls.name], download=True))
-
-    @classmethod
-    def load(cls, *, random_weights: bool = False) -> AudioDiffusionModel:
-        """Loads the published weights, or builds the same architecture with random ones from configuration alone.
-
-        Raises:
-            CheckpointError: no weights, with the command that gets them; or a damaged file.
-            UsageError: the scheduler needs a package that is not installed.
-        """
-        published = PUBLISHED[cls.name]
-        if not random_weights:
-            folder = locate(published, download=True)
-            return load_directory(folder, cls.layout, cls.name, f"hf:{published.repository}", published.license)
-        with seeded(), quiet_weight_norm():
-            parts = cls.untrained()
-        known = {"name": cls.name, "source": "random weights", "revision": None, "license": published.license}
-        card = known | {"random_weights": True, "weights_sha256": random_sha256(cls.name)}
-        return family(cls.layout).join(parts, card)
+    def untrained(cls, known: dict[str, Any]) -> AudioDiffusionModel:
+        """See the base class."""
+        return family(cls.layout).join(cls.parts(), known)
 
 
 def family(name: pipeline_layouts.Family) -> PipelineFamily:
@@ -113,34 +97,28 @@ def family(name: pipeline_layouts.Family) -> PipelineFamily:
     return found
 
 
-def load_directory(
-    folder: Path, kind: pipeline_layouts.Family, name: str, source: str, license: str | None
-) -> AudioDiffusionModel:
+def load_directory(folder: Path, kind: pipeline_layouts.Family, known: dict[str, Any]) -> AudioDiffusionModel:
     """Loads a pipeline directory in float32.
 
     Args:
         folder: with model_index.json and a folder for each component.
-        kind: the family that it must be of.
-        name: that the model is loaded by.
-        source: where the weights are from, for the record.
-        license: of the weights, if known.
+        kind: the family that it is of.
+        known: the fields of the model's card that do not follow from the parts.
 
     Raises:
         CheckpointError: a file is missing or damaged, or its tensors are not those of its configuration.
         UsageError: the scheduler needs a package that is not installed.
     """
     layout = PIPELINE_LAYOUTS[kind]
-    if layouts.recognise(folder) != kind:
-        raise CheckpointError(f"{folder / 'model_index.json'}: expected the _class_name {layout.pipeline}")
-    fingerprint = layouts.fingerprint(folder)
-    parts: dict[str, Any] = {"scheduler": load_scheduler(folder / "scheduler")}
+    parts: dict[str, Any] = {}
+    if layout.own_scheduler or (folder / "scheduler").is_dir():
+        parts["scheduler"] = load_scheduler(folder / "scheduler")
     with quiet_weight_norm():
         for part, stems in layouts.components_of(layout).items():
             parts[part] = load_component(family(kind).classes[part], folder / part, stems)
     for part in layout.tokenizers:
         parts[part] = AutoTokenizer.from_pretrained(require_vocabulary(folder / part), local_files_only=True)
-    known = {"name": name, "source": source, "revision": revision(folder), "license": license}
-    return family(kind).join(parts, known | {"weights_sha256": fingerprint})
+    return family(kind).join(parts, known)
 
 
 def load_scheduler(folder: Path) -> Any:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from admcore.errors import CheckpointError
 from admcore.weights import WEIGHTS_VARIABLE, weights_folder
-from bench.models.pipeline_layouts import PIPELINE_LAYOUTS
+from bench.models.pipeline_layouts import PIPELINE_LAYOUTS, Layout
 
 NON_COMMERCIAL = "CC-BY-NC-SA-4.0"
 STABILITY = "Stability AI Community License"
@@ -27,43 +28,62 @@ class Published:
     repository: str
     license: str
     """Of the weights."""
+    layout: Layout | None = None
+    """Of the checkpoint; None for a repository of which only a tokenizer is used."""
     files: tuple[str, ...] = ()
     """What is needed of the repository, a folder's name ending in a slash; empty for all of it."""
     elsewhere: str | None = None
-    """Where the files are to be had by hand, if not on the hub."""
+    """Where the files are to be had by hand, if not on the hub as they are needed."""
+    host: Literal["hf", "github"] = "hf"
 
     @property
     def source(self) -> str:
         """The repository, for records."""
-        return f"{'github' if self.elsewhere else 'hf'}:{self.repository}"
+        return f"{self.host}:{self.repository}"
+
+
+def _converted(name: str, repository: str, license: str, layout: Layout) -> Published:
+    """A repository whose files diffusers' own script makes a pipeline directory of."""
+    script = "a conversion script of github.com/huggingface/diffusers (scripts/)"
+    return Published(
+        name, repository, license, layout, elsewhere=f"hf:{repository}, which {script} makes a pipeline directory of"
+    )
 
 
 PUBLISHED = {
     model.name: model
     for model in (
-        Published("audioldm-s-full-v2", "cvssp/audioldm-s-full-v2", NON_COMMERCIAL),
-        Published("audioldm-s-full", "cvssp/audioldm", NON_COMMERCIAL),
-        Published("audioldm-m-full", "cvssp/audioldm-m-full", NON_COMMERCIAL),
-        Published("audioldm-l-full", "cvssp/audioldm-l-full", NON_COMMERCIAL),
-        Published("tango", "declare-lab/tango", NON_COMMERCIAL),
-        Published("tango-full", "declare-lab/tango-full", NON_COMMERCIAL),
-        Published("tango-full-ft-audiocaps", "declare-lab/tango-full-ft-audiocaps", NON_COMMERCIAL),
-        Published("tango2", "declare-lab/tango2", NON_COMMERCIAL),
-        Published("audioldm2", "cvssp/audioldm2", NON_COMMERCIAL),
-        Published("audioldm2-large", "cvssp/audioldm2-large", NON_COMMERCIAL),
-        Published("audioldm2-music", "cvssp/audioldm2-music", NON_COMMERCIAL),
-        Published("musicldm", "ucsd-reach/musicldm", NON_COMMERCIAL),
+        Published("audioldm-s-full-v2", "cvssp/audioldm-s-full-v2", NON_COMMERCIAL, "audioldm"),
+        Published("audioldm-s-full", "cvssp/audioldm", NON_COMMERCIAL, "audioldm"),
+        Published("audioldm-m-full", "cvssp/audioldm-m-full", NON_COMMERCIAL, "audioldm"),
+        Published("audioldm-l-full", "cvssp/audioldm-l-full", NON_COMMERCIAL, "audioldm"),
+        Published("tango", "declare-lab/tango", NON_COMMERCIAL, "tango"),
+        Published("tango-full", "declare-lab/tango-full", NON_COMMERCIAL, "tango"),
+        Published("tango-full-ft-audiocaps", "declare-lab/tango-full-ft-audiocaps", NON_COMMERCIAL, "tango"),
+        Published("tango2", "declare-lab/tango2", NON_COMMERCIAL, "tango"),
+        Published("audioldm2", "cvssp/audioldm2", NON_COMMERCIAL, "audioldm2"),
+        Published("audioldm2-large", "cvssp/audioldm2-large", NON_COMMERCIAL, "audioldm2"),
+        Published("audioldm2-music", "cvssp/audioldm2-music", NON_COMMERCIAL, "audioldm2"),
+        Published("musicldm", "ucsd-reach/musicldm", NON_COMMERCIAL, "musicldm"),
         # gated, and beside the pipeline the repository holds all weights once more in the authors' own format
         Published(
             "stable-audio-open-1.0",
             "stabilityai/stable-audio-open-1.0",
             STABILITY,
+            "stable-audio",
             ("model_index.json", *(f"{name}/" for name in PIPELINE_LAYOUTS["stable-audio"].folders)),
         ),
+        _converted("stable-audio-3-medium", "stabilityai/stable-audio-3-medium", STABILITY, "stable-audio-3"),
+        _converted("stable-audio-3-medium-base", "stabilityai/stable-audio-3-medium-base", STABILITY, "stable-audio-3"),
+        _converted("ace-step-1.5-turbo", "ACE-Step/Ace-Step1.5", "MIT", "ace-step"),
+        _converted("ace-step-1.5-base", "ACE-Step/acestep-v15-base", "MIT", "ace-step"),
+        Published("longcat-audiodit-1b", "ruixiangma/LongCat-AudioDiT-1B-Diffusers", "MIT", "longcat-audiodit"),
         Published(
             "make-an-audio",
             "Text-to-Audio/Make-An-Audio",
             "MIT",
+            "make-an-audio",
+            host="github",
             elsewhere="the Google Drive folder that the README of github.com/Text-to-Audio/Make-An-Audio links to",
         ),
     )

@@ -11,6 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+UNITS_OF_TIME = 1000
+"""What continuous time from 0 to 1 is counted in where the scheduler itself names no steps of training."""
+
+
+def training_steps(scheduler: Any) -> int:
+    """Steps of the training schedule; schedulers of flow matching that are told a plain time count as one step."""
+    steps = int(scheduler.config["num_train_timesteps"])
+    return steps if steps > 1 else UNITS_OF_TIME
+
 
 class Sampling:
     """A scheduler between `set_timesteps` and the last step.
@@ -22,11 +31,21 @@ class Sampling:
         scheduler: one of diffusers.
         steps: denoising steps.
         generators: one on the CPU for each clip; stochastic schedulers draw each clip's noise from its own.
+        sigmas: noise level of each step, of a model of flow matching that has a schedule of its own.
     """
 
-    def __init__(self, scheduler: Any, steps: int, generators: Sequence[torch.Generator]) -> None:
+    def __init__(
+        self,
+        scheduler: Any,
+        steps: int,
+        generators: Sequence[torch.Generator],
+        sigmas: Sequence[float] | None = None,
+    ) -> None:
         self._scheduler = copy.deepcopy(scheduler)
-        self._scheduler.set_timesteps(steps)
+        if sigmas is None:
+            self._scheduler.set_timesteps(steps)
+        else:
+            self._scheduler.set_timesteps(sigmas=list(sigmas))
         self._generators = list(generators)
         takes_noise = "generator" in inspect.signature(self._scheduler.step).parameters
         self._options: dict[str, Any] = {"generator": self._generators} if takes_noise else {}
@@ -42,19 +61,22 @@ class Sampling:
         """The timesteps as whole numbers: of a continuous time, which runs from 1 to 0, in steps of training."""
         timesteps = self.timesteps
         continuous = timesteps.is_floating_point() and float(timesteps.min()) >= 0 and float(timesteps.max()) <= 1
-        units = self._scheduler.config["num_train_timesteps"] if continuous else 1
+        units = training_steps(self._scheduler) if continuous else 1
         return [round(float(timestep) * units) for timestep in timesteps]
 
     def start(self, noise: Tensor) -> Tensor:
         """Unit noise (n, ...) on the CPU to the latents that the first step takes."""
         if hasattr(self._scheduler, "noise_sampler"):
             self._scheduler.noise_sampler = self._brownian_noise(noise)
-        # 1 for those of DDPM's family; a value in sigmas, known only once timesteps are set, for those of Karras'
-        latents: Tensor = noise * self._scheduler.init_noise_sigma
+        # 1 for those of DDPM's family; a value in sigmas, known only once timesteps are set, for those of Karras'; none
+        # for those of flow matching, which start at noise itself
+        latents: Tensor = noise * getattr(self._scheduler, "init_noise_sigma", 1.0)
         return latents
 
     def scaled(self, latents: Tensor, timestep: Tensor) -> Tensor:
-        """Latents as the backbone takes them."""
+        """Latents as the backbone takes them; those of flow matching as they are."""
+        if not hasattr(self._scheduler, "scale_model_input"):
+            return latents
         scaled: Tensor = self._scheduler.scale_model_input(latents, _as_stepped(timestep))
         return scaled
 

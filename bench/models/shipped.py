@@ -9,6 +9,7 @@ from typing import Any
 from admcore.errors import CheckpointError
 from admcore.files import read_json
 from admcore.hashing import sha256_file
+from bench.components import COMPONENTS, Component
 
 CHECKPOINTS = Path(__file__).parent.parent / "zoo" / "checkpoints"
 
@@ -26,6 +27,14 @@ def manifest(name: str) -> dict[str, Any]:
     """The shipped manifest: `weights_sha256` and `files` {relative path: sha256}."""
     content: dict[str, Any] = read_json(folder_of(name) / "manifest.json")
     return content
+
+
+def components(name: str) -> tuple[Component, ...]:
+    """The components that methods can quantize; without the vocoder where Griffin-Lim is heard in its place."""
+    folder = folder_of(name)
+    heard = read_json(folder / "admbench.json")["decoder"]
+    present = {"backbone": True, "vocoder": heard != "griffin-lim"}
+    return tuple(part for part in COMPONENTS if present.get(part, (folder / part).is_dir()))
 
 
 def fingerprint(name: str) -> str:

@@ -150,7 +150,7 @@ class StableAudioOpen(PublishedPipeline):
     layout = "stable-audio"
 
     @classmethod
-    def untrained(cls) -> Parts:
+    def parts(cls) -> Parts:
         """The published sizes: transformer, T5-base's encoder, projections, autoencoder."""
         return {
             "transformer": StableAudioDiTModel(),

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -32,9 +32,9 @@ from bench.models.compvis import autoencoder_tensors, vocoder_tensors
 from bench.models.conditioning import TokenStates
 from bench.models.embedded import PictureDecoder
 from bench.models.mel import MelSpec
-from bench.models.published import PUBLISHED, locate, revision
+from bench.models.published_model import PublishedModel
 from bench.models.tensors import build, read_tensors, split
-from bench.models.untrained import ByteTokenizer, random_sha256, seeded
+from bench.models.untrained import ByteTokenizer
 
 LATENT_FRAMES = 256
 """The one length that it makes: 10.24 s."""
@@ -78,43 +78,32 @@ SCHEDULER: dict[str, Any] = {
 }
 
 
-class Tango:
-    """Plug-in of one published checkpoint; subclasses name it."""
-
-    name: ClassVar[str]
+class Tango(PublishedModel):
+    """Plug-in of one published checkpoint (866 M backbone, 341 M text encoder); subclasses name it."""
 
     @classmethod
-    def fingerprint(cls) -> str:
-        """Hash of the weights and of all configurations. Raises CheckpointError without them."""
-        return layouts.fingerprint(locate(PUBLISHED[cls.name], download=True))
-
-    @classmethod
-    def load(cls, *, random_weights: bool = False) -> AudioDiffusionModel:
-        """Loads the published weights, or builds the same architecture with random ones from configuration alone.
-
-        Raises:
-            CheckpointError: no weights, with the command that gets them; or a damaged file.
-        """
-        published = PUBLISHED[cls.name]
-        if random_weights:
-            return untrained(cls.name, published.license)
-        folder = locate(published, download=True)
-        return load_directory(folder, cls.name, published.source, published.license)
+    def untrained(cls, known: dict[str, Any]) -> AudioDiffusionModel:
+        """See the base class."""
+        return _assemble(
+            UNet2DConditionModel(**UNET),
+            T5EncoderModel(T5Config(**FLAN_T5_LARGE)),
+            AutoencoderKL(**audioldm.VAE),
+            SpeechT5HifiGan(SpeechT5HifiGanConfig(**audioldm.VOCODER)),
+            ByteTokenizer(CAPTION_TOKENS, pad=0),
+            known,
+        )
 
 
-def load_directory(folder: Path, name: str, source: str, license: str | None) -> AudioDiffusionModel:
+def load_directory(folder: Path, known: dict[str, Any]) -> AudioDiffusionModel:
     """Loads a folder of declare-lab's layout in float32; weights stay mapped to their file.
 
     Args:
         folder: with the files that the module lists.
-        name: that the model is loaded by.
-        source: where the weights are from, for the record.
-        license: of the weights, if known.
+        known: the fields of the model's card that do not follow from the parts.
 
     Raises:
         CheckpointError: a file is missing or damaged, or its tensors are not those of its configuration.
     """
-    fingerprint = layouts.fingerprint(folder)
     main, stft = read_json(folder / "main_config.json"), read_json(folder / "stft_config.json")
     texts = layouts.text_encoder_folder(folder, download=True)
     tensors = read_tensors(layouts.weights_file(folder, (layouts.TANGO_MAIN,)))
@@ -130,20 +119,7 @@ def load_directory(folder: Path, name: str, source: str, license: str | None) ->
     tokenizer = AutoTokenizer.from_pretrained(require_vocabulary(texts), local_files_only=True)
     tokenizer.model_max_length = min(tokenizer.model_max_length, CAPTION_TOKENS)
     vae, vocoder = _sound(folder, stft)
-    card = {"name": name, "source": source, "revision": revision(folder), "license": license}
-    return _assemble(backbone, text_encoder, vae, vocoder, tokenizer, card | {"weights_sha256": fingerprint})
-
-
-def untrained(name: str, license: str | None) -> AudioDiffusionModel:
-    """The published architecture (866 M backbone, 341 M text encoder), all weights drawn from a fixed seed."""
-    with seeded():
-        backbone = UNet2DConditionModel(**UNET)
-        encoder = T5EncoderModel(T5Config(**FLAN_T5_LARGE))
-        vae = AutoencoderKL(**audioldm.VAE)
-        vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**audioldm.VOCODER))
-    known = {"name": name, "source": "random weights", "revision": None, "license": license, "random_weights": True}
-    card = known | {"weights_sha256": random_sha256(name)}
-    return _assemble(backbone, encoder, vae, vocoder, ByteTokenizer(CAPTION_TOKENS, pad=0), card)
+    return _assemble(backbone, text_encoder, vae, vocoder, tokenizer, known)
 
 
 def _unet(folder: Path, main: dict[str, Any]) -> UNet2DConditionModel:

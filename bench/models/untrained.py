@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import diffusers
 import torch
+import transformers
 from transformers import BatchEncoding
 
 from admcore.hashing import sha256_json
@@ -23,9 +25,17 @@ def seeded() -> Iterator[None]:
         yield
 
 
-def random_sha256(name: str) -> str:
-    """What stands for the hash of the weights: that they are drawn for this model, and from which seed."""
-    return sha256_json(["random weights", name, RANDOM_SEED])
+def random_sha256(name: str, trained: str | None = None) -> str:
+    """What stands for the hash of the weights: that they are drawn for this model, from which seed, and by what.
+
+    Weights are the same where this is: how a module is initialised may change between versions of these libraries.
+
+    Args:
+        name: of the model.
+        trained: hash of the weights of which some components are, if not all are drawn.
+    """
+    drawn_by = [module.__version__ for module in (torch, diffusers, transformers)]
+    return sha256_json(["random weights", name, RANDOM_SEED, drawn_by, trained])
 
 
 class ByteTokenizer:

@@ -51,7 +51,7 @@ def _from_file(spec: CaptionFileSpec) -> Suite:
 
     if not _is_path(str(spec.file)):
         raise UsageError(f"{spec.file}: not a caption file (expected {', '.join(FILE_SUFFIXES)})")
-    return CaptionFile(spec.file, format=spec.format, audio=spec.audio, captions=spec.captions)
+    return CaptionFile(spec.file, format=spec.format, encoding=spec.encoding, audio=spec.audio, captions=spec.captions)
 
 
 def _is_path(name: str) -> bool:

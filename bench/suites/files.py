@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from admcore.errors import DataError, UsageError
 from admcore.hashing import sha256_file, sha256_json
@@ -21,6 +21,7 @@ from bench.suites.formats import (
     IMPORTED,
     Captions,
     ClipFolder,
+    Encoding,
     Format,
     Row,
     check_columns,
@@ -50,6 +51,7 @@ class CaptionFile(Suite):
     Args:
         path: of the file.
         format: of its columns; None recognises AudioCaps and Clotho by theirs, and takes all else for plain.
+        encoding: of its text; a file in another one is refused, never guessed at.
         audio: folder of reference clips; clips that are not there are `missing`. A plain row's clip has the name of
             its `reference` or else of its `id`, with any suffix of audio.
         captions: of a clip with several, the `first` (the default) or `all`; only for AudioCaps and Clotho.
@@ -68,13 +70,14 @@ class CaptionFile(Suite):
         path: str | os.PathLike[str],
         *,
         format: Format | None = None,
+        encoding: Encoding = "utf-8",
         audio: str | os.PathLike[str] | None = None,
         captions: Captions | None = None,
     ) -> None:
         self.path = Path(path)
         self.name = self.path.name
         self._clips = ClipFolder(Path(audio)) if audio is not None else None
-        found, rows = _read_rows(self.path, format)
+        found, rows = _read_rows(self.path, format, encoding)
         if found in IMPORTED:
             self.captions = captions or "first"
             bring = from_audiocaps if found == "audiocaps" else from_clotho
@@ -139,9 +142,9 @@ class CaptionFile(Suite):
             )
 
 
-def _read_rows(path: Path, format: Format | None) -> tuple[Format, Iterator[Row]]:
+def _read_rows(path: Path, format: Format | None, encoding: Encoding) -> tuple[Format, Iterator[Row]]:
     """Return the format of a file's columns, and its rows as they are."""
-    text = _decode(path)
+    text = _decode(path, encoding)
     suffix = path.suffix.lower()
     if suffix == ".csv":
         return _csv_rows(path, text, format)
@@ -153,7 +156,7 @@ def _read_rows(path: Path, format: Format | None) -> tuple[Format, Iterator[Row]
     return "plain", (Row(number, {"caption": line}) for number, line in enumerate(lines, start=1) if line.strip())
 
 
-def _decode(path: Path) -> str:
+def _decode(path: Path, encoding: Encoding) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -161,10 +164,15 @@ def _decode(path: Path) -> str:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{line}: expected UTF-8 text, found byte 0x{data[error.start]:02x}") from None
+        known = ", ".join(other for other in get_args(Encoding) if other != encoding)
+        raise DataError(
+            f"{path}:{line}: expected {encoding.upper()} text, found byte 0x{data[error.start]:02x}; if the file is in"
+            f" another encoding ({known}), say so in the grid ([suite] encoding) or convert it (iconv -f ISO-8859-1"
+            " -t UTF-8)"
+        ) from None
 
 
 def _csv_rows(path: Path, text: str, format: Format | None) -> tuple[Format, Iterator[Row]]:

@@ -11,34 +11,27 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.suites.base import Suite, SuiteItem
+from bench.suites.base import SuiteItem
+from bench.suites.shipped import ShippedSuite
 
 if TYPE_CHECKING:
     from bench.zoo.corpus import ClipSpec
 
 ITEMS_PER_EVENT = 10
 SINGLES_PER_EVENT = 6
-FILE = "foley.jsonl"
 
 
-class Foley(Suite):
+class Foley(ShippedSuite):
     """Foley sounds with 26 events, alone, at the same time and one after the other."""
 
     name = "foley"
     summary = "260 captions of 26 sound events, alone, together and in turn, with reference clips (embedded)"
-    requires = ()
-    split = "test"
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of foley.jsonl, which holds the hashes of the reference clips."""
-        return hashlib.sha256(self._bytes).hexdigest()
+    file = "foley.jsonl"
 
     @cached_property
     def items(self) -> tuple[SuiteItem, ...]:
@@ -69,12 +62,8 @@ class Foley(Suite):
         return render(self.clip(item))
 
     @cached_property
-    def _bytes(self) -> bytes:
-        return resources.files("bench.suites").joinpath(FILE).read_bytes()
-
-    @cached_property
     def _lines(self) -> dict[str, dict[str, Any]]:
-        lines = (json.loads(line) for line in self._bytes.decode().splitlines())
+        lines = map(json.loads, self.lines)
         return {line["id"]: line for line in lines}
 
 

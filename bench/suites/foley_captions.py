@@ -19,13 +19,11 @@ full-precision model's own audio are what the suite is for.
 from __future__ import annotations
 
 import csv
-import hashlib
 from functools import cached_property
-from importlib import resources
 
-from bench.suites.base import Suite, SuiteItem
+from bench.suites.base import SuiteItem
+from bench.suites.shipped import ShippedSuite
 
-FILE = "foley_captions.csv"
 ATTRIBUTES = {
     "loudness": ("quiet", "loud"),
     "distance": ("near", "far"),
@@ -36,18 +34,12 @@ ATTRIBUTES = {
 """Attribute -> its two words in the file."""
 
 
-class FoleyCaptions(Suite):
+class FoleyCaptions(ShippedSuite):
     """Captions of everyday sounds in free English, without reference clips."""
 
     name = "foley-captions"
     summary = "308 captions in free English over AudioSet's families, without reference clips (embedded)"
-    requires = ()
-    split = "test"
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of foley_captions.csv."""
-        return hashlib.sha256(self._bytes).hexdigest()
+    file = "foley_captions.csv"
 
     @cached_property
     def items(self) -> tuple[SuiteItem, ...]:
@@ -59,9 +51,5 @@ class FoleyCaptions(Suite):
                 seed=int(row["seed"]),
                 strata={key: row[key] for key in ("family", "polyphony", "attributes")},
             )
-            for row in csv.DictReader(self._bytes.decode().splitlines())
+            for row in csv.DictReader(self.lines)
         )
-
-    @cached_property
-    def _bytes(self) -> bytes:
-        return resources.files("bench.suites").joinpath(FILE).read_bytes()

@@ -17,6 +17,7 @@ from admcore.errors import DataError
 from admcore.files import slug
 
 Format = Literal["plain", "audiocaps", "clotho"]
+Encoding = Literal["utf-8", "iso-8859-1", "windows-1252"]
 Captions = Literal["first", "all"]
 """Of a clip with several captions: its first, or every one as an item of its own."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.suites.formats import Captions, Format
+from bench.suites.formats import Captions, Encoding, Format
 
 
 class CaptionFileSpec(BaseModel):
@@ -18,6 +18,8 @@ class CaptionFileSpec(BaseModel):
     """Path of the .csv, .jsonl or .txt file."""
     format: Format | None = None
     """Columns of the file; recognised if left out."""
+    encoding: Encoding = "utf-8"
+    """Of the text. Some copies of Clotho's files are in ISO-8859-1."""
     audio: Path | None = None
     """Folder of reference clips."""
     captions: Captions | None = None

@@ -9,6 +9,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -48,6 +49,8 @@ class Blueprint:
     decoder: str
     vocoder: str
     scheduler: dict[str, Any]
+    teacher: str | None = None
+    """The blueprint whose trained backbone this one starts from and learns from; None: it learns from clips."""
     transposed: bool = False
     """True when latents are (channels, mel, time), as Make-An-Audio has them, instead of (channels, time, mel)."""
 
@@ -95,11 +98,25 @@ BLUEPRINTS: dict[str, Blueprint] = {
         {"beta_start": 0.00085, "beta_end": 0.012, "prediction_type": "epsilon"},
         transposed=True,
     ),
+    "tiny-flow": Blueprint(
+        "tiny-flow",
+        "flow",
+        MEL_64,
+        8,
+        "t5",
+        "vae-64",
+        "decoder-64",
+        "vocoder-64",
+        {},
+        teacher="tiny-tango",
+    ),
 }
 
 
-def scheduler(blueprint: Blueprint) -> DDIMScheduler:
-    """DDIM over the family's own betas ("scaled_linear", 1,000 training steps)."""
+def scheduler(blueprint: Blueprint) -> DDIMScheduler | FlowMatchEulerDiscreteScheduler:
+    """DDIM over the family's own betas ("scaled_linear", 1,000 training steps); of a flow, Euler's method."""
+    if blueprint.family == "flow":
+        return FlowMatchEulerDiscreteScheduler()
     common: dict[str, Any] = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
     return DDIMScheduler(num_train_timesteps=1000, beta_schedule="scaled_linear", **common | blueprint.scheduler)
 
@@ -159,7 +176,7 @@ def backbone(blueprint: Blueprint) -> UNet2DConditionModel:
         with torch.no_grad():
             network.class_embedding.weight *= CLAP_DIM**0.5
         return network
-    if blueprint.family == "tango":  # as Stable Diffusion 2.1
+    if blueprint.family in ("tango", "flow"):  # as Stable Diffusion 2.1
         return UNet2DConditionModel(
             down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
             up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),

@@ -15,8 +15,11 @@ from admcore.files import read_json, write_json_atomic
 from admcore.progress import track
 from bench.models.mel import MelSpec, log_mel
 from bench.zoo.corpus import CLIP_SAMPLES, ClipSpec, draw_clip, labels, pcm16, render_many
+from bench.zoo.effort import scaled
 
 CHUNK = 4096
+FEWEST = 64
+"""Clips of a split that a trial of the chain renders at least."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Split:
 
 def render_split(folder: Path, split: str, count: int) -> Split:
     """Renders the first `count` clips of a split into `folder`, or opens what was rendered there before."""
+    count = scaled(count, FEWEST)
     audio_file, spec_file = folder / f"{split}.npy", folder / f"{split}.json"
     if not spec_file.exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -82,6 +82,7 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
     else:
         for name, part in parts.items():
             part.save_pretrained(folder / name)
+    stages = (blueprint.vae, blueprint.decoder, "texts", blueprint.vocoder, blueprint.teacher, blueprint.name)
     best = max(trials, key=lambda trial: (round(trial.top1, 2), -trial.spectral_distance))
     facts = {
         "version": VERSION,
@@ -93,10 +94,7 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
         "transposed": blueprint.transposed,
         "decoder": best.decoder,
         "decoder_trials": [vars(trial) for trial in trials],
-        "training": {
-            name: _training(work / name)
-            for name in (blueprint.vae, blueprint.decoder, "texts", blueprint.vocoder, blueprint.name)
-        },
+        "training": {name: _training(work / name) for name in stages if name},
     }
     write_json_atomic(folder / "admbench.json", facts)
     files = {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}

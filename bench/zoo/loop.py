@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from admcore.files import read_json, write_json_atomic
 from admcore.progress import track
+from bench.zoo.effort import scaled
 
 SAVE_EVERY_SECONDS = 120.0
 
@@ -83,6 +84,7 @@ def train(
     runs, `weights.pt` and `stage.json` (seconds, curve) at the end.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    recipe = replace(recipe, steps=scaled(recipe.steps), warmup=scaled(recipe.warmup))
     if (folder / "stage.json").exists():
         module.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
         done = read_json(folder / "stage.json")

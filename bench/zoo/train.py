@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from admcore.errors import BenchError, UsageError, nearest
 from admcore.files import read_json, write_json_atomic
+from bench.zoo import effort
 
 TRAIN_CLIPS, JUDGE_CLIPS, JUDGE_VALIDATION_CLIPS = 12_000, 8_000, 780
 
@@ -141,6 +143,50 @@ def _backbone(name: str) -> Callable[[Path], None]:
     return run
 
 
+def _pairs(shard: int) -> Callable[[Path], None]:
+    def run(work: Path) -> None:
+        from bench.zoo.flows import make_pairs
+
+        teacher, network, conditions = _flow_teacher(work)
+        make_pairs(teacher, network, conditions, work / f"pairs-{shard}", shard=shard, count=_pair_count())
+
+    return run
+
+
+def _flow(work: Path) -> None:
+    from bench.zoo.flows import SHARDS, Pairs, train_flow
+
+    teacher, network, conditions = _flow_teacher(work)
+    pairs = Pairs.load([work / f"pairs-{shard}" for shard in range(SHARDS)])
+    train_flow(teacher, network, conditions, pairs, work / "tiny-flow")
+
+
+def _pair_count() -> int:
+    """Number of tiny-flow's pairs, of all shards; each shard has at least one chunk of them."""
+    from bench.zoo.effort import scaled
+    from bench.zoo.flows import CHUNK, PAIRS, SHARDS
+
+    return scaled(PAIRS, SHARDS * CHUNK)
+
+
+def _flow_teacher(work: Path) -> tuple[Any, Any, Any]:
+    """Blueprint and backbone of tiny-flow's teacher as they ship, rounded to float16, and the pairs' conditions."""
+    import torch
+
+    from bench.zoo.architectures import BLUEPRINTS, backbone
+    from bench.zoo.backbones import encode_captions
+    from bench.zoo.corpus import draw_clip
+    from bench.zoo.texts import Towers
+
+    teacher = BLUEPRINTS[BLUEPRINTS["tiny-flow"].teacher or ""]
+    network, towers = backbone(teacher), Towers()
+    for module, stage in ((network, teacher.name), (towers, "texts")):
+        module.load_state_dict(torch.load(work / stage / "weights.pt", weights_only=True))
+        module.half().float().eval()
+    captions = [draw_clip("train", index).caption for index in range(_pair_count())]
+    return teacher, network, encode_captions(teacher, towers, captions)
+
+
 def _export(work: Path) -> None:
     from bench.zoo.export import export
 
@@ -158,9 +204,12 @@ def stages() -> dict[str, Stage]:
         Stage("tiny-audioldm", ("vae-64", "texts"), _backbone("tiny-audioldm")),
         Stage("tiny-make-an-audio", ("vae-80", "texts"), _backbone("tiny-make-an-audio")),
         Stage("tiny-tango", ("vae-64", "texts"), _backbone("tiny-tango")),
+        Stage("pairs-0", ("tiny-tango", "texts"), _pairs(0)),
+        Stage("pairs-1", ("tiny-tango", "texts"), _pairs(1)),
         Stage("tiny-clap", ("corpus", "tiny-tagger"), _clap),
         Stage("decoder-64", ("vae-64",), _decoder("decoder-64")),
         Stage("decoder-80", ("vae-80",), _decoder("decoder-80")),
+        Stage("tiny-flow", ("pairs-0", "pairs-1", "tiny-tango", "texts"), _flow),
         Stage("vocoder-64", ("corpus",), _vocoder("vocoder-64")),
         Stage("vocoder-80", ("corpus",), _vocoder("vocoder-80")),
     ]
@@ -187,6 +236,7 @@ def train(
     jobs: int | None = None,
     fresh: bool = False,
     install: bool = False,
+    scale: float = 1.0,
 ) -> None:
     """Runs the stages that are not done yet, `jobs` at once (default: the number of cores).
 
@@ -196,9 +246,10 @@ def train(
         jobs: stages side by side, each with one thread.
         fresh: forget what these stages left.
         install: at the end, put the exported files in the place of the package's own.
+        scale: share of the steps and clips, to try the chain itself; what comes of less than 1 is of no other use.
 
     Raises:
-        UsageError: an unknown stage, or one whose need is not done.
+        UsageError: an unknown stage, one whose need is not done, or a folder that was begun at another scale.
         BenchError: a stage failed; names its log.
     """
     plan = stages()
@@ -214,14 +265,26 @@ def train(
         for need in plan[name].needs:
             if not is_done(work, need) and need not in wanted:
                 raise UsageError(f"stage {name} needs stage {need}, which is not done in {work}")
-    _run_all(plan, wanted, work, jobs or os.cpu_count() or 1)
+    _check_scale(work, scale, install)
+    _run_all(plan, wanted, work, jobs or os.cpu_count() or 1, scale)
     if install:
         from bench.zoo.export import install as install_files
 
         install_files(work)
 
 
-def _run_all(plan: dict[str, Stage], wanted: list[str], work: Path, jobs: int) -> None:
+def _check_scale(work: Path, scale: float, install: bool) -> None:
+    """Note the scale of a work folder; raise UsageError for one that was begun at another."""
+    if not 0 < scale <= 1 or (install and scale != 1):
+        raise UsageError(f"scale {scale:g}: expected more than 0 and at most 1, and 1 to install")
+    note = work / "scale.json"
+    begun = read_json(note)["scale"] if note.exists() else scale
+    if begun != scale:
+        raise UsageError(f"{work} was begun at scale {begun:g}; expected the same, or another folder")
+    write_json_atomic(note, {"scale": scale})
+
+
+def _run_all(plan: dict[str, Stage], wanted: list[str], work: Path, jobs: int, scale: float) -> None:
     """Starts each stage in a child process as soon as its needs are done and a place is free."""
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
@@ -229,7 +292,7 @@ def _run_all(plan: dict[str, Stage], wanted: list[str], work: Path, jobs: int) -
             for name in list(wanted):
                 if len(running) < jobs and all(is_done(work, n) for n in plan[name].needs):
                     wanted.remove(name)
-                    running[name] = _start(work, name)
+                    running[name] = _start(work, name, scale)
             time.sleep(0.5)
             for name, process in list(running.items()):
                 code = process.poll()
@@ -246,13 +309,13 @@ def _run_all(plan: dict[str, Stage], wanted: list[str], work: Path, jobs: int) -
             process.terminate()
 
 
-def _start(work: Path, name: str) -> subprocess.Popen[bytes]:
+def _start(work: Path, name: str, scale: float) -> subprocess.Popen[bytes]:
     (work / name).mkdir(parents=True, exist_ok=True)
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    settings = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", effort.VARIABLE: str(scale)}
     print(f"{name}: started", flush=True)
     with open(work / name / "log.txt", "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "bench.zoo.train", str(work), name], stderr=log, env=os.environ | threads
+            [sys.executable, "-m", "bench.zoo.train", str(work), name], stderr=log, env=os.environ | settings
         )
 
 

@@ -44,6 +44,11 @@ _DEFINITIONS = {
         "Fréchet distance extrapolated to infinitely many clips by a line over 1/n; can be negative. Its bias is "
         "smaller and its interval longer than FD's.",
     ),
+    "fad": Definition(
+        "FAD",
+        "Fréchet audio distance: Fréchet distance of the embeddings of all windows of the clips, instead of one for "
+        "each clip.",
+    ),
     "cas": Definition(
         "CAS",
         "Classification accuracy score: share of the real clips that a classifier trained on the generated clips "
@@ -58,6 +63,10 @@ _DEFINITIONS = {
     "fad_inf_vs_baseline": Definition(
         "FAD-inf to fp32",
         "Extrapolated Fréchet distance to the full-precision model's own output for the same captions and seeds.",
+    ),
+    "fad_vs_baseline": Definition(
+        "FAD to fp32",
+        "Fréchet audio distance to the full-precision model's own output for the same captions and seeds.",
     ),
     "lmd_vs_baseline": Definition(
         "LMD to fp32",

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from admcore.files import slug
 from admcore.hashing import sha256_json
 from leaderboard.boards import RANKED_BY, Board, Row
-from leaderboard.record import Record, Score
+from leaderboard.record import Latency, Memory, PipelineSize, Record, Score, Size, Timing
 from leaderboard.site.cells import Cell, Column, estimate_cells
 from leaderboard.site.definitions import against, definition
 from leaderboard.site.numbers import count, decimals, fixed, interval, megabytes, percent
@@ -146,25 +147,34 @@ def _clips(key: str, record: Record) -> Cell:
     return Cell(key, max(counts), str(max(counts)), note=note, tone="warning" if note else "")
 
 
+def _stated(
+    key: str, section: Size | Latency | Memory | None, name: str, show: Callable[[Any], Cell], missing: str
+) -> Cell:
+    """Return the cell of a section's number; where there is none, of the section's reason or what `missing` says."""
+    value = getattr(section, name, None)
+    if value is None:
+        return Cell(key, missing=(section and section.reason) or missing)
+    return show(value)
+
+
+def _plain(key: str, words: Callable[[Any], str]) -> Callable[[Any], Cell]:
+    """Return what shows a number as some words of it."""
+    return lambda value: Cell(key, value, words(value))
+
+
 def _size(key: str, record: Record) -> Cell:
-    size = record.size
-    if size is None or size.checkpoint_bytes is None:
-        return Cell(key, missing=(size and size.reason) or "no checkpoint")
-    return Cell(key, size.checkpoint_bytes, megabytes(size.checkpoint_bytes))
+    return _stated(key, record.size, "checkpoint_bytes", _plain(key, megabytes), "no checkpoint")
 
 
 def _reduction(key: str, record: Record) -> Cell:
-    size = record.size
-    if size is None or size.reduction is None:
-        return Cell(key, missing=(size and size.reason) or "no checkpoint")
-    return Cell(key, size.reduction, percent(size.reduction))
+    return _stated(key, record.size, "reduction", _plain(key, percent), "no checkpoint")
 
 
 def _pipeline(key: str, record: Record) -> Cell:
-    size = record.size
-    if size is None or size.pipeline is None:
-        return Cell(key, missing=(size and size.reason) or "not stated")
-    return Cell(key, size.pipeline.reduction, percent(size.pipeline.reduction), note=", ".join(_parts(record)))
+    def show(pipeline: PipelineSize) -> Cell:
+        return Cell(key, pipeline.reduction, percent(pipeline.reduction), note=", ".join(_parts(record)))
+
+    return _stated(key, record.size, "pipeline", show, "not stated")
 
 
 def _parts(record: Record) -> list[str]:
@@ -173,28 +183,28 @@ def _parts(record: Record) -> list[str]:
 
 
 def _quantized(key: str, record: Record) -> Cell:
-    size = record.size
-    if size is None or size.quantized_fraction is None:
-        return Cell(key, missing=(size and size.reason) or "not stated")
-    bits = "" if size.nominal_bits_per_weight is None else f"{size.nominal_bits_per_weight:.3g} bits a weight"
-    return Cell(key, size.quantized_fraction, percent(size.quantized_fraction), note=bits)
+    nominal = record.size and record.size.nominal_bits_per_weight
+
+    def show(value: float) -> Cell:
+        return Cell(key, value, percent(value), note="" if nominal is None else f"{nominal:.3g} bits a weight")
+
+    return _stated(key, record.size, "quantized_fraction", show, "not stated")
 
 
 def _latency(key: str, record: Record) -> Cell:
     latency = record.latency
-    if latency is None or latency.step_ms is None:
-        return Cell(key, missing=(latency and latency.reason) or "not measured")
-    median = latency.step_ms.median
-    spread = interval((latency.step_ms.p10, latency.step_ms.p90), decimals([median]))
-    note = f"{latency.kernel}, {latency.speedup:.2f} times fp32" if latency.speedup else str(latency.kernel)
-    return Cell(key, median, f"{fixed(median, decimals([median]))} ms", spread, note)
+
+    def show(step: Timing) -> Cell:
+        assert latency is not None
+        places = decimals([step.median])
+        note = f"{latency.kernel}, {latency.speedup:.2f} times fp32" if latency.speedup else str(latency.kernel)
+        return Cell(key, step.median, f"{fixed(step.median, places)} ms", interval((step.p10, step.p90), places), note)
+
+    return _stated(key, latency, "step_ms", show, "not measured")
 
 
 def _memory(key: str, record: Record) -> Cell:
-    memory = record.memory
-    if memory is None or memory.peak_bytes is None:
-        return Cell(key, missing=(memory and memory.reason) or "not measured")
-    return Cell(key, memory.peak_bytes, megabytes(memory.peak_bytes))
+    return _stated(key, record.memory, "peak_bytes", _plain(key, megabytes), "not measured")
 
 
 def _audio(key: str, record: Record) -> Cell:

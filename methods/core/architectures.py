@@ -17,6 +17,9 @@ DIFFUSERS = (
     "UNet2DConditionModel",
     "AudioLDM2UNet2DConditionModel",
     "StableAudioDiTModel",
+    "StableAudio3DiTModel",
+    "AceStepTransformer1DModel",
+    "LongCatAudioDiTTransformer",
     "DiTTransformer2DModel",
     "PixArtTransformer2DModel",
     "AutoencoderKL",
@@ -72,7 +75,7 @@ def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.
     for key, value in config.items():
         if key not in allowed:
             raise CheckpointError(f'{name} has no configuration key "{key}".{nearest(key, allowed)}')
-        if "layers" in key and any(number > most_layers for number in _integers(value)):
+        if ("layers" in key or "depth" in key) and any(number > most_layers for number in _integers(value)):
             raise CheckpointError(f"{name}: {key} = {value} asks for more layers than there are tensors")
     try:
         with torch.device("meta"):
@@ -104,7 +107,10 @@ def _class_of(name: str) -> type[Any] | None:
 def _configuration_keys(name: str, network_class: type[Any]) -> Collection[str]:
     if name in DIFFUSERS:
         return inspect.signature(network_class.__init__).parameters.keys() - {"self"}
-    return network_class.config_class().to_dict().keys() - set(NOT_STRUCTURE)
+    # a configuration of pydantic need not have defaults to be made from
+    fields = getattr(network_class.config_class, "model_fields", None)
+    known = network_class.config_class().to_dict() if fields is None else fields
+    return known.keys() - set(NOT_STRUCTURE)
 
 
 def _integers(value: Any) -> Iterator[int]:

@@ -4,8 +4,8 @@ A block is a residual unit: a ResNet block or a transformer block, found by the 
 layer outside of one is a block of its own. Together they hold all quantizable layers that run.
 
 `BlockRuns` gives the inputs of one block at a time, on a fixed list of samples, by running the backbone up to it. What
-earlier blocks returned is remembered, within a limit of memory, and returned again: asking for each block in turn
-computes every block once.
+earlier blocks returned is remembered, in memory and in files within limits, and returned again: asking for each block
+in turn computes every block once.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from methods.core.layers import QuantizedLayer, quantizable_layers
+from methods.core.memory import Ring, empty_rows, leaves, map_tree
 from methods.protocol import DenoisingModel
 
-BlockKind = Literal["resnet", "transformer", "layer"]
+BlockKind = Literal["resnet", "transformer", "layer", "temporal", "backbone"]
+Unit = Literal["block", "layer"]
 PATTERNS: dict[BlockKind, tuple[str, ...]] = {
     "resnet": ("ResnetBlock*", "*ResnetBlock", "*ResBlock"),
     "transformer": ("*TransformerBlock", "*DiTBlock"),
 }
 """Names of the classes of blocks, as shell patterns: those of diffusers, and of networks that follow its names."""
-REMEMBERED_BYTES = 2**30
-"""Block outputs that one `BlockRuns` keeps; the oldest are dropped, and computed again if they are needed."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Block:
     """Names of its layers that run, in that order."""
 
 
-def find_blocks(backbone: nn.Module, order: Sequence[str]) -> list[Block]:
+def find_blocks(backbone: nn.Module, order: Sequence[str], unit: Unit = "block") -> list[Block]:
     """Return the blocks that hold some layers of a backbone, in the order in which the first layer of each runs.
 
     Where a block is inside of another, the outer one counts.
@@ -52,10 +52,12 @@ def find_blocks(backbone: nn.Module, order: Sequence[str]) -> list[Block]:
     Args:
         backbone: before or after quantization.
         order: names of the layers that take part, in the order in which they run, see `execution_order`.
+        unit: `layer` makes every layer a block of its own.
     """
     members: dict[tuple[str, BlockKind], list[str]] = {}
     for name in order:
-        members.setdefault(_block_of(backbone, name), []).append(name)
+        found = _block_of(backbone, name) if unit == "block" else (name, "layer")
+        members.setdefault(found, []).append(name)
     return [Block(name, kind, tuple(layers)) for (name, kind), layers in members.items()]
 
 
@@ -97,10 +99,19 @@ class BlockInputs:
     def take(self, index: Tensor | slice) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of some samples, to call the block with."""
         rows = partial(self._rows, index)
-        return _mapped(rows, self.args), _mapped(rows, self.kwargs)
+        return map_tree(rows, self.args), map_tree(rows, self.kwargs)
 
     def _rows(self, index: Tensor | slice, leaf: Any) -> Any:
         return leaf[index] if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == self.rows else leaf
+
+
+class BlockOutputs(NamedTuple):
+    """What a block returns for all samples."""
+
+    returned: tuple[Tensor, ...]
+    """Each tensor of it, (samples, ...); most blocks return one."""
+    inner: dict[str, Tensor]
+    """What layers inside of it return, (samples, ...), by name."""
 
 
 class BlockRuns:
@@ -125,28 +136,40 @@ class BlockRuns:
         self._backbone = backbone
         self._blocks = list(blocks)
         self._batches = batches
-        self._outputs: dict[tuple[str, int], Any] = {}
-        self._bytes = 0
+        self._sizes = [len(next(iter(batch.values()))) for batch in batches]
+        self._outputs: Ring[tuple[str, int]] = Ring()
         self._batch = 0
 
     def inputs(self, block: Block) -> BlockInputs:
-        """Return what a block is called with, its predecessors as they are now."""
-        calls = list(self._calls(block, stop_before=True))
-        sizes = [len(next(iter(batch.values()))) for batch in self._batches]
-        return BlockInputs(
-            args=_joined([args for args, _ in calls], sizes),
-            kwargs=_joined([kwargs for _, kwargs in calls], sizes),
-            rows=sum(sizes),
-        )
+        """Return what a block is called with, its predecessors as they are now; in files if it is large."""
+        args, kwargs = _join(self._calls(block, stop_before=True), self._sizes)
+        return BlockInputs(args, kwargs, sum(self._sizes))
 
-    def outputs(self, block: Block) -> Tensor:
-        """Return what a block returns, (samples, ...)."""
-        return torch.cat(list(self._calls(block, stop_before=False)))
+    def outputs(self, block: Block, inner: Sequence[str] = ()) -> BlockOutputs:
+        """Return what a block returns; in files if it is large.
+
+        Args:
+            block: one of the blocks.
+            inner: layers of the block, whose outputs are wanted, too.
+        """
+        seen: dict[str, Tensor] = {}
+
+        def note(name: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+            seen[name] = output
+
+        if inner:
+            self.forget(block)  # so that its layers run
+        hooks = [self._backbone.get_submodule(name).register_forward_hook(partial(note, name)) for name in inner]
+        try:
+            calls = ((_tensors(output), dict(seen)) for output in self._calls(block, stop_before=False))
+            return BlockOutputs(*_join(calls, self._sizes))
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def forget(self, block: Block | None = None) -> None:
         """Forget what a block returned, because it has changed; without one, what all returned."""
-        for key in [key for key in self._outputs if block is None or key[0] == block.name]:
-            self._bytes -= _bytes(self._outputs.pop(key))
+        self._outputs.forget(lambda key: block is None or key[0] == block.name)
 
     @torch.no_grad()
     def _calls(self, block: Block, *, stop_before: bool) -> Iterator[Any]:
@@ -182,10 +205,6 @@ class BlockRuns:
         key = (name, self._batch)
         if key not in self._outputs:
             self._outputs[key] = forward(*args, **kwargs)
-            self._bytes += _bytes(self._outputs[key])
-            while self._bytes > REMEMBERED_BYTES and len(self._outputs) > 1:
-                oldest = next(iter(self._outputs))
-                self._bytes -= _bytes(self._outputs.pop(oldest))
         if stop == "after":
             raise _Reached(self._outputs[key])
         return self._outputs[key]
@@ -210,34 +229,42 @@ def _block_of(backbone: nn.Module, layer: str) -> tuple[str, BlockKind]:
     return layer, "layer"
 
 
-def _mapped(function: Any, tree: Any) -> Any:
-    """Return nested tuples, lists and dicts with `function` applied to their leaves."""
-    if isinstance(tree, dict):
-        return {key: _mapped(function, value) for key, value in tree.items()}
-    if isinstance(tree, tuple | list):
-        return type(tree)(_mapped(function, value) for value in tree)
-    return function(tree)
+def _tensors(tree: Any) -> tuple[Tensor, ...]:
+    return tuple(leaf for leaf in leaves(tree) if isinstance(leaf, Tensor))
 
 
-def _joined(trees: list[Any], sizes: list[int]) -> Any:
-    """Return one tree for the same calls on several batches: tensors with a row for each sample one after the other."""
-    first = trees[0]
-    if isinstance(first, dict):
-        return {key: _joined([tree[key] for tree in trees], sizes) for key in first}
-    if isinstance(first, tuple | list):
-        return type(first)(_joined(list(parts), sizes) for parts in zip(*trees, strict=True))
-    if isinstance(first, Tensor) and all(
-        tree.ndim and len(tree) == size for tree, size in zip(trees, sizes, strict=True)
-    ):
-        return torch.cat(trees)
-    if isinstance(first, Tensor) and first.is_inference():
-        return first.clone()  # a tensor that gradients can be computed with
-    return first
+def _join(trees: Iterable[Any], sizes: Sequence[int]) -> Any:
+    """Return one tree for the same call on several batches: tensors with a row for each sample one after the other."""
+    joined: list[_Leaf] = []
+    shape: Any = None
+    for tree in trees:
+        if not joined:
+            shape, joined = tree, [_Leaf(leaf, sizes) for leaf in leaves(tree)]
+        for leaf, part in zip(joined, leaves(tree), strict=True):
+            leaf.add(part)
+    filled = iter(joined)
+    return map_tree(lambda _: next(filled).value, shape)
 
 
-def _bytes(tree: Any) -> int:
-    if isinstance(tree, dict):
-        return sum(map(_bytes, tree.values()))
-    if isinstance(tree, tuple | list):
-        return sum(map(_bytes, tree))
-    return tree.numel() * tree.element_size() if isinstance(tree, Tensor) else 0
+class _Leaf:
+    """One leaf of the calls on several batches; room for all rows is taken once."""
+
+    def __init__(self, first: Any, sizes: Sequence[int]) -> None:
+        self._sizes = iter(sizes)
+        self._size = sizes[0]
+        self._done = 0
+        is_tensor = isinstance(first, Tensor)
+        self._per_row = is_tensor and first.ndim > 0 and len(first) == self._size
+        self.value = first
+        if self._per_row:
+            self.value = empty_rows(sum(sizes), first)
+        elif is_tensor and first.is_inference():
+            self.value = first.clone()  # a tensor that gradients can be computed with
+
+    def add(self, part: Any) -> None:
+        size = next(self._sizes)
+        if self._per_row and len(part) == size:
+            self.value[self._done : self._done + size] = part
+            self._done += size
+        elif self._per_row:  # its first dimension was as long as the first batch by chance
+            self._per_row, self.value = False, self.value[: self._size].clone()

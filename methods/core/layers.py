@@ -189,6 +189,14 @@ class QuantizedLayer(nn.Module):
             weight = weight / over_inputs(self.input_scale, weight)
         return weight
 
+    def folded(self, weight: Tensor) -> Tensor:
+        """Return what the codes are of where a weight is to be applied: times the scale, less the low-rank branch."""
+        if self.input_scale is not None:
+            weight = weight * self.input_scale.view(1, -1, *[1] * (weight.ndim - 2))
+        if self.low_rank_down is not None and self.low_rank_up is not None:
+            weight = weight - (self.low_rank_up.float() @ self.low_rank_down.float().flatten(1)).view(weight.shape)
+        return weight
+
     def set_codes(self, codes: Tensor) -> None:
         """Replace the codes of the weight: uint8, of the same shape, as its quantizer allows."""
         self.weight_codes = codes

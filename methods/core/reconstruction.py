@@ -2,40 +2,48 @@
 
 Blocks are taken in the order in which they run. The input of a block is what the blocks before it, as quantized so far,
 make of the calibration samples; its target is what it returns in full precision (asymmetric reconstruction, AdaRound,
-arXiv 2004.10568, section 4; blocks as in BRECQ, arXiv 2102.05426). The samples' inputs and targets of one block are in
-memory at a time.
+arXiv 2004.10568, section 4; blocks as in BRECQ, arXiv 2102.05426). The samples' inputs and targets of one block are
+held at a time, in files where they are large.
 
-What is learned:
+What is learned is said by learners, which may learn side by side:
 
-- `AdaRound` of weights: down or up, for every weight, instead of to the nearest;
-- `LearnedStep` of inputs: the step size of each layer's input (LSQ, arXiv 1902.08153).
+- `methods.core.adaround` of weights: down or up, for every weight, instead of to the nearest;
+- `methods.core.step_sizes` of inputs: the step size of each layer's input (LSQ, arXiv 1902.08153).
 
 Learning fits a block to the samples it sees. A layer behind a timestep or a caption embedding sees few distinct inputs,
 and hundreds of roundings can be fitted to them that are worse than nearest on any other. So some samples are held out,
 and a block whose objective is not lower afterwards, on the samples learned from and on those held out, keeps what it
 had: the nearest roundings, the initial step sizes. The papers have no such guard.
+
+Steps are computed in bfloat16 where the processor multiplies it, the block is large enough to gain, and its error is
+far below that of quantization; what decides about keeping what was learned is always computed in float32.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from admcore.errors import DataError
 from methods.core.blocks import Block, BlockInputs
-from methods.core.layers import QuantizableLayer, QuantizedLayer
-from methods.core.quantizer import Quantizer, along, fake_quantize
+from methods.core.layers import QuantizedLayer
+from methods.core.memory import leaves
+from methods.core.timesteps import Clock
 
 EVALUATED_AT_ONCE = 32  # samples in one call of a block outside of learning
-ZETA, GAMMA = 1.1, -0.1
-"""Ends of the rectified sigmoid (AdaRound, eq. 23): it reaches 0 and 1 at finite arguments."""
+BF16_NUMBERS = 2**17
+"""Numbers that a block reads in a step from which bfloat16 is faster; with fewer, casts cost more than it saves."""
+BF16_NOISE = 0.01
+"""A block learns in bfloat16 if the error this makes in its output is below this share of that of quantization."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,12 @@ class Effort:
     batch_size: int = 8
     """Samples in a step."""
     learning_rate: float = 1e-3
-    """Of Adam; constant for weights, falling to 0 along a cosine for step sizes."""
+    """Of Adam: of roundings, or of step sizes where these are learned alone. Constant for weights, falling to 0 along
+    a cosine for step sizes."""
+    step_learning_rate: float = 4e-4
+    """Of step sizes where they are learned together with roundings."""
     round_weight: float = 0.01
-    """Weight of the term that drives soft roundings to 0 or 1."""
+    """Weight of the term that drives soft roundings to 0 or 1; 0 leaves it out."""
     warm_up: float = 0.2
     """Share of the iterations without that term."""
     beta: tuple[float, float] = (20.0, 2.0)
@@ -58,6 +69,8 @@ class Effort:
     """p of the objective sum |error|**p."""
     drop: float = 0.0
     """Probability that an input number stays in full precision in a step (QDrop, arXiv 2203.05740)."""
+    inner_weight: float = 0.0
+    """Weight of the objectives of the block's layers but the last, added to that of the block (EDA-DM, 2401.04585)."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +79,9 @@ class BlockReport:
 
     block: str
     kind: str
-    """`resnet`, `transformer` or `layer`."""
+    """`resnet`, `transformer`, `layer`; `temporal`: all layers behind the timestep's embedding; `backbone`: all."""
     learned: str
-    """`weights` or `activations`."""
+    """What its learners call it: `weights`, `activations`, `transform`, `bounds`; several joined by `+`."""
     iterations: int
     loss_before: float
     """Objective with nearest roundings and initial step sizes, on the samples learned from."""
@@ -81,6 +94,11 @@ class BlockReport:
     kept: bool
     """True if learning did not lower both, and the block is as before."""
     seconds: float
+    bf16: bool = False
+    """True if steps were computed in bfloat16."""
+
+
+Target = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -93,10 +111,16 @@ class BlockTask:
     layers: Mapping[str, QuantizedLayer]
     """Its quantized layers by name."""
     inputs: BlockInputs
-    target: Tensor
-    """(samples, ...), what it returns in full precision."""
+    target: Target
+    """(samples, ...), what it returns in full precision; a tuple where it returns several tensors."""
     held_out: int = 0
     """Samples at the end that are not learned from; fewer than there are."""
+    inner: Mapping[str, Tensor] = field(default_factory=dict)
+    """(samples, ...), what some of its layers return in full precision; for `Effort.inner_weight`."""
+    timesteps: Tensor | None = None
+    """(samples,), what the backbone was told; needed where there is a clock."""
+    clock: Clock | None = None
+    """What tables over timesteps inside of the block read."""
 
     @property
     def learned(self) -> int:
@@ -104,28 +128,71 @@ class BlockTask:
         return self.inputs.rows - self.held_out
 
     def losses(self, power: float = 2.0) -> Losses:
-        """Return the objective as the block is now.
+        """Return the objective as the block is now, that of its output alone.
 
         Raises:
             DataError: it is not finite; names the block.
         """
-        learned = self._checked(evaluate(self.module, self.inputs, self.target, slice(0, self.learned), power))
+        learned = self._checked(self._loss(slice(0, self.learned), power))
         if not self.held_out:
             return Losses(learned, None)
-        rest = slice(self.learned, self.inputs.rows)
-        return Losses(learned, self._checked(evaluate(self.module, self.inputs, self.target, rest, power)))
+        return Losses(learned, self._checked(self._loss(slice(self.learned, self.inputs.rows), power)))
 
-    def descend(self, effort: Effort, generator: torch.Generator) -> None:
-        """Leave the gradient of the objective on a random batch; errors as `losses`."""
-        index = torch.randint(self.learned, (effort.batch_size,), generator=generator).to(self.target.device)
+    def call(self, index: Tensor | slice) -> Any:
+        """Call the block as it is now on some samples and return what it returns."""
+        if self.clock is not None and self.timesteps is not None:
+            self.clock.set(self.timesteps[index])
         args, kwargs = self.inputs.take(index)
-        loss = objective(self.module(*args, **kwargs), self.target[index], effort.power)
+        return self.module(*args, **kwargs)
+
+    @torch.no_grad()
+    def run(self, rows: slice) -> Iterator[tuple[slice, Any]]:
+        """Call the block on samples from one to before another, some at a time; yield which and what it returns."""
+        for start in range(rows.start, rows.stop, EVALUATED_AT_ONCE):
+            some = slice(start, min(start + EVALUATED_AT_ONCE, rows.stop))
+            yield some, self.call(some)
+
+    def _loss(self, rows: slice, power: float) -> float:
+        losses = (
+            objective(output, taken(self.target, some), power).item() * (some.stop - some.start)
+            for some, output in self.run(rows)
+        )
+        return sum(losses) / (rows.stop - rows.start)
+
+    def descend(self, effort: Effort, generator: torch.Generator, *, bf16: bool = False) -> None:
+        """Leave the gradient of the objective on a random batch, computed in bfloat16 or not; errors as `losses`."""
+        index = torch.randint(self.learned, (effort.batch_size,), generator=generator)
+        watched = {name: self.layers[name] for name in self.inner if effort.inner_weight}
+        with _watched(watched) as seen, self._autocast(bf16):
+            output = self.call(index)
+        loss = objective(output, taken(self.target, index), effort.power)
+        for name, values in seen.items():
+            loss = loss + effort.inner_weight * objective(values, self.inner[name][index], effort.power)
         self._checked(loss.item())
         loss.backward()
 
+    @torch.no_grad()
+    def gains_from_bf16(self, effort: Effort, loss: float) -> bool:
+        """Return whether steps are to be computed in bfloat16, `loss` being the objective in float32."""
+        some = slice(0, min(effort.batch_size, self.learned))
+        tensors = [leaf for leaf in leaves(self.inputs.take(some)) if isinstance(leaf, Tensor)]
+        numbers = sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+        if not tensors or numbers < BF16_NUMBERS or not has_bf16(tensors[0].device):
+            return False
+        exact = tuple(leaf for leaf in leaves(self.call(some)) if isinstance(leaf, Tensor))
+        with self._autocast(True):
+            rough = self.call(some)
+        return objective(rough, exact, effort.power).item() < BF16_NOISE * loss
+
+    def _autocast(self, enabled: bool) -> torch.autocast:
+        target = self.target if isinstance(self.target, Tensor) else self.target[0]
+        return torch.autocast(target.device.type, torch.bfloat16, enabled=enabled)
+
     def _checked(self, loss: float) -> float:
         if not math.isfinite(loss):
-            raise DataError(f"block {self.block.name}: its reconstruction error is {loss}, not a finite number")
+            raise DataError(
+                f"block {self.block.name or self.block.kind}: its reconstruction error is {loss}, not a finite number"
+            )
         return loss
 
 
@@ -141,137 +208,130 @@ class Losses(NamedTuple):
         return better and (self.held_out is None or other.held_out is None or self.held_out < other.held_out)
 
 
-class AdaRound:
-    """Learned roundings of the weights of some layers (arXiv 2004.10568).
+class Learner(ABC):
+    """Something of a block that gradient descent changes. It is made before learning starts, and used once."""
 
-    A soft weight is s * clamp(floor(w/s) + h(a)) with h(a) = clamp(sigmoid(a) * (zeta - gamma) + gamma, 0, 1). It
-    starts at the weight itself, up to clipping, and ends at one of its two neighbours: up where a >= 0.
+    learned: str
+    """What it learns, in a word, for the report."""
 
-    The weights of all layers are one flat vector. They are computed once a step, and the gradient with respect to `a`
-    is written out, so that a step costs a dozen passes over it whatever the number of layers.
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to learn in this block."""
+        return False
 
-    Args:
-        layers: quantized layers by name; their codes are replaced by `harden`.
-        weights: full-precision weight of each.
-        effort: learning rate and rounding term.
-    """
+    @property
+    def parameters(self) -> Sequence[nn.Parameter]:
+        """Those of its parameters that are among the block's own."""
+        return ()
 
-    def __init__(self, layers: Mapping[str, QuantizedLayer], weights: Mapping[str, Tensor], effort: Effort) -> None:
-        self._layers = {name: layer for name, layer in layers.items() if layer.weight_quantizer is not None}
-        self._shapes = [layer.shape for layer in self._layers.values()]
-        self._effort = effort
-        pieces = [_Neighbours.of(layer, weights[name]) for name, layer in self._layers.items()]
-        self._steps, self._free, scale, rest = (
-            torch.cat([getattr(piece, name).reshape(-1) for piece in pieces])
-            for name in ("steps", "free", "scale", "rest")
-        )
-        self._base = self._steps * scale
-        self._span = scale.mul_(self._free)
-        self._alpha = nn.Parameter(-torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1))
-        self._optimizer = torch.optim.Adam([self._alpha], lr=effort.learning_rate, fused=True)
-        self._sigmoid, self._raw, self._height = (torch.empty_like(rest) for _ in range(3))
-        self._soft = self._base
+    @abstractmethod
+    def prepare(self) -> None:
+        """Let the block compute with what is learned so far; called before each step, and drops old gradients."""
 
-    @torch.no_grad()
-    def soften(self) -> None:
-        """Let the layers compute with soft weights."""
-        torch.sigmoid(self._alpha, out=self._sigmoid)
-        torch.mul(self._sigmoid, ZETA - GAMMA, out=self._raw).add_(GAMMA)
-        torch.clamp(self._raw, 0, 1, out=self._height)
-        self._soft = torch.addcmul(self._base, self._height, self._span).requires_grad_()
-        with torch.enable_grad():
-            parts = self._soft.split([math.prod(shape) for shape in self._shapes])
-            for layer, part, shape in zip(self._layers.values(), parts, self._shapes, strict=True):
-                layer.substitute_weight(part.view(shape))
-
-    @torch.no_grad()
+    @abstractmethod
     def step(self, progress: float) -> None:
-        """Move the roundings by the gradient that the soft weights have now.
+        """Move by the gradient that a call of the block has left.
 
         Args:
-            progress: share of the iterations that is done, 0..1.
+            progress: share of the iterations that was done before, 0 to less than 1.
         """
-        assert self._soft.grad is not None
-        gradient = self._soft.grad.mul_(self._span)  # by h
-        effort = self._effort
-        if progress >= effort.warm_up:
-            # The term is round_weight * sum(1 - |2h - 1|**beta); added is its derivative by h. The power through
-            # logarithms, half the time of `pow`; where h = 1/2 it is exp(-inf) = 0.
-            start, end = effort.beta
-            beta = start + (end - start) * (progress - effort.warm_up) / (1 - effort.warm_up)
-            centred = self._height.mul_(2).sub_(1)
-            size = centred.abs().log_().mul_(beta - 1).exp_()
-            gradient.add_(torch.copysign(size, centred, out=size), alpha=-2 * beta * effort.round_weight)
-        gradient = torch.ops.aten.hardtanh_backward(gradient, self._raw, 0, 1)  # h is cut off at 0 and 1
-        self._alpha.grad = torch.ops.aten.sigmoid_backward(gradient, self._sigmoid).mul_(ZETA - GAMMA)
-        self._optimizer.step()
 
-    @torch.no_grad()
-    def harden(self) -> None:
-        """Give the layers the codes that the roundings now say."""
-        steps = self._steps + self._free * (self._alpha >= 0)
-        parts = steps.split([math.prod(shape) for shape in self._shapes])
-        for layer, part, shape in zip(self._layers.values(), parts, self._shapes, strict=True):
-            assert layer.weight_quantizer is not None
-            whole = part.view(shape)
-            layer.set_codes((whole + along(layer.weight_quantizer.zero_point, whole)).to(torch.uint8))
+    @abstractmethod
+    def finish(self) -> None:
+        """Give the block what was learned, for good."""
+
+    @abstractmethod
+    def undo(self) -> None:
+        """Give the block back what it had when this was made."""
 
 
-@dataclass(frozen=True)
-class _Neighbours:
-    """Where the weights of a layer lie between the steps of their quantizer, all expanded to the weight's shape."""
-
-    steps: Tensor
-    """The step below, or the last one within the reach of the codes."""
-    rest: Tensor
-    """Share of a step that is left, 0..1."""
-    free: Tensor
-    """1 where the step above is within reach, too; 0 where the weight is clipped, and there is nothing to choose."""
-    scale: Tensor
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, layer: QuantizedLayer, weight: Tensor) -> _Neighbours:
-        quantizer = layer.weight_quantizer
-        assert quantizer is not None
-        scheme, scale = quantizer.scheme, along(quantizer.scale, weight)
-        zero = along(quantizer.zero_point, weight).to(weight.dtype)
-        low, high = scheme.code_min - zero, scheme.code_max - zero
-        ratio = weight.detach() * scale.reciprocal()
-        floor = ratio.floor()
-        free = ((floor >= low) & (floor < high)).to(weight.dtype)
-        return cls(torch.clamp(floor, low, high), ratio - floor, free, scale.expand_as(weight))
-
-
-class LearnedStep(Quantizer):
-    """A quantizer of inputs whose step size is learned, relative to where it started; the zero point stays.
-
-    Relative, because one learning rate is to fit step sizes that differ by orders of magnitude; Q-Diffusion's released
-    code learns the step sizes themselves.
+def learn(task: BlockTask, learners: Sequence[Learner], effort: Effort, generator: torch.Generator) -> BlockReport:
+    """Let some learners learn side by side; what they had comes back if the objective is not lower afterwards.
 
     Args:
-        start: where it starts.
-        drop: probability that a number stays as it is.
-        generator: draws which.
+        task: a block as it is before.
+        learners: made for it.
+        effort: iterations, batches and objective.
+        generator: draws the samples of a step.
+
+    Raises:
+        DataError: the objective is not finite; names the block.
     """
+    started = time.perf_counter()
+    before = after = task.losses(effort.power)
+    busy = [learner for learner in learners if not learner.idle]
+    bf16 = bool(effort.iterations and busy) and task.gains_from_bf16(effort, before.learned)
+    if effort.iterations and busy:
+        with _frozen(task.module, but=[parameter for learner in busy for parameter in learner.parameters]):
+            for iteration in range(effort.iterations):
+                iterate(task, busy, effort, generator, iteration / effort.iterations, bf16=bf16)
+        for learner in busy:
+            learner.finish()
+        after = task.losses(effort.power)
+    kept = not after.below(before)
+    if kept:
+        for learner in busy:
+            learner.undo()
+    now = before if kept else after
+    return BlockReport(
+        block=task.block.name or task.block.kind,
+        kind=task.block.kind,
+        learned="+".join(learner.learned for learner in busy or learners),
+        iterations=effort.iterations,
+        loss_before=before.learned,
+        loss_after=now.learned,
+        held_out_before=before.held_out,
+        held_out_after=now.held_out,
+        kept=kept,
+        seconds=time.perf_counter() - started,
+        bf16=bf16,
+    )
 
-    def __init__(self, start: Quantizer, drop: float, generator: torch.Generator) -> None:
-        super().__init__(start.scheme, start.scale, start.zero_point)
-        self.factor = nn.Parameter(torch.ones_like(start.scale))
-        self._drop = drop
-        self._generator = generator
 
-    def fake_quantize(self, values: Tensor) -> Tensor:
-        """Return `values` rounded, with a gradient for the step size; some stay as they are if inputs are dropped."""
-        rounded = fake_quantize(values, self.scheme, self._learned_scale(), self.zero_point)
-        return rounded if self._drop == 0 else mix(values, rounded, self._drop, self._generator)
+def iterate(
+    task: BlockTask,
+    learners: Sequence[Learner],
+    effort: Effort,
+    generator: torch.Generator,
+    progress: float,
+    *,
+    bf16: bool = False,
+) -> None:
+    """Take one step of `learn`, `progress` being the share of the iterations that is done."""
+    for learner in learners:
+        learner.prepare()
+    task.descend(effort, generator, bf16=bf16)
+    for learner in learners:
+        learner.step(progress)
 
-    def fitted(self) -> Quantizer:
-        """Return a quantizer with the step size learned so far."""
-        return Quantizer(self.scheme, self._learned_scale().detach().clone(), self.zero_point)
 
-    def _learned_scale(self) -> Tensor:
-        return self.scale * self.factor.clamp(min=0.01)
+def objective(output: Any, target: Target, power: float = 2.0) -> Tensor:
+    """Return |output - target|**p summed over channels and averaged over samples and positions, a scalar.
+
+    Channels are dimension 1, or the last of (samples, tokens, channels), whose sum Q-Diffusion's released code takes
+    over the tokens instead. Where there are several tensors, their objectives are added.
+    """
+    targets = (target,) if isinstance(target, Tensor) else target
+    outputs = [leaf for leaf in leaves(output) if isinstance(leaf, Tensor)]
+    total = torch.zeros((), device=targets[0].device)
+    for one, wanted in zip(outputs, targets, strict=True):
+        channels = wanted.shape[-1] if wanted.ndim == 3 else wanted.shape[1]
+        error = one - wanted
+        total = total + (error.square() if power == 2 else error.abs().pow(power)).mean() * channels
+    return total
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 itself."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def taken(target: Target, index: Tensor | slice) -> Target:
+    """Return some samples of a target."""
+    return target[index] if isinstance(target, Tensor) else tuple(tensor[index] for tensor in target)
 
 
 def mix(exact: Tensor, rounded: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -279,89 +339,20 @@ def mix(exact: Tensor, rounded: Tensor, share: float, generator: torch.Generator
     return torch.where(torch.rand(exact.shape, generator=generator).to(exact.device) < share, exact, rounded)
 
 
-def objective(output: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
-    """Return |output - target|**p summed over channels and averaged over samples and positions, a scalar.
+@contextmanager
+def _watched(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Give what each layer returns inside of the context."""
+    seen: dict[str, Tensor] = {}
 
-    Channels are dimension 1, or the last of (samples, tokens, channels), whose sum Q-Diffusion's released code takes
-    over the tokens instead.
-    """
-    channels = target.shape[-1] if target.ndim == 3 else target.shape[1]
-    error = output - target
-    return (error.square() if power == 2 else error.abs().pow(power)).mean() * channels
+    def note(name: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        seen[name] = output
 
-
-@torch.no_grad()
-def evaluate(module: nn.Module, inputs: BlockInputs, target: Tensor, rows: slice, power: float = 2.0) -> float:
-    """Return the objective of a block over some samples, `rows` being from one to before another."""
-    total = 0.0
-    for start in range(rows.start, rows.stop, EVALUATED_AT_ONCE):
-        some = slice(start, min(start + EVALUATED_AT_ONCE, rows.stop))
-        args, kwargs = inputs.take(some)
-        total += objective(module(*args, **kwargs), target[some], power).item() * len(target[some])
-    return total / (rows.stop - rows.start)
-
-
-def learn_weights(
-    task: BlockTask, originals: Mapping[str, QuantizableLayer], effort: Effort, generator: torch.Generator
-) -> BlockReport:
-    """Choose the roundings of a block's weights; inputs of its layers are rounded if they have a quantizer.
-
-    Args:
-        task: a block at nearest codes.
-        originals: its layers in full precision, by name.
-        effort: how.
-        generator: draws the samples of a step.
-
-    Raises:
-        DataError: the objective is not finite; names the block.
-    """
-    started = time.perf_counter()
-    weighted = {name: layer for name, layer in task.layers.items() if layer.weight_quantizer is not None}
-    nearest = {name: layer.weight_codes for name, layer in weighted.items()}
-    before = after = task.losses(effort.power)
-    if weighted and effort.iterations:
-        rounding = AdaRound(weighted, {name: originals[name].weight for name in weighted}, effort)
-        with _frozen(task.module):
-            for iteration in range(effort.iterations):
-                rounding.soften()
-                task.descend(effort, generator)
-                rounding.step(iteration / effort.iterations)
-        rounding.harden()
-        after = task.losses(effort.power)
-    if not after.below(before):
-        for name, codes in nearest.items():
-            assert codes is not None
-            weighted[name].set_codes(codes)
-    return _report(task.block, "weights", effort, before, after, started)
-
-
-def learn_steps(task: BlockTask, effort: Effort, generator: torch.Generator) -> BlockReport:
-    """Learn the step sizes of the inputs of a block's layers; arguments and errors as `learn_weights`."""
-    started = time.perf_counter()
-    layers = task.layers
-    starts = {
-        name: layer.activation_quantizer for name, layer in layers.items() if layer.activation_quantizer is not None
-    }
-    before = after = task.losses(effort.power)
-    if starts and effort.iterations:
-        steps = {name: LearnedStep(start, effort.drop, generator) for name, start in starts.items()}
-        optimizer = torch.optim.Adam([step.factor for step in steps.values()], lr=effort.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, effort.iterations)
-        for name, step in steps.items():
-            layers[name].activation_quantizer = step
-        with _frozen(task.module, but=[step.factor for step in steps.values()]):
-            for _ in range(effort.iterations):
-                optimizer.zero_grad()
-                task.descend(effort, generator)
-                optimizer.step()
-                schedule.step()
-        for name, step in steps.items():
-            layers[name].activation_quantizer = step.fitted()
-        after = task.losses(effort.power)
-    if not after.below(before):
-        for name, start in starts.items():
-            layers[name].activation_quantizer = start
-    return _report(task.block, "activations", effort, before, after, started)
+    hooks = [layer.register_forward_hook(partial(note, name)) for name, layer in layers.items()]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager
@@ -379,20 +370,3 @@ def _frozen(module: nn.Module, but: Sequence[nn.Parameter] = ()) -> Iterator[Non
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
-
-
-def _report(block: Block, learned: str, effort: Effort, before: Losses, after: Losses, started: float) -> BlockReport:
-    kept = not after.below(before)
-    now = before if kept else after
-    return BlockReport(
-        block=block.name,
-        kind=block.kind,
-        learned=learned,
-        iterations=effort.iterations,
-        loss_before=before.learned,
-        loss_after=now.learned,
-        held_out_before=before.held_out,
-        held_out_after=now.held_out,
-        kept=kept,
-        seconds=time.perf_counter() - started,
-    )

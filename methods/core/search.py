@@ -23,6 +23,8 @@ MOMENTUM = 0.95
 """Of the average of `ema`, as in Q-Diffusion's released code."""
 CANDIDATES = 80
 """Shrink factors 1.00, 0.99, ... that `lp_range` tries, as Q-Diffusion's released code does."""
+POWER = 2.4
+"""p of `fit_lp`, in Q-Diffusion's released code and in those that followed it."""
 WORKING_VALUES = 2**19
 """Numbers that one pass of the search works on, small enough for a cache; more if a single channel has more."""
 
@@ -97,6 +99,11 @@ def fit_percentile(scheme: Scheme, values: Tensor) -> Quantizer:
 def fit_mse(scheme: Scheme, values: Tensor) -> Quantizer:
     """Return a quantizer fitted by `lp_range` with p = 2."""
     return Quantizer.from_range(scheme, *lp_range(scheme, values.detach()))
+
+
+def fit_lp(scheme: Scheme, values: Tensor) -> Quantizer:
+    """Return a quantizer fitted by `lp_range` with p = `POWER`."""
+    return Quantizer.from_range(scheme, *lp_range(scheme, values.detach(), p=POWER))
 
 
 FITS: dict[RangeRule, Callable[[Scheme, Tensor], Quantizer]] = {

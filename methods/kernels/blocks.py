@@ -71,6 +71,10 @@ class InPlaceResnetBlock2D(ResnetBlock2D):
 class FusedGEGLU(GEGLU):
     """A gated linear unit: hidden * gelu(gate), of two products of the same codes, GELU applied as one is written."""
 
+    proj: Any
+    hidden: Any
+    gate: Any
+
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Apply it to (..., in)."""
         codes = self.hidden.quantize(hidden_states)
@@ -91,6 +95,14 @@ class FusedGEGLU(GEGLU):
 class FusedAttention(Attention):
     """Scaled dot products between integer projections; those of one input are one product."""
 
+    glue: torch.dtype
+    heads: Any
+    to_q: Any
+    to_k: Any
+    to_v: Any
+    to_out: Any
+    projections: Any
+
     def forward(
         self,
         hidden_states: Tensor,
@@ -102,11 +114,11 @@ class FusedAttention(Attention):
     ) -> Tensor:
         """Apply it to (n, tokens, in); the result is added to `onto`, in place, if there is one. See `Attention`."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        heads = [self._heads(part) for part in self._projected(hidden_states, context)]
-        mask = self.prepare_attention_mask(attention_mask, context.shape[1], len(context))
+        query, key, value = (self._heads(part) for part in self._projected(hidden_states, context))
+        mask = cast(Any, self).prepare_attention_mask(attention_mask, context.shape[1], len(context))
         if mask is not None:
             mask = mask.view(len(context), self.heads, -1, mask.shape[-1]).to(self.glue)
-        attended = F.scaled_dot_product_attention(*heads, attn_mask=mask).transpose(1, 2).flatten(2)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
         out = self.to_out[0]
         return cast(Tensor, out.from_codes(out.quantize(attended), onto=onto))
 
@@ -122,7 +134,7 @@ class FusedAttention(Attention):
         return parts
 
     def _heads(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return cast(Tensor, tokens.unflatten(-1, (self.heads, -1))).transpose(1, 2)
 
     @staticmethod
     def fits(block: nn.Module) -> bool:
@@ -144,12 +156,14 @@ class FusedAttention(Attention):
         self.glue = glue
         together = Int8Linear.joined((self.to_q, self.to_k, self.to_v))
         context = Int8Linear.joined((self.to_k, self.to_v))
-        self.projections = nn.ModuleList([together] if together is not None else [self.to_q, context])
+        self.projections = nn.ModuleList([together] if together is not None else [self.to_q, cast(nn.Module, context)])
         del self.to_q, self.to_k, self.to_v
 
 
 class InPlaceTransformerBlock(BasicTransformerBlock):
     """Attention to itself, attention to a context (or to itself again) and a gated linear unit, summed in place."""
+
+    ff: Any
 
     def forward(
         self,
@@ -249,7 +263,7 @@ def streamline(module: nn.Module, glue: Glue) -> dict[str, int]:
             weight = block.weight.detach().contiguous(memory_format=torch.channels_last)
             block.weight = nn.Parameter(weight, requires_grad=False)
     for own in BLOCKS:
-        for block in blocks:
+        for block in cast(list[Any], blocks):
             if own.fits(block):
                 block.__class__ = own
                 cast(StreamlinedBlock, block).arrange(getattr(torch, glue))

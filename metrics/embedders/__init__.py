@@ -12,6 +12,7 @@ BUILTIN = {
     "panns-cnn14-32k": "metrics.embedders.judges:PannsCnn14At32k",
     "laion-clap": "metrics.embedders.judges:LaionClap",
     "clap-hf": "metrics.embedders.judges:ClapHuggingFace",
+    "vggish": "metrics.embedders.judges:VGGish",
 }
 
 registry = Registry("bench.judges", "judge", BUILTIN)

@@ -18,6 +18,8 @@ class AudioFeatures:
     """(n, dim)."""
     logits: NDArray[np.float32] | None
     """(n, classes), before softmax; None for an embedder without classes."""
+    windows: NDArray[np.float32] | None = None
+    """(n, windows, dim), of each window of a clip; None for an embedder that hears a clip as a whole."""
 
 
 class AudioEmbedder(Protocol):

@@ -144,6 +144,29 @@ class PannsCnn14At32k(_PannsCnn14):
     front_end = "AT_32K"
 
 
+class VGGish(Judge):
+    """See the summary."""
+
+    summary = "VGGish, 128 numbers for each 0.96 s, of the Frechet audio distance; no logits"
+    role = "tagger"
+    license = "Apache-2.0"
+    published = Published.at(
+        "vggish-10086976.pth", "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
+    )
+
+    @classmethod
+    def find(cls, weights: str | None = None) -> Path:
+        """See the base class."""
+        return cls.published.find("vggish", weights)
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from metrics.embedders.vggish import load_vggish
+
+        return load_vggish(cls.find(weights))
+
+
 class LaionClap(Judge):
     """See the summary."""
 

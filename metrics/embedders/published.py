@@ -48,8 +48,12 @@ class Published:
         return path.expanduser().resolve()
 
 
-def load_pickle(path: Path, key: str) -> dict[str, Any]:
-    """Return the tensors that a published .pth or .pt file holds under a key, by name, on the CPU.
+def load_pickle(path: Path, key: str | None) -> dict[str, Any]:
+    """Return the tensors that a published .pth or .pt file holds, by name, on the CPU.
+
+    Args:
+        path: of the file.
+        key: that the tensors are under; None where they are all that the file holds.
 
     Only tensors, containers and plain numpy arrays and numbers are unpickled: some of the published files keep the
     state of the training sampler or a best score beside the tensors, as numpy objects. Nothing else is let through.
@@ -71,10 +75,10 @@ def load_pickle(path: Path, key: str) -> dict[str, Any]:
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint ({_first_line(error)})") from error
-    if not isinstance(content, dict) or not isinstance(content.get(key), dict):
-        raise CheckpointError(f'{path}: expected a dictionary with the tensors under "{key}"')
-    tensors: dict[str, Any] = content[key]
-    return tensors
+    tensors = content.get(key) if key is not None and isinstance(content, dict) else content
+    if not isinstance(tensors, dict) or not (key or all(isinstance(one, torch.Tensor) for one in tensors.values())):
+        raise CheckpointError(f"{path}: expected a dictionary with the tensors" + (f' under "{key}"' if key else ""))
+    return dict(tensors)
 
 
 def load_strictly(network: Any, tensors: dict[str, Any], path: Path) -> None:
@@ -108,12 +112,13 @@ def _numpy_data() -> list[Any]:
     return [*functions, np.ndarray, np.dtype, *kinds]
 
 
-def _conversion(path: Path, key: str) -> str:
+def _conversion(path: Path, key: str | None) -> str:
     """Return the command that writes the tensors of a pickle to a new file; it runs what the pickle says."""
     new = path.with_stem(f"{path.stem}-tensors")
+    kept = "dict(d)" if key is None else f"{{'{key}': d['{key}']}}"
     return (
         f"python -c \"import torch; d = torch.load('{path}', map_location='cpu', weights_only=False);"
-        f" torch.save({{'{key}': d['{key}']}}, '{new}')\""
+        f" torch.save({kept}, '{new}')\""
     )
 
 

@@ -23,6 +23,7 @@ no-such-module = fake_adm_missing:Nothing
 raises = fake_adm:Raises
 killed = fake_adm:Killed
 hangs = fake_adm:Hangs
+absent = fake_adm:Absent
 cannot-import = fake_adm_missing:Nothing
 [bench.judges]
 band-tagger = fake_adm:BandTaggerJudge

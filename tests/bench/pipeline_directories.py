@@ -95,6 +95,107 @@ def stable_audio(scheduler: Any = None) -> diffusers.StableAudioPipeline:
     )
 
 
+def stable_audio_3(*, distilled: bool = True) -> diffusers.StableAudio3Pipeline:
+    """Stable Audio 3: latents (4, n) at 32 a second, 256 Hz stereo, up to 384 s."""
+    text = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
+    text |= {"num_attention_heads": 2, "num_key_value_heads": 1, "sliding_window": 64}
+    text |= {"layer_types": ["full_attention"] * 2}
+    return diffusers.StableAudio3Pipeline(
+        transformer=diffusers.StableAudio3DiTModel(
+            io_channels=4,
+            embed_dim=16,
+            depth=2,
+            num_heads=2,
+            cond_token_dim=16,
+            global_cond_dim=16,
+            local_add_cond_dim=5,
+            timestep_features_dim=8,
+            num_memory_tokens=3,
+        ),
+        text_encoder=transformers.T5GemmaEncoderModel(
+            transformers.T5GemmaConfig(encoder=text, decoder=text, is_encoder_decoder=False)
+        ),
+        tokenizer=t5_tokenizer(),
+        duration_embedder=diffusers.StableAudio3DurationEmbedder(output_dim=16, fourier_dim=8),
+        vae=diffusers.AutoencoderSAME(
+            patch_size=4,
+            encoder_channels=8,
+            encoder_c_mults=(2,),
+            encoder_strides=(2,),
+            encoder_transformer_depths=(1,),
+            latent_dim=4,
+            dim_heads=8,
+            sampling_rate=256,
+        ),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, stochastic_sampling=distilled),
+    )
+
+
+def ace_step(*, turbo: bool = False) -> diffusers.AceStepPipeline:
+    """ACE-Step: latents (n, 4) at 25 a second, 200 Hz stereo."""
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
+    return diffusers.AceStepPipeline(
+        transformer=diffusers.AceStepTransformer1DModel(
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            in_channels=12,
+            audio_acoustic_hidden_dim=4,
+            sliding_window=8,
+            is_turbo=turbo,
+            **heads,
+        ),
+        text_encoder=transformers.Qwen3Model(
+            transformers.Qwen3Config(
+                vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2, initializer_range=0.2, **heads
+            )
+        ),
+        tokenizer=t5_tokenizer(),
+        condition_encoder=diffusers.AceStepConditionEncoder(
+            hidden_size=16,
+            intermediate_size=32,
+            text_hidden_dim=16,
+            timbre_hidden_dim=4,
+            num_lyric_encoder_hidden_layers=2,
+            num_timbre_encoder_hidden_layers=1,
+            sliding_window=8,
+            **heads,
+        ),
+        vae=diffusers.AutoencoderOobleck(
+            encoder_hidden_size=6,
+            downsampling_ratios=[2, 4],
+            channel_multiples=[2, 4],
+            decoder_channels=3,
+            decoder_input_channels=4,
+            audio_channels=2,
+            sampling_rate=200,
+        ),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
+    )
+
+
+def longcat_audiodit() -> diffusers.LongCatAudioDiTPipeline:
+    """LongCat-AudioDiT: latents (n, 4) at 25 a second, 200 Hz."""
+    text = {"vocab_size": 64, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    return diffusers.LongCatAudioDiTPipeline(
+        transformer=diffusers.LongCatAudioDiTTransformer(
+            dit_dim=16, dit_depth=2, dit_heads=2, dit_text_dim=16, latent_dim=4
+        ),
+        text_encoder=transformers.UMT5EncoderModel(transformers.UMT5Config(**text)),
+        tokenizer=t5_tokenizer(),
+        vae=diffusers.LongCatAudioDiTVae(
+            channels=4,
+            c_mults=[1, 2],
+            strides=[2, 4],
+            latent_dim=4,
+            encoder_latent_dim=8,
+            downsampling_ratio=8,
+            sample_rate=200,
+        ),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=1.0, invert_sigmas=True),
+    )
+
+
 def with_language_model_head(pipeline: diffusers.AudioLDM2Pipeline) -> diffusers.AudioLDM2Pipeline:
     """The same pipeline over GPT2LMHeadModel, without which its own `__call__` fails with transformers 5."""
     headed = transformers.GPT2LMHeadModel(pipeline.language_model.config)
@@ -165,13 +266,21 @@ def _clap_and_sound() -> dict[str, Any]:
     }
 
 
+@torch.no_grad()
+def _fill_zeros(module: torch.nn.Module) -> None:
+    """Gives what is made of zeros, so that nothing of it is seen before training, numbers."""
+    for tensor in [*module.parameters(), *(value for name, value in module.named_buffers() if "silence" in name)]:
+        if not tensor.any():
+            tensor.normal_(std=0.2)
+
+
 def seeded(make: Any, **options: Any) -> Any:
     """A pipeline with the same weights each time, ready to be called."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         pipeline = make(**options)
-    for component in pipeline.components.values():
-        if isinstance(component, torch.nn.Module):
-            component.eval()
+        for component in pipeline.components.values():
+            if isinstance(component, torch.nn.Module):
+                _fill_zeros(component.eval())
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -102,6 +102,13 @@ def test_scores_of_equal_folders_and_of_folders_with_faults(small_judges: None, 
         bench.score_folders(tmp_path / "a")
 
 
+def test_a_report_says_how_long_the_networks_computed(small_judges: None, tmp_path: Path) -> None:
+    write_folder(tmp_path / "a", 3)
+    first, again = (bench.score_report(tmp_path / "a", metrics=["clap"])["cost"] for _ in range(2))
+    assert 0 < first["network_seconds"] < first["seconds"]
+    assert again["network_seconds"] == 0, "features are in the cache"
+
+
 def test_scores_against_a_baseline_need_its_folder(small_judges: None, tmp_path: Path) -> None:
     write_folder(tmp_path / "a", 1)
     write_folder(tmp_path / "b", 2)

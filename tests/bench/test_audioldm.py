@@ -16,6 +16,8 @@ from admcore.errors import CheckpointError, UsageError
 from bench.models import audioldm, fingerprint, layouts, load_model, missing_weights, shipped
 from bench.models.published import PUBLISHED
 
+from .test_components import assert_told
+
 NAME = "audioldm-s-full-v2"
 
 
@@ -68,6 +70,10 @@ def test_every_tensor_of_the_files_is_in_the_model(weights):
         for name, tensor in stored.items():
             assert torch.equal(loaded[name], tensor), name
         assert all(name in stored or name.endswith(("position_ids", "token_type_ids")) for name in loaded)
+
+
+def test_what_can_be_quantized_is_known_without_loading(weights):
+    assert_told(NAME, load_model(NAME))
 
 
 def test_ten_seconds_are_250_latent_frames_and_sampling_is_the_authors(weights):

@@ -164,6 +164,20 @@ def test_clotho_gives_all_five_captions_when_asked_to(clotho):
     assert [item.id for item in suite.items[5:]] == [f"rain_{number}" for number in range(1, 6)]
 
 
+def test_a_file_in_another_encoding_is_read_where_that_is_said_and_never_guessed_at(clotho, tmp_path):
+    in_utf8 = clotho.read_text(encoding="utf-8").replace("other, ", "caf\u00e9, ")
+    clotho.write_text(in_utf8, encoding="utf-8")
+    other = tmp_path / "latin.csv"
+    other.write_bytes(in_utf8.encode("iso-8859-1"))
+    suite = load(other, encoding="iso-8859-1")
+    assert suite.items[1].caption == f"caf\u00e9, {FIVE[0]}"
+    assert suite.sha256 == load(clotho).sha256
+    text = refused(DataError, other)
+    assert ":3: expected UTF-8 text, found byte 0xe9" in text
+    assert "iso-8859-1" in text
+    assert "iconv" in text
+
+
 def test_a_broken_row_of_clotho_is_refused_with_its_line_and_column(tmp_path):
     file = table(tmp_path / "a.csv", CLOTHO, [["a.wav", *FIVE], ["b.wav", "rain", "rain", "", "rain", "rain"]])
     assert len(load_suite(file).items) == 2
@@ -269,6 +283,7 @@ def test_a_grid_names_a_caption_file_with_its_options_and_a_flag_replaces_all_of
     [
         ('file = "a.csv"\naudi = "x"', 'unknown key "suite.audi". Did you mean "audio"?'),
         ('audio = "x"', 'key "suite.file" is missing'),
+        ('file = "a.csv"\nencoding = "latin"', "suite.encoding: input should be 'utf-8', 'iso-8859-1' or"),
         ('file = "a.csv"\ncaptions = "some"', "suite.captions: input should be 'first' or 'all'; found 'some'"),
     ],
 )

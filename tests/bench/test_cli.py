@@ -22,6 +22,7 @@ ROOT = Path(bench.__file__).resolve().parents[1]
 COMMANDS = (
     "run",
     "list",
+    "calibrate",
     "quantize",
     "generate",
     "score",
@@ -30,6 +31,9 @@ COMMANDS = (
     "validate",
     "ladder",
     "doctor",
+    "new-method",
+    "check-plugin",
+    "table",
     "zoo",
     "cache",
 )
@@ -86,7 +90,7 @@ RUN_MISTAKES = {
     "no bits": (["--methods", "naive"], 'method "naive": the bits are missing: expected wXaY'),
     "option": (["--methods", "naive@w4a8[weigths=tensor]"], 'unknown option "weigths". Did you mean "weights"?'),
     "bits of fp32": (["--methods", "fp32@w4a8"], 'method "fp32@w4a8": fp32 takes no bits'),
-    "metric": (["--metrics", "fad"], 'unknown metric "fad". Did you mean "fd"?'),
+    "metric": (["--metrics", "fdd"], 'unknown metric "fdd". Did you mean "fd"?'),
     "suite": (["--suite", "folley"], 'unknown suite "folley". Did you mean "foley"?'),
     "no captions": (["--suite", "no/such.csv"], "no/such.csv: no such caption file"),
     "no grid": (["none.toml"], "none.toml: no such grid file"),

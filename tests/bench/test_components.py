@@ -11,9 +11,11 @@ import torch
 
 import bench
 from admcore.errors import CheckpointError, UsageError
-from bench.components import check_components, components_of
+from bench.components import COMPONENTS, check_components, components_of
+from bench.models import EMBEDDED, quantizable
 from bench.models.component_view import view_of
 from bench.pipeline import checkpoint_folders, quantize_components
+from methods.core.architectures import is_allowed
 from methods.core.layers import QuantizedLayer
 
 SPEC = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
@@ -58,16 +60,27 @@ def test_all_components_come_back_from_a_packed_checkpoint_bit_for_bit(name, tmp
     assert not np.array_equal(heard, before)
 
 
-def test_only_what_was_asked_for_is_quantized_and_other_components_keep_eight_bits(tmp_path):
+def test_only_what_was_asked_for_is_quantized_and_alone_it_gets_the_bits_of_the_spec(tmp_path):
     quantized = bench.quantize(bench.load_model("tiny-tango"), SPEC, components=["vae"])
     bench.save_checkpoint(quantized, tmp_path / "packed")
     model = bench.load_checkpoint(tmp_path / "packed")
-    layers = [layer for layer in model.components["vae"].modules() if isinstance(layer, QuantizedLayer)]
-    assert {layer.scheme.weight.bits for layer in layers} == {8}
+    assert min(bits_of(model, "vae")) == 4  # first and last layers keep 8
     for name in ("backbone", "text_encoder"):
-        assert not any(isinstance(layer, QuantizedLayer) for layer in model.components[name].modules())
+        assert not bits_of(model, name)
     unquantized = quantized.components["vae"].report.unquantized
     assert all(name.startswith(("encoder.", "quant_conv")) for name in unquantized), "only the decoder runs"
+
+
+def bits_of(model, component):
+    layers = (layer for layer in model.components[component].modules() if isinstance(layer, QuantizedLayer))
+    return {layer.scheme.weight.bits for layer in layers}
+
+
+def test_beside_the_backbone_other_components_keep_eight_bits():
+    quantized = quantize_components(bench.load_model("tiny-tango"), SPEC, ["backbone", "vae"])
+    bits = {name: {layer.weight_bits for layer in one.network.report.layers} for name, one in quantized.items()}
+    assert max(bits["vae"]) == 8
+    assert min(bits["backbone"]) == 4
 
 
 def test_a_method_without_bits_is_one_of_the_backbone(plugins):
@@ -109,6 +122,55 @@ def test_names_that_mean_nothing_are_refused(names, message):
 def test_a_component_that_the_model_lacks_is_a_usage_error():
     with pytest.raises(UsageError, match="no vocoder that can be quantized; it has backbone, text_encoder, vae"):
         components_of("tiny-tango", ["backbone", "text_encoder", "vae"], ["vocoder"])
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_what_can_be_quantized_is_known_without_loading(name):
+    assert_told(name, bench.load_model(name))
+
+
+def assert_told(name, model):
+    found = [part for part in COMPONENTS if part in model.components and is_allowed(model.components[part])]
+    assert list(quantizable(name)) == found
+
+
+def test_a_run_of_a_component_that_a_model_lacks_is_refused_before_it_begins(make_grid):
+    from bench.runner import run_grid
+
+    grid = make_grid(models=["tiny-audioldm", "tiny-tango"], methods=[SPEC], components=["vocoder"], limit=4)
+    with pytest.raises(UsageError, match=r"tiny-audioldm has no vocoder .*; it has backbone, text_encoder, vae"):
+        run_grid(grid, command="bench run")
+    assert not grid.out.exists()
+
+
+def test_a_checkpoint_of_random_weights_is_loaded_into_the_same_random_weights(tmp_path, monkeypatch):
+    drawn = bench.load_model("tiny-tango", random_weights=True)
+    assert drawn.weights_sha256 != bench.load_model("tiny-tango").weights_sha256
+    quantized = bench.quantize(drawn, SPEC, components=["vae"])  # the backbone is none of the checkpoint's
+    bench.save_checkpoint(quantized, tmp_path / "packed")
+    again = bench.load_checkpoint(tmp_path / "packed")
+    assert again.random_weights
+    np.testing.assert_array_equal(clips(again), clips(quantized.model))
+    monkeypatch.setattr("diffusers.__version__", "0.0.1")
+    with pytest.raises(CheckpointError, match="other versions of torch, diffusers or transformers drew"):
+        bench.load_checkpoint(tmp_path / "packed")
+
+
+@pytest.mark.slow
+def test_each_component_alone_is_a_run_and_a_row_of_the_table(plugins, tmp_path: Path):
+    from bench.component_study import run_components
+    from leaderboard.component_table import component_rows
+    from leaderboard.reading import read_runs
+
+    study = tmp_path / "study"
+    results = run_components(["tiny-tango"], [SPEC], study, limit=4, steps=2, command="bench components")
+    assert [result.reason for result in results] == [None, None, None]
+    rows = component_rows(item.record for item in read_runs([study / name for name in ("backbone", "text_encoder")]))
+    assert [(row.component, row.method, row.n) for row in rows] == [("backbone", SPEC, 4), ("text_encoder", SPEC, 4)]
+    assert all(row.bytes < row.baseline_bytes for row in rows)
+    assert all(score.value is not None for row in rows for score in row.scores.values())
+    lent = [next((study / name).glob("baselines/*/captions.json")) for name in ("backbone", "vae")]
+    assert lent[0].samefile(lent[1]), "full precision was not generated again"
 
 
 def test_a_run_quantizes_and_records_each_component(plugins, make_grid, tmp_path: Path):

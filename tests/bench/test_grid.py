@@ -45,7 +45,7 @@ def test_flags_override_the_file_and_flags_not_given_do_not(grid_file: Path, tmp
 def test_the_embedded_grid_has_three_models_and_at_least_four_methods_on_48_captions() -> None:
     grid = load_grid(None, {})
     assert grid.models == ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
-    assert {"fp32", "naive@w8a8", "naive@w4a8", "naive@w3a8"} <= set(grid.methods)
+    assert {"fp32", "naive@w8a8", "naive@w4a8", "q-diffusion@w4a8", "ptq4adm@w4a8"} <= set(grid.methods)
     assert (grid.suite, grid.limit, grid.out) == ("foley", 48, Path("runs/default"))
 
 

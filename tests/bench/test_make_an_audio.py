@@ -36,6 +36,10 @@ from bench.models.bigvgan import BigVGAN, BigVGANConfig
 from bench.models.clap_bert import ClapBertConfig, ClapBertTextModel
 from bench.models.compvis import unet_tensors
 from bench.models.ldm_config import UNetConfig, read_latent_diffusion
+from bench.pipeline import quantize_components
+from methods.core.checkpoint import load as load_packed
+
+from .test_components import assert_told
 
 NAME = "make-an-audio"
 SCALE = 0.83
@@ -366,6 +370,22 @@ def test_the_vocoder_computes_what_bigvgan_does(copy, parts, normed):
     made = load_model(NAME).components["vocoder"](pictures)
     assert made.shape == (2, 12 * 256)
     assert close(made, sound(parts["vocoder"], pictures))
+
+
+def test_the_vocoder_is_quantized_packed_and_loaded_again(weights, tmp_path):
+    name = f"dir:{weights}"
+    model = load_model(name)
+    assert_told(name, model)
+    spec = "naive@w8a8[prompts=1,timesteps=1,steps=1]"
+    quantized = quantize_components(model, spec, ["vocoder"], prompts=["rain"])["vocoder"].network
+    assert "conv_pre" in {layer.name for layer in quantized.report.layers}
+    quantized.pack(tmp_path / "packed", "vocoder")
+    pictures = torch.randn(2, 20, VOCODER["num_mels"])
+    with torch.inference_mode():
+        heard, full = quantized.module(pictures), model.components["vocoder"](pictures)
+        assert torch.equal(load_packed(tmp_path / "packed")(pictures), heard)
+    assert not torch.equal(heard, full)
+    assert (heard - full).norm() < 0.2 * full.norm()
 
 
 @pytest.mark.parametrize(("activation", "logscale"), [("snake", True), ("snake", False), ("snakebeta", False)])
@@ -703,7 +723,7 @@ def test_any_folder_of_this_layout_generates(weights, tmp_path, capsys):
 def test_a_run_goes_through_every_stage(weights, run_on):
     record = run_on(f"dir:{weights}")
     assert record["model"]["source"] == "folder: a Make-An-Audio checkpoint (the authors' files)"
-    assert record["method"]["components"] == ["backbone", "text_encoder", "vae"]
+    assert record["method"]["components"] == ["backbone", "text_encoder", "vae", "vocoder"]
 
 
 def test_weights_stay_mapped_to_their_file(weights):

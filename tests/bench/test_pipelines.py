@@ -22,6 +22,7 @@ from bench.pipeline import quantize_components
 from methods.core.checkpoint import load as load_backbone
 
 from . import pipeline_directories
+from .test_components import assert_told
 
 FAMILIES = {
     "audioldm2": pipeline_directories.audioldm2,
@@ -244,6 +245,28 @@ def test_masks_that_older_versions_saved_with_gpt2_are_not_tensors_too_many(fold
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
 
 
+def test_weights_in_shards_load_like_one_file(folders, pipes):
+    unet = folders / "musicldm" / "unet"
+    whole = unet / "diffusion_pytorch_model.safetensors"
+    expected = load_file(whole)
+    before = layouts.fingerprint(folders / "musicldm")
+    whole.unlink()
+    pipes["musicldm"].unet.save_pretrained(unet, max_shard_size="20KB")
+    shards = sorted(file.name for file in unet.glob("*-of-*.safetensors"))
+    assert len(shards) > 1
+    assert set(layouts.used_files(folders / "musicldm")) >= {f"unet/{name}" for name in shards}
+    assert layouts.fingerprint(folders / "musicldm") != before  # other files, though of the same tensors
+    loaded = load_model(f"dir:{folders / 'musicldm'}").backbone.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in expected.items())
+    (unet / shards[0]).unlink()
+    with pytest.raises(CheckpointError, match=rf"{shards[0]}: missing"):
+        load_model(f"dir:{folders / 'musicldm'}")
+    index = unet / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "../a.safetensors"}}))
+    with pytest.raises(CheckpointError, match=r"index\.json: expected a weight_map to names of files beside it"):
+        load_model(f"dir:{folders / 'musicldm'}")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_tensor_without_a_place_is_named(folders, family):
     part = PIPELINE_LAYOUTS[family].models[0]
@@ -307,6 +330,12 @@ def test_a_configuration_that_lacks_a_length_is_one_line(folders, family, part, 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_what_can_be_quantized_is_known_without_loading(folders, family):
+    name = f"dir:{folders / family}"
+    assert_told(name, load_model(name))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_backbone_goes_through_quantization(folders, family, tmp_path):
     model = load_model(f"dir:{folders / family}")
     spec = "naive@w8a8[prompts=2,timesteps=2,steps=2,guidance=3.0]"
@@ -332,9 +361,9 @@ def test_bfloat16_runs(folders, family):
     assert np.isfinite(waveforms).all()
 
 
-@pytest.mark.parametrize(("family", "layout"), PIPELINE_LAYOUTS.items())
-def test_sampling_is_the_pipelines_default(family, layout):
-    call = inspect.signature(getattr(diffusers, layout.pipeline).__call__).parameters
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sampling_is_the_pipelines_default(family):
+    call = inspect.signature(getattr(diffusers, PIPELINE_LAYOUTS[family].pipeline).__call__).parameters
     assert pipelines.family(family).default_steps == call["num_inference_steps"].default
     assert pipelines.family(family).default_guidance == call["guidance_scale"].default
 
@@ -356,7 +385,7 @@ def test_a_registry_name_loads_the_folder_of_its_name(folders, name, family, mon
 def test_a_registry_name_takes_no_other_pipeline(folders, monkeypatch):
     (folders / "musicldm").rename(folders / "audioldm2-music")
     monkeypatch.setenv("ADMBENCH_WEIGHTS", str(folders))
-    with pytest.raises(CheckpointError, match=r"model_index\.json: expected the _class_name AudioLDM2Pipeline"):
+    with pytest.raises(CheckpointError, match="holds a MusicLDM pipeline directory; expected an AudioLDM 2 pipe"):
         load_model("audioldm2-music")
 
 

@@ -75,7 +75,7 @@ def test_references_carry_the_event_of_their_caption(foley):
 
 def test_the_file_is_what_the_corpus_composes(foley):
     """Captions and specifications everywhere; the hashes of the clips where this machine renders the shipped bits."""
-    shipped = [json.loads(line) for line in foley._bytes.decode().splitlines()]
+    shipped = list(map(json.loads, foley.lines))
     composed = [json.loads(line) for line in compose().splitlines()]
     if not corpus.check_corpus().bit_identical:
         for line in (*shipped, *composed):
@@ -247,7 +247,7 @@ def test_references_are_read_from_beside_the_file(tmp_path):
         ("a.csv", "caption,id\nrain,../../x\n", [":2: ", "expected an id", "'../../x'"]),
         ("a.csv", "caption\nrain\x07\n", [":2: ", "cannot be printed"]),
         ("a.csv", b"caption\nrain\nv\xf6gel\n", [":3: ", "expected UTF-8 text, found byte 0xf6"]),
-        ("a.txt", "rain".encode("utf-16"), [":1: ", "expected UTF-8 text"]),
+        ("a.txt", "rain".encode("utf-16"), [":1: ", "expected UTF-8 text", "encoding"]),
         ("a.jsonl", '{"caption": "rain"}\n{"caption": \n', [":2: ", "expected one JSON object"]),
         ("a.jsonl", '{"caption": "rain"}\n["wind"]\n', [":2: ", "expected a JSON object", "found a list"]),
         ("a.jsonl", '{"text": "rain"}\n', [":1: ", 'no column "caption"']),

@@ -20,6 +20,8 @@ from admcore.errors import CheckpointError
 from bench.models import fingerprint, layouts, load_model, missing_weights, shipped, tango
 from bench.models.compvis import fold_weight_norm
 
+from .test_components import assert_told
+
 NAME = "tango2"
 UNET = {
     "in_channels": 8,
@@ -38,19 +40,19 @@ KERNELS = [(5, 16), (4, 16), (2, 8), (2, 4), (2, 4)]  # strides and widths of Hi
 WIDTH = 64  # of HiFi-GAN's first layer
 
 
-def hifigan() -> Tensors:
+def hifigan(width: int = WIDTH) -> Tensors:
     """All tensors of a HiFi-GAN generator of AudioLDM's strides, without weight normalisation."""
     at: Tensors = {}
-    layer(at, "conv_pre", WIDTH, 64, 7)
+    layer(at, "conv_pre", width, 64, 7)
     for number, (_, kernel) in enumerate(KERNELS):
-        inputs, outputs = WIDTH >> number, WIDTH >> (number + 1)
+        inputs, outputs = width >> number, width >> (number + 1)
         at[f"ups.{number}.weight"] = torch.randn(inputs, outputs, kernel) / math.sqrt(inputs)
         at[f"ups.{number}.bias"] = 0.1 * torch.randn(outputs)
         for branch, size in enumerate((3, 7, 11)):
             for step in range(3):
                 for half in ("convs1", "convs2"):
                     layer(at, f"resblocks.{3 * number + branch}.{half}.{step}", outputs, outputs, size)
-    layer(at, "conv_post", 1, WIDTH >> len(KERNELS), 7)
+    layer(at, "conv_post", 1, width >> len(KERNELS), 7)
     return at
 
 
@@ -186,6 +188,10 @@ def test_latents_become_waveforms_through_the_scale_the_decoder_and_the_vocoder(
     latents = torch.randn(1, 8, 4, 16)
     expected = sound(parts["vocoder"], VAE.decode(parts["vae"], latents / 0.9227914214134216)[:, 0])
     assert close(torch.from_numpy(model.decode(latents)), expected[:, : 16 * 160])
+
+
+def test_what_can_be_quantized_is_known_without_loading(weights):
+    assert_told(NAME, load_model(NAME))
 
 
 def test_backbone_and_text_encoder_are_those_of_the_file(weights, parts):

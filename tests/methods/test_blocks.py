@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.core import blocks as blocks_module
+from methods.core import memory
 from methods.core.blocks import BlockRuns, execution_order, find_blocks
 from methods.core.layers import quantizable_layers
 
@@ -52,22 +52,40 @@ def whole_run(model, batches, name):
     return torch.cat(inputs), torch.cat(outputs)
 
 
-@pytest.mark.parametrize("limit", [None, 0, 5000])
+@pytest.mark.parametrize(("in_memory", "on_disk"), [(2**30, 0), (0, 0), (5000, 0), (0, 2**30), (5000, 20_000)])
 @torch.no_grad()
-def test_inputs_and_outputs_on_demand_are_those_of_a_whole_run(monkeypatch, model, found, batches, limit):
-    """Whatever is remembered of the blocks before: nothing, a part, or all."""
-    if limit is not None:
-        monkeypatch.setattr(blocks_module, "REMEMBERED_BYTES", limit)
+def test_inputs_and_outputs_on_demand_are_those_of_a_whole_run(monkeypatch, model, found, batches, in_memory, on_disk):
+    """Whatever is remembered of the blocks before, in memory or in files: nothing, a part, or all."""
+    monkeypatch.setattr(memory, "IN_MEMORY_BYTES", in_memory)
+    monkeypatch.setattr(memory, "ON_DISK_BYTES", on_disk)
     runs = BlockRuns(model, model.backbone, found, batches)
     for block in found:
         expected_inputs, expected_outputs = whole_run(model, batches, block.name)
         inputs = runs.inputs(block)
         assert inputs.rows == len(expected_inputs) == sum(len(batch["sample"]) for batch in batches)
         assert torch.equal(inputs.args[0], expected_inputs)
-        assert torch.equal(runs.outputs(block), expected_outputs)
+        assert torch.equal(*runs.outputs(block).returned, expected_outputs)
         args, kwargs = inputs.take(torch.tensor([0, 5, 9]))
         output = model.backbone.get_submodule(block.name)(*args, **kwargs)
         assert torch.allclose(output, expected_outputs[[0, 5, 9]], atol=1e-5)
+
+
+@torch.no_grad()
+def test_what_layers_inside_of_a_block_return_is_there_on_demand(model, found, batches):
+    runs = BlockRuns(model, model.backbone, found, batches)
+    block = next(block for block in found if block.name == "mid_block.resnets.0")
+    for outputs in (runs.outputs(block, block.layers), runs.outputs(block, block.layers[:1])):
+        for name, values in outputs.inner.items():
+            assert torch.equal(values, whole_run(model, batches, name)[1])
+    assert list(outputs.inner) == ["mid_block.resnets.0.conv1"]
+    assert torch.equal(*outputs.returned, whole_run(model, batches, block.name)[1])
+
+
+def test_layers_can_be_blocks_of_their_own(model, batches):
+    order = execution_order(model, batches[0])
+    found = find_blocks(model.backbone, order, "layer")
+    assert [block.name for block in found] == order
+    assert all(block.layers == (block.name,) and block.kind == "layer" for block in found)
 
 
 def test_each_block_is_computed_once(model, found, batches):

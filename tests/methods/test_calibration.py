@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from admcore.errors import DataError, UsageError
-from methods.core.calibration import CalibrationRecipe, CalibrationSet, stack_calls
+from methods.core.calibration import CalibrationSet, stack_calls
 from methods.core.ranges import input_ranges
+from methods.samplers.recipe import CalibrationRecipe
 
 RECIPE = CalibrationRecipe("uniform", prompts=3, timesteps=3, steps=5, guidance=3.0)
 
@@ -32,6 +33,7 @@ def test_both_halves_of_guidance_are_recorded_at_evenly_spread_steps(model, prom
         "timesteps": [199, 599, 999],
         "seconds": drawn.seconds,
         "sampler": "uniform",
+        "prompt_source": "given",
         "steps": 5,
         "guidance": 3.0,
         "seed": 0,
@@ -101,7 +103,7 @@ def test_a_damaged_set_is_refused_by_name(audioldm, prompts, tmp_path):
         CalibrationSet.load(tmp_path / "set")
     file.write_bytes(whole)
     header = tmp_path / "set" / "calibration.json"
-    header.write_text(json.dumps({**json.loads(header.read_text()), "format_version": 9}))
+    header.write_text(json.dumps({**json.loads(header.read_text()), "format_version": 99}))
     with pytest.raises(DataError, match="format version"):
         CalibrationSet.load(tmp_path / "set")
     with pytest.raises(DataError, match="no such file"):

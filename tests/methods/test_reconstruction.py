@@ -7,11 +7,15 @@ import torch
 from torch import nn
 
 from admcore.errors import DataError
+from methods.core import reconstruction
+from methods.core.adaround import AdaRound, learn_weights
 from methods.core.blocks import Block, BlockInputs
 from methods.core.layers import QuantizedLayer
 from methods.core.quantizer import Quantizer
-from methods.core.reconstruction import AdaRound, BlockTask, Effort, learn_steps, learn_weights
+from methods.core.reconstruction import BlockTask, Effort, iterate, objective
+from methods.core.reconstruction import learn as reconstruct
 from methods.core.scheme import activation_scheme, weight_scheme
+from methods.core.step_sizes import StepSizes, learn_steps
 
 BLOCK = Block("block", "layer", ("block",))
 EFFORT = Effort(iterations=150, batch_size=32, learning_rate=0.05)
@@ -124,7 +128,7 @@ def test_inputs_in_all_directions_alike_leave_nothing_to_gain_over_nearest():
 def test_the_written_out_gradient_is_that_of_the_soft_weights_and_the_rounding_term(layer):
     module = quantized(layer)
     effort = Effort(1, round_weight=0.03, warm_up=0.0)
-    rounding = AdaRound({"block": module}, {"block": layer.weight}, effort)
+    rounding = AdaRound({"block": module}, {"block": layer}, effort)
     x, target = torch.randn(9, 24), torch.randn(9, 10)
 
     alpha = rounding._alpha.detach().clone().requires_grad_()
@@ -136,7 +140,7 @@ def test_the_written_out_gradient_is_that_of_the_soft_weights_and_the_rounding_t
     beta = 20 + (2 - 20) * 0.4
     (loss + 0.03 * (1 - (2 * height - 1).abs() ** beta).sum()).backward()
 
-    rounding.soften()
+    rounding.prepare()
     assert torch.allclose(module.weight, steps * scale, atol=1e-6)
     ((module(x) - target) ** 2).mean().backward()
     rounding.step(0.4)
@@ -150,7 +154,7 @@ def test_soft_weights_start_at_full_precision_up_to_clipping(layer):
         quantizer.dequantize(torch.full((10, 1), code, dtype=torch.uint8))
         for code in (quantizer.scheme.code_min, quantizer.scheme.code_max)
     ]
-    AdaRound({"block": module}, {"block": layer.weight}, EFFORT).soften()
+    AdaRound({"block": module}, {"block": layer}, EFFORT).prepare()
     assert torch.allclose(module.weight, torch.clamp(layer.weight, *ends), atol=1e-6)
 
 
@@ -202,3 +206,114 @@ def test_parameters_that_are_not_learned_are_left_alone(layer, inputs):
     assert torch.equal(module.bias, bias)
     assert module.bias.grad is None
     assert module.bias.requires_grad
+
+
+def test_roundings_and_step_sizes_learn_side_by_side(layer, inputs):
+    module = quantized(layer, 3, inputs)
+    start = module.activation_quantizer.scale.item()
+    effort = Effort(100, 32, 0.05, step_learning_rate=0.01, drop=0.5)
+    generator = torch.Generator().manual_seed(0)
+    learners = [
+        AdaRound({"block": module}, {"block": layer}, effort),
+        StepSizes({"block": module}, effort, effort.step_learning_rate, generator),
+    ]
+    report = reconstruct(task(layer, module, inputs), learners, effort, generator)
+    assert report.learned == "weights+activations"
+    assert report.loss_after < 0.8 * report.loss_before
+    assert module.activation_quantizer.scale.item() != start
+    assert type(module.activation_quantizer) is Quantizer
+
+
+def test_what_was_learned_and_does_not_hold_is_undone_altogether(layer, inputs):
+    module = quantized(layer, 3, inputs)
+    codes, start = module.weight_codes.clone(), module.activation_quantizer
+    effort = Effort(1, 4, 50.0, step_learning_rate=5.0)
+    generator = torch.Generator().manual_seed(0)
+    learners = [
+        AdaRound({"block": module}, {"block": layer}, effort),
+        StepSizes({"block": module}, effort, effort.step_learning_rate, generator),
+    ]
+    report = reconstruct(task(layer, module, inputs), learners, effort, generator)
+    assert report.kept
+    assert module.activation_quantizer is start
+    assert torch.equal(module.weight_codes, codes)
+
+
+def test_the_objective_of_layers_inside_is_added():
+    """A block that returns a constant says nothing of its first layer: that layer's own objective does."""
+    torch.manual_seed(0)
+
+    class Blind(nn.Module):
+        def __init__(self, first: nn.Module) -> None:
+            super().__init__()
+            self.first = first
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 0 * self.first(x).sum()
+
+    first = nn.Linear(24, 10)
+    inputs = BlockInputs((correlated(128, 24),), {}, 128)
+    module = Blind(quantized(first))
+    layers = {"first": module.first}
+    inner = {"first": first(inputs.args[0]).detach()}
+    block = BlockTask(Block("block", "layer", ("first",)), module, layers, inputs, inputs.args[0], inner=inner)
+    for weight, moved in ((0.0, False), (0.8, True)):
+        effort = Effort(30, 32, 0.1, round_weight=0, inner_weight=weight)
+        rounding = AdaRound(layers, {"first": first}, effort)
+        module.first.substitute_weight(first.weight.detach())
+        module.requires_grad_(False)
+        iterate(block, [rounding], effort, torch.Generator().manual_seed(0), 0.5)
+        assert bool(rounding._alpha.grad.any()) == moved
+
+
+def test_weights_of_zeros_stay_zero(inputs):
+    layer = nn.Linear(24, 10)
+    nn.init.zeros_(layer.weight)
+    module = quantized(layer)
+    report = learn(layer, module, inputs)
+    assert not bool(module.weight.any())
+    assert report.loss_before == report.loss_after == 0
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_a_constant_input_is_learned_from_without_harm(layer, value):
+    constant = BlockInputs((torch.full((64, 24), value),), {}, 64)
+    module = quantized(layer, 3, constant)
+    report = learn(layer, module, constant)
+    assert report.loss_after <= report.loss_before
+    learn_step(layer, module, constant, Effort(5, 8, 0.01))
+    assert bool(torch.isfinite(module(constant.args[0])).all())
+
+
+def test_codes_of_a_scaled_input_are_those_of_the_scaled_weight(layer, inputs):
+    """Whatever the scale, roundings are between the neighbours of the weight that meets the divided input."""
+    scale = torch.linspace(0.5, 2, 24)
+    folded = layer.weight * scale
+    weight = Quantizer.min_max(weight_scheme(3, "channel"), folded)
+    module = QuantizedLayer(layer, weight_codes=weight.codes(folded), weight_quantizer=weight, input_scale=scale)
+    report = learn(layer, module, inputs)
+    assert report.loss_after < 0.5 * report.loss_before
+    assert bool(((module.weight - folded).abs() / weight.scale[:, None] <= 1 + 1e-4).all())
+
+
+def test_a_block_that_returns_several_tensors_is_held_to_all_of_them():
+    first, second = torch.ones(2, 3), torch.zeros(2, 3)
+    assert objective((first, second), (second, second)).item() == pytest.approx(3)
+    assert objective([first, first], (second, second)).item() == pytest.approx(6)
+
+
+def test_bfloat16_is_for_large_blocks_whose_error_of_quantization_is_larger(monkeypatch):
+    monkeypatch.setattr(reconstruction, "has_bf16", lambda device: True)
+    torch.manual_seed(0)
+    wide = nn.Linear(2048, 16)
+    inputs = BlockInputs((torch.randn(128, 2048),), {}, 128)
+    for bits, expected in ((3, True), (8, False)):
+        module = quantized(wide, bits)
+        block = task(wide, module, inputs)
+        assert block.gains_from_bf16(Effort(1, 64), block.losses().learned) == expected
+    assert not block.gains_from_bf16(Effort(1, 8), 1e9)
+    module = quantized(wide, 3)
+    report = learn(wide, module, inputs, Effort(10, 64, 0.02))
+    assert report.bf16
+    assert module.weight.dtype == torch.float32
+    assert report.loss_after < report.loss_before

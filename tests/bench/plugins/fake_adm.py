@@ -176,3 +176,11 @@ class Hangs(Float32):
         while not os.path.exists(os.environ.get("FAKE_ADM_GO_ON", "/nowhere/at/all")):
             time.sleep(0.02)
         return super().quantize(model, calibration)
+
+
+class Absent(Float32):
+    """Needs a package that nobody has."""
+
+    name = "absent"
+    summary = "needs more than there is"
+    requires = ("no-such-distribution",)

@@ -1,0 +1,1 @@
+"""A plug-in package to begin with: what `bench new-method` writes."""

@@ -1,0 +1,132 @@
+"""Is one method nearer to full precision than another? A statement per model, judged by a paired interval.
+
+The score of either method is over the same captions, so the difference of the two has an interval of its own, in which
+what makes a caption easy or hard for both cancels. It needs the features that a run keeps beside its records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from admcore.errors import DataError, UsageError, nearest
+from bench.clips import read_clips
+from bench.features import with_files
+from bench.jobs import baseline_folder
+from leaderboard.boards import make_boards
+from leaderboard.reading import LoadedRecord
+from leaderboard.untrusted import check_inside
+from metrics import registry
+from metrics.features import Features
+from metrics.intervals import MINIMUM_CLIPS, Replicates
+from metrics.keys import BASELINE_SUFFIX
+
+Verdict = Literal["holds", "does not hold", "cannot be told"]
+FEATURES = "features.safetensors"
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """`better` is nearer to full precision than `worse`, on one model: is that so?"""
+
+    model: str
+    better: str
+    """Method spec that is said to be nearer."""
+    worse: str
+    score: str
+    """Key of the score that is compared, such as `fd_vs_baseline`."""
+    difference: float | None
+    """Score of `better` minus that of `worse`; None with a reason."""
+    ci95: tuple[float, float] | None
+    """95 % interval of the difference, captions taken away from both at once."""
+    n: int | None
+    """Captions."""
+    verdict: Verdict
+    """`cannot be told`: the interval holds zero, or there is none."""
+    reason: str | None
+
+
+def orderings(records: Iterable[LoadedRecord], versus: str, score: str = "fd" + BASELINE_SUFFIX) -> list[Ordering]:
+    """State for every model and number of bits that every other method is nearer to full precision than `versus`.
+
+    Args:
+        records: of some runs, with the runs' own files beside them.
+        versus: name of a method, such as `naive`; of its specs the plainest of each number of bits is taken.
+        score: key of a score against the full-precision model's own output.
+
+    Raises:
+        UsageError: the key is of another kind of score, or no record is of that method.
+        DataError: features of a run are damaged.
+    """
+    if not score.endswith(BASELINE_SUFFIX):
+        raise UsageError(f'"{score}" is no score against full precision; expected one that ends in {BASELINE_SUFFIX}')
+    found = []
+    names: set[str] = set()
+    for board in make_boards(records):
+        cells: dict[tuple[str, object], list[LoadedRecord]] = {}
+        for row in board.rows:
+            if row.record.status == "done" and row.record.method.bits is not None:
+                cells.setdefault((row.group, row.record.method.bits), []).append(row.loaded)
+            names.add(row.record.method.name)
+        for (model, _), group in cells.items():
+            plain = [one for one in group if one.record.method.name == versus]
+            if not plain:
+                continue
+            worse = min(plain, key=lambda one: (len(one.record.method.spec), one.record.method.spec))
+            others = sorted((one for one in group if one is not worse), key=lambda one: one.record.method.spec)
+            found += [compare_cells(model, better, worse, score) for better in others]
+    if versus not in names:
+        raise UsageError(f'no record is of the method "{versus}".{nearest(versus, names)}')
+    return found
+
+
+def compare_cells(model: str, better: LoadedRecord, worse: LoadedRecord, score: str) -> Ordering:
+    """Judge whether one cell is nearer to full precision than another of the same model, by a paired interval."""
+    specs = (better.record.method.spec, worse.record.method.spec)
+    metric = registry.get(score.removesuffix(BASELINE_SUFFIX))()
+    try:
+        one, other = (_replicates(cell, score) for cell in (better, worse))
+        if one[0] != other[0]:
+            raise ValueError("the two were scored on different captions")
+        difference = one[1] - other[1]
+    except ValueError as error:
+        return Ordering(model, *specs, score, None, None, None, "cannot be told", str(error))
+    low, high = difference.interval()
+    if metric.higher_is_better:
+        nearer, farther = low > 0, high < 0
+    else:
+        nearer, farther = high < 0, low > 0
+    verdict: Verdict = "holds" if nearer else "does not hold" if farther else "cannot be told"
+    reason = None if nearer or farther else "the interval holds zero"
+    return Ordering(model, *specs, score, difference.value, (low, high), difference.n, verdict, reason)
+
+
+def _replicates(cell: LoadedRecord, score: str) -> tuple[Sequence[str], Replicates]:
+    """Return the captions of a cell's score and its values without some of them; ValueError where it has none."""
+    recorded = cell.record.scores.get(score)
+    if recorded is None or recorded.value is None:
+        raise ValueError((recorded and recorded.reason) or f"{cell.record.method.spec} has no score {score}")
+    generated = _features(cell.run, cell.cell)
+    baseline = _features(cell.run, baseline_folder(cell.run, cell.record.model.name))
+    if generated is None or baseline is None:
+        raise ValueError(f"the run of {cell.record.method.spec} has no features beside its records")
+    ids = sorted(set(generated.ids) & set(baseline.ids))
+    if len(ids) < max(MINIMUM_CLIPS, recorded.n or 0):
+        raise ValueError(f"features of {len(ids)} captions, the score is of {recorded.n}")
+    metric = registry.get(score.removesuffix(BASELINE_SUFFIX))()
+    return ids, Replicates.of(metric.statistic(generated.match(ids), baseline.match(ids)))
+
+
+def _features(run: Path, folder: Path) -> Features | None:
+    """Read the features that a job left in a folder of its run; None if there are none."""
+    path = folder / FEATURES
+    try:
+        check_inside(run, path)
+    except DataError:
+        return None
+    if not path.is_file():
+        return None
+    features = Features.load(path)
+    return with_files(features, read_clips(folder)) if (folder / "captions.json").is_file() else features

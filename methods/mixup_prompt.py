@@ -1,0 +1,53 @@
+"""`mixup-prompt`: Park et al., "Enhancing Generalization in Data-free Quantization via Mixup-class Prompting".
+
+arXiv 2507.21947. Calibration data is made from text alone, and a prompt fuses several classes, after which an existing
+method of post-training quantization follows. Reconstructed from the abstract: the template, the number of classes and
+the method that follows are not public here. The paper calibrates image classifiers on images that a diffusion model
+makes; here the diffusion model itself is calibrated, on its trajectories of such prompts (`methods.prompts.mixup`).
+
+What is new is the prompts, and any other method takes them by `calibration=mixup-prompt`. Under this name they come
+with the plainest method, `naive`, so that the difference between the two is that of the prompts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from pydantic import field_validator
+
+from methods.naive import Naive, NaiveConfig
+from methods.prompts import GIVEN
+from methods.protocol import DenoisingModel
+from methods.samplers.recipe import CalibrationRecipe, parse_calibration
+
+SOURCE = "mixup-prompt"
+
+
+class MixupPromptConfig(NaiveConfig):
+    """Options of `mixup-prompt`: those of `naive`."""
+
+    calibration: str = SOURCE
+    """`mixup-prompt`, or the sampler that goes with it: a value that names a sampler alone keeps the prompts."""
+
+    @field_validator("calibration")
+    @classmethod
+    def _check_source(cls, name: str) -> str:
+        source, _ = parse_calibration(name)
+        if source != SOURCE and (source != GIVEN or GIVEN in name.split("+")):
+            raise ValueError(f"expected {SOURCE}, a sampler, or both; this method is its prompts")
+        return name
+
+    def recipe_for(self, model: DenoisingModel) -> CalibrationRecipe:
+        """See `CalibratedConfig`: on prompts of several sounds each."""
+        return replace(super().recipe_for(model), prompt_source=SOURCE)
+
+
+class MixupPrompt(Naive):
+    """`naive`, its ranges found on prompts of several sounds each."""
+
+    name = "mixup-prompt"
+    summary = "naive, calibrated on prompts that fuse several sounds; reconstructed from the abstract (2507.21947)"
+    version = "1"
+    Config: ClassVar[type[MixupPromptConfig]] = MixupPromptConfig
+    config: MixupPromptConfig

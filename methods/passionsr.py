@@ -1,0 +1,122 @@
+"""`passionsr`: Zhu et al., "PassionSR: Post-Training Quantization with Adaptive Scale in One-Step Diffusion based Image
+Super-Resolution" (arXiv 2411.17106, CVPR 2025).
+
+Made for networks that run once: no timestep is treated on its own. A layer's input is shifted and divided channel by
+channel, which its weight and bias make up for; scales and offsets are learned ("learnable equivalent transformation"),
+scales from max|x|^a / max|W|^a on. Then, the transformation being fixed, the ends of all ranges are learned ("learnable
+boundary quantizer"). Both stages learn the network's own output, as "distributed quantization calibration" has it; the
+other networks of a pipeline are components of their own (`--components`). There is no licence on the released code, and
+none of it is here.
+
+Departures. Offsets are learned where the layer has a bias and pads no zeros. What a stage learns is kept only if the
+error is lower on held-out prompts, too. Learning rates are relative to where things start; the published one, 1e-5, is
+absolute.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+
+from methods.base import CalibratedConfig, CalibratedMethod
+from methods.core.backbone import QuantizedBackbone
+from methods.core.blockwise import BlockwiseQuantization
+from methods.core.calibration import CalibrationSet
+from methods.core.equivalent import LEAST, EquivalentTransform, LayerState
+from methods.core.layers import quantizable_layers, quantized_layers
+from methods.core.policy import backbone_ends, uniform_policy
+from methods.core.quantizer import Quantizer
+from methods.core.reconstruction import BlockTask, Effort, Learner
+from methods.core.statistics import channel_statistics
+from methods.protocol import DenoisingModel
+
+
+class PassionSRConfig(CalibratedConfig):
+    """Options of `passionsr`."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {
+            "prompts": 16,
+            "timesteps": 1,
+            "steps": 1,
+            "samples": 64,
+            "batch": 4,
+            "iterations": 40,
+            "learning_rate": 0.01,
+        },
+        "paper": {
+            "prompts": 500,
+            "timesteps": 1,
+            "steps": 1,
+            "samples": 1000,
+            "batch": 1,
+            "iterations": 1000,
+            "learning_rate": 1e-3,
+        },
+    }
+
+    samples: int = Field(64, ge=1, le=1_000_000)
+    """Calibration samples to learn on, drawn at random; all if there are fewer."""
+    batch: int = Field(4, ge=1, le=4096)
+    """Samples of an iteration."""
+    iterations: int = Field(40, ge=0, le=1_000_000)
+    """Iterations of each of the two stages."""
+    learning_rate: float = Field(0.01, gt=0, le=10)
+    """Of scales, offsets and ends of ranges, relative to where they start."""
+    alpha: float = Field(0.5, ge=0, le=1)
+    """a of the scales' start."""
+
+
+class PassionSR(CalibratedMethod):
+    """Learn scales and offsets of inputs for the network's output, then the ends of all ranges.
+
+    Weights per output channel; activations per tensor. The first and the last layer keep at least 8 bits.
+    """
+
+    name = "passionsr"
+    summary = "learned scales, offsets and bounds, for one-step models (2411.17106)"
+    version = "1"
+    Config: ClassVar[type[PassionSRConfig]] = PassionSRConfig
+    config: PassionSRConfig
+
+    def needs_calibration(self, model: DenoisingModel) -> bool:
+        """Weights are learned on data, too."""
+        return self.spec.bits != (16, 16)
+
+    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
+        """See `Method`."""
+        started = time.perf_counter()
+        calibration = self._checked(model, calibration)
+        if calibration is None:
+            return self._result(model, copy.deepcopy(model.backbone), started)
+        config, seed = self.config, int(calibration.recipe["seed"])
+        samples = calibration.sample(config.samples, seed)
+        layers = quantizable_layers(model.backbone)
+        seen = channel_statistics(model, samples, layers)
+
+        work = BlockwiseQuantization(model, samples, seed=seed)
+        policy = uniform_policy(*self.spec.bits, backbone_ends(model.backbone, work.order))
+        work.round_to_nearest(policy, Quantizer.min_max)
+        states = []
+        for name, layer in quantized_layers(work.module).items():
+            if name not in work.order or getattr(layers[name], "groups", 1) != 1:
+                continue
+            own, weight = seen[name], layers[name].weight.detach().abs().transpose(0, 1).flatten(1).amax(1)
+            ratio = own.largest.clamp(min=LEAST) / weight.clamp(min=LEAST)
+            start = torch.where(own.largest > 0, ratio**config.alpha, 1.0)
+            states.append(LayerState(layer, layers[name], policy.scheme_of(name), own.low, own.high, start))
+        effort = Effort(config.iterations, config.batch)
+        for stage in ("transform", "bounds"):
+            learner = EquivalentTransform(states, stage, config.learning_rate)
+            work.learn_backbone(partial(_just, learner), effort)
+        return self._result(model, work.module, started, original=work.original, blocks=work.reports)
+
+
+def _just(learner: Learner, task: BlockTask) -> list[Learner]:
+    return [learner]

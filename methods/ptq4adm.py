@@ -1,0 +1,179 @@
+"""`ptq4adm`: Vora et al., "PTQ4ADM: Post-Training Quantization for Efficient Text Conditional Audio Diffusion Models".
+
+arXiv 2409.13894, ICASSP 2025. Reconstructed from the abstract, which is all that could be read: it names
+coverage-driven prompt augmentation, an activation-aware calibration set, and "specific layers" of the backbone in
+4-bit weights and 8-bit activations. How any of them is done is not public; every definition is ours and is a part of
+its own:
+
+1. prompts: `methods.prompts.coverage`;
+2. samples: `methods.samplers.activation_aware`;
+3. layers: the noise that each layer's rounding makes in the output (`methods.core.sensitivity`), and the choice of bits
+   of least noise that fits the size (`methods.core.allocation`): the spec's bits where they are cheap, 8 where not;
+4. roundings and step sizes: block reconstruction as in `q-diffusion`, shortcuts split likewise.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from admcore.errors import UsageError
+from methods.base import CalibratedConfig, CalibratedMethod
+from methods.core.allocation import Choice, allocate, float_bytes, mixed_policy, weight_bytes
+from methods.core.backbone import QuantizedBackbone
+from methods.core.blockwise import BlockwiseQuantization
+from methods.core.calibration import CalibrationSet
+from methods.core.layers import quantizable_layers
+from methods.core.policy import EDGE_BITS, backbone_ends
+from methods.core.quantizer import Quantizer
+from methods.core.reconstruction import Effort
+from methods.core.scheme import Scheme, weight_scheme
+from methods.core.search import POWER, fit_lp
+from methods.core.sensitivity import output_noise
+from methods.protocol import DenoisingModel
+
+WIDE_BITS = 8
+"""Bits of the layers that are not cheap."""
+AT_ONCE = 8
+"""Samples whose activations are in memory while sensitivity is measured."""
+
+
+class PTQ4ADMConfig(CalibratedConfig):
+    """Options of `ptq4adm`."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {
+            "prompts": 16,
+            "timesteps": 4,
+            "sensitivity_samples": 32,
+            "batch": 4,
+            "iterations": 40,
+            "learning_rate": 0.1,
+            "step_iterations": 0,
+            "step_learning_rate": 0.003,
+        },
+        "paper": {
+            "prompts": 128,
+            "timesteps": 8,
+            "sensitivity_samples": 512,
+            "batch": 8,
+            "iterations": 20_000,
+            "learning_rate": 1e-3,
+            "step_iterations": 5000,
+            "step_learning_rate": 4e-4,
+        },
+    }
+
+    calibration: str = "coverage-prompt+activation-aware"
+    """How calibration data is drawn; by default as the abstract has it."""
+    reduction: float = Field(0.8, gt=0, lt=1)
+    """Share of the backbone's bytes to save at least, against 32-bit floats."""
+    sensitivity_samples: int = Field(32, ge=1, le=1_000_000)
+    """Samples that the sensitivity of layers is measured on, drawn at random; all if there are fewer."""
+    batch: int = Field(4, ge=1, le=4096)
+    """Samples of an iteration."""
+    iterations: int = Field(40, ge=0, le=1_000_000)
+    """Iterations for the weights of a block."""
+    learning_rate: float = Field(0.1, gt=0, le=10)
+    """Of the roundings."""
+    step_iterations: int = Field(0, ge=0, le=1_000_000)
+    """Iterations for the step sizes of a block's inputs."""
+    step_learning_rate: float = Field(0.003, gt=0, le=10)
+    """Of the step sizes, relative to their start."""
+
+
+class PTQ4ADM(CalibratedMethod):
+    """Cover prompts and activations, give each layer the bits that it needs, reconstruct every block."""
+
+    name = "ptq4adm"
+    summary = (
+        "coverage-driven prompts, activation-aware samples, bits by layer (2409.13894, reconstructed from the abstract)"
+    )
+    version = "1"
+    Config: ClassVar[type[PTQ4ADMConfig]] = PTQ4ADMConfig
+    config: PTQ4ADMConfig
+
+    def needs_calibration(self, model: DenoisingModel) -> bool:
+        """Weights are reconstructed on data, too."""
+        return self.spec.bits != (16, 16)
+
+    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
+        """See `Method`; raises UsageError too where `reduction` is more than the bits can give."""
+        started = time.perf_counter()
+        calibration = self._checked(model, calibration)
+        if calibration is None:
+            return self._result(model, copy.deepcopy(model.backbone), started)
+        config, (weight_bits, activation_bits) = self.config, self.spec.bits
+        seed = int(calibration.recipe["seed"])
+
+        work = BlockwiseQuantization(model, calibration, seed=seed)
+        ends = backbone_ends(model.backbone, work.order)
+        work.split_concatenations()
+        fit = _Remembering()
+        bits = self._allocate(model, work, calibration, ends, fit, seed)
+        work.round_to_nearest(mixed_policy(bits, activation_bits, ends, EDGE_BITS), fit)
+        if weight_bits != 16:
+            work.learn_weights(Effort(config.iterations, config.batch, config.learning_rate))
+        if activation_bits != 16:
+            steps = Effort(config.step_iterations, config.batch, config.step_learning_rate, power=POWER)
+            work.learn_inputs(fit_lp, steps)
+        return self._result(model, work.module, started, original=work.original, blocks=work.reports)
+
+    def _allocate(
+        self,
+        model: DenoisingModel,
+        work: BlockwiseQuantization,
+        calibration: CalibrationSet,
+        ends: tuple[str, str],
+        fit: _Remembering,
+        seed: int,
+    ) -> dict[str, int]:
+        """Return the bits of each layer's weight."""
+        weight_bits = self.spec.bits[0]
+        if weight_bits >= WIDE_BITS:
+            return dict.fromkeys(work.order, weight_bits)
+        layers = {name: layer for name, layer in quantizable_layers(work.original).items() if name in work.order}
+        options = {name: (WIDE_BITS,) if name in ends else (weight_bits, WIDE_BITS) for name in work.order}
+        schemes = {bits: weight_scheme(bits, "channel") for bits in (weight_bits, WIDE_BITS)}
+        quantizers = {
+            name: {bits: fit(scheme, layers[name].weight) for bits in tried if (scheme := schemes[bits])}
+            for name, tried in options.items()
+        }
+        some = calibration.sample(self.config.sensitivity_samples, seed)
+        noise = output_noise(model, work.original, some.batches(AT_ONCE), quantizers, seed=seed)
+        choices = {
+            name: [
+                Choice(bits, weight_bytes(layers[name], schemes[bits]), noise.get(name, {}).get(bits, 0.0))
+                for bits in tried
+            ]
+            for name, tried in options.items()
+        }
+        whole = float_bytes(work.original)
+        rest = whole - sum(weight_bytes(layer, None) for layer in layers.values())
+        try:
+            taken = allocate(choices, int((1 - self.config.reduction) * whole) - rest)
+        except UsageError as error:
+            smallest = rest + sum(min(choice.bytes for choice in some) for some in choices.values())
+            raise UsageError(
+                f'method "{self.spec}": reduction={self.config.reduction} is out of reach: with {weight_bits} bits'
+                f" everywhere {model.name} saves {1 - smallest / whole:.3f}"
+            ) from error
+        return {name: choice.bits for name, choice in taken.items()}
+
+
+class _Remembering:
+    """`fit_lp` that does not search the range of a weight twice."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Scheme, int, tuple[int, ...]], Quantizer] = {}
+
+    def __call__(self, scheme: Scheme, values: Tensor) -> Quantizer:
+        key = scheme, values.data_ptr(), tuple(values.shape)
+        if key not in self._known:
+            self._known[key] = fit_lp(scheme, values)
+        return copy.deepcopy(self._known[key])

@@ -1,0 +1,100 @@
+"""`ptq4dm`: Shang et al., "Post-training Quantization on Diffusion Models" (arXiv 2211.15736, CVPR 2023).
+
+What is new in the paper is the calibration set: timesteps drawn from a normal distribution that leans to the clean end,
+each sample taken from a denoising trajectory of its own (section 3.3, "normally distributed timesteps"). What is done
+with the set is QDrop (arXiv 2203.05740): block reconstruction of roundings and step sizes together, with half of the
+input numbers left in full precision in each step. Symmetric weights and activations; the first and the last layer keep
+8 bits. Published at W8A8.
+
+The pairing. A sample drawn at t is recorded where its trajectory is at t. In the released code (42Shawn/PTQ4DM) it is
+recorded where a loop index is t that counts up while t runs down, and is labelled t: it comes from the other end of the
+trajectory.
+
+Departures. A prompt gives several samples in the `quick` preset. Both halves of guidance are recorded. A fifth of the
+prompts is held out, and a block that reconstruction does not improve on these too stays as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from methods.base import CalibratedConfig, CalibratedMethod
+from methods.core.backbone import QuantizedBackbone
+from methods.core.blockwise import BlockwiseQuantization
+from methods.core.calibration import CalibrationSet
+from methods.core.policy import EDGE_BITS, Policy, backbone_ends
+from methods.core.reconstruction import Effort
+from methods.core.scheme import Granularity, LayerScheme, Scheme
+from methods.core.search import fit_mse
+from methods.protocol import DenoisingModel
+
+DROP = 0.5
+"""Probability that an input number stays in full precision in a step."""
+
+
+class PTQ4DMConfig(CalibratedConfig):
+    """Options of `ptq4dm`."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"prompts": 16, "timesteps": 4, "batch": 4, "iterations": 60, "learning_rate": 0.05},
+        "paper": {"prompts": 1024, "timesteps": 1, "batch": 32, "iterations": 100, "learning_rate": 1e-3},
+    }
+
+    calibration: str = "normal"
+    """How calibration data is drawn; the paper's way by default."""
+    batch: int = Field(4, ge=1, le=4096)
+    """Samples of an iteration."""
+    iterations: int = Field(60, ge=0, le=1_000_000)
+    """Iterations for a block."""
+    learning_rate: float = Field(0.05, gt=0, le=10)
+    """Of the roundings."""
+    step_learning_rate: float = Field(1e-3, gt=0, le=10)
+    """Of the step sizes, relative to their start."""
+
+
+class PTQ4DM(CalibratedMethod):
+    """Reconstruct every block, roundings and step sizes together, on data of normally distributed timesteps.
+
+    Weights per output channel, activations per tensor, one range for all timesteps, all symmetric.
+    """
+
+    name = "ptq4dm"
+    summary = "QDrop block reconstruction on normally distributed timesteps, each sample of its true step (2211.15736)"
+    version = "1"
+    Config: ClassVar[type[PTQ4DMConfig]] = PTQ4DMConfig
+    config: PTQ4DMConfig
+
+    def needs_calibration(self, model: DenoisingModel) -> bool:
+        """Weights are reconstructed on data, too."""
+        return self.spec.bits != (16, 16)
+
+    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
+        """See `Method`."""
+        started = time.perf_counter()
+        calibration = self._checked(model, calibration)
+        if calibration is None:
+            return self._result(model, copy.deepcopy(model.backbone), started)
+        config = self.config
+        work = BlockwiseQuantization(model, calibration, seed=int(calibration.recipe["seed"]))
+        ends = backbone_ends(model.backbone, work.order)
+        work.round_to_nearest(symmetric_policy(*self.spec.bits, ends), fit_mse)
+        effort = Effort(config.iterations, config.batch, config.learning_rate, config.step_learning_rate, drop=DROP)
+        work.learn_jointly(fit_mse, effort)
+        return self._result(model, work.module, started, original=work.original, blocks=work.reports)
+
+
+def symmetric_policy(weight_bits: int, activation_bits: int, ends: tuple[str, str]) -> Policy:
+    """Return symmetric schemes of the same bits for every layer, but for the `ends`, which keep at least 8."""
+
+    def scheme(least: int) -> LayerScheme:
+        def side(bits: int, granularity: Granularity) -> Scheme | None:
+            return None if bits == 16 else Scheme(bits=max(bits, least), granularity=granularity, symmetric=True)
+
+        return LayerScheme(weight=side(weight_bits, "channel"), activation=side(activation_bits, "tensor"))
+
+    return Policy((*((name, scheme(EDGE_BITS)) for name in ends), ("*", scheme(0))))

@@ -1,0 +1,68 @@
+"""A method whose package is not installed: its cells are skipped with the reason, and nothing else is held up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from admcore.errors import PluginError
+from admcore.files import read_json
+from bench.checks import check_method
+from bench.cli import main
+from bench.grid import GridSpec
+from bench.runner import run_grid
+from leaderboard.reading import read_record
+
+REASON = "needs no-such-distribution: pip install no-such-distribution"
+
+
+def record_file(grid: GridSpec) -> Path:
+    (file,) = grid.out.glob("cells/*/absent*/result.json")
+    return file
+
+
+@pytest.mark.usefixtures("check_specs_here")
+def test_a_cell_that_cannot_run_here_is_skipped_with_the_reason(make_grid: Callable[..., GridSpec]) -> None:
+    grid = make_grid(methods=["absent"])
+    (result,) = run_grid(grid, command="bench run")
+    assert (result.skipped, result.reason, result.resumed) == (True, REASON, False)
+    record = read_record(record_file(grid))
+    assert (record.status, record.reason) == ("skipped", REASON)
+    assert record.scores
+    assert all((score.value, score.reason) == (None, "the cell was skipped") for score in record.scores.values())
+    assert not (grid.out / "baselines").exists()  # nothing was computed for it
+
+
+@pytest.mark.usefixtures("check_specs_here")
+def test_it_runs_as_soon_as_the_package_is_there(
+    make_grid: Callable[..., GridSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = make_grid(methods=["absent"])
+    run_grid(grid, command="bench run")
+    monkeypatch.setattr("fake_adm.Absent.requires", ())
+    (result,) = run_grid(grid, command="bench run")
+    assert (result.skipped, result.reason) == (False, None)
+    assert read_json(record_file(grid))["status"] == "done"
+
+
+def test_the_command_line_says_what_was_skipped_and_does_the_rest(
+    make_grid: Callable[..., GridSpec], fake_judges: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = make_grid()
+    command = ["run", "--models", "fake-adm", "--methods", "fp32,absent", "--steps", "2", "--suite", grid.suite]
+    assert main([*command, "--out", str(grid.out)]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0] == "2 cells, 0 of them already done"
+    assert f"skipped fake-adm absent: {REASON}" in lines
+    assert any(line.startswith("done fake-adm fp32 (") for line in lines)
+    assert captured.err == ""
+    assert "1 skipped" in (grid.out / "site" / "index.html").read_text()
+
+
+def test_quantize_and_latency_name_the_command_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("admcore.registry.metadata.distributions", lambda **_: [])
+    with pytest.raises(PluginError, match='method "torchao-int8" needs torchao: pip install torchao'):
+        check_method("torchao-int8@w8a8")
