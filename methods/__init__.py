@@ -22,6 +22,7 @@ BUILTIN = {
     "tfmq-dm": "methods.tfmq_dm:TFMQDM",
     "efficientdm": "methods.efficientdm:EfficientDM",
     "tcaq-dm": "methods.tcaq_dm:TCAQDM",
+    "qncd": "methods.qncd:QNCD",
     "passionsr": "methods.passionsr:PassionSR",
     "smoothquant": "methods.smoothquant:SmoothQuant",
     "gptq": "methods.gptq:GPTQ",

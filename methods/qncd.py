@@ -1,0 +1,115 @@
+"""`qncd`: Chu et al., "QNCD: Quantization Noise Correction for Diffusion Models" (arXiv 2403.20137, ACM MM 2024).
+
+Two kinds of quantization noise. Intra: in a ResNet block the timestep's embedding is added before a norm, and makes
+some channels of the second convolution's input far larger than others, which one range per tensor then serves badly.
+Channels are smoothed by what the embedding does to them: with s = mean over the calibration set of
+max(|norm(embedding)|, 1), per channel, norm being the block's own without its affine part, the convolution's input is
+divided by s and its weights are multiplied by s, which changes nothing in full precision. Inter: noise adds up along
+the trajectory.
+
+Departures. The correction of inter noise is not part of this plug-in: every tenth step the released sampler noises
+its latent again, runs the quantized network on it and subtracts the mean of the difference from the predictions that
+follow. That is a sampler, which needs the schedule and the guided prediction; a quantized backbone carries neither.
+Weights are reconstructed block by block as in `q-diffusion`; step sizes are not learned, as in the released code.
+Transformer blocks are quantized, which the released text-to-image script leaves in floating point.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.base import CalibratedMethod
+from methods.core.backbone import QuantizedBackbone
+from methods.core.blockwise import BlockwiseQuantization
+from methods.core.calibration import CalibrationSet
+from methods.core.layers import QuantizedLayer
+from methods.core.policy import backbone_ends, uniform_policy
+from methods.core.ranges import BATCH_SIZE
+from methods.core.reconstruction import Effort
+from methods.protocol import DenoisingModel
+from methods.q_diffusion import QDiffusionConfig, fit_lp
+
+
+class QNCD(CalibratedMethod):
+    """Smooth the channels that timestep embeddings amplify, then reconstruct every block.
+
+    Weights per output channel; activations per tensor, one range for all timesteps. The first and the last layer keep
+    at least 8 bits.
+    """
+
+    name = "qncd"
+    summary = "channels smoothed by the timestep embedding's norm; no correction while sampling (2403.20137)"
+    version = "1"
+    Config: ClassVar[type[QDiffusionConfig]] = QDiffusionConfig
+    config: QDiffusionConfig
+
+    def needs_calibration(self, model: DenoisingModel) -> bool:
+        """Weights are reconstructed on data, too."""
+        return self.spec.bits != (16, 16)
+
+    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
+        """See `Method`."""
+        started = time.perf_counter()
+        calibration = self._checked(model, calibration)
+        if calibration is None:
+            return self._result(model, copy.deepcopy(model.backbone), started)
+        config, (weight_bits, activation_bits) = self.config, self.spec.bits
+        seed = int(calibration.recipe["seed"])
+
+        work = BlockwiseQuantization(model, calibration.sample(config.samples, seed), seed=seed)
+        scales = {} if activation_bits == 16 else embedding_scales(model, calibration)
+        ends = backbone_ends(model.backbone, work.order)
+        work.round_to_nearest(uniform_policy(weight_bits, activation_bits, ends), fit_lp, scales)
+        if weight_bits != 16:
+            work.learn_weights(Effort(config.iterations, config.batch, config.learning_rate))
+        if activation_bits != 16:
+            work.learn_inputs(fit_lp, Effort(0))
+        return self._result(model, work.module, started, original=work.original, blocks=work.reports)
+
+
+@torch.no_grad()
+def embedding_scales(model: DenoisingModel, calibration: CalibrationSet) -> dict[str, Tensor]:
+    """Return what the input of each ResNet block's second convolution is divided by, (channels,), at least 1.
+
+    Of blocks that add a projected timestep embedding before a group norm, as diffusers' `ResnetBlock2D` does.
+    """
+    blocks: dict[str, Any] = {name: block for name, block in model.backbone.named_modules() if adds_embedding(block)}
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+
+    def note(name: str, embedding: Tensor) -> None:
+        norm = blocks[name].norm2
+        normed = F.group_norm(embedding[:, :, None].float(), norm.num_groups, eps=norm.eps)[:, :, 0]
+        total = normed.abs().clamp(min=1).sum(0)
+        sums[name] = sums[name] + total if name in sums else total
+        counts[name] = counts.get(name, 0) + len(embedding)
+
+    hooks = [
+        block.time_emb_proj.register_forward_hook(lambda module, args, output, name=name: note(name, output))
+        for name, block in blocks.items()
+    ]
+    try:
+        for inputs in calibration.batches(BATCH_SIZE):
+            model.call_backbone(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {f"{name}.conv2": total / counts[name] for name, total in sums.items()}
+
+
+def adds_embedding(block: nn.Module) -> bool:
+    """Return whether a module is a ResNet block that adds its timestep embedding before its second norm."""
+    projection, convolution = getattr(block, "time_emb_proj", None), getattr(block, "conv2", None)
+    return (
+        isinstance(projection, nn.Linear | QuantizedLayer)
+        and isinstance(convolution, nn.Conv2d)
+        and convolution.groups == 1
+        and isinstance(getattr(block, "norm2", None), nn.GroupNorm)
+        and getattr(block, "time_embedding_norm", None) == "default"
+    )

@@ -1,0 +1,52 @@
+"""`qncd`: what its smoothing is made from, and what it leaves alone."""
+
+import pytest
+import torch
+
+import methods
+from methods.core.checkpoint import load
+from methods.core.layers import quantized_layers
+from methods.qncd import adds_embedding, embedding_scales
+
+QUICK = "samples=8,iterations=2"
+
+
+def test_scales_are_mean_magnitudes_of_the_normed_embedding_and_at_least_one(model, prompts):
+    method = methods.from_spec("qncd@w8a8[prompts=2,timesteps=2,steps=2]")
+    calibration = method.calibrate(model, prompts, seed=0)
+    scales = embedding_scales(model, calibration)
+    blocks = {name: block for name, block in model.backbone.named_modules() if adds_embedding(block)}
+    assert set(scales) == {f"{name}.conv2" for name in blocks}
+    name, block = next(iter(blocks.items()))
+    seen = []
+    hook = block.time_emb_proj.register_forward_hook(lambda module, args, output: seen.append(output))
+    for inputs in calibration.batches(3):
+        model.call_backbone(inputs)
+    hook.remove()
+    embedding = torch.cat(seen).unflatten(1, (block.norm2.num_groups, -1))
+    mean, variance = embedding.mean(2, keepdim=True), embedding.var(2, keepdim=True, unbiased=False)
+    normed = ((embedding - mean) / (variance + block.norm2.eps).sqrt()).flatten(1)
+    torch.testing.assert_close(scales[f"{name}.conv2"], normed.abs().clamp(min=1).mean(0), rtol=1e-4, atol=1e-5)
+    assert all(bool((scale >= 1).all()) for scale in scales.values())
+
+
+def test_only_second_convolutions_are_smoothed_and_the_checkpoint_is_the_same(model, quantize, predict, tmp_path):
+    exact = predict(model)
+    result = quantize(model, f"qncd@w4a8[{QUICK}]")
+    smoothed = {name for name, layer in quantized_layers(result.module).items() if layer.input_scale is not None}
+    assert smoothed == {f"{name}.conv2" for name, block in model.backbone.named_modules() if adds_embedding(block)}
+    predicted = predict(model, result.module)
+    assert float((predicted - exact).square().mean()) < float(exact.square().mean())
+    result.pack(tmp_path / "packed")
+    assert torch.equal(predict(model, load(tmp_path / "packed")), predicted)
+
+
+@pytest.mark.parametrize("spec", ["w4a16", "w16a8"])
+def test_16_leaves_one_side_alone(audioldm, quantize, spec):
+    for layer in quantized_layers(quantize(audioldm, f"qncd@{spec}[{QUICK}]").module).values():
+        assert (layer.activation_quantizer is None) == (spec == "w4a16")
+        assert (layer.weight_quantizer is None) == (spec == "w16a8")
+
+
+def test_w16a16_is_full_precision_bit_for_bit(model, quantize, predict):
+    assert torch.equal(predict(model, quantize(model, "qncd@w16a16").module), predict(model))
