@@ -33,12 +33,14 @@ PROGRAM = """
 import sys
 from bench.measurement.memory import peak_resident_bytes
 from bench.models import load_model
+from bench.models import tango  # imports what loading needs
 
+libraries = peak_resident_bytes()
 model = load_model(f"dir:{sys.argv[1]}")
 loaded = peak_resident_bytes()
 total = sum(float(part.abs().mean()) for module in model.components.values() for part in module.parameters())
 assert total > 0
-print(loaded, peak_resident_bytes(), model.parameters)
+print(libraries, loaded, peak_resident_bytes(), model.parameters)
 """
 
 
@@ -105,12 +107,14 @@ def test_tango_is_in_memory_once(tmp_path, capsys):
     finally:
         shutil.rmtree(folder)
     assert made.returncode == 0, made.stderr
-    loaded, read, parameters = map(int, made.stdout.split())
+    libraries, loaded, read, parameters = map(int, made.stdout.split())
     with capsys.disabled():
         print(
             f"\nTANGO: files of {size / 1e9:.2f} GB; peak {loaded / 1e9:.2f} GB loaded ({loaded / size:.2f} x),"
-            f" {read / 1e9:.2f} GB with every weight read ({read / size:.2f} x)"
+            f" {read / 1e9:.2f} GB with every weight read ({read / size:.2f} x; {libraries / 1e9:.2f} GB of it"
+            " Python and the libraries)"
         )
     assert parameters == 865_933_768
     assert size > 5.2e9
-    assert loaded < read <= MOST * size
+    assert loaded < read
+    assert read - libraries <= MOST * size  # 0.84 GB where it was written, whatever the model
