@@ -57,6 +57,8 @@ class DenoisingModel(Protocol):
     def call_backbone(self, inputs: dict[str, Tensor]) -> Tensor:
         """Run the backbone that is set now on a call's inputs (or on any rows of them) and return its prediction.
 
+        No gradients: a model may run in torch's inference mode, so that hooks see tensors not to be changed in place.
+
         The inputs may be on the CPU whatever the model's device, as they are in a calibration set.
         """
 

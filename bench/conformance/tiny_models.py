@@ -53,15 +53,15 @@ class TinyModel:
                 sample = torch.cat([latent, latent]) if guided else latent
                 inputs = {"sample": sample, "timestep": torch.full((len(sample),), timestep), **condition}
                 yield BackboneCall(step, timestep, tuple(rows), inputs, guided)
-                with torch.no_grad():
-                    latent = latent - self.call_backbone(inputs)[-len(rows) :] / steps
+                latent = latent - self.call_backbone(inputs)[-len(rows) :] / steps
 
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
         """See `DenoisingModel`: noise seeded by the prompt."""
         return torch.stack([torch.randn(16, generator=_generator(sum(prompt.encode()))) for prompt in prompts])
 
+    @torch.inference_mode()
     def call_backbone(self, inputs: dict[str, Tensor]) -> Tensor:
-        """See `DenoisingModel`."""
+        """See `DenoisingModel`. In inference mode, as the models of this package run."""
         predicted: Tensor = self.backbone(**{"encoder_hidden_states": None, **inputs}).sample
         return predicted
 

@@ -130,4 +130,5 @@ def watch_inputs(
 
 
 def _show(name: str, see: Callable[[str, Tensor], None], module: nn.Module, args: tuple[Any, ...]) -> None:
-    see(name, args[0])
+    with torch.inference_mode(False):  # models run in inference mode; what a caller sums up must outlive the call
+        see(name, args[0])
