@@ -9,7 +9,7 @@ from admcore.errors import UsageError, nearest
 
 Component = Literal["backbone", "text_encoder", "vae", "vocoder"]
 COMPONENTS: tuple[Component, ...] = ("backbone", "text_encoder", "vae", "vocoder")
-"""In the order of the record; of the autoencoder, the decoder is what runs: its encoder keeps quantized weights alone."""
+"""In the order of the record; of the autoencoder, the decoder is what runs."""
 ALL = "all"
 
 

@@ -43,14 +43,13 @@ def layer_and_input(request):
 
 
 def outputs_of(layer, weight=None):
-    """The weight that each output channel has, found by asking: the response to the channel's own bias aside."""
+    """Return views of what belongs to each output channel, in a weight as torch has it."""
     weight = layer.weight if weight is None else weight
     if isinstance(layer, nn.Embedding):
         return list(weight)
+    # (in, out / groups, ...), the inputs of a group side by side
     each = layer.out_channels // layer.groups
-    return [
-        block[:, channel] for block in weight.chunk(layer.groups) for channel in range(each)
-    ]  # torch: (in, out / groups, ...), the inputs of a group side by side
+    return [block[:, channel] for block in weight.chunk(layer.groups) for channel in range(each)]
 
 
 @pytest.mark.parametrize("bits", [3, 4, 8])
@@ -65,9 +64,8 @@ def test_each_output_channel_is_rounded_by_at_most_half_its_own_step(layer_and_i
     if not isinstance(layer, nn.Embedding):
         weight = swap_channels(weight, layer.groups)
     for original, rounded in zip(outputs_of(layer), outputs_of(layer, weight), strict=True):
-        reach = (
-            original.abs().max() * 2 if scheme.symmetric else original.max().clamp(min=0) - original.min().clamp(max=0)
-        )
+        low, high = original.min().clamp(max=0), original.max().clamp(min=0)
+        reach = 2 * torch.maximum(-low, high) if scheme.symmetric else high - low
         step = reach / (scheme.code_max - scheme.code_min)
         assert (rounded - original).abs().max() <= step / 2 * (1 + 1e-5)
 
