@@ -12,6 +12,7 @@ import torch
 import bench
 from admcore.errors import CheckpointError, UsageError
 from bench.components import COMPONENTS, check_components, components_of
+from bench.measurement.size import component_bytes
 from bench.models import EMBEDDED, quantizable
 from bench.models.component_view import view_of
 from bench.pipeline import checkpoint_folders, quantize_components
@@ -108,6 +109,12 @@ def test_a_table_of_tokens_that_two_places_share_is_stored_once_and_still_shared
 
     loaded = load(tmp_path / "packed")
     assert loaded.shared is loaded.encoder.embed_tokens
+
+
+def test_a_table_that_two_places_share_counts_once_in_full_precision_too():
+    model = bench.load_model("tiny-tango")
+    numbers = sum(parameter.numel() for parameter in model.components["text_encoder"].parameters())
+    assert component_bytes(model)["text_encoder"] == 4 * numbers
 
 
 def test_a_component_in_anothers_place_is_refused(tmp_path):
