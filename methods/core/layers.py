@@ -154,11 +154,15 @@ class QuantizedLayer(nn.Module):
         shape = weight_of(layer).shape
         empty = partial(torch.empty, dtype=torch.float32, device="meta")
         half = partial(torch.empty, dtype=torch.float16, device="meta")
+        codes = torch.empty(shape, dtype=torch.uint8, device="meta") if scheme.weight else None
+        weight = _unfitted_weight(scheme.weight, shape) if scheme.weight else None
+        if isinstance(layer, WeightOnlyLayer):
+            return cls(layer, weight_codes=codes, weight_quantizer=weight)
         activation = scheme.activation
         return cls(
             layer,
-            weight_codes=torch.empty(shape, dtype=torch.uint8, device="meta") if scheme.weight else None,
-            weight_quantizer=_unfitted_weight(scheme.weight, shape) if scheme.weight else None,
+            weight_codes=codes,
+            weight_quantizer=weight,
             activation_quantizer=_unfitted_input(activation, layer, parts.timesteps) if activation else None,
             input_scale=empty(input_channels(layer)) if parts.input_scale else None,
             input_shift=empty(input_channels(layer)) if parts.input_shift else None,
