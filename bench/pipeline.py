@@ -17,7 +17,8 @@ from methods import from_spec
 from methods.core.architectures import is_allowed
 from methods.core.calibration import CalibrationSet
 from methods.core.checkpoint import HEADER_FILE, Header
-from methods.core.foreign import ForeignHeader
+from methods.core.foreign import ForeignBackbone, ForeignHeader
+from methods.core.remaining import quantize_remaining
 from methods.formats import load, read_header
 from methods.spec import MethodSpec
 
@@ -81,7 +82,10 @@ def quantize_components(
         kept = calibration_sets if calibration_sets is None or component == BACKBONE else calibration_sets / component
         view = view_of(model, component)
         calibration = _calibration(method, view, offered, seed, kept)
-        quantized[component] = Quantized(method.quantize(view, calibration), calibration)
+        network = method.quantize(view, calibration)
+        if component != BACKBONE and not isinstance(network, ForeignBackbone):
+            network = quantize_remaining(network, view, calibration, method.spec.bits[0])
+        quantized[component] = Quantized(network, calibration)
     return quantized
 
 

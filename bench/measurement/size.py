@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING, Any
 from bench.pipeline import checkpoint_folders
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from bench.models.base import AudioDiffusionModel
 
 
 def component_bytes(model: AudioDiffusionModel) -> dict[str, int]:
-    """Return the bytes of the tensors of every component, in the type in which they run."""
-    return {
-        name: sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
-        for name, module in model.components.items()
-    }
+    """Return the bytes of the tensors of every component, in the type in which they run; a shared one counts once."""
+    return {name: _tensor_bytes(module) for name, module in model.components.items()}
+
+
+def _tensor_bytes(module: nn.Module) -> int:
+    # a table of tokens that two places share has two names and one address
+    tensors = {tensor.data_ptr(): tensor for tensor in module.state_dict().values()}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def size_section(checkpoint: Path, baseline: dict[str, int], nominal_bits: float, fraction: float) -> dict[str, Any]:

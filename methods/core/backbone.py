@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.core import checkpoint
-from methods.core.layers import QuantizableLayer, QuantizedLayer, quantizable_layers, quantized_layers
+from methods.core.layers import AnyLayer, QuantizedLayer, quantizable_layers, quantized_layers, weight_of
 from methods.core.reconstruction import BlockReport
 
 FULL_PRECISION_BITS = 32
@@ -24,7 +24,7 @@ class LayerReport:
 
     name: str
     kind: str
-    """`linear`, `conv1d` or `conv2d`."""
+    """`linear`, `conv1d`, `conv2d`, `conv_transpose1d`, `conv_transpose2d` or `embedding`."""
     shape: tuple[int, ...]
     """Shape of the weight, output channels first."""
     weight_bits: int | None
@@ -95,18 +95,46 @@ def make_report(
     """Compare a quantized backbone with the full-precision one that it was made from."""
     floats = quantizable_layers(original)
     integers = quantized_layers(quantized)
-    bits = _stored_bits(quantized)
     parameters = sum(parameter.numel() for parameter in original.parameters())
     return QuantizationReport(
         layers=tuple(_report_layer(name, layer, floats[name]) for name, layer in integers.items()),
         unquantized=tuple(name for name in floats if name not in integers),
         parameters=parameters,
-        quantized_fraction=1 - sum(count for count, width in bits if width == FULL_PRECISION_BITS) / parameters,
-        nominal_bits_per_weight=sum(count * width for count, width in bits) / parameters,
+        **_bits_of(quantized, parameters),
         seconds=seconds,
         blocks=tuple(blocks),
         simulated=bool(integers),
     )
+
+
+def with_more_layers(
+    report: QuantizationReport, module: nn.Module, originals: Mapping[str, AnyLayer]
+) -> QuantizationReport:
+    """Return a report to which quantized layers are added.
+
+    Args:
+        report: of the module before.
+        module: with the layers replaced.
+        originals: what the added layers took the place of, by name.
+    """
+    integers = quantized_layers(module)
+    layers = {layer.name: layer for layer in report.layers}
+    layers |= {name: _report_layer(name, integers[name], layer) for name, layer in originals.items()}
+    return replace(
+        report,
+        layers=tuple(layers[name] for name in integers),
+        unquantized=tuple(name for name in report.unquantized if name not in originals),
+        simulated=bool(integers),
+        **_bits_of(module, report.parameters),
+    )
+
+
+def _bits_of(quantized: nn.Module, parameters: int) -> dict[str, float]:
+    bits = _stored_bits(quantized)
+    return {
+        "quantized_fraction": 1 - sum(count for count, width in bits if width == FULL_PRECISION_BITS) / parameters,
+        "nominal_bits_per_weight": sum(count * width for count, width in bits) / parameters,
+    }
 
 
 def _stored_bits(module: nn.Module) -> list[tuple[int, int]]:
@@ -126,7 +154,7 @@ def _stored_bits(module: nn.Module) -> list[tuple[int, int]]:
     return floats + codes + branches
 
 
-def _report_layer(name: str, layer: QuantizedLayer, original: QuantizableLayer) -> LayerReport:
+def _report_layer(name: str, layer: QuantizedLayer, original: AnyLayer) -> LayerReport:
     scheme = layer.scheme
     return LayerReport(
         name=name,
@@ -136,7 +164,7 @@ def _report_layer(name: str, layer: QuantizedLayer, original: QuantizableLayer) 
         weight_granularity=scheme.weight.granularity if scheme.weight else None,
         activation_bits=scheme.activation.bits if scheme.activation else None,
         activation_granularity=scheme.activation.granularity if scheme.activation else None,
-        **_weight_error(layer, original.weight.detach()),
+        **_weight_error(layer, weight_of(original).detach()),
         **_activation_reach(layer),
     )
 

@@ -23,7 +23,17 @@ from admcore.files import atomic_directory, read_json, write_text_atomic
 from methods.core.architectures import build_network, describe_network
 from methods.core.attention import AttentionSites, attention_sites, set_sites
 from methods.core.codebooks import NF4_LEVELS
-from methods.core.layers import QuantizedLayer, layer_kind, quantizable_layers, quantized_layers, replace_layer
+from methods.core.layers import (
+    AnyLayer,
+    QuantizedLayer,
+    layer_kind,
+    quantizable_layers,
+    quantized_layers,
+    replace_layer,
+    replace_shared,
+    weight_of,
+    weight_only_layers,
+)
 from methods.core.packing import pack_bits, packed_size, unpack_bits
 from methods.core.precision import run_in
 from methods.core.quantizer import Quantizer
@@ -31,9 +41,10 @@ from methods.core.scheme import PLAIN, AttentionScheme, LayerKind, LayerParts, L
 from methods.core.split import split_layers, splits_of
 from methods.core.timesteps import attach_clock
 
-FORMAT_VERSION: Literal[2] = 2
-READABLE_VERSIONS = (1, 2)
-"""Version 1 is version 2 without attentions, parts of layers, and any scheme but static uniform ones."""
+FORMAT_VERSION: Literal[3] = 3
+READABLE_VERSIONS = (1, 2, 3)
+"""Version 2 is version 3 without quantized embeddings and transposed convolutions; version 1 is version 2 without
+attentions, parts of layers, and any scheme but static uniform ones."""
 FloatType = Literal["float32", "bfloat16"]
 Component = Literal["backbone", "text_encoder", "vae", "vocoder"]
 """Parts of a pipeline that can be quantized."""
@@ -102,7 +113,7 @@ class LayerHeader(LayerScheme):
 class Header(_Section):
     """What `quantization.json` holds."""
 
-    format_version: Literal[1, 2]
+    format_version: Literal[1, 2, 3]
     """Version of the format."""
     component: Component
     """Component of the pipeline that the checkpoint replaces."""
@@ -294,20 +305,24 @@ def _build(header: Header, path: Path) -> nn.Module:
         raise CheckpointError(f"{path}: quantized layers compute in float32, not in {described.dtype}")
     run_in(module, DTYPES[described.dtype])
     _split(module, header, path)
-    layers = quantizable_layers(module)
+    weight_only = weight_only_layers(module)
+    layers: dict[str, AnyLayer] = {**quantizable_layers(module), **weight_only}
     for name, layer_header in header.layers.items():
         if name not in layers:
             raise CheckpointError(f"{path}: layers.{name}: {described.architecture} has no such layer to quantize")
         if layer_header.weight is None and layer_header.activation is None:
             raise CheckpointError(f"{path}: layers.{name}: quantizes nothing")
-        kind, shape = layer_kind(layers[name]), list(layers[name].weight.shape)
+        kind, shape = layer_kind(layers[name]), list(weight_of(layers[name]).shape)
         if (layer_header.kind, layer_header.shape) != (kind, shape):
             raise CheckpointError(f"{path}: layers.{name}: expected a {kind} of shape {shape}")
         try:
             layer = QuantizedLayer.unfitted(layers[name], layer_header, layer_header.parts)
         except ValueError as error:
             raise CheckpointError(f"{path}: layers.{name}: {error}") from error
-        replace_layer(module, name, layer)
+        if name in weight_only:
+            replace_shared(module, name, layer)
+        else:
+            replace_layer(module, name, layer)
     for name, scheme in header.attentions.items():
         try:
             set_sites(module, name, AttentionSites.unfitted(scheme))

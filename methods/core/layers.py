@@ -1,4 +1,4 @@
-"""Quantized Linear and convolution: integer codes, and the arithmetic that simulates them in floating point.
+"""Quantized layers: integer codes, and the arithmetic that simulates them in floating point.
 
 The codes, scales and zero points are the layer's only numbers: the simulation dequantizes them, a checkpoint packs
 them, an integer kernel reads them. With all optional parts a layer computes
@@ -6,7 +6,8 @@ them, an integer kernel reads them. With all optional parts a layer computes
     y = W_q fake_quantize((x - shift) / scale) + up(down((x - shift) / scale)) + bias
 
 where W_q are the codes of W * scale less what the low-rank branch holds, and the bias includes W shift. Without
-quantization that is W x + bias, whatever scale, shift and branch are.
+quantization that is W x + bias, whatever scale, shift and branch are. Of embeddings and transposed convolutions only
+the weight is quantized.
 """
 
 from __future__ import annotations
@@ -26,18 +27,41 @@ from methods.core.dynamic import DynamicQuantizer
 from methods.core.quantizer import Quantizer
 from methods.core.scheme import PLAIN, LayerKind, LayerParts, LayerScheme, Scheme
 from methods.core.timesteps import TimestepTable
+from methods.core.transposed import conv_transpose1d, conv_transpose2d, swap_channels
 
 QuantizableLayer = nn.Linear | nn.Conv1d | nn.Conv2d
+"""What methods quantize, weights and inputs."""
+WeightOnlyLayer = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.Embedding
+"""What is quantized by its weights alone; see `methods.core.remaining`."""
+AnyLayer = QuantizableLayer | WeightOnlyLayer
 _KINDS: dict[type[nn.Module], LayerKind] = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
-_OPERATIONS: dict[LayerKind, Callable[..., Tensor]] = {"linear": F.linear, "conv1d": F.conv1d, "conv2d": F.conv2d}
+_WEIGHT_ONLY_KINDS: dict[type[nn.Module], LayerKind] = {
+    nn.ConvTranspose1d: "conv_transpose1d",
+    nn.ConvTranspose2d: "conv_transpose2d",
+    nn.Embedding: "embedding",
+}
+
+
+def _look_up(ids: Tensor, table: Tensor, bias: None) -> Tensor:
+    return F.embedding(ids, table)
+
+
+_OPERATIONS: dict[LayerKind, Callable[..., Tensor]] = {
+    "linear": F.linear,
+    "conv1d": F.conv1d,
+    "conv2d": F.conv2d,
+    "conv_transpose1d": conv_transpose1d,
+    "conv_transpose2d": conv_transpose2d,
+    "embedding": _look_up,
+}
 
 
 class QuantizedLayer(nn.Module):
-    """A Linear, Conv1d or Conv2d with quantized weights, a quantized input, or both.
+    """A Linear, Conv1d or Conv2d with quantized weights, a quantized input, or both; or another with quantized weights.
 
     Args:
         layer: the layer to take the place of; gives shape, geometry and bias, and its weight where that stays float.
-        weight_codes: uint8, of the shape of the layer's weight; None leaves the weight in floating point.
+        weight_codes: uint8, of the shape of `weight_of(layer)`; None leaves the weight in floating point.
         weight_quantizer: what the codes mean; None as above.
         activation_quantizer: rounds the input; None leaves it alone.
         input_scale: (in,) float32, positive: the input is divided by it before rounding; the weight is that of the
@@ -61,7 +85,7 @@ class QuantizedLayer(nn.Module):
 
     def __init__(
         self,
-        layer: QuantizableLayer,
+        layer: AnyLayer,
         *,
         weight_codes: Tensor | None = None,
         weight_quantizer: Quantizer | None = None,
@@ -72,10 +96,11 @@ class QuantizedLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.kind: LayerKind = layer_kind(layer)
-        self.shape = tuple(layer.weight.shape)
+        self.shape = tuple(weight_of(layer).shape)
         self.register_buffer("weight_codes", weight_codes)
         self.register_parameter("weight_float", _parameter(layer.weight) if weight_codes is None else None)
-        self.register_parameter("bias", None if layer.bias is None else _parameter(layer.bias))
+        bias = getattr(layer, "bias", None)
+        self.register_parameter("bias", None if bias is None else _parameter(bias))
         self.weight_quantizer = weight_quantizer
         self.activation_quantizer = activation_quantizer
         self.register_buffer("input_scale", input_scale)
@@ -90,7 +115,7 @@ class QuantizedLayer(nn.Module):
     @classmethod
     def from_float(
         cls,
-        layer: QuantizableLayer,
+        layer: AnyLayer,
         weight_quantizer: Quantizer | None,
         activation_quantizer: Quantizer | None,
         *,
@@ -103,12 +128,13 @@ class QuantizedLayer(nn.Module):
             layer: in full precision.
             weight_quantizer: fitted to the weight; None leaves it in floating point.
             activation_quantizer: of the input; None leaves it alone.
-            weight: what to quantize in place of the layer's own weight, of its shape.
+            weight: what to quantize in place of a Linear's or convolution's own weight, of its shape.
             parts: optional parts of the constructor.
         """
         if weight is not None:
+            assert isinstance(layer, QuantizableLayer)
             layer = with_weight(layer, weight)
-        codes = None if weight_quantizer is None else weight_quantizer.codes(layer.weight)
+        codes = None if weight_quantizer is None else weight_quantizer.codes(weight_of(layer))
         return cls(
             layer,
             weight_codes=codes,
@@ -118,20 +144,25 @@ class QuantizedLayer(nn.Module):
         )
 
     @classmethod
-    def unfitted(cls, layer: QuantizableLayer, scheme: LayerScheme, parts: LayerParts = PLAIN) -> Self:
+    def unfitted(cls, layer: AnyLayer, scheme: LayerScheme, parts: LayerParts = PLAIN) -> Self:
         """Return one without numbers, on the meta device: the shapes and dtypes that a checkpoint must fill.
 
         Raises:
             ValueError: a part or a scheme does not fit the layer.
         """
-        shape = layer.weight.shape
+        _check_kind(layer_kind(layer), scheme, parts)
+        shape = weight_of(layer).shape
         empty = partial(torch.empty, dtype=torch.float32, device="meta")
         half = partial(torch.empty, dtype=torch.float16, device="meta")
+        codes = torch.empty(shape, dtype=torch.uint8, device="meta") if scheme.weight else None
+        weight = _unfitted_weight(scheme.weight, shape) if scheme.weight else None
+        if isinstance(layer, WeightOnlyLayer):
+            return cls(layer, weight_codes=codes, weight_quantizer=weight)
         activation = scheme.activation
         return cls(
             layer,
-            weight_codes=torch.empty(shape, dtype=torch.uint8, device="meta") if scheme.weight else None,
-            weight_quantizer=_unfitted_weight(scheme.weight, shape) if scheme.weight else None,
+            weight_codes=codes,
+            weight_quantizer=weight,
             activation_quantizer=_unfitted_input(activation, layer, parts.timesteps) if activation else None,
             input_scale=empty(input_channels(layer)) if parts.input_scale else None,
             input_shift=empty(input_channels(layer)) if parts.input_shift else None,
@@ -159,12 +190,12 @@ class QuantizedLayer(nn.Module):
 
     @property
     def geometry(self) -> dict[str, Any]:
-        """Stride, padding, dilation and groups of a convolution, as torch's functions take them; empty of a Linear."""
+        """Stride, padding, dilation and groups of a convolution, as torch's functions take them; empty of others."""
         return dict(self._geometry)
 
     @property
     def weight(self) -> Tensor:
-        """The weight in floating point: of the codes if there are any.
+        """The weight in floating point, output channels first: of the codes if there are any.
 
         Dequantized once, so that simulation runs at about the speed of floating point. The copy is in no checkpoint and
         is dropped when the module moves or loads; codes are not changed in place otherwise.
@@ -235,6 +266,7 @@ class QuantizedLayer(nn.Module):
         return parameter if self.kind == "linear" else parameter.view(-1, *[1] * (len(self.shape) - 2))
 
     def _check_parts(self) -> None:
+        _check_kind(self.kind, self.scheme, self.parts)
         geometry = self._geometry
         if self.input_shift is not None and geometry and geometry["padding"] not in ("valid", (0,), (0, 0)):
             raise ValueError("a shifted input cannot be padded with zeros")
@@ -258,9 +290,16 @@ class QuantizedLayer(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
 
-def layer_kind(layer: QuantizableLayer) -> LayerKind:
+def layer_kind(layer: AnyLayer) -> LayerKind:
     """Return which kind of layer it is."""
-    return _KINDS[type(layer)]
+    return (_KINDS | _WEIGHT_ONLY_KINDS)[type(layer)]
+
+
+def weight_of(layer: AnyLayer) -> Tensor:
+    """Return a layer's weight with the output channels first; of an embedding, what it looks up."""
+    if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d):
+        return swap_channels(layer.weight, layer.groups)
+    return layer.weight
 
 
 def with_weight(layer: QuantizableLayer, weight: Tensor) -> QuantizableLayer:
@@ -299,6 +338,18 @@ def quantizable_layers(module: nn.Module) -> dict[str, QuantizableLayer]:
     return {name: layer for name, layer in _leaves(module) if getattr(layer, "padding_mode", "zeros") == "zeros"}
 
 
+def weight_only_layers(module: nn.Module) -> dict[str, WeightOnlyLayer]:
+    """Return the embeddings and transposed convolutions of a module by name, in the order of their definition.
+
+    Only the exact classes are taken, and no embedding that rescales its rows. A weight that layers share is there once.
+    """
+    found: dict[int, tuple[str, Any]] = {}
+    for name, layer in module.named_modules():
+        if type(layer) in _WEIGHT_ONLY_KINDS and getattr(layer, "max_norm", None) is None:
+            found.setdefault(id(layer.weight), (name, layer))
+    return dict(found.values())
+
+
 def quantized_layers(module: nn.Module) -> dict[str, QuantizedLayer]:
     """Return the quantized layers of a module by name, in the order of their definition."""
     return {name: layer for name, layer in module.named_modules() if isinstance(layer, QuantizedLayer)}
@@ -310,14 +361,29 @@ def replace_layer(module: nn.Module, name: str, layer: nn.Module) -> None:
     setattr(module.get_submodule(parent), attribute, layer)
 
 
+def replace_shared(module: nn.Module, name: str, layer: nn.Module) -> None:
+    """Put `layer` in the place of the submodule called `name`, and of each of its class that shares its weight."""
+    old = module.get_submodule(name)
+    for place, other in [*module.named_modules(remove_duplicate=False)]:
+        if type(other) is type(old) and other.weight is old.weight:
+            replace_layer(module, place, layer)
+
+
 def _leaves(module: nn.Module) -> Iterator[tuple[str, Any]]:
     return ((name, layer) for name, layer in module.named_modules() if type(layer) in _KINDS)
 
 
-def _geometry(layer: QuantizableLayer) -> dict[str, Any]:
-    if isinstance(layer, nn.Linear):
+def _geometry(layer: AnyLayer) -> dict[str, Any]:
+    if isinstance(layer, nn.Linear | nn.Embedding):
         return {}
-    return {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
+    transposed = ("output_padding",) if isinstance(layer, WeightOnlyLayer) else ()
+    return {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups", *transposed)}
+
+
+def _check_kind(kind: LayerKind, scheme: LayerScheme, parts: LayerParts) -> None:
+    only_weight = scheme.weight is not None and scheme.activation is None and parts == PLAIN
+    if kind in _WEIGHT_ONLY_KINDS.values() and not only_weight:
+        raise ValueError(f"of a layer of kind {kind} the weights are quantized, and nothing else")
 
 
 def _unfitted_weight(scheme: Scheme, shape: Sequence[int]) -> Quantizer:

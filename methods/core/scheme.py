@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Granularity = Literal["tensor", "channel", "group", "token", "sample"]
 Codebook = Literal["uniform", "log2", "nf4"]
-LayerKind = Literal["linear", "conv1d", "conv2d"]
+LayerKind = Literal["linear", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "embedding"]
 
 _STATIC: tuple[Granularity, ...] = ("tensor", "channel", "group")
 _DYNAMIC: tuple[Granularity, ...] = ("token", "sample", "group")

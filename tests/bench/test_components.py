@@ -12,6 +12,7 @@ import torch
 import bench
 from admcore.errors import CheckpointError, UsageError
 from bench.components import COMPONENTS, check_components, components_of
+from bench.measurement.size import component_bytes
 from bench.models import EMBEDDED, quantizable
 from bench.models.component_view import view_of
 from bench.pipeline import checkpoint_folders, quantize_components
@@ -67,8 +68,12 @@ def test_only_what_was_asked_for_is_quantized_and_alone_it_gets_the_bits_of_the_
     assert min(bits_of(model, "vae")) == 4  # first and last layers keep 8
     for name in ("backbone", "text_encoder"):
         assert not bits_of(model, name)
-    unquantized = quantized.components["vae"].report.unquantized
-    assert all(name.startswith(("encoder.", "quant_conv")) for name in unquantized), "only the decoder runs"
+    report = quantized.components["vae"].report
+    assert not report.unquantized
+    inputs = {layer.name: layer.activation_bits for layer in report.layers}
+    weights_alone = {name for name, bits in inputs.items() if bits is None}
+    encoder = {name for name in inputs if name.startswith(("encoder.", "quant_conv"))}
+    assert weights_alone == encoder, "no clip runs it"
 
 
 def bits_of(model, component):
@@ -83,6 +88,12 @@ def test_beside_the_backbone_other_components_keep_eight_bits():
     assert min(bits["backbone"]) == 4
 
 
+def test_what_a_method_leaves_alone_of_the_layers_that_run_stays_in_floating_point():
+    method = "naive@w4a8[ends=16,prompts=2,timesteps=2,steps=2]"
+    quantized = quantize_components(bench.load_model("tiny-tango"), method, ["vae"])["vae"]
+    assert len(quantized.network.report.unquantized) == 2
+
+
 def test_a_method_without_bits_is_one_of_the_backbone(plugins):
     assert list(quantize_components(bench.load_model("fake-adm"), "bf16", ["all"])) == ["backbone"]
 
@@ -92,11 +103,18 @@ def test_a_table_of_tokens_that_two_places_share_is_stored_once_and_still_shared
     quantized["text_encoder"].network.pack(tmp_path / "packed", "text_encoder")
     header = json.loads((tmp_path / "packed" / "quantization.json").read_text())
     assert header["component"] == "text_encoder"
-    assert len([name for name in header["tensors"] if "shared" in name or "embed_tokens" in name]) == 1
+    stored = [name for name in header["tensors"] if "shared" in name or "embed_tokens" in name]
+    assert sorted(stored) == ["shared.weight_codes", "shared.weight_scale", "shared.weight_zero_point"]
     from methods.core.checkpoint import load
 
     loaded = load(tmp_path / "packed")
-    assert loaded.shared.weight is loaded.encoder.embed_tokens.weight
+    assert loaded.shared is loaded.encoder.embed_tokens
+
+
+def test_a_table_that_two_places_share_counts_once_in_full_precision_too():
+    model = bench.load_model("tiny-tango")
+    numbers = sum(parameter.numel() for parameter in model.components["text_encoder"].parameters())
+    assert component_bytes(model)["text_encoder"] == 4 * numbers
 
 
 def test_a_component_in_anothers_place_is_refused(tmp_path):

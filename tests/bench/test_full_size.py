@@ -9,8 +9,8 @@ from bench.cli import main
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["audioldm-s-full-v2"])
-def test_at_4_bits_the_backbone_is_85_percent_smaller_and_the_whole_pipeline_two_thirds(model, tmp_path, capsys):
-    """The other components at 8 bits, but for embeddings, transposed convolutions and the unused encoder: fp32."""
+def test_at_4_bits_the_backbone_is_85_percent_smaller_and_the_whole_pipeline_75(model, tmp_path, capsys):
+    """The other components at 8 bits."""
     method = "naive@w4a8[prompts=1,timesteps=1,steps=1]"
     command = ["quantize", "--model", model, "--method", method, "--components", "all", "--random-weights"]
     assert main([*command, "--out", str(tmp_path / "checkpoint")]) == 0
@@ -21,4 +21,4 @@ def test_at_4_bits_the_backbone_is_85_percent_smaller_and_the_whole_pipeline_two
     whole = float(lines[-1].split(", ")[-1].split("%")[0])
     assert lines[-1].startswith("pipeline: ")
     assert backbone >= 85
-    assert whole >= 66
+    assert whole >= 75

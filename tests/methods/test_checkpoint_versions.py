@@ -10,6 +10,8 @@ from methods.core.checkpoint import load, pack, read_header
 from methods.core.layers import quantized_layers
 from methods.kernels import with_kernels
 
+from .tiny_components import COMPONENTS, output_of
+
 STORED = Path(__file__).parent / "checkpoints"
 
 
@@ -23,6 +25,17 @@ def test_a_stored_checkpoint_of_a_format_version_still_loads(version, audioldm):
     with torch.no_grad():
         # another processor sums in another order, and a code flips here and there
         torch.testing.assert_close(audioldm.call_backbone(inputs), stored["output"], rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_stored_checkpoint_of_version_3_still_loads_embeddings_and_transposed_convolutions(component):
+    folder = STORED / "version-3" / component
+    header = read_header(folder)
+    assert (header.format_version, header.component) == (3, component)
+    expected = {"text_encoder": "embedding", "vocoder": "conv_transpose1d"}[component]
+    assert expected in {layer.kind for layer in header.layers.values()}
+    stored = load_file(folder / "expected.safetensors")
+    torch.testing.assert_close(output_of(load(folder), stored["inputs"]), stored["output"], rtol=1e-3, atol=1e-4)
 
 
 def test_every_part_comes_back_bit_for_bit(everything, audioldm, predict, tmp_path):
