@@ -26,11 +26,20 @@ class Clock:
 
     def set(self, timesteps: Any) -> None:
         """Note the timesteps, a number or a tensor of one or of n."""
-        self.timesteps = torch.as_tensor(timesteps).detach().reshape(-1).float()
+        self.timesteps = _as_vector(timesteps)
 
     def read_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Note the timestep of a call of a backbone: a forward pre-hook. It is its second argument, or by name."""
-        self.set(kwargs["timestep"] if "timestep" in kwargs else args[1])
+        """Note the timestep of a call of a backbone: a forward pre-hook."""
+        self.set(told_timesteps(args, kwargs))
+
+
+def told_timesteps(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    """Return the timesteps of a call of a backbone, (1,) or (n,) float32: its second argument, or by name."""
+    return _as_vector(kwargs["timestep"] if "timestep" in kwargs else args[1])
+
+
+def _as_vector(timesteps: Any) -> Tensor:
+    return torch.as_tensor(timesteps).detach().reshape(-1).float()
 
 
 class TimestepTable(Quantizer):
