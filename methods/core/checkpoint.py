@@ -359,7 +359,11 @@ def _checked(what: str, slot: _Slot, stored: Tensor, sha256: str) -> Tensor:
         raise CheckpointError(f"{what}: holds NaN or infinity")
     if isinstance(slot.owner, Quantizer):
         _check_quantizer(what, slot.owner.scheme, slot.attribute, stored)
-    if isinstance(slot.owner, NoiseCorrection) and slot.attribute == "timesteps" and not bool((stored.diff() > 0).all()):
+    if (
+        isinstance(slot.owner, NoiseCorrection)
+        and slot.attribute == "timesteps"
+        and not bool((stored.diff() > 0).all())
+    ):
         raise CheckpointError(f"{what}: holds timesteps that do not increase")
     if slot.attribute == "input_scale" and not bool((stored > 0).all()):
         raise CheckpointError(f"{what}: holds an input scale that is not positive")

@@ -95,7 +95,7 @@ def _mean_predictions(model: DenoisingModel, backbone: nn.Module, calibration: C
 
 
 def _correct_output(backbone: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
-    """Return what a backbone returns, corrected: a tensor, a tuple, or one of diffusers' outputs, which are mappings."""
+    """Return what a backbone returns, corrected: a tensor, a tuple, or one of diffusers' outputs, a mapping."""
     correction, timesteps = correction_of(backbone), told_timesteps(args, kwargs)
     assert correction is not None
     if isinstance(output, Tensor):
