@@ -80,8 +80,9 @@ class QNCD(CalibratedMethod):
             work.learn_weights(Effort(config.iterations, config.batch, config.learning_rate))
         if activation_bits != 16:
             work.learn_inputs(fit_lp, Effort(0))
-        if config.correction and "timestep" in calibration.inputs:  # a text encoder, say, is told none
-            correct(work.module, mean_noise(model, work.module, calibration))
+        noise = mean_noise(model, work.module, calibration) if config.correction else None
+        if noise is not None:
+            correct(work.module, noise)
         return self._result(model, work.module, started, original=work.original, blocks=work.reports)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from methods.core.calibration import CalibrationSet
 from methods.core.ranges import BATCH_SIZE
-from methods.core.timesteps import told_timesteps
+from methods.core.timesteps import timesteps_of_calls, told_timesteps
 from methods.protocol import DenoisingModel
 
 NAME = "noise_correction"
@@ -62,18 +62,21 @@ def correction_of(backbone: nn.Module) -> NoiseCorrection | None:
 
 
 @torch.no_grad()
-def mean_noise(model: DenoisingModel, quantized: nn.Module, calibration: CalibrationSet) -> NoiseCorrection:
+def mean_noise(model: DenoisingModel, quantized: nn.Module, calibration: CalibrationSet) -> NoiseCorrection | None:
     """Return the mean, over prompts and positions, of what quantization adds to the guided prediction at each timestep.
 
     Guidance is linear, and so is the mean: that of the guided prediction is made of those of its two halves, and a
-    backbone that subtracts it from both has it subtracted from the guided prediction, whatever the scale.
+    backbone that subtracts it from both has it subtracted from the guided prediction, whatever the scale. None for a
+    network that is told no timestep.
 
     Args:
         model: in full precision; its own backbone is put back.
         quantized: its backbone, quantized.
-        calibration: drawn from the model, whose backbone is told a timestep. Its recipe names the guidance scale.
+        calibration: drawn from the model. Its recipe names the guidance scale.
     """
-    told = calibration.inputs["timestep"].reshape(-1).float()
+    told = timesteps_of_calls(model, calibration.batches(BATCH_SIZE))
+    if told is None:
+        return None
     guidance = float(calibration.recipe["guidance"])
     guided = bool((~calibration.conditional).any())
     share = torch.where(calibration.conditional, guidance, 1 - guidance) if guided else torch.ones(len(calibration))
