@@ -1,6 +1,6 @@
 """How long one iteration of AdaRound takes: the package's loop beside a plain one, on blocks of AudioLDM's U-Net.
 
-    python -m benchmarks.adaround [--iterations 20] [--batch 8] [--threads 1]
+    python -m benchmarks.adaround [--iterations 20] [--batch 8] [--threads 1] [--released q-diffusion/]
 
 The plain loop is what published implementations do, written here after the papers (AdaRound, arXiv 2004.10568;
 Q-Diffusion, arXiv 2302.04304): each layer computes its soft weight with autograd whenever it runs, the rounding term is
@@ -9,16 +9,21 @@ all parameters of the block are computed. Both loops start from the same nearest
 end at the same objective; they are timed in turns. `wall` is what the clock says, `cpu` the process's own time, which
 other work on the machine disturbs less. What is
 timed is an iteration with the rounding term, which the first fifth of the iterations do without.
+
+With `--released`, the folder of a checkout of Xiuyu-Li/q-diffusion, its authors' own loop is timed beside them, see
+`benchmarks.released`.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import math
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from diffusers.models.attention import BasicTransformerBlock
@@ -26,6 +31,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.released import ReleasedLoop
 from methods.core.adaround import GAMMA, ZETA, AdaRound
 from methods.core.blocks import Block, BlockInputs, BlockKind
 from methods.core.layers import QuantizableLayer, QuantizedLayer, quantizable_layers, replace_layer
@@ -34,6 +40,8 @@ from methods.core.reconstruction import BlockTask, Effort, iterate, objective
 from methods.core.scheme import weight_scheme
 
 SAMPLES = 32
+AT_A_TIME = 5
+"""Iterations of a loop before it is the next one's turn."""
 PROGRESS = 0.6
 """Where in the course of learning iterations are timed."""
 
@@ -150,37 +158,60 @@ def package_loop(case: Case, effort: Effort) -> Callable[[], None]:
     return lambda: iterate(task, [rounding], effort, generator, PROGRESS, bf16=bf16)
 
 
-def compare(loops: dict[str, Callable[[], None]], iterations: int) -> dict[str, tuple[float, float]]:
-    """Return the median wall and processor time of an iteration of each loop, in ms; they are timed in turns."""
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
-    for number in range(iterations + 2):
-        for name, loop in loops.items():
+Times = tuple[float, float]
+"""Wall and processor time, s."""
+Loop = Callable[[int], list[Times]]
+"""Number of iterations -> the time of each."""
+
+
+def timed(one: Callable[[], None]) -> Loop:
+    """Return the loop over an iteration; two that are not timed come first."""
+
+    def run(iterations: int) -> list[Times]:
+        one(), one()
+        times = []
+        for _ in range(iterations):
             wall, cpu = time.perf_counter(), time.process_time()
-            loop()
-            if number >= 2:  # not the first ones
-                times[name].append((1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - cpu)))
+            one()
+            times.append((time.perf_counter() - wall, time.process_time() - cpu))
+        return times
+
+    return run
+
+
+def compare(loops: dict[str, Loop], iterations: int) -> dict[str, Times]:
+    """Return the median time of an iteration of each loop, ms; they run in turns, a few iterations at a time."""
+    times: dict[str, list[Times]] = {name: [] for name in loops}
+    for _ in range(math.ceil(iterations / AT_A_TIME)):
+        for name, loop in loops.items():
+            times[name] += loop(AT_A_TIME)
     return {
-        name: (statistics.median(wall for wall, _ in each), statistics.median(cpu for _, cpu in each))
+        name: (1e3 * statistics.median(wall for wall, _ in each), 1e3 * statistics.median(cpu for _, cpu in each))
         for name, each in times.items()
     }
 
 
 def main() -> None:
-    """Time both loops on every case and print a table."""
+    """Time the loops on every case and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], prog="python -m benchmarks.adaround")
     parser.add_argument("--iterations", type=int, default=20, help="timed iterations of each loop")
     parser.add_argument("--batch", type=int, default=8, help=f"samples of an iteration, at most {SAMPLES}")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--released", type=Path, help="checkout of Xiuyu-Li/q-diffusion, to time its loop too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     effort = Effort(1, options.batch)
-    print(f"{'block':38} {'plain, ms':>20} {'package, ms':>20} {'times as fast':>16}")
-    print(f"{'':38} {'wall':>10}{'cpu':>10} {'wall':>10}{'cpu':>10} {'wall':>8}{'cpu':>8}")
+    print(f"{'block':38} {'loop':10}{'wall, ms':>10}{'cpu, ms':>10}{'package faster by, wall':>25}{'cpu':>8}")
     for case in CASES:
-        loops = {"plain": plain_loop(case, effort), "package": package_loop(case, effort)}
-        (plain_wall, plain_cpu), (wall, cpu) = compare(loops, options.iterations).values()
-        ratios = f"{plain_wall / wall:8.2f}{plain_cpu / cpu:8.2f}"
-        print(f"{case.name:38} {plain_wall:10.1f}{plain_cpu:10.1f} {wall:10.1f}{cpu:10.1f} {ratios}", flush=True)
+        loops = {"plain": timed(plain_loop(case, effort))}
+        if options.released is not None:
+            loops["released"] = ReleasedLoop(options.released.resolve(), case, options.batch, SAMPLES).run
+        loops["package"] = timed(package_loop(case, effort))
+        times = compare(loops, options.iterations)
+        package_wall, package_cpu = times["package"]
+        for name, (wall, cpu) in times.items():
+            ratios = f"{wall / package_wall:25.2f}{cpu / package_cpu:8.2f}"
+            print(f"{case.name:38} {name:10}{wall:10.1f}{cpu:10.1f}{ratios}", flush=True)
 
 
 def _nearest(layer: QuantizableLayer) -> Quantizer:

@@ -1,17 +1,19 @@
-"""`qncd`: Chu et al., "QNCD: Quantization Noise Correction for Diffusion Models" (arXiv 2403.20137, ACM MM 2024).
+"""`qncd`: Chu et al., "QNCD: Quantization Noise Correction for Diffusion Models" (arXiv 2403.19140, ACM MM 2024).
 
 Two kinds of quantization noise. Intra: in a ResNet block the timestep's embedding is added before a norm, and makes
 some channels of the second convolution's input far larger than others, which one range per tensor then serves badly.
 Channels are smoothed by what the embedding does to them: with s = mean over the calibration set of
 max(|norm(embedding)|, 1), per channel, norm being the block's own without its affine part, the convolution's input is
 divided by s and its weights are multiplied by s, which changes nothing in full precision. Inter: noise adds up along
-the trajectory.
+the trajectory. Its mean at each timestep is subtracted from the prediction, see `methods.core.correction`.
 
-Departures. The correction of inter noise is not part of this plug-in: every tenth step the released sampler noises
-its latent again, runs the quantized network on it and subtracts the mean of the difference from the predictions that
-follow. That is a sampler, which needs the schedule and the guided prediction; a quantized backbone carries neither.
-Weights are reconstructed block by block as in `q-diffusion`; step sizes are not learned, as in the released code.
-Transformer blocks are quantized, which the released text-to-image script leaves in floating point.
+Departures. The released sampler estimates that mean as it runs: every tenth step it noises its latent again, runs the
+quantized network on it, and takes the difference to the noise that it added, which stays until the next estimate; it
+computes the deviation too, for the noise of a stochastic sampler, and then sets it to 0. Here the mean is that of the
+difference to full precision on the calibration set, at every timestep there: it needs no sampler of its own, holds
+whatever a network predicts, and costs nothing while sampling. Deviations are not corrected. Weights are reconstructed
+block by block as in `q-diffusion`; step sizes are not learned, as in the released code. Transformer blocks are
+quantized, which the released text-to-image script leaves in floating point.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from methods.base import CalibratedMethod
 from methods.core.backbone import QuantizedBackbone
 from methods.core.blockwise import BlockwiseQuantization
 from methods.core.calibration import CalibrationSet
+from methods.core.correction import correct, mean_noise
 from methods.core.layers import QuantizedLayer
 from methods.core.policy import backbone_ends, uniform_policy
 from methods.core.ranges import BATCH_SIZE
@@ -36,18 +39,25 @@ from methods.protocol import DenoisingModel
 from methods.q_diffusion import QDiffusionConfig, fit_lp
 
 
+class QNCDConfig(QDiffusionConfig):
+    """Options of `qncd`."""
+
+    correction: bool = True
+    """Whether the mean of the quantization noise is subtracted from the prediction."""
+
+
 class QNCD(CalibratedMethod):
-    """Smooth the channels that timestep embeddings amplify, then reconstruct every block.
+    """Smooth the channels that timestep embeddings amplify, reconstruct every block, correct what is left on average.
 
     Weights per output channel; activations per tensor, one range for all timesteps. The first and the last layer keep
     at least 8 bits.
     """
 
     name = "qncd"
-    summary = "channels smoothed by the timestep embedding's norm; no correction while sampling (2403.20137)"
-    version = "1"
-    Config: ClassVar[type[QDiffusionConfig]] = QDiffusionConfig
-    config: QDiffusionConfig
+    summary = "channels smoothed by the timestep embedding's norm, mean noise subtracted by timestep (2403.19140)"
+    version = "2"
+    Config: ClassVar[type[QNCDConfig]] = QNCDConfig
+    config: QNCDConfig
 
     def needs_calibration(self, model: DenoisingModel) -> bool:
         """Weights are reconstructed on data, too."""
@@ -70,6 +80,9 @@ class QNCD(CalibratedMethod):
             work.learn_weights(Effort(config.iterations, config.batch, config.learning_rate))
         if activation_bits != 16:
             work.learn_inputs(fit_lp, Effort(0))
+        noise = mean_noise(model, work.module, calibration) if config.correction else None
+        if noise is not None:
+            correct(work.module, noise)
         return self._result(model, work.module, started, original=work.original, blocks=work.reports)
 
 

@@ -36,6 +36,12 @@ class MethodSpec:
     options: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Options by name, in the order typed; values are text, checked by the method's own configuration."""
 
+    def __post_init__(self) -> None:
+        """Raise UsageError for bits that there are not, so that no method sees any."""
+        for side, bits in (("weight", self.weight_bits), ("activation", self.activation_bits)):
+            if bits is not None and bits not in BITS:
+                raise _error(str(self), f"{side} bits {bits} are not possible: {_EXPECTED_BITS}")
+
     @property
     def bits(self) -> tuple[int, int]:
         """(weight bits, activation bits).

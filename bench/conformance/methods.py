@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -276,18 +276,22 @@ def _stays_finite(case: _Case) -> str:
     except BenchError as error:
         return f"refused: {error}"
     require(_finite(_predict(model, product.module)), "it predicts NaN or infinity")
-    return "a layer of zeros, an output channel of zeros, a weight of 1000"
+    return "a layer of zeros, an output channel of zeros, a weight of 1000, a layer that reads one number alone"
 
 
 def _refuses_bad_weights(case: _Case) -> str:
-    model = _changed(case.make(0), _not_a_number)
-    try:
-        product = case.method.quantize(model, case.method.calibrate(model, case.prompts, seed=0))
-        with tempfile.TemporaryDirectory() as folder:
-            product.pack(Path(folder, "packed"))
-    except BenchError as error:
-        return str(error)
-    raise Violation("a weight that is NaN is quantized and packed; expected a CheckpointError or a DataError")
+    said = ""
+    for value, what in ((torch.nan, "NaN"), (torch.inf, "infinite")):
+        model = _changed(case.make(0), partial(_not_finite, value))
+        try:
+            product = case.method.quantize(model, case.method.calibrate(model, case.prompts, seed=0))
+            with tempfile.TemporaryDirectory() as folder:
+                product.pack(Path(folder, "packed"))
+        except BenchError as error:
+            said = said or str(error)
+            continue
+        raise Violation(f"a weight that is {what} is quantized and packed; expected a CheckpointError or a DataError")
+    return said
 
 
 def _refuses_few_prompts(case: _Case) -> str:
@@ -433,7 +437,13 @@ def _changed(model: TinyModel, change: Callable[[nn.Module], None]) -> TinyModel
 
 
 def _odd_weights(backbone: nn.Module) -> None:
-    """Zero a layer, so that it writes the same everywhere, and a channel of another; make one weight very large."""
+    """Zero a layer, so that it writes the same everywhere, and a channel of another; make one weight very large.
+
+    And let what the last layer reads be the same number in every channel, at every position, whatever goes in.
+    """
+    norm: Any = backbone.get_submodule("conv_norm_out")
+    norm.weight.zero_()
+    norm.bias.fill_(0.7)
     for parameter in backbone.get_submodule("mid_block.resnets.0.conv1").parameters():
         parameter.zero_()
     weight: Any = backbone.get_submodule("mid_block.resnets.0.conv2").weight
@@ -441,6 +451,6 @@ def _odd_weights(backbone: nn.Module) -> None:
     weight[1, 0, 0, 0] = 1e3
 
 
-def _not_a_number(backbone: nn.Module) -> None:
+def _not_finite(value: float, backbone: nn.Module) -> None:
     weight: Any = backbone.get_submodule("mid_block.resnets.0.conv1").weight
-    weight[0, 0, 0, 0] = torch.nan
+    weight[0, 0, 0, 0] = value

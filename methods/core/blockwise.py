@@ -33,7 +33,7 @@ from methods.core.scheme import LayerScheme, Scheme
 from methods.core.split import split_layers, watching_concatenations
 from methods.core.step_sizes import StepSizes, learn_steps
 from methods.core.temporal import TemporalBlock
-from methods.core.timesteps import Clock, TimestepTable
+from methods.core.timesteps import Clock, TimestepTable, timesteps_of_calls
 from methods.protocol import DenoisingModel
 
 Fit = Callable[[Scheme, Tensor], Quantizer]
@@ -180,8 +180,10 @@ class BlockwiseQuantization:
         Args:
             fit: scheme and values (1, n) -> quantizer.
             effort: of learning; with 0 iterations ranges stay as fitted.
-            per_timestep: fit a range, and learn a step size, for each timestep that there are samples of.
+            per_timestep: fit a range, and learn a step size, for each timestep that there are samples of. A network
+                that is told no timestep has one range for all.
         """
+        per_timestep = per_timestep and self._timesteps is not None
         if per_timestep:
             self._clock = self._clock or self._make_clock()
 
@@ -239,8 +241,7 @@ class BlockwiseQuantization:
     def _take(self, samples: CalibrationSet, held_out: float) -> None:
         samples, self._held_out = _with_held_out_last(samples, held_out, self.generator)
         self._batches = list(samples.batches(BATCH_SIZE))
-        told = samples.inputs.get("timestep")
-        self._timesteps = samples.timestep if told is None else told.reshape(-1)
+        self._timesteps = timesteps_of_calls(self._model, self._batches)
 
     def _start_runs(self) -> None:
         self._full = BlockRuns(self._model, self.original, self.blocks, self._batches)

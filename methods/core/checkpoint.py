@@ -23,6 +23,7 @@ from admcore.files import atomic_directory, read_json, write_text_atomic
 from methods.core.architectures import build_network, describe_network
 from methods.core.attention import AttentionSites, attention_sites, set_sites
 from methods.core.codebooks import NF4_LEVELS
+from methods.core.correction import NoiseCorrection, correct, correction_of
 from methods.core.layers import (
     AnyLayer,
     QuantizedLayer,
@@ -43,7 +44,7 @@ from methods.core.timesteps import attach_clock
 
 FORMAT_VERSION: Literal[3] = 3
 READABLE_VERSIONS = (1, 2, 3)
-"""Version 2 is version 3 without quantized embeddings and transposed convolutions; version 1 is version 2 without
+"""Version 2 is version 3 without quantized embeddings, transposed convolutions and corrections; version 1 is version 2 without
 attentions, parts of layers, and any scheme but static uniform ones."""
 FloatType = Literal["float32", "bfloat16"]
 Component = Literal["backbone", "text_encoder", "vae", "vocoder"]
@@ -128,6 +129,8 @@ class Header(_Section):
     Files from before there were any have no such key."""
     attentions: dict[Name, AttentionScheme] = {}
     """Attentions with quantized operands by name; files of version 1 have no such key."""
+    correction: Annotated[int, Field(ge=0)] = 0
+    """Timesteps with a correction of the prediction. Where there is none, 0, files have no such key."""
     layers: dict[Name, LayerHeader]
     """Quantized layers by name."""
     tensors: dict[Name, Sha256]
@@ -160,6 +163,7 @@ def pack(
             cannot be written.
     """
     architecture, config = describe_network(module)
+    correction = correction_of(module)
     tensors = {name: _stored(name, slot) for name, slot in _slots(module).items()}
     header = Header(
         format_version=FORMAT_VERSION,
@@ -171,13 +175,15 @@ def pack(
         ),
         splits=splits_of(module),
         attentions={name: sites.scheme for name, sites in attention_sites(module).items()},
+        correction=0 if correction is None else len(correction.mean),
         layers={name: _layer_header(layer) for name, layer in quantized_layers(module).items()},
         tensors={name: _sha256(tensor) for name, tensor in tensors.items()},
     )
     try:
         with atomic_directory(directory) as folder:
             save_file(tensors, folder / TENSOR_FILE)
-            write_text_atomic(folder / HEADER_FILE, json.dumps(header.model_dump(), sort_keys=True) + "\n")
+            keys = header.model_dump(exclude=None if header.correction else {"correction"})
+            write_text_atomic(folder / HEADER_FILE, json.dumps(keys, sort_keys=True) + "\n")
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{directory}: the checkpoint cannot be written ({error})") from error
 
@@ -328,6 +334,8 @@ def _build(header: Header, path: Path) -> nn.Module:
             set_sites(module, name, AttentionSites.unfitted(scheme))
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"{path}: attentions.{name}: no such attention to quantize ({error})") from error
+    if header.correction:
+        correct(module, NoiseCorrection.empty(header.correction))
     attach_clock(module)
     return module
 
@@ -366,6 +374,12 @@ def _checked(what: str, slot: _Slot, stored: Tensor, sha256: str) -> Tensor:
         raise CheckpointError(f"{what}: holds NaN or infinity")
     if isinstance(slot.owner, Quantizer):
         _check_quantizer(what, slot.owner.scheme, slot.attribute, stored)
+    if (
+        isinstance(slot.owner, NoiseCorrection)
+        and slot.attribute == "timesteps"
+        and not bool((stored.diff() > 0).all())
+    ):
+        raise CheckpointError(f"{what}: holds timesteps that do not increase")
     if slot.attribute == "input_scale" and not bool((stored > 0).all()):
         raise CheckpointError(f"{what}: holds an input scale that is not positive")
     return stored.clone()

@@ -8,7 +8,7 @@ global.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from methods.core.quantizer import Quantizer, fake_quantize
 from methods.core.scheme import Scheme
+from methods.protocol import DenoisingModel
 
 
 class Clock:
@@ -26,11 +27,55 @@ class Clock:
 
     def set(self, timesteps: Any) -> None:
         """Note the timesteps, a number or a tensor of one or of n."""
-        self.timesteps = torch.as_tensor(timesteps).detach().reshape(-1).float()
+        self.timesteps = _as_vector(timesteps)
 
     def read_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Note the timestep of a call of a backbone: a forward pre-hook. It is its second argument, or by name."""
-        self.set(kwargs["timestep"] if "timestep" in kwargs else args[1])
+        """Note the timestep of a call of a backbone: a forward pre-hook."""
+        self.set(told_timesteps(args, kwargs))
+
+
+def told_timesteps(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    """Return the timesteps of a call of a backbone, (1,) or (n,) float32: its second argument, or by name."""
+    return _as_vector(kwargs["timestep"] if "timestep" in kwargs else args[1])
+
+
+def timesteps_of_calls(model: DenoisingModel, batches: Iterable[dict[str, Tensor]]) -> Tensor | None:
+    """Return what the backbone is told at each row of some inputs, (N,) float32 on the CPU; None if it is told none.
+
+    It is asked for by calls that end where the backbone begins: a model may tell its backbone a timestep in other units
+    than those of the inputs.
+    """
+    parts = []
+    hook = model.backbone.register_forward_pre_hook(_stop, with_kwargs=True)
+    try:
+        for inputs in batches:
+            try:
+                model.call_backbone(inputs)
+            except _Reached as reached:
+                if reached.timesteps is not None:
+                    parts.append(reached.timesteps.cpu().expand(len(next(iter(inputs.values())))))
+            if not parts:
+                return None
+    finally:
+        hook.remove()
+    return torch.cat(parts)
+
+
+class _Reached(Exception):
+    """A call has come to the backbone, which is told these timesteps."""
+
+    def __init__(self, timesteps: Tensor | None) -> None:
+        super().__init__()
+        self.timesteps = timesteps
+
+
+def _stop(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    told = "timestep" in kwargs or len(args) > 1
+    raise _Reached(told_timesteps(args, kwargs).clone() if told else None)
+
+
+def _as_vector(timesteps: Any) -> Tensor:
+    return torch.as_tensor(timesteps).detach().reshape(-1).float()
 
 
 class TimestepTable(Quantizer):

@@ -1,10 +1,11 @@
-"""`qncd`: what its smoothing is made from, and what it leaves alone."""
+"""`qncd`: what its smoothing is made from, that noise is corrected by timestep, and what it leaves alone."""
 
 import pytest
 import torch
 
 import methods
 from methods.core.checkpoint import load
+from methods.core.correction import correction_of
 from methods.core.layers import quantized_layers
 from methods.qncd import adds_embedding, embedding_scales
 
@@ -39,6 +40,16 @@ def test_only_second_convolutions_are_smoothed_and_the_checkpoint_is_the_same(mo
     assert float((predicted - exact).square().mean()) < float(exact.square().mean())
     result.pack(tmp_path / "packed")
     assert torch.equal(predict(model, load(tmp_path / "packed")), predicted)
+
+
+def test_the_correction_has_the_timesteps_of_the_calibration_and_can_be_left_out(audioldm, quantize, predict):
+    with_it = quantize(audioldm, f"qncd@w4a8[{QUICK}]").module
+    without = quantize(audioldm, f"qncd@w4a8[{QUICK},correction=false]").module
+    assert correction_of(without) is None
+    correction = correction_of(with_it)
+    assert correction.timesteps.tolist() == [499, 999]
+    difference = predict(audioldm, without) - predict(audioldm, with_it)
+    assert torch.allclose(difference, correction.mean[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("spec", ["w4a16", "w16a8"])

@@ -12,7 +12,7 @@ from methods.core.dynamic import DynamicQuantizer
 from methods.core.quantizer import Quantizer
 from methods.core.scheme import Scheme
 from methods.core.search import fit_mse
-from methods.core.timesteps import Clock, TimestepTable, attach_clock, clocks_of
+from methods.core.timesteps import Clock, TimestepTable, attach_clock, clocks_of, timesteps_of_calls
 
 GROUPS = Scheme(bits=4, granularity="group", symmetric=False, group_size=8)
 NF4 = Scheme(bits=4, granularity="group", symmetric=True, group_size=8, codebook="nf4")
@@ -144,6 +144,7 @@ def test_a_dynamic_range_is_that_of_the_input_and_rows_of_a_batch_do_not_see_eac
     scale, zero_point = quantizer.parameters_for(values)
     codes = quantizer.codes(values).reshape(quantizer._grouped(values).shape)
     assert torch.equal(((codes.float() - zero_point) * scale).reshape(shape), rounded)
+    torch.testing.assert_close(quantizer.fake_quantize(rounded), rounded, rtol=1e-5, atol=1e-6)  # changes nothing
 
 
 def table():
@@ -212,3 +213,17 @@ def test_a_table_outside_of_a_call_is_an_error():
 def test_schemes_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValidationError):
         Scheme(**{"bits": 4, "symmetric": False, **wrong})
+
+
+def test_a_backbone_is_asked_what_it_is_told_and_does_not_run(audioldm):
+    """Some models tell a backbone its time in other units than those of a call's inputs."""
+    call = next(audioldm.trajectories(["a", "b"], seeds=[0, 1], steps=2, guidance=3.0, batch_size=2))
+    batches = [call.inputs, {**call.inputs, "timestep": torch.tensor([1, 2, 3, 4])}]
+    own = audioldm.backbone
+    own.conv_in.register_forward_pre_hook(lambda module, args: pytest.fail("it runs"))
+    assert timesteps_of_calls(audioldm, batches).tolist() == [999, 999, 999, 999, 1, 2, 3, 4]
+
+    audioldm.call_backbone = lambda inputs: own(inputs["sample"], timestep=inputs["timestep"][:1] / 1000)
+    assert timesteps_of_calls(audioldm, batches[:1]).tolist() == pytest.approx([0.999] * 4)
+    audioldm.call_backbone = lambda inputs: own(inputs["sample"])
+    assert timesteps_of_calls(audioldm, batches) is None

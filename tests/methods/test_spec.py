@@ -60,3 +60,9 @@ def test_a_malformed_spec_is_told_what_is_wrong_in_one_line(text, fragments):
 
 def test_commas_inside_brackets_do_not_split_a_list():
     assert split_specs("fp32,naive@w4a8[a=1,b=2], bf16") == ["fp32", "naive@w4a8[a=1,b=2]", "bf16"]
+
+
+@pytest.mark.parametrize("bits", [(9, 8), (8, 1), (0, 16), (32, 32), (-4, 8)])
+def test_bits_that_there_are_not_reach_no_method_from_code_either(bits):
+    with pytest.raises(UsageError, match="are not possible"):
+        MethodSpec("naive", *bits)
