@@ -44,8 +44,8 @@ from methods.core.timesteps import attach_clock
 
 FORMAT_VERSION: Literal[3] = 3
 READABLE_VERSIONS = (1, 2, 3)
-"""Version 2 is version 3 without quantized embeddings, transposed convolutions and corrections; version 1 is version 2 without
-attentions, parts of layers, and any scheme but static uniform ones."""
+"""Version 2 is version 3 without quantized embeddings, transposed convolutions and corrections; version 1 is version 2
+without attentions, parts of layers, and any scheme but static uniform ones."""
 FloatType = Literal["float32", "bfloat16"]
 Component = Literal["backbone", "text_encoder", "vae", "vocoder"]
 """Parts of a pipeline that can be quantized."""
