@@ -43,8 +43,7 @@ class PassionSRConfig(CalibratedConfig):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {
             "prompts": 16,
-            "timesteps": 1,
-            "steps": 1,
+            "timesteps": 4,
             "samples": 64,
             "batch": 4,
             "iterations": 40,
@@ -52,8 +51,7 @@ class PassionSRConfig(CalibratedConfig):
         },
         "paper": {
             "prompts": 500,
-            "timesteps": 1,
-            "steps": 1,
+            "timesteps": 2,
             "samples": 1000,
             "batch": 1,
             "iterations": 1000,
@@ -81,7 +79,7 @@ class PassionSR(CalibratedMethod):
 
     name = "passionsr"
     summary = "learned scales, offsets and bounds, for one-step models (2411.17106)"
-    version = "1"
+    version = "2"
     Config: ClassVar[type[PassionSRConfig]] = PassionSRConfig
     config: PassionSRConfig
 
