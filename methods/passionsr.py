@@ -1,12 +1,12 @@
 """`passionsr`: Zhu et al., "PassionSR: Post-Training Quantization with Adaptive Scale in One-Step Diffusion based Image
 Super-Resolution" (arXiv 2411.17106, CVPR 2025).
 
-Made for networks that run once: no timestep is treated on its own. A layer's input is shifted and divided channel by
-channel, which its weight and bias make up for; scales and offsets are learned ("learnable equivalent transformation"),
-scales from max|x|^a / max|W|^a on. Then, the transformation being fixed, the ends of all ranges are learned ("learnable
-boundary quantizer"). Both stages learn the network's own output, as "distributed quantization calibration" has it; the
-other networks of a pipeline are components of their own (`--components`). There is no licence on the released code, and
-none of it is here.
+Made for networks that run once: no timestep is treated on its own, whatever number of them a model has. A layer's input
+is shifted and divided channel by channel, which its weight and bias make up for; scales and offsets are learned
+("learnable equivalent transformation"), scales from max|x|^a / max|W|^a on. Then, the transformation being fixed, the
+ends of all ranges are learned ("learnable boundary quantizer"). Both stages learn the network's own output, as
+"distributed quantization calibration" has it; the other networks of a pipeline are components of their own
+(`--components`). There is no licence on the released code, and none of it is here.
 
 Departures. Offsets are learned where the layer has a bias and pads no zeros. What a stage learns is kept only if the
 error is lower on held-out prompts, too. Learning rates are relative to where things start; the published one, 1e-5, is
@@ -43,7 +43,7 @@ class PassionSRConfig(CalibratedConfig):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {
             "prompts": 16,
-            "timesteps": 4,
+            "timesteps": 5,
             "samples": 64,
             "batch": 4,
             "iterations": 40,
@@ -51,7 +51,7 @@ class PassionSRConfig(CalibratedConfig):
         },
         "paper": {
             "prompts": 500,
-            "timesteps": 2,
+            "timesteps": 25,
             "samples": 1000,
             "batch": 1,
             "iterations": 1000,
@@ -79,7 +79,7 @@ class PassionSR(CalibratedMethod):
 
     name = "passionsr"
     summary = "learned scales, offsets and bounds, for one-step models (2411.17106)"
-    version = "2"
+    version = "1"
     Config: ClassVar[type[PassionSRConfig]] = PassionSRConfig
     config: PassionSRConfig
 
