@@ -29,7 +29,7 @@ from bench import records
 from bench.clips import read_clips, write_clips
 from bench.components import Component
 from bench.features import embed_clips, with_files
-from bench.jobs import FAILURE_FILE, NO_SPACE, BaselineJob, CellJob, Job, ReferenceJob, job_from_json
+from bench.jobs import FAILURE_FILE, NO_SPACE, TRAJECTORY, BaselineJob, CellJob, Job, ReferenceJob, job_from_json
 from bench.judges import Judges, load_judges
 from bench.measurement.latency import NO_INTEGERS, Settings, kernels_in, time_steps, without_kernels
 from bench.measurement.memory import peak_resident_bytes
@@ -52,7 +52,7 @@ from methods.kernels import WithKernels
 from methods.kernels.processor import has_vnni
 from metrics.audio import health, is_finite
 from metrics.features import Features
-from metrics.latents import latent_score
+from metrics.latents import LATENT_SCORE, latent_score
 from metrics.scoring import score
 
 AUDIO = ("audio", "captions.json")
@@ -60,7 +60,6 @@ FEATURES = "features.safetensors"
 BASELINE_METHOD = "fp32"
 STEP_TIMING = Settings(batch=2, warm_up=1, repeats=5, limit_seconds=10.0)
 """How a cell times its denoising step: briefly; `bench latency` takes its time."""
-LATENTS = "latent_sqnr_vs_baseline"
 SIMULATED = "simulated"
 ORPHAN_POLL_SECONDS = 1.0
 
@@ -304,8 +303,8 @@ class _Cell(_Generating):
             self.job.metrics,
             self.judges,
         )
-        if LATENTS in scores:
-            scores[LATENTS] = self.compare_latents(audio)
+        if LATENT_SCORE in scores:
+            scores[LATENT_SCORE] = self.compare_latents(audio)
         record = records.done_record(
             self.job,
             model=checkpoint["model"],
@@ -346,7 +345,7 @@ class _Cell(_Generating):
         if self.job.method == BASELINE_METHOD:
             return {"value": None, "reason": "this is full precision"}
         inputs = [audio["sha256"], CAPTIONS, self.job.code["metrics"]]
-        apart = self.stages.run("trajectory", inputs, [], lambda: self._build_trajectory(audio))
+        apart = self.stages.run(TRAJECTORY, inputs, [], lambda: self._build_trajectory(audio))
         if "reason" in apart:
             return {"value": None, "reason": apart["reason"]}
         return latent_score(np.array(apart["decibels"]), apart["timesteps"])

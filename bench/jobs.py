@@ -21,6 +21,8 @@ FAILURE_FILE = "failure.json"
 """Beside the job file: `{"reason": ...}` of a job that failed."""
 NO_SPACE = 74
 """Exit code of a job that found its disk full, and so could not leave a reason there."""
+TRAJECTORY = "trajectory"
+"""Stage of a cell that keeps how far each caption's latents are from full precision's, in dB: `decibels`."""
 
 
 class JudgeSpec(BaseModel):

@@ -1,7 +1,8 @@
 """Is one method nearer to full precision than another? A statement per model, judged by a paired interval.
 
 The score of either method is over the same captions, so the difference of the two has an interval of its own, in which
-what makes a caption easy or hard for both cancels. It needs the features that a run keeps beside its records.
+what makes a caption easy or hard for both cancels. It needs the features that a run keeps beside its records, or, of
+the latents, the ratio of each caption.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from admcore.errors import DataError, UsageError, nearest
 from bench.clips import read_clips
 from bench.features import with_files
-from bench.jobs import baseline_folder
+from bench.jobs import TRAJECTORY, baseline_folder
 from leaderboard.boards import make_boards
 from leaderboard.reading import LoadedRecord
-from leaderboard.untrusted import check_inside
+from leaderboard.untrusted import check_inside, read_json
 from metrics import registry
 from metrics.features import Features
-from metrics.intervals import MINIMUM_CLIPS, Replicates
+from metrics.intervals import MINIMUM_CLIPS, Mean, Replicates
 from metrics.keys import BASELINE_SUFFIX
+from metrics.latents import LATENT_SCORE
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
 FEATURES = "features.safetensors"
@@ -108,6 +112,8 @@ def _replicates(cell: LoadedRecord, score: str) -> tuple[Sequence[str], Replicat
     recorded = cell.record.scores.get(score)
     if recorded is None or recorded.value is None:
         raise ValueError((recorded and recorded.reason) or f"{cell.record.method.spec} has no score {score}")
+    if score == LATENT_SCORE:
+        return _of_latents(cell)
     generated = _features(cell.run, cell.cell)
     baseline = _features(cell.run, baseline_folder(cell.run, cell.record.model.name))
     if generated is None or baseline is None:
@@ -117,6 +123,19 @@ def _replicates(cell: LoadedRecord, score: str) -> tuple[Sequence[str], Replicat
         raise ValueError(f"features of {len(ids)} captions, the score is of {recorded.n}")
     metric = registry.get(score.removesuffix(BASELINE_SUFFIX))()
     return ids, Replicates.of(metric.statistic(generated.match(ids), baseline.match(ids)))
+
+
+def _of_latents(cell: LoadedRecord) -> tuple[Sequence[str], Replicates]:
+    """Return the first captions and their ratios after the last step, which a run keeps; ValueError without them."""
+    kept = cell.cell / "stages" / f"{TRAJECTORY}.json"
+    if not kept.is_file():
+        raise ValueError(f"the run of {cell.record.method.spec} has no latents' ratios beside its records")
+    try:
+        decibels = np.asarray(read_json(cell.run, kept)["facts"]["decibels"], dtype=np.float64)
+        ids = [clip.id for clip in read_clips(cell.cell)][: len(decibels)]
+        return ids, Replicates.of(Mean(decibels[:, -1]))
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise DataError(f"{kept}: not what a run leaves ({error})") from error
 
 
 def _features(run: Path, folder: Path) -> Features | None:

@@ -21,6 +21,10 @@ from numpy.typing import NDArray
 from metrics.base import Metric
 from metrics.features import Features
 from metrics.intervals import MINIMUM_CLIPS, Mean, Replicates
+from metrics.keys import BASELINE_SUFFIX
+
+LATENT_SCORE = "latent_sqnr" + BASELINE_SUFFIX
+"""Key of the score in a record."""
 
 
 def signal_to_noise_of_latents(full: NDArray[np.floating], quantized: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -87,6 +87,27 @@ def test_a_verdict_follows_from_the_paired_interval(make_run, near: float, verdi
     assert (one.reason is None) == (verdict != "cannot be told")
 
 
+def test_latents_are_compared_caption_by_caption(make_run) -> None:
+    """SQNR of eight captions, 3 dB apart on each: more is nearer."""
+    run = make_run(naive=1.0, clever=1.0)
+    ids = [{"id": f"clip-{index}", "file": f"audio/{index}.wav", "caption": "a dog"} for index in range(CLIPS)]
+    for spec, decibels in {FAR: 10.0, NEAR: 13.0}.items():
+        cell = run / "cells" / slug(MODEL) / slug(spec)
+        result = json.loads((cell / "result.json").read_text())
+        value = {"value": decibels, "n": 8, "higher_is_better": True, "reason": None}
+        result["scores"]["latent_sqnr_vs_baseline"] = result["scores"]["fd_vs_baseline"] | value
+        (cell / "result.json").write_text(json.dumps(result))
+        (cell / "captions.json").write_text(json.dumps(ids))
+        (cell / "audio").mkdir()
+        for index in range(CLIPS):
+            (cell / "audio" / f"{index}.wav").touch()
+        (cell / "stages").mkdir()
+        kept = {"facts": {"decibels": [[20.0, decibels + index] for index in range(8)]}}
+        (cell / "stages" / "trajectory.json").write_text(json.dumps(kept))
+    (one,) = orderings(read_runs([run]), "naive", "latent_sqnr_vs_baseline")
+    assert (one.difference, one.n, one.verdict) == (pytest.approx(3), 8, "holds")
+
+
 def test_without_features_nothing_is_claimed(make_run) -> None:
     (one,) = orderings(read_runs([make_run(naive=1.0, clever=None)]), "naive")
     assert (one.difference, one.ci95, one.verdict) == (None, None, "cannot be told")
