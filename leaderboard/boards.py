@@ -1,22 +1,32 @@
 """Which records may stand in one table, which of them are current, and their ranks.
 
 A Frechet distance falls with the number of clips and depends on the network behind it, so records share a board only if
-suite, number of captions and metric networks agree. Within a board, ranks are given per model and sampling settings.
+suite, number of captions and metric networks agree. Within a board, ranks are given per model and sampling settings:
+one by FD against real audio, and one by FD against the full-precision model's own audio, which sees smaller damage.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from leaderboard.reading import LoadedRecord
 from leaderboard.record import Record
 
 RANKED_BY = "fd"
+NEAR_BY = "fd_vs_baseline"
 _METRIC_ORDER = ("fd", "kl", "is", "clap")
 _NOT_A_SETTING = {"batch_size"}  # noise is drawn per caption, so the batch size does not change the audio
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rank among the methods of a group."""
+
+    rank: int | None  # 1 + the number of methods of the group that are significantly better
+    tied: bool  # another row of the group has the same rank
+    unranked: str | None  # why there is no rank
 
 
 @dataclass(frozen=True)
@@ -25,9 +35,8 @@ class Row:
 
     loaded: LoadedRecord
     group: str  # the model's name, with the sampling settings where the board has several of one model
-    rank: int | None  # 1 + the number of methods of the group that are significantly better
-    tied: bool  # another row of the group has the same rank
-    unranked: str | None  # why there is no rank
+    place: Place  # by FD against real audio
+    nearness: Place  # by FD against the full-precision model's own audio, full precision itself left out
 
     @property
     def record(self) -> Record:
@@ -37,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """Rows whose scores may be compared, ordered by group, rank and FD."""
+    """Rows whose scores may be compared, ordered by group, rank, nearness to full precision and FD."""
 
     suite: str
     suite_sha256: str | None
@@ -145,28 +154,27 @@ def _group_labels(records: Sequence[LoadedRecord]) -> list[str]:
 
 
 def _ranked(label: str, members: Sequence[LoadedRecord]) -> list[Row]:
-    """Rank by FD: 1 + the number of methods whose interval of the paired difference lies wholly below one's own."""
-    intervals = {loaded.path: _difference_interval(loaded.record) for loaded in members}
-    ranks: dict[Path, int] = {}
-    for path, own in intervals.items():
-        if not isinstance(own, str):
-            ranks[path] = 1 + sum(not isinstance(other, str) and other[1] < own[0] for other in intervals.values())
-    counted = Counter(ranks.values())
-    rows = []
-    for loaded in members:
-        rank, own = ranks.get(loaded.path), intervals[loaded.path]
-        tied = rank is not None and counted[rank] > 1
-        rows.append(Row(loaded, label, rank, tied, own if isinstance(own, str) else None))
+    places = _places([_difference_interval(loaded.record) for loaded in members])
+    nearness = _places([_distance_interval(loaded.record) for loaded in members])
+    rows = [Row(loaded, label, *both) for loaded, *both in zip(members, places, nearness, strict=True)]
     return sorted(rows, key=_row_order)
+
+
+def _places(intervals: Sequence[tuple[float, float] | str]) -> list[Place]:
+    """Rank each interval: 1 + the number of those that lie wholly below it. One that is missing is the reason why."""
+    known = [own for own in intervals if not isinstance(own, str)]
+    ranks = [None if isinstance(own, str) else 1 + sum(high < own[0] for _, high in known) for own in intervals]
+    return [
+        Place(rank, rank is not None and ranks.count(rank) > 1, own if isinstance(own, str) else None)
+        for rank, own in zip(ranks, intervals, strict=True)
+    ]
 
 
 def _difference_interval(record: Record) -> tuple[float, float] | str:
     """95 % interval of the paired FD difference to full precision, or why this row has no rank."""
     score = record.scores.get(RANKED_BY)
-    if record.status != "done":
-        return record.status
-    if record.model.random_weights:
-        return "random weights are not ranked"
+    if reason := _unrankable(record):
+        return reason
     if score is None or score.value is None:
         return "no FD"
     if record.method.name == "fp32":
@@ -176,10 +184,32 @@ def _difference_interval(record: Record) -> tuple[float, float] | str:
     return score.difference.ci95[0], score.difference.ci95[1]
 
 
-def _row_order(row: Row) -> tuple[bool, int, bool, float, str]:
-    score = row.record.scores.get(RANKED_BY)
-    value = score.value if score else None
-    return row.rank is None, row.rank or 0, value is None, value or 0.0, row.record.method.spec
+def _distance_interval(record: Record) -> tuple[float, float] | str:
+    """95 % interval of the FD to full precision's own audio, or why this row has no rank by it."""
+    score = record.scores.get(NEAR_BY)
+    if reason := _unrankable(record):
+        return reason
+    if record.method.name == "fp32":
+        return "this is full precision"
+    if score is None or score.value is None:
+        return "no FD to full precision"
+    if score.ci95 is None:
+        return "no interval of the FD to full precision"
+    return score.ci95[0], score.ci95[1]
+
+
+def _unrankable(record: Record) -> str | None:
+    if record.status != "done":
+        return record.status
+    return "random weights are not ranked" if record.model.random_weights else None
+
+
+def _row_order(row: Row) -> tuple[bool, int, bool, int, bool, float, str]:
+    """By rank; of the same rank full precision first, then the nearest to it."""
+    rank, near, score = row.place.rank, row.nearness.rank, row.record.scores.get(RANKED_BY)
+    value, full = score.value if score else None, row.record.method.name == "fp32"
+    unknown = near is None and not full
+    return rank is None, rank or 0, unknown, near or 0, value is None, value or 0.0, row.record.method.spec
 
 
 def _metric_order(key: str) -> tuple[bool, int, str]:

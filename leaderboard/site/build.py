@@ -125,7 +125,16 @@ def _write_pages(
 
 def _write_data(boards: Sequence[Board], site: Path) -> None:
     """table.csv, table.json, and every record as it was read."""
-    rows = [_numbered(board, row.rank, flat_row(row.record)) for board in boards for row in board.rows]
+    rows = [
+        {
+            "board": summary.suite_label(board),
+            "rank": row.place.rank,
+            "nearness": row.nearness.rank,
+            **flat_row(row.record),
+        }
+        for board in boards
+        for row in board.rows
+    ]
     (site / "table.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
@@ -136,10 +145,6 @@ def _write_data(boards: Sequence[Board], site: Path) -> None:
     for row in (row for board in boards for row in board.rows):
         path = site / "records" / f"{anchor(row)}.json"
         path.write_text(row.record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-
-def _numbered(board: Board, rank: int | None, row: dict[str, Any]) -> dict[str, Any]:
-    return {"board": summary.suite_label(board), "rank": rank, **row}
 
 
 def _csv_value(value: Any) -> Any:

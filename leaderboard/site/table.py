@@ -6,7 +6,7 @@ from typing import Any
 
 from admcore.files import slug
 from admcore.hashing import sha256_json
-from leaderboard.boards import RANKED_BY, Board, Row
+from leaderboard.boards import RANKED_BY, Board, Place, Row
 from leaderboard.record import Latency, Memory, PipelineSize, Record, Score, Size, Timing
 from leaderboard.site.cells import Cell, Column, estimate_cells
 from leaderboard.site.definitions import against, definition
@@ -33,8 +33,11 @@ class Table:
 
 def table(board: Board) -> Table:
     """Columns and cells of a board."""
-    columns: list[Column] = [Column("rank", "Rank", "in its model", meaning=_RANK_MEANING)]
-    cells = [[_rank(row)] for row in board.rows]
+    columns: list[Column] = [
+        Column("rank", "Rank", "in its model", meaning=_RANK_MEANING),
+        Column("nearness", "Nearness", "to fp32, rank", meaning=_NEARNESS_MEANING),
+    ]
+    cells = [[_place("rank", row.place), _place("nearness", row.nearness)] for row in board.rows]
     own_audio = [key for key in board.metrics if key.endswith("_vs_baseline")]
     for key in board.metrics:
         if key in own_audio:
@@ -61,6 +64,10 @@ _RANK_MEANING = (
     "1 + the number of methods for the same model whose interval of the paired FD difference to full precision lies "
     "wholly below this one's. Methods with the same rank cannot be told apart by these captions."
 )
+_NEARNESS_MEANING = (
+    "1 + the number of methods for the same model whose interval of FD to the full-precision model's own audio lies "
+    "wholly below this one's. It tells methods apart that FD against real audio cannot; being near is not being good."
+)
 _DIFFERENCE_MEANING = (
     "FD of this method minus FD of the same model in full precision, captions resampled jointly for both. An interval "
     "that holds zero means that no difference is shown."
@@ -86,10 +93,10 @@ def _append_plain(
         _append(columns, cells, column, [make(column.key, row.record) for row in rows])
 
 
-def _rank(row: Row) -> Cell:
-    if row.rank is None:
-        return Cell("rank", missing=row.unranked or "not ranked")
-    return Cell("rank", row.rank, ("=" if row.tied else "") + str(row.rank), note="tied" if row.tied else "")
+def _place(key: str, place: Place) -> Cell:
+    if place.rank is None:
+        return Cell(key, missing=place.unranked or "not ranked")
+    return Cell(key, place.rank, ("=" if place.tied else "") + str(place.rank), note="tied" if place.tied else "")
 
 
 def _score_column(key: str, score: Score | None) -> Column:
