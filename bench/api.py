@@ -16,7 +16,7 @@ from bench.clips import read_clips
 from bench.components import Component
 from bench.features import cached_features
 from bench.jobs import JudgeSpec
-from bench.judges import Judges, Timed, load_judges
+from bench.judges import Judges, Timed, load_judges, reading
 from bench.latency import measure_latency
 from bench.models import load_model, random_fingerprint
 from bench.pipeline import load_components, quantize_components, read_headers, save_components
@@ -203,7 +203,7 @@ def score_report(
         `cost`: seconds from the first file to the last score, and of these the seconds in which networks computed,
         none for clips whose features are in the cache.
     """
-    from metrics.audio import READING, count_faults
+    from metrics.audio import count_faults
     from metrics.scoring import score
 
     folders = {"generated": generated, "reference": reference, "baseline": baseline}
@@ -221,7 +221,7 @@ def score_report(
     return {
         "scores": scores,
         "audio": {whose: count_faults(own.arrays()["levels"]).to_json() for whose, own in features.items()},
-        "reading": READING | {"sample_rates": {one.name: one.sample_rate for one in (networks.tagger, networks.clap)}},
+        "reading": reading(networks),
         "cost": {"seconds": time.perf_counter() - started, "network_seconds": tagger.seconds + clap.seconds},
     }
 

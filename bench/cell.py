@@ -30,7 +30,7 @@ from bench.clips import read_clips, write_clips
 from bench.components import Component
 from bench.features import embed_clips, with_files
 from bench.jobs import FAILURE_FILE, NO_SPACE, TRAJECTORY, BaselineJob, CellJob, Job, ReferenceJob, job_from_json
-from bench.judges import Judges, load_judges
+from bench.judges import Judges, load_judges, reading
 from bench.measurement.latency import NO_INTEGERS, Settings, kernels_in, time_steps, without_kernels
 from bench.measurement.memory import peak_resident_bytes
 from bench.measurement.size import component_bytes, size_section
@@ -316,7 +316,7 @@ class _Cell(_Generating):
             suite=self.suite.describe(self.items),
             generation=audio["generation"],
             scores=scores,
-            audio=audio["health"],
+            audio=audio["health"] | {"reading": reading(self.judges)},
             size=size_section(
                 self.checkpoint_folder,
                 {**checkpoint["components"], BACKBONE: directory_bytes(self.job.baseline_folder / "checkpoint")},

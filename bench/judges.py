@@ -33,6 +33,13 @@ class Judges:
         return {judge.name: judge.sha256 for judge in (self.tagger, self.clap)}
 
 
+def reading(judges: Judges) -> dict[str, Any]:
+    """Return how audio comes to the networks, as results say it: in one way, to each at its own rate."""
+    from metrics.audio import READING
+
+    return READING | {"sample_rates": {judge.name: judge.sample_rate for judge in (judges.tagger, judges.clap)}}
+
+
 class Timed:
     """An embedder that counts the seconds in which it computes; in everything else it is the embedder."""
 

@@ -211,6 +211,8 @@ class Audio(Section):
     """Clips shorter than asked for."""
     nan: Count
     """Clips with a sample that is not a finite number."""
+    reading: dict[str, JsonValue] | None = None
+    """How the clips came to the metric networks: channels, resampler, length, and each network's rate in Hz."""
 
 
 class PipelineSize(Section):

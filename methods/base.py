@@ -19,6 +19,10 @@ from methods.protocol import DenoisingModel
 from methods.samplers.recipe import CalibrationRecipe, parse_calibration
 from methods.spec import MethodSpec
 
+QUICK_STEPS = 50
+"""Most denoising steps of a trajectory of preset `quick` where `steps` was not typed: a model that is sampled in 200
+would spend its minutes on calibration. Fewer steps visit the same noise levels, further apart."""
+
 
 class MethodConfig(BaseModel):
     """Options that every method takes. A method adds its own, with defaults, and what its presets change.
@@ -61,16 +65,21 @@ class CalibratedConfig(MethodConfig):
     timesteps: int = Field(5, ge=1, le=1000)
     """Steps recorded of each prompt's trajectory; all of them where it has fewer and the number was not typed."""
     steps: int | None = Field(None, ge=1, le=1000)
-    """Denoising steps of a trajectory; None: the model's own default."""
+    """Denoising steps of a trajectory; None: the model's own default, of preset `quick` at most `QUICK_STEPS`."""
     guidance: float | None = Field(None, ge=0, le=100)
     """Classifier-free guidance scale of a trajectory; None: the model's own default."""
 
     def recipe_for(self, model: DenoisingModel) -> CalibrationRecipe:
         """Return how to draw the calibration set of a model."""
         source, sampler = parse_calibration(self.calibration)
-        steps = model.default_steps if self.steps is None else self.steps
+        steps = self._steps_of(model)
         guidance = model.default_guidance if self.guidance is None else self.guidance
         return CalibrationRecipe(sampler, self.prompts, min(self.timesteps, steps), steps, guidance, source)
+
+    def _steps_of(self, model: DenoisingModel) -> int:
+        if self.steps is not None:
+            return self.steps
+        return min(model.default_steps, QUICK_STEPS) if self.preset == "quick" else model.default_steps
 
 
 class Method(ABC):
@@ -200,7 +209,9 @@ class CalibratedMethod(Method):
 
     def _recipe(self, model: DenoisingModel) -> CalibrationRecipe:
         recipe = self.config.recipe_for(model)
-        self._check_timesteps(recipe.steps, f", the default of {model.name}")
+        cut = recipe.steps < model.default_steps
+        whose = f"which preset quick walks of the {model.default_steps}" if cut else "the default"
+        self._check_timesteps(recipe.steps, f", {whose} of {model.name}")
         return recipe
 
     def _check_timesteps(self, steps: int, whose: str = "") -> None:

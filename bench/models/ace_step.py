@@ -90,7 +90,7 @@ class AceStepConditioner:
         """The states of one caption, (tokens, width)."""
         text, lyrics = self._ids(CAPTION.format(caption, int(self.seconds))), self._ids(NO_LYRICS)
         states: Tensor = self.conditions(
-            text_hidden_states=self.encoder(text).last_hidden_state,
+            text_hidden_states=self._read(text),
             text_attention_mask=torch.ones_like(text, dtype=torch.bool),
             lyric_hidden_states=self.encoder.get_input_embeddings()(lyrics),
             lyric_attention_mask=torch.ones_like(lyrics, dtype=torch.bool),
@@ -98,6 +98,16 @@ class AceStepConditioner:
             refer_audio_order_mask=torch.zeros(1, dtype=torch.long, device=text.device),
         )[0]
         return states[0]
+
+    def _read(self, ids: Tensor) -> Tensor:
+        """The text encoder's states of a caption, (1, tokens, width).
+
+        It is called on one length, so that calls can be stacked to calibrate it. No token sees what comes after it.
+        """
+        count = ids.shape[1]
+        mask = F.pad(torch.ones_like(ids), (0, CAPTION_TOKENS - count))
+        states: Tensor = self.encoder(F.pad(ids, (0, CAPTION_TOKENS - count)), attention_mask=mask).last_hidden_state
+        return states[:, :count]
 
     def _ids(self, text: str) -> Tensor:
         told = self.tokenizer([text], truncation=True, max_length=CAPTION_TOKENS, return_tensors="pt")

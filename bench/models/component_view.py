@@ -26,6 +26,8 @@ METHOD_CALLED: dict[Component, str] = {
     "vocoder": "forward",
 }
 """Component -> its method that runs on the way from caption to clip."""
+CLASS_CALLED = {"ClapModel": "get_text_features"}
+"""Class of a component of which another method runs: of a whole CLAP, only what embeds captions."""
 
 
 class ComponentView:
@@ -51,13 +53,14 @@ class ComponentView:
         """Makes each prompt's clip; yields the component's calls, all as of one step and timestep."""
         for start in range(0, len(prompts), batch_size):
             indices = tuple(range(start, min(len(prompts), start + batch_size)))
-            with _recorded(self.backbone, METHOD_CALLED[self._component]) as calls:
+            with _recorded(self.backbone, self._called) as calls:
                 self._run([prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance)
             rows = 0
             for inputs in calls:
                 count = len(next(iter(inputs.values())))
                 guided = count == 2 * len(indices)
-                own = indices if guided else indices[rows : rows + count]
+                # beyond a call for each prompt, where a model makes it for itself, the empty caption is encoded
+                own = indices if guided else indices[rows : rows + count] or indices[-count:]
                 rows += count
                 yield BackboneCall(0, 0, own, inputs, guided=guided)
 
@@ -65,13 +68,17 @@ class ComponentView:
         """Runs the component on a call's inputs; returns its first output."""
         moved = {name: value.to(self._model.device) for name, value in inputs.items()}
         with torch.inference_mode():
-            output = getattr(self.backbone, METHOD_CALLED[self._component])(**moved)
+            output = getattr(self.backbone, self._called)(**moved)
         first: Tensor = output if isinstance(output, Tensor) else output[0]
         return first
 
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
         """One vector of each prompt: the model's own, whichever component this is."""
         return self._model.embed_text(prompts)
+
+    @property
+    def _called(self) -> str:
+        return CLASS_CALLED.get(type(self.backbone).__name__, METHOD_CALLED[self._component])
 
     def _run(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> None:
         if self._component == "text_encoder":

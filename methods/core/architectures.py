@@ -25,7 +25,15 @@ DIFFUSERS = (
     "AutoencoderKL",
 )
 """Classes of diffusers, built from keyword arguments."""
-TRANSFORMERS = ("T5EncoderModel", "ClapTextModelWithProjection", "SpeechT5HifiGan")
+TRANSFORMERS = (
+    "T5EncoderModel",
+    "ClapTextModelWithProjection",
+    "ClapModel",
+    "SpeechT5HifiGan",
+    "T5GemmaEncoderModel",
+    "Qwen3Model",
+    "UMT5EncoderModel",
+)
 """Classes of transformers, built from a configuration object."""
 _own: dict[str, type[Any]] = {}
 NOT_STRUCTURE = ("architectures", "dtype", "torch_dtype", "transformers_version", "model_type")

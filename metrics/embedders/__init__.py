@@ -13,6 +13,7 @@ BUILTIN = {
     "laion-clap": "metrics.embedders.judges:LaionClap",
     "clap-hf": "metrics.embedders.judges:ClapHuggingFace",
     "vggish": "metrics.embedders.judges:VGGish",
+    "passt": "metrics.embedders.judges:Passt",
 }
 
 registry = Registry("bench.judges", "judge", BUILTIN)

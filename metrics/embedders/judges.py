@@ -167,6 +167,31 @@ class VGGish(Judge):
         return load_vggish(cls.find(weights))
 
 
+class Passt(Judge):
+    """See the summary."""
+
+    summary = "PaSST of AudioSet at 32 kHz: 768 features, 527 logits"
+    requires = ("hear21passt", "timm")
+    role = "tagger"
+    license = "Apache-2.0"
+    published = Published.at(
+        "passt-s-f128-p16-s10-ap.476-swa.pt",
+        "https://github.com/kkoutini/PaSST/releases/download/v0.0.1-audioset/passt-s-f128-p16-s10-ap.476-swa.pt",
+    )
+
+    @classmethod
+    def find(cls, weights: str | None = None) -> Path:
+        """See the base class."""
+        return cls.published.find("passt", weights)
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from metrics.embedders.passt import load_passt
+
+        return load_passt(cls.find(weights))
+
+
 class LaionClap(Judge):
     """See the summary."""
 

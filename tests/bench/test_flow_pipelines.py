@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from admcore.errors import UsageError
+from bench.checks import check_components_of
 from bench.models import load_model, pipelines
 from bench.pipeline import quantize_components
 from methods.core.checkpoint import load as load_backbone
@@ -198,6 +199,25 @@ def test_the_backbone_goes_through_quantization(folders, family, tmp_path):
     rounded = model.latents(CAPTIONS, [1, 2, 3], steps=3, guidance=3.0, batch_size=2)
     assert not torch.equal(full, rounded)
     assert (full - rounded).abs().mean() < 0.2 * full.abs().mean()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_text_encoder_goes_through_quantization(folders, family, tmp_path):
+    model = ours(folders / family)
+    before = model.encode_text(CAPTIONS, guided=False)["encoder_hidden_states"]
+    spec = "naive@w8a8[prompts=2,timesteps=2,steps=2,guidance=3.0]"
+    quantized, _ = quantize_components(model, spec, ["text_encoder"], prompts=CAPTIONS)["text_encoder"]
+    assert not quantized.report.unquantized
+    quantized.pack(tmp_path / "checkpoint", "text_encoder")
+    model.set_component("text_encoder", load_backbone(tmp_path / "checkpoint"))
+    after = model.encode_text(CAPTIONS, guided=False)["encoder_hidden_states"]
+    assert 0 < (before - after).abs().mean() < 0.1 * before.abs().mean()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_component_that_cannot_be_quantized_is_refused_without_loading(folders, family):
+    with pytest.raises(UsageError, match=r"no vae that can be quantized; it has backbone, text_encoder$"):
+        check_components_of(f"dir:{folders / family}", ["vae"])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

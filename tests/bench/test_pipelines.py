@@ -356,6 +356,21 @@ def test_the_backbone_goes_through_quantization(folders, family, tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_the_text_encoder_goes_through_quantization(folders, family, tmp_path):
+    """Of AudioLDM 2 and MusicLDM a whole CLAP, of which captions reach the text half alone."""
+    model = load_model(f"dir:{folders / family}")
+    before = model.embed_text(CAPTIONS)
+    spec = "naive@w8a8[prompts=2,timesteps=2,steps=2,guidance=3.0]"
+    quantized, _ = quantize_components(model, spec, ["text_encoder"], prompts=CAPTIONS)["text_encoder"]
+    assert quantized.report.layers
+    assert all(name.startswith("audio_") for name in quantized.report.unquantized)
+    quantized.pack(tmp_path / "checkpoint", "text_encoder")
+    model.set_component("text_encoder", load_backbone(tmp_path / "checkpoint"))
+    after = model.embed_text(CAPTIONS)
+    assert 0 < (before - after).abs().mean() < 0.1 * before.abs().mean()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_bfloat16_runs(folders, family):
     waveforms = load_model(f"dir:{folders / family}", dtype="bfloat16").generate(CAPTIONS[:1], [1], steps=2)
     assert np.isfinite(waveforms).all()

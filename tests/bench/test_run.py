@@ -110,6 +110,12 @@ def test_every_cell_leaves_a_valid_record_and_all_its_products(finished: GridSpe
     assert not (finished.out / "work").exists()
 
 
+def test_a_record_says_how_audio_came_to_the_networks(finished: GridSpec) -> None:
+    reading = record_of(finished, NAIVE).audio.reading
+    assert (reading["channels"], reading["resampler"], reading["cropped"]) == ("averaged", "soxr", False)
+    assert set(reading["sample_rates"]) == {"band-tagger", "band-clap"}
+
+
 def test_a_caption_file_with_clips_goes_through_every_stage_and_the_record_counts_the_missing(
     make_grid: MakeGrid, tmp_path: Path
 ) -> None:

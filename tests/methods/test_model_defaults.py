@@ -6,6 +6,7 @@ import pytest
 
 import methods
 from admcore.errors import UsageError
+from methods.base import QUICK_STEPS
 
 
 @pytest.fixture
@@ -54,3 +55,30 @@ def test_a_checkpoint_states_the_numbers_that_were_used(few_step, prompts):
     quantized = method.quantize(few_step, method.calibrate(few_step, prompts, seed=0))
     config = quantized.method.config
     assert (config["timesteps"], config["steps"], config["guidance"]) == (4, 4, 1.0)
+
+
+@pytest.fixture
+def many_step(audioldm):
+    """Return a model that is meant to be run in two hundred steps, as the published ones are."""
+    audioldm.default_steps = 200
+    return audioldm
+
+
+def test_preset_quick_walks_no_more_than_its_cap_and_says_so(many_step, prompts):
+    method = methods.from_spec("naive@w4a8[prompts=2]")
+    drawn = method.calibrate(many_step, prompts, seed=0)
+    assert drawn.recipe["steps"] == QUICK_STEPS == 50
+    assert drawn.summary()["steps"] == QUICK_STEPS
+    assert int(drawn.step.max()) == QUICK_STEPS - 1
+    assert method.quantize(many_step, drawn).method.config["steps"] == QUICK_STEPS
+
+
+@pytest.mark.parametrize("spec", ["naive@w4a8[steps=200]", "naive@w4a8[preset=paper]"])
+def test_typed_steps_and_preset_paper_are_not_cut(many_step, spec):
+    assert methods.from_spec(spec).config.recipe_for(many_step).steps == 200
+
+
+def test_more_typed_timesteps_than_the_cap_are_refused_with_the_reason(many_step, prompts):
+    method = methods.from_spec("naive@w4a8[prompts=2,timesteps=60]")
+    with pytest.raises(UsageError, match=r"of steps=50, which preset quick walks of the 200 of tiny-audioldm"):
+        method.calibration_key(many_step, prompts, seed=0)
