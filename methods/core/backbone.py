@@ -95,12 +95,14 @@ def make_report(
     """Compare a quantized backbone with the full-precision one that it was made from."""
     floats = quantizable_layers(original)
     integers = quantized_layers(quantized)
+    bits = _stored_bits(quantized)
     parameters = sum(parameter.numel() for parameter in original.parameters())
     return QuantizationReport(
         layers=tuple(_report_layer(name, layer, floats[name]) for name, layer in integers.items()),
         unquantized=tuple(name for name in floats if name not in integers),
         parameters=parameters,
-        **_bits_of(quantized, parameters),
+        quantized_fraction=_quantized_fraction(bits, parameters),
+        nominal_bits_per_weight=_nominal_bits(bits, parameters),
         seconds=seconds,
         blocks=tuple(blocks),
         simulated=bool(integers),
@@ -120,21 +122,23 @@ def with_more_layers(
     integers = quantized_layers(module)
     layers = {layer.name: layer for layer in report.layers}
     layers |= {name: _report_layer(name, integers[name], layer) for name, layer in originals.items()}
+    bits = _stored_bits(module)
     return replace(
         report,
         layers=tuple(layers[name] for name in integers),
         unquantized=tuple(name for name in report.unquantized if name not in originals),
         simulated=bool(integers),
-        **_bits_of(module, report.parameters),
+        quantized_fraction=_quantized_fraction(bits, report.parameters),
+        nominal_bits_per_weight=_nominal_bits(bits, report.parameters),
     )
 
 
-def _bits_of(quantized: nn.Module, parameters: int) -> dict[str, float]:
-    bits = _stored_bits(quantized)
-    return {
-        "quantized_fraction": 1 - sum(count for count, width in bits if width == FULL_PRECISION_BITS) / parameters,
-        "nominal_bits_per_weight": sum(count * width for count, width in bits) / parameters,
-    }
+def _quantized_fraction(bits: Sequence[tuple[int, int]], parameters: int) -> float:
+    return 1 - sum(count for count, width in bits if width == FULL_PRECISION_BITS) / parameters
+
+
+def _nominal_bits(bits: Sequence[tuple[int, int]], parameters: int) -> float:
+    return sum(count * width for count, width in bits) / parameters
 
 
 def _stored_bits(module: nn.Module) -> list[tuple[int, int]]:
