@@ -33,7 +33,7 @@ def test_the_parts_of_ptq4adm_are_nearer_to_full_precision_than_rounding_on_ever
 
 
 def test_reconstruction_is_nearer_to_full_precision_than_rounding(records):
-    """Shown by the latents of two models at least; nothing speaks against it on any: docs/results.md has 96 captions."""
+    """Shown by the latents of two models at least; nothing speaks against it on any. docs/results.md: 96 captions."""
     found = [one for one in orderings(records, "naive", "latent_sqnr_vs_baseline") if one.better == RECONSTRUCTED]
     assert [one.model for one in found if one.difference <= 0] == [], found
     assert sum(one.verdict == "holds" for one in found) >= 2, found
