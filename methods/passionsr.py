@@ -79,7 +79,7 @@ class PassionSR(CalibratedMethod):
 
     name = "passionsr"
     summary = "learned scales, offsets and bounds, for one-step models (2411.17106)"
-    version = "1"
+    version = "2"
     Config: ClassVar[type[PassionSRConfig]] = PassionSRConfig
     config: PassionSRConfig
 
