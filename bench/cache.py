@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-KINDS = {"features": "features of scored folders", "hashes": "hashes of large weights files"}
+KINDS = {"features": "features of scored clips", "hashes": "hashes of large weights files"}
 """Folder in the cache -> what is in it."""
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from admcore.hashing import sha256_file, sha256_json
 from bench import cache
@@ -19,22 +20,41 @@ BATCH_SIZE = 16
 
 
 def cached_features(clips: Sequence[Clip], judges: Judges) -> Features:
-    """Return the features of clips, from the user's cache if the very same clips were embedded before.
+    """Return the features of clips; those that were embedded before, in whatever folder, come from the user's cache.
 
     Raises:
         DataError: a file cannot be read, or is empty.
     """
-    content = [[clip.id, clip.caption, sha256_file(clip.path)] for clip in clips]
-    path = cache.path("features", sha256_json([content, judges.identity, source_sha256("metrics")]), ".safetensors")
-    if path.is_file():
-        return with_files(Features.load(path), clips)
-    features = embed_clips(clips, judges)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        features.save(path)
-    except OSError as error:
-        print(f"warning: {path.parent} cannot be written ({error.strerror}); features are not cached", file=sys.stderr)
-    return features
+    version = [judges.identity, source_sha256("metrics")]
+    paths = [
+        cache.path("features", sha256_json([clip.caption, sha256_file(clip.path), version]), ".safetensors")
+        for clip in clips
+    ]
+    rows = {
+        clip.id: dataclasses.replace(Features.load(path), ids=(clip.id,))
+        for clip, path in zip(clips, paths, strict=True)
+        if path.is_file()
+    }
+    new = {clip.id: clip for clip in clips if clip.id not in rows}
+    # apart: among clips of which one has no caption, no caption is embedded
+    for captioned in (True, False):
+        alike = [clip for clip in new.values() if (clip.caption is not None) == captioned]
+        if alike:
+            embedded = embed_clips(alike, judges)
+            rows |= {clip.id: embedded.match([clip.id]) for clip in alike}
+    _keep({path: rows[clip.id] for clip, path in zip(clips, paths, strict=True) if clip.id in new})
+    return with_files(Features.join([rows[clip.id] for clip in clips]), clips)
+
+
+def _keep(rows: Mapping[Path, Features]) -> None:
+    for path, features in rows.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            features.save(path)
+        except OSError as error:
+            reason = f"{path.parent} cannot be written ({error.strerror})"
+            print(f"warning: {reason}; features are not cached", file=sys.stderr)
+            return
 
 
 def with_files(features: Features, clips: Sequence[Clip]) -> Features:

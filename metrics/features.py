@@ -71,6 +71,15 @@ class Features:
         row_of = {name: row for row, name in enumerate(self.ids)}
         return self.take([row_of[name] for name in ids])
 
+    @classmethod
+    def join(cls, parts: Sequence[Features]) -> Features:
+        """Return the rows of several, with the arrays that all of them have; ValueError for an id that comes twice."""
+        names = [name for name in parts[0].arrays() if all(name in part.arrays() for part in parts)]
+        return cls(
+            ids=tuple(name for part in parts for name in part.ids),
+            **{name: np.concatenate([part.arrays()[name] for part in parts]) for name in names},
+        )
+
     def not_finite(self) -> tuple[str, ...]:
         """Return the ids of the clips with a feature that is NaN or infinite."""
         bad = np.any([~np.isfinite(array).all(axis=1) for array in self.arrays().values()], axis=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,20 @@ def test_a_report_says_how_long_the_networks_computed(small_judges: None, tmp_pa
     first, again = (bench.score_report(tmp_path / "a", metrics=["clap"])["cost"] for _ in range(2))
     assert 0 < first["network_seconds"] < first["seconds"]
     assert again["network_seconds"] == 0, "features are in the cache"
+
+
+def test_a_clip_is_embedded_once_wherever_it_lies(small_judges: None, tmp_path: Path) -> None:
+    write_folder(tmp_path / "a", 3)
+    first = bench.score_report(tmp_path / "a", metrics=["fd", "clap"], reference=tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    moved = bench.score_report(tmp_path / "b", metrics=["fd", "clap"], reference=tmp_path / "a")
+    assert moved["cost"]["network_seconds"] == 0
+    assert moved["scores"] == first["scores"]
+    clip = next((tmp_path / "b" / "audio").iterdir())
+    soundfile.write(clip, np.random.default_rng(9).normal(scale=0.1, size=16_000), 16_000)
+    changed = bench.score_report(tmp_path / "b", metrics=["fd"], reference=tmp_path / "a")
+    assert changed["cost"]["network_seconds"] > 0
+    assert changed["scores"]["fd"]["value"] > first["scores"]["fd"]["value"]
 
 
 def test_scores_against_a_baseline_need_its_folder(small_judges: None, tmp_path: Path) -> None:
