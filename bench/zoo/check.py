@@ -24,7 +24,7 @@ from admcore.progress import track
 from bench.zoo.corpus import EVENTS, ClipSpec, check_corpus, draw_clip, render_many
 
 SINGLES_PER_EVENT = 19
-"""Single-event captions of each event: 416 clips for each ADM."""
+"""Single-event captions of each event: 494 clips for each ADM."""
 RANDOM_PER_EVENT = 2
 """Clips for the distance of random weights; the trained distance beside it is over the same captions."""
 RANDOM_STEPS = 4
