@@ -73,10 +73,11 @@ class Features:
 
     @classmethod
     def join(cls, parts: Sequence[Features]) -> Features:
-        """Return the rows of several, with the arrays that all of them have; ValueError for an id that comes twice."""
+        """Return the rows of several, with the arrays that all have, and no files; ValueError for an id twice."""
         names = [name for name in parts[0].arrays() if all(name in part.arrays() for part in parts)]
         return cls(
             ids=tuple(name for part in parts for name in part.ids),
+            files=None,
             **{name: np.concatenate([part.arrays()[name] for part in parts]) for name in names},
         )
 
