@@ -7,9 +7,11 @@ from typing import Literal
 
 from admcore.errors import UsageError, nearest
 
-Component = Literal["backbone", "text_encoder", "vae", "vocoder"]
-COMPONENTS: tuple[Component, ...] = ("backbone", "text_encoder", "vae", "vocoder")
+Component = Literal["backbone", "text_encoder", "text_encoder_2", "language_model", "vae", "vocoder"]
+COMPONENTS: tuple[Component, ...] = ("backbone", "text_encoder", "text_encoder_2", "language_model", "vae", "vocoder")
 """In the order of the record; of the autoencoder, the decoder is what runs."""
+TEXT: tuple[Component, ...] = ("text_encoder", "text_encoder_2", "language_model")
+"""Those that run once a caption, before the backbone."""
 ALL = "all"
 
 

@@ -76,7 +76,7 @@ class GridSpec(_Table):
     methods: tuple[str, ...] = Field(min_length=1)
     """Method specs, such as `naive@w4a8[weights=tensor]`."""
     components: tuple[str, ...] = ("backbone",)
-    """Components of each model that the methods quantize: `backbone`, `text_encoder`, `vae`, `vocoder`, or `all`."""
+    """Components of each model that the methods quantize: some of `bench.components.COMPONENTS`, or `all`."""
     suite: CaptionFileSpec | str = Field(default="foley", union_mode="left_to_right")
     """Registry name of the captions, path of a caption file, or a table that says how a caption file is read."""
     limit: int | None = Field(default=None, ge=1)

@@ -79,29 +79,35 @@ class AudioLDM2Conditioner:
 
     @torch.inference_mode()
     def _encode(self, caption: str, length: int | None = None) -> dict[str, Tensor]:
-        """One row of each input; padded to `length` tokens of T5, None for as many as the caption has."""
+        """One row of each input; padded to `length` tokens of T5, None for as many as the caption has.
+
+        T5 and GPT-2 are called on one length, behind masks, so that calls can be stacked to calibrate them.
+        """
         device = next(self.encoder.parameters()).device
         words = self.tokenizer([caption], padding="max_length", truncation=True, return_tensors="pt").to(device)
         pieces = self.tokenizer_2(
             [caption],
-            padding=True if length is None else "max_length",
-            max_length=length or CAPTION_TOKENS,
+            padding="max_length",
+            max_length=CAPTION_TOKENS,
             truncation=True,
             return_tensors="pt",
         ).to(device)
         states = self.encoder(pieces.input_ids, attention_mask=pieces.attention_mask).last_hidden_state
+        length = length or int(pieces.attention_mask.sum())
+        states, mask = states[:, :length], pieces.attention_mask[:, :length]
         projected = self.projection(
             hidden_states=clap_text_features(self.clap, words.input_ids, words.attention_mask)[:, None],
             hidden_states_1=states,
             attention_mask=pieces.attention_mask.new_ones(1, 1),
-            attention_mask_1=pieces.attention_mask,
+            attention_mask_1=mask,
         )
         count = self.language_model.config.max_new_tokens
-        predicted = continue_states(self.language_model, projected.hidden_states, projected.attention_mask, count)
+        room = CAPTION_TOKENS - length
+        predicted = continue_states(self.language_model, projected.hidden_states, projected.attention_mask, count, room)
         return {
             "encoder_hidden_states": predicted[0],
             "encoder_hidden_states_1": states[0],
-            "encoder_attention_mask_1": pieces.attention_mask[0],
+            "encoder_attention_mask_1": mask[0],
         }
 
 

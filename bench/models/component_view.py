@@ -15,17 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.components import Component
+from bench.components import TEXT, Component
 from bench.models.base import AudioDiffusionModel
 from methods.protocol import BackboneCall, DenoisingModel
 
-METHOD_CALLED: dict[Component, str] = {
-    "backbone": "forward",
-    "text_encoder": "forward",
-    "vae": "decode",
-    "vocoder": "forward",
-}
-"""Component -> its method that runs on the way from caption to clip."""
+METHOD_CALLED: dict[Component, str] = {"vae": "decode"}
+"""Component -> its method that runs on the way from caption to clip, if it is not `forward`."""
 CLASS_CALLED = {"ClapModel": "get_text_features"}
 """Class of a component of which another method runs: of a whole CLAP, only what embeds captions."""
 
@@ -78,10 +73,10 @@ class ComponentView:
 
     @property
     def _called(self) -> str:
-        return CLASS_CALLED.get(type(self.backbone).__name__, METHOD_CALLED[self._component])
+        return CLASS_CALLED.get(type(self.backbone).__name__, METHOD_CALLED.get(self._component, "forward"))
 
     def _run(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> None:
-        if self._component == "text_encoder":
+        if self._component in TEXT:
             self._model.encode_text(prompts, guided=guidance != 1)
         else:
             self._model.generate(prompts, seeds, steps=steps, guidance=guidance, batch_size=len(prompts))

@@ -44,12 +44,12 @@ QUANTIZABLE: dict[Layout, tuple[Component, ...]] = {
     "audioldm": ("backbone", "text_encoder", "vae", "vocoder"),
     "tango": ("backbone", "text_encoder", "vae", "vocoder"),
     "make-an-audio": ("backbone", "text_encoder", "vae", "vocoder"),
-    "audioldm2": ("backbone", "text_encoder", "vae", "vocoder"),
+    "audioldm2": ("backbone", "text_encoder", "text_encoder_2", "language_model", "vae", "vocoder"),
     "musicldm": ("backbone", "text_encoder", "vae", "vocoder"),
-    "stable-audio": ("backbone", "text_encoder"),
-    "stable-audio-3": ("backbone", "text_encoder"),
-    "ace-step": ("backbone", "text_encoder"),
-    "longcat-audiodit": ("backbone", "text_encoder"),
+    "stable-audio": ("backbone", "text_encoder", "vae"),
+    "stable-audio-3": ("backbone", "text_encoder", "vae"),
+    "ace-step": ("backbone", "text_encoder", "vae"),
+    "longcat-audiodit": ("backbone", "text_encoder", "vae"),
 }
 """The components whose classes a packed checkpoint may name, see `methods.core.architectures`."""
 

@@ -24,7 +24,7 @@ from bench.models.base import AudioDiffusionModel
 from bench.models.components import load_component
 from bench.models.pipeline_layouts import PIPELINE_LAYOUTS
 from bench.models.published_model import PublishedModel
-from bench.models.workarounds import quiet_weight_norm
+from methods.core.plain import make_plain, quiet_weight_norm
 
 SCHEDULERS = (
     "DDIMScheduler",
@@ -59,7 +59,9 @@ class PipelineFamily:
         return {"backbone": parts[first]} | {name: parts[name] for name in others}
 
     def join(self, parts: Parts, known: dict[str, Any]) -> AudioDiffusionModel:
-        """Makes the model, with the pipeline's own sampling."""
+        """Makes the model, with the pipeline's own sampling, of plain layers alone."""
+        for name in self.classes:
+            make_plain(parts[name])
         defaults = {"default_steps": self.default_steps, "default_guidance": self.default_guidance}
         return self.assemble(parts, known | defaults)
 

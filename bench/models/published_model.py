@@ -11,7 +11,7 @@ from bench.models.base import AudioDiffusionModel
 from bench.models.directory import SAW, load_layout
 from bench.models.published import PUBLISHED, locate
 from bench.models.untrained import random_sha256, seeded
-from bench.models.workarounds import quiet_weight_norm
+from methods.core.plain import quiet_weight_norm
 
 
 class PublishedModel(ABC):

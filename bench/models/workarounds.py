@@ -6,21 +6,11 @@ supported with diffusers 0.33): nothing here imports it, its parts are classes t
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-
-
-@contextmanager
-def quiet_weight_norm() -> Iterator[None]:
-    """Keeps torch from warning of the weight norm that diffusers' Oobleck autoencoder is still made with."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r".*weight_norm. is deprecated", FutureWarning)
-        yield
 
 
 def clap_text_features(clap: Any, ids: Tensor, mask: Tensor) -> Tensor:
@@ -34,7 +24,7 @@ def clap_text_features(clap: Any, ids: Tensor, mask: Tensor) -> Tensor:
     return features
 
 
-def continue_states(language_model: nn.Module, states: Tensor, mask: Tensor, count: int) -> Tensor:
+def continue_states(language_model: nn.Module, states: Tensor, mask: Tensor, count: int, room: int = 0) -> Tensor:
     """The `count` hidden states that a GPT-2 predicts after `states`, each fed back as the next input.
 
     AudioLDM2Pipeline.generate_language_model does this through `_update_model_kwargs_for_generation`, which GPT2Model,
@@ -46,12 +36,15 @@ def continue_states(language_model: nn.Module, states: Tensor, mask: Tensor, cou
         states: input embeddings (n, length, width).
         mask: 1 where they count (n, length).
         count: how many to predict.
+        room: places behind them that are always empty, which no state sees: every call is length + count + room long.
 
     Returns:
         (n, count, width).
     """
-    for _ in range(count):
-        predicted = language_model(inputs_embeds=states, attention_mask=mask).last_hidden_state[:, -1:]
-        states = torch.cat([states, predicted], dim=1)
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-    return states[:, -count:]
+    begin = states.shape[1]
+    states, mask = F.pad(states, (0, 0, 0, count + room)), F.pad(mask, (0, count + room))
+    for place in range(begin, begin + count):
+        predicted = language_model(inputs_embeds=states, attention_mask=mask).last_hidden_state[:, place - 1 : place]
+        states = torch.cat([states[:, :place], predicted, states[:, place + 1 :]], dim=1)
+        mask = torch.cat([mask[:, :place], mask.new_ones(len(mask), 1), mask[:, place + 1 :]], dim=1)
+    return states[:, begin : begin + count]

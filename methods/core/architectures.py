@@ -12,6 +12,7 @@ import transformers
 from torch import nn
 
 from admcore.errors import CheckpointError, nearest
+from methods.core.plain import make_plain, quiet_weight_norm
 
 DIFFUSERS = (
     "UNet2DConditionModel",
@@ -23,6 +24,9 @@ DIFFUSERS = (
     "DiTTransformer2DModel",
     "PixArtTransformer2DModel",
     "AutoencoderKL",
+    "AutoencoderOobleck",
+    "AutoencoderSAME",
+    "LongCatAudioDiTVae",
 )
 """Classes of diffusers, built from keyword arguments."""
 TRANSFORMERS = (
@@ -33,10 +37,11 @@ TRANSFORMERS = (
     "T5GemmaEncoderModel",
     "Qwen3Model",
     "UMT5EncoderModel",
+    "GPT2Model",
 )
 """Classes of transformers, built from a configuration object."""
 _own: dict[str, type[Any]] = {}
-NOT_STRUCTURE = ("architectures", "dtype", "torch_dtype", "transformers_version", "model_type")
+NOT_STRUCTURE = ("architectures", "dtype", "torch_dtype", "transformers_version", "model_type", "max_new_tokens")
 """What a configuration of transformers says of something else than the structure."""
 
 
@@ -66,7 +71,7 @@ def describe_network(network: nn.Module) -> tuple[str, dict[str, Any]]:
 
 
 def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.Module:
-    """Build a network without numbers, on the meta device.
+    """Build a network without numbers, on the meta device, of plain layers alone, see `make_plain`.
 
     Args:
         name: a class that is allowed.
@@ -83,10 +88,10 @@ def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.
     for key, value in config.items():
         if key not in allowed:
             raise CheckpointError(f'{name} has no configuration key "{key}".{nearest(key, allowed)}')
-        if ("layers" in key or "depth" in key) and any(number > most_layers for number in _integers(value)):
+        if ("layer" in key or "depth" in key) and any(number > most_layers for number in _integers(value)):
             raise CheckpointError(f"{name}: {key} = {value} asks for more layers than there are tensors")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), quiet_weight_norm():
             if name in DIFFUSERS:
                 network: nn.Module = network_class(**config)
             else:
@@ -94,7 +99,7 @@ def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.
     except Exception as error:  # whatever a foreign configuration makes the constructor do, it is the file's fault
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise CheckpointError(f"{name} cannot be built from the configuration: {reason}") from error
-    return network
+    return make_plain(network)
 
 
 def _names() -> list[str]:

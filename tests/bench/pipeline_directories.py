@@ -30,7 +30,7 @@ def audioldm2() -> diffusers.AudioLDM2Pipeline:
         ),
         projection_model=diffusers.AudioLDM2ProjectionModel(CLAP_WIDTH, 32, 16),
         language_model=transformers.GPT2Model(
-            transformers.GPT2Config(n_embd=16, n_head=2, n_layer=2, n_positions=99, vocab_size=50, max_new_tokens=8)
+            transformers.GPT2Config(n_embd=16, n_head=2, n_layer=2, n_positions=160, vocab_size=50, max_new_tokens=8)
         ),
         text_encoder_2=t5(),
         tokenizer_2=t5_tokenizer(),

@@ -18,7 +18,7 @@ from bench.pipeline import quantize_components
 from methods.core.checkpoint import load as load_backbone
 
 from . import pipeline_directories
-from .test_components import assert_told
+from .test_components import assert_autoencoder_is_quantized, assert_told
 
 CAPTIONS = ["a dog barks", 'Rain "falls"', "loud rain falls"]
 FAMILIES = {
@@ -215,9 +215,14 @@ def test_the_text_encoder_goes_through_quantization(folders, family, tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_the_autoencoder_goes_through_quantization(folders, family, tmp_path):
+    assert_autoencoder_is_quantized(ours(folders / family), tmp_path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_component_that_cannot_be_quantized_is_refused_without_loading(folders, family):
-    with pytest.raises(UsageError, match=r"no vae that can be quantized; it has backbone, text_encoder$"):
-        check_components_of(f"dir:{folders / family}", ["vae"])
+    with pytest.raises(UsageError, match=r"no vocoder that can be quantized; it has backbone, text_encoder, vae$"):
+        check_components_of(f"dir:{folders / family}", ["vocoder"])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
