@@ -44,7 +44,7 @@ class EDADMConfig(CalibratedConfig):
             "timesteps": 8,
             "samples": 96,
             "batch": 4,
-            "iterations": 60,
+            "iterations": 200,
             "learning_rate": 0.1,
             "step_learning_rate": 0.001,
         },
@@ -64,7 +64,7 @@ class EDADMConfig(CalibratedConfig):
     """Calibration samples to reconstruct on, drawn at random; all if there are fewer."""
     batch: int = Field(4, ge=1, le=4096)
     """Samples of an iteration."""
-    iterations: int = Field(60, ge=0, le=1_000_000)
+    iterations: int = Field(200, ge=0, le=1_000_000)
     """Iterations for a block."""
     learning_rate: float = Field(0.1, gt=0, le=10)
     """Of the roundings."""

@@ -52,7 +52,7 @@ class PTQ4ADMConfig(CalibratedConfig):
             "timesteps": 4,
             "sensitivity_samples": 32,
             "batch": 4,
-            "iterations": 40,
+            "iterations": 200,
             "learning_rate": 0.1,
             "step_iterations": 0,
             "step_learning_rate": 0.003,
@@ -77,7 +77,7 @@ class PTQ4ADMConfig(CalibratedConfig):
     """Samples that the sensitivity of layers is measured on, drawn at random; all if there are fewer."""
     batch: int = Field(4, ge=1, le=4096)
     """Samples of an iteration."""
-    iterations: int = Field(40, ge=0, le=1_000_000)
+    iterations: int = Field(200, ge=0, le=1_000_000)
     """Iterations for the weights of a block."""
     learning_rate: float = Field(0.1, gt=0, le=10)
     """Of the roundings."""

@@ -41,7 +41,7 @@ class PTQ4DMConfig(CalibratedConfig):
     """Options of `ptq4dm`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"prompts": 16, "timesteps": 4, "batch": 4, "iterations": 60, "learning_rate": 0.05},
+        "quick": {"prompts": 16, "timesteps": 4, "batch": 4, "iterations": 100, "learning_rate": 0.05},
         "paper": {"prompts": 1024, "timesteps": 1, "batch": 32, "iterations": 100, "learning_rate": 1e-3},
     }
 
@@ -49,7 +49,7 @@ class PTQ4DMConfig(CalibratedConfig):
     """How calibration data is drawn; the paper's way by default."""
     batch: int = Field(4, ge=1, le=4096)
     """Samples of an iteration."""
-    iterations: int = Field(60, ge=0, le=1_000_000)
+    iterations: int = Field(100, ge=0, le=1_000_000)
     """Iterations for a block."""
     learning_rate: float = Field(0.05, gt=0, le=10)
     """Of the roundings."""

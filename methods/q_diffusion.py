@@ -39,7 +39,7 @@ class QDiffusionConfig(CalibratedConfig):
             "timesteps": 25,
             "samples": 96,
             "batch": 4,
-            "iterations": 50,
+            "iterations": 200,
             "learning_rate": 0.1,
             "step_iterations": 0,
             "step_learning_rate": 0.003,
@@ -60,7 +60,7 @@ class QDiffusionConfig(CalibratedConfig):
     """Calibration samples to reconstruct on, drawn at random; all if there are fewer."""
     batch: int = Field(4, ge=1, le=4096)
     """Samples of an iteration."""
-    iterations: int = Field(50, ge=0, le=1_000_000)
+    iterations: int = Field(200, ge=0, le=1_000_000)
     """Iterations for the weights of a block."""
     learning_rate: float = Field(0.1, gt=0, le=10)
     """Of the roundings."""

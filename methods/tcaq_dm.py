@@ -54,9 +54,9 @@ class TCAQConfig(CalibratedConfig):
             "timesteps": 5,
             "samples": 96,
             "batch": 4,
-            "iterations": 40,
+            "iterations": 200,
             "learning_rate": 0.1,
-            "again": 15,
+            "again": 50,
         },
         "paper": {
             "prompts": 128,
@@ -73,11 +73,11 @@ class TCAQConfig(CalibratedConfig):
     """Calibration samples to reconstruct on, drawn at random; all if there are fewer."""
     batch: int = Field(4, ge=1, le=4096)
     """Samples of an iteration."""
-    iterations: int = Field(40, ge=0, le=1_000_000)
+    iterations: int = Field(200, ge=0, le=1_000_000)
     """Iterations for the weights of a block."""
     learning_rate: float = Field(0.1, gt=0, le=10)
     """Of the roundings."""
-    again: int = Field(15, ge=0, le=1_000_000)
+    again: int = Field(50, ge=0, le=1_000_000)
     """Iterations on trajectories of the quantized model; 0 leaves this part out."""
     alpha: float = Field(0.11, ge=0, le=1)
     """Share of the inputs' range that the weights take over."""

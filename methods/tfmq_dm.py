@@ -43,7 +43,7 @@ class TFMQConfig(CalibratedConfig):
             "timesteps": 5,
             "samples": 128,
             "batch": 4,
-            "iterations": 50,
+            "iterations": 200,
             "learning_rate": 0.1,
         },
         "paper": {
@@ -61,7 +61,7 @@ class TFMQConfig(CalibratedConfig):
     """Calibration samples to reconstruct and to fit ranges on, drawn at random; all if there are fewer."""
     batch: int = Field(4, ge=1, le=4096)
     """Samples of an iteration."""
-    iterations: int = Field(50, ge=0, le=1_000_000)
+    iterations: int = Field(200, ge=0, le=1_000_000)
     """Iterations for the weights of a block."""
     learning_rate: float = Field(0.1, gt=0, le=10)
     """Of the roundings."""
