@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 from admcore.errors import UsageError, nearest
 
-Component = Literal["backbone", "text_encoder", "text_encoder_2", "language_model", "vae", "vocoder"]
-COMPONENTS: tuple[Component, ...] = ("backbone", "text_encoder", "text_encoder_2", "language_model", "vae", "vocoder")
+Component = Literal[
+    "backbone", "text_encoder", "text_encoder_2", "language_model", "condition_encoder", "vae", "vocoder"
+]
+COMPONENTS: tuple[Component, ...] = get_args(Component)
 """In the order of the record; of the autoencoder, the decoder is what runs."""
-TEXT: tuple[Component, ...] = ("text_encoder", "text_encoder_2", "language_model")
+TEXT: tuple[Component, ...] = ("text_encoder", "text_encoder_2", "language_model", "condition_encoder")
 """Those that run once a caption, before the backbone."""
 ALL = "all"
 

@@ -20,7 +20,8 @@ Clap = Annotated[str | None, typer.Option(help="Judge for clap.")]
 TaggerWeights = Annotated[str | None, typer.Option(help="Path of the tagger's weights.")]
 ClapWeights = Annotated[str | None, typer.Option(help="Path, or hub id, of the CLAP weights.")]
 Components = Annotated[
-    str | None, typer.Option(help="What is quantized: backbone, text_encoder, vae, vocoder, others that a model has, or all; by commas.")
+    str | None,
+    typer.Option(help="What is quantized: backbone, text_encoder, vae, vocoder, ..., or all; by commas."),
 ]
 RandomWeights = Annotated[
     bool, typer.Option("--random-weights", help="The model's architecture with random weights; needs no files.")

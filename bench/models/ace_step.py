@@ -89,25 +89,20 @@ class AceStepConditioner:
     def _encode(self, caption: str) -> Tensor:
         """The states of one caption, (tokens, width)."""
         text, lyrics = self._ids(CAPTION.format(caption, int(self.seconds))), self._ids(NO_LYRICS)
-        states: Tensor = self.conditions(
-            text_hidden_states=self._read(text),
-            text_attention_mask=torch.ones_like(text, dtype=torch.bool),
+        count = text.shape[1]
+        # both networks are called on one length, behind masks, so that calls can be stacked to calibrate them
+        text = F.pad(text, (0, CAPTION_TOKENS - count))
+        mask = torch.arange(CAPTION_TOKENS, device=text.device)[None] < count
+        states, valid = self.conditions(
+            text_hidden_states=self.encoder(text, attention_mask=mask.long()).last_hidden_state,
+            text_attention_mask=mask,
             lyric_hidden_states=self.encoder.get_input_embeddings()(lyrics),
             lyric_attention_mask=torch.ones_like(lyrics, dtype=torch.bool),
             refer_audio_acoustic_hidden_states_packed=self.conditions.silence_latent[:, : self._timbre_frames],
             refer_audio_order_mask=torch.zeros(1, dtype=torch.long, device=text.device),
-        )[0]
-        return states[0]
-
-    def _read(self, ids: Tensor) -> Tensor:
-        """The text encoder's states of a caption, (1, tokens, width).
-
-        It is called on one length, so that calls can be stacked to calibrate it. No token sees what comes after it.
-        """
-        count = ids.shape[1]
-        mask = F.pad(torch.ones_like(ids), (0, CAPTION_TOKENS - count))
-        states: Tensor = self.encoder(F.pad(ids, (0, CAPTION_TOKENS - count)), attention_mask=mask).last_hidden_state
-        return states[:, :count]
+        )
+        caption_states: Tensor = states[0, : int(valid.sum())]  # what is masked is moved behind them
+        return caption_states
 
     def _ids(self, text: str) -> Tensor:
         told = self.tokenizer([text], truncation=True, max_length=CAPTION_TOKENS, return_tensors="pt")

@@ -23,6 +23,8 @@ METHOD_CALLED: dict[Component, str] = {"vae": "decode"}
 """Component -> its method that runs on the way from caption to clip, if it is not `forward`."""
 CLASS_CALLED = {"ClapModel": "get_text_features"}
 """Class of a component of which another method runs: of a whole CLAP, only what embeds captions."""
+ROW_NUMBERS = {"AceStepConditionEncoder": "refer_audio_order_mask"}
+"""Class of a component -> its input that says which row of the call each row belongs to: always its own."""
 
 
 class ComponentView:
@@ -62,6 +64,8 @@ class ComponentView:
     def call_backbone(self, inputs: dict[str, Tensor]) -> Tensor:
         """Runs the component on a call's inputs; returns its first output."""
         moved = {name: value.to(self._model.device) for name, value in inputs.items()}
+        if (rows := ROW_NUMBERS.get(type(self.backbone).__name__)) is not None:
+            moved[rows] = torch.arange(len(moved[rows]), device=self._model.device)
         with torch.inference_mode():
             output = getattr(self.backbone, self._called)(**moved)
         first: Tensor = output if isinstance(output, Tensor) else output[0]

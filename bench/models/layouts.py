@@ -48,7 +48,7 @@ QUANTIZABLE: dict[Layout, tuple[Component, ...]] = {
     "musicldm": ("backbone", "text_encoder", "vae", "vocoder"),
     "stable-audio": ("backbone", "text_encoder", "vae"),
     "stable-audio-3": ("backbone", "text_encoder", "vae"),
-    "ace-step": ("backbone", "text_encoder", "vae"),
+    "ace-step": ("backbone", "text_encoder", "condition_encoder", "vae"),
     "longcat-audiodit": ("backbone", "text_encoder", "vae"),
 }
 """The components whose classes a packed checkpoint may name, see `methods.core.architectures`."""

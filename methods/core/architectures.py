@@ -27,6 +27,7 @@ DIFFUSERS = (
     "AutoencoderOobleck",
     "AutoencoderSAME",
     "LongCatAudioDiTVae",
+    "AceStepConditionEncoder",
 )
 """Classes of diffusers, built from keyword arguments."""
 TRANSFORMERS = (

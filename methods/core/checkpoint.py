@@ -47,7 +47,9 @@ READABLE_VERSIONS = (1, 2, 3)
 """Version 2 is version 3 without quantized embeddings, transposed convolutions and corrections; version 1 is version 2
 without attentions, parts of layers, and any scheme but static uniform ones."""
 FloatType = Literal["float32", "bfloat16"]
-Component = Literal["backbone", "text_encoder", "text_encoder_2", "language_model", "vae", "vocoder"]
+Component = Literal[
+    "backbone", "text_encoder", "text_encoder_2", "language_model", "condition_encoder", "vae", "vocoder"
+]
 """Parts of a pipeline that can be quantized."""
 TENSOR_FILE = "model.safetensors"
 HEADER_FILE = "quantization.json"
