@@ -82,6 +82,17 @@ class CalibratedConfig(MethodConfig):
         return min(model.default_steps, QUICK_STEPS) if self.preset == "quick" else model.default_steps
 
 
+class ReconstructionConfig(CalibratedConfig):
+    """Options of methods that learn the roundings of a block's weights."""
+
+    batch: int = Field(4, ge=1, le=4096)
+    """Samples of an iteration."""
+    iterations: int = Field(200, ge=0, le=1_000_000)
+    """Iterations for a block."""
+    learning_rate: float = Field(0.1, gt=0, le=10)
+    """Of the roundings."""
+
+
 class Method(ABC):
     """A quantization method. Subclass, set the class attributes, write `quantize`; override more if the paper does.
 

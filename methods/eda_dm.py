@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from methods.base import CalibratedConfig, CalibratedMethod
+from methods.base import CalibratedMethod, ReconstructionConfig
 from methods.core.backbone import QuantizedBackbone
 from methods.core.blockwise import BlockwiseQuantization
 from methods.core.calibration import CalibrationSet
@@ -34,7 +34,7 @@ from methods.core.search import fit_lp
 from methods.protocol import DenoisingModel
 
 
-class EDADMConfig(CalibratedConfig):
+class EDADMConfig(ReconstructionConfig):
     """Options of `eda-dm`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -62,12 +62,6 @@ class EDADMConfig(CalibratedConfig):
 
     samples: int = Field(96, ge=1, le=1_000_000)
     """Calibration samples to reconstruct on, drawn at random; all if there are fewer."""
-    batch: int = Field(4, ge=1, le=4096)
-    """Samples of an iteration."""
-    iterations: int = Field(200, ge=0, le=1_000_000)
-    """Iterations for a block."""
-    learning_rate: float = Field(0.1, gt=0, le=10)
-    """Of the roundings."""
     step_learning_rate: float = Field(0.001, gt=0, le=10)
     """Of the step sizes, relative to their start."""
     inner_weight: float = Field(0.8, ge=0, le=100)

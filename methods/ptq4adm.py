@@ -23,7 +23,7 @@ from pydantic import Field
 from torch import Tensor
 
 from admcore.errors import UsageError
-from methods.base import CalibratedConfig, CalibratedMethod
+from methods.base import CalibratedMethod, ReconstructionConfig
 from methods.core.allocation import Choice, allocate, float_bytes, mixed_policy, weight_bytes
 from methods.core.backbone import QuantizedBackbone
 from methods.core.blockwise import BlockwiseQuantization
@@ -43,7 +43,7 @@ AT_ONCE = 8
 """Samples whose activations are in memory while sensitivity is measured."""
 
 
-class PTQ4ADMConfig(CalibratedConfig):
+class PTQ4ADMConfig(ReconstructionConfig):
     """Options of `ptq4adm`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -75,12 +75,6 @@ class PTQ4ADMConfig(CalibratedConfig):
     """Share of the backbone's bytes to save at least, against 32-bit floats."""
     sensitivity_samples: int = Field(32, ge=1, le=1_000_000)
     """Samples that the sensitivity of layers is measured on, drawn at random; all if there are fewer."""
-    batch: int = Field(4, ge=1, le=4096)
-    """Samples of an iteration."""
-    iterations: int = Field(200, ge=0, le=1_000_000)
-    """Iterations for the weights of a block."""
-    learning_rate: float = Field(0.1, gt=0, le=10)
-    """Of the roundings."""
     step_iterations: int = Field(0, ge=0, le=1_000_000)
     """Iterations for the step sizes of a block's inputs."""
     step_learning_rate: float = Field(0.003, gt=0, le=10)

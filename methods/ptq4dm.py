@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from methods.base import CalibratedConfig, CalibratedMethod
+from methods.base import CalibratedMethod, ReconstructionConfig
 from methods.core.backbone import QuantizedBackbone
 from methods.core.blockwise import BlockwiseQuantization
 from methods.core.calibration import CalibrationSet
@@ -37,7 +37,7 @@ DROP = 0.5
 """Probability that an input number stays in full precision in a step."""
 
 
-class PTQ4DMConfig(CalibratedConfig):
+class PTQ4DMConfig(ReconstructionConfig):
     """Options of `ptq4dm`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -47,12 +47,6 @@ class PTQ4DMConfig(CalibratedConfig):
 
     calibration: str = "normal"
     """How calibration data is drawn; the paper's way by default."""
-    batch: int = Field(4, ge=1, le=4096)
-    """Samples of an iteration."""
-    iterations: int = Field(100, ge=0, le=1_000_000)
-    """Iterations for a block."""
-    learning_rate: float = Field(0.05, gt=0, le=10)
-    """Of the roundings."""
     step_learning_rate: float = Field(1e-3, gt=0, le=10)
     """Of the step sizes, relative to their start."""
 

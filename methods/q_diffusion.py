@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from methods.base import CalibratedConfig, CalibratedMethod
+from methods.base import CalibratedMethod, ReconstructionConfig
 from methods.core.backbone import QuantizedBackbone
 from methods.core.blockwise import BlockwiseQuantization
 from methods.core.calibration import CalibrationSet
@@ -30,7 +30,7 @@ from methods.core.search import POWER, fit_lp
 from methods.protocol import DenoisingModel
 
 
-class QDiffusionConfig(CalibratedConfig):
+class QDiffusionConfig(ReconstructionConfig):
     """Options of `q-diffusion`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -58,12 +58,6 @@ class QDiffusionConfig(CalibratedConfig):
 
     samples: int = Field(96, ge=1, le=1_000_000)
     """Calibration samples to reconstruct on, drawn at random; all if there are fewer."""
-    batch: int = Field(4, ge=1, le=4096)
-    """Samples of an iteration."""
-    iterations: int = Field(200, ge=0, le=1_000_000)
-    """Iterations for the weights of a block."""
-    learning_rate: float = Field(0.1, gt=0, le=10)
-    """Of the roundings."""
     step_iterations: int = Field(0, ge=0, le=1_000_000)
     """Iterations for the step sizes of a block's inputs."""
     step_learning_rate: float = Field(0.003, gt=0, le=10)

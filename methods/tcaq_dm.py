@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import CalibratedConfig, CalibratedMethod
+from methods.base import CalibratedMethod, ReconstructionConfig
 from methods.core.attention import AttentionSites, set_sites, watch_operands
 from methods.core.backbone import QuantizedBackbone
 from methods.core.blockwise import BlockwiseQuantization
@@ -45,7 +45,7 @@ SAMPLED = 4096
 """Attention weights of a call, of each attention, that its law is told by."""
 
 
-class TCAQConfig(CalibratedConfig):
+class TCAQConfig(ReconstructionConfig):
     """Options of `tcaq-dm`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -71,12 +71,6 @@ class TCAQConfig(CalibratedConfig):
 
     samples: int = Field(96, ge=1, le=1_000_000)
     """Calibration samples to reconstruct on, drawn at random; all if there are fewer."""
-    batch: int = Field(4, ge=1, le=4096)
-    """Samples of an iteration."""
-    iterations: int = Field(200, ge=0, le=1_000_000)
-    """Iterations for the weights of a block."""
-    learning_rate: float = Field(0.1, gt=0, le=10)
-    """Of the roundings."""
     again: int = Field(50, ge=0, le=1_000_000)
     """Iterations on trajectories of the quantized model; 0 leaves this part out."""
     alpha: float = Field(0.11, ge=0, le=1)

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from methods.base import CalibratedConfig, CalibratedMethod
+from methods.base import CalibratedMethod, ReconstructionConfig
 from methods.core.backbone import QuantizedBackbone
 from methods.core.blockwise import BlockwiseQuantization
 from methods.core.calibration import CalibrationSet
@@ -33,7 +33,7 @@ from methods.core.search import fit_lp, fit_mse
 from methods.protocol import DenoisingModel
 
 
-class TFMQConfig(CalibratedConfig):
+class TFMQConfig(ReconstructionConfig):
     """Options of `tfmq-dm`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -59,12 +59,6 @@ class TFMQConfig(CalibratedConfig):
 
     samples: int = Field(128, ge=1, le=1_000_000)
     """Calibration samples to reconstruct and to fit ranges on, drawn at random; all if there are fewer."""
-    batch: int = Field(4, ge=1, le=4096)
-    """Samples of an iteration."""
-    iterations: int = Field(200, ge=0, le=1_000_000)
-    """Iterations for the weights of a block."""
-    learning_rate: float = Field(0.1, gt=0, le=10)
-    """Of the roundings."""
 
 
 class TFMQDM(CalibratedMethod):
