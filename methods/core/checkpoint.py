@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -47,6 +47,8 @@ READABLE_VERSIONS = (1, 2, 3)
 """Version 2 is version 3 without quantized embeddings, transposed convolutions and corrections; version 1 is version 2
 without attentions, parts of layers, and any scheme but static uniform ones."""
 FloatType = Literal["float32", "bfloat16"]
+LATER_KINDS: tuple[LayerKind, ...] = ("conv_transpose1d", "conv_transpose2d", "embedding")
+"""Since version 3."""
 Component = Literal[
     "backbone", "text_encoder", "text_encoder_2", "language_model", "condition_encoder", "vae", "vocoder"
 ]
@@ -137,6 +139,16 @@ class Header(_Section):
     """Quantized layers by name."""
     tensors: dict[Name, Sha256]
     """Every tensor in the tensor file, with the SHA-256 of its bytes there."""
+
+    @model_validator(mode="after")
+    def _check_version(self) -> Header:
+        """A reader of that version must have known all that is in it."""
+        kinds = {layer.kind for layer in self.layers.values()}
+        if self.format_version < 3 and (self.correction or not kinds.isdisjoint(LATER_KINDS)):
+            raise ValueError(f"version {self.format_version} has no corrections and no {', '.join(LATER_KINDS)} layers")
+        if self.format_version < 2 and (self.attentions or any(layer.parts != PLAIN for layer in self.layers.values())):
+            raise ValueError("version 1 has no attentions, and no parts of layers")
+        return self
 
 
 class _Slot(NamedTuple):
@@ -239,8 +251,8 @@ def read_header(directory: str | Path) -> Header:
         return Header.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise CheckpointError(f"{path}: {where}: {first['msg']}") from error
+        where = ".".join(map(str, first["loc"])) or "format_version"
+        raise CheckpointError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def directory_bytes(directory: str | Path) -> int:

@@ -1,11 +1,14 @@
 """A stored checkpoint of each format version loads, and computes what it did when it was written, forever."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from admcore.errors import CheckpointError
 from methods.core.checkpoint import load, pack, read_header
 from methods.core.layers import quantized_layers
 from methods.kernels import with_kernels
@@ -13,6 +16,15 @@ from methods.kernels import with_kernels
 from .tiny_components import COMPONENTS, output_of
 
 STORED = Path(__file__).parent / "checkpoints"
+
+
+@pytest.mark.parametrize("component", ["text_encoder", "vocoder"])
+def test_what_a_version_does_not_have_is_refused_in_its_name(component, tmp_path):
+    folder = shutil.copytree(STORED / "version-3" / component, tmp_path / "older")
+    header = folder / "quantization.json"
+    header.write_text(json.dumps(json.loads(header.read_text()) | {"format_version": 2}))
+    with pytest.raises(CheckpointError, match="version 2 has no corrections and no conv_transpose1d"):
+        read_header(folder)
 
 
 @pytest.mark.parametrize("version", [1, 2])
