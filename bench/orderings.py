@@ -53,11 +53,12 @@ class Ordering:
 
 
 def orderings(records: Iterable[LoadedRecord], versus: str, score: str = "fd" + BASELINE_SUFFIX) -> list[Ordering]:
-    """State for every model and number of bits that every other method is nearer to full precision than `versus`.
+    """State for every model that every other method is nearer to full precision than `versus`.
 
     Args:
         records: of some runs, with the runs' own files beside them.
-        versus: name of a method, such as `naive`; of its specs the plainest of each number of bits is taken.
+        versus: name of a method, such as `naive`: of its specs the plainest of each number of bits is held against the
+            others of these bits; or one spec, such as `naive@w6a8`: it is held against all, whatever their bits.
         score: key of a score against the full-precision model's own output.
 
     Raises:
@@ -67,15 +68,16 @@ def orderings(records: Iterable[LoadedRecord], versus: str, score: str = "fd" + 
     if not score.endswith(BASELINE_SUFFIX):
         raise UsageError(f'"{score}" is no score against full precision; expected one that ends in {BASELINE_SUFFIX}')
     found = []
+    one_spec = "@" in versus
     names: set[str] = set()
     for board in make_boards(records):
         cells: dict[tuple[str, object], list[LoadedRecord]] = {}
         for row in board.rows:
             if row.record.status == "done" and row.record.method.bits is not None:
-                cells.setdefault((row.group, row.record.method.bits), []).append(row.loaded)
-            names.add(row.record.method.name)
+                cells.setdefault((row.group, one_spec or row.record.method.bits), []).append(row.loaded)
+            names.add(_called(row.loaded, one_spec))
         for (model, _), group in cells.items():
-            plain = [one for one in group if one.record.method.name == versus]
+            plain = [one for one in group if _called(one, one_spec) == versus]
             if not plain:
                 continue
             worse = min(plain, key=lambda one: (len(one.record.method.spec), one.record.method.spec))
@@ -84,6 +86,10 @@ def orderings(records: Iterable[LoadedRecord], versus: str, score: str = "fd" + 
     if versus not in names:
         raise UsageError(f'no record is of the method "{versus}".{nearest(versus, names)}')
     return found
+
+
+def _called(cell: LoadedRecord, one_spec: bool) -> str:
+    return cell.record.method.spec if one_spec else cell.record.method.name
 
 
 def compare_cells(model: str, better: LoadedRecord, worse: LoadedRecord, score: str) -> Ordering:

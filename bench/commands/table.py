@@ -22,7 +22,7 @@ def table(
         str | None, typer.Option(help="Score keys, such as fd_vs_baseline, separated by commas.")
     ] = None,
     versus: Annotated[
-        str | None, typer.Option(help="State whether each method is nearer to full precision than this one.")
+        str | None, typer.Option(help="State whether each method is nearer to full precision than this one, or spec.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
     quiet: Quiet = False,
@@ -31,7 +31,8 @@ def table(
     """Print every method on every model as a table.
 
     With intervals and the seconds spent in quantization; grouped by bits, the nearest to full precision first. With
-    --versus NAME a statement for every model and method follows, judged by the interval of the paired difference.
+    --versus NAME a statement for every model and method follows, judged by the interval of the paired difference:
+    against that method at the same bits; with --versus SPEC against that one whatever the bits.
     """
     from admcore.files import write_text_atomic
     from bench.checks import check_writable_file
@@ -86,5 +87,6 @@ def _markdown(versus: str, judged: list[Ordering]) -> str:
     from leaderboard.comparison_text import markdown_table
 
     score = judged[0].score if judged else "fd_vs_baseline"
-    about = f"Nearer to full precision than `{versus}` at the same bits, by the paired difference of `{score}`:"
+    bits = "" if "@" in versus else " at the same bits"
+    about = f"Nearer to full precision than `{versus}`{bits}, by the paired difference of `{score}`:"
     return f"{about}\n\n{markdown_table(_HEADER, [_cells(one) for one in judged], code=(0, 1, 2))}\n"

@@ -63,7 +63,7 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
         baseline = run / "baselines" / slug(MODEL) / "features.safetensors"
         features(1).save(baseline)
         for number, (name, shift) in enumerate(shifts.items()):
-            spec = f"{name}@w4a8"
+            spec = name if "@" in name else f"{name}@w4a8"
             cell = run / "cells" / slug(MODEL) / slug(spec)
             cell.mkdir(parents=True)
             (cell / "result.json").write_text(json.dumps(record(spec, WIDTH * (shift or 1.0) ** 2)))
@@ -85,6 +85,15 @@ def test_a_verdict_follows_from_the_paired_interval(make_run, near: float, verdi
     low, high = one.ci95
     assert low < one.difference < high
     assert (one.reason is None) == (verdict != "cannot be told")
+
+
+def test_a_spec_is_held_against_all_bits(make_run) -> None:
+    records = read_runs([make_run(**{"naive@w6a8": 0.5, "naive@w4a8": 1.0, "clever@w4a8": 0.2})])
+    found = {one.better: (one.worse, one.verdict) for one in orderings(records, "naive@w6a8")}
+    assert found == {FAR: ("naive@w6a8", "does not hold"), NEAR: ("naive@w6a8", "holds")}
+    assert [one.better for one in orderings(records, "naive")] == [NEAR]
+    with pytest.raises(UsageError, match=r'method "naive@w5a8"'):
+        orderings(records, "naive@w5a8")
 
 
 def test_latents_are_compared_caption_by_caption(make_run) -> None:
