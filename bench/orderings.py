@@ -18,7 +18,7 @@ from admcore.errors import DataError, UsageError, nearest
 from bench.clips import read_clips
 from bench.features import with_files
 from bench.jobs import TRAJECTORY, baseline_folder
-from leaderboard.boards import make_boards
+from leaderboard.boards import BASELINE, make_boards
 from leaderboard.reading import LoadedRecord
 from leaderboard.untrusted import check_inside, read_json
 from metrics import registry
@@ -73,7 +73,7 @@ def orderings(records: Iterable[LoadedRecord], versus: str, score: str = "fd" + 
     for board in make_boards(records):
         cells: dict[tuple[str, object], list[LoadedRecord]] = {}
         for row in board.rows:
-            if row.record.status == "done" and row.record.method.bits is not None:
+            if row.record.status == "done" and row.record.method.bits and row.record.method.name != BASELINE:
                 cells.setdefault((row.group, one_spec or row.record.method.bits), []).append(row.loaded)
             names.add(_called(row.loaded, one_spec))
         for (model, _), group in cells.items():

@@ -14,6 +14,8 @@ from typing import Any
 from leaderboard.reading import LoadedRecord
 from leaderboard.record import Record
 
+BASELINE = "fp32"
+"""The method that is full precision."""
 RANKED_BY = "fd"
 NEAR_BY = "fd_vs_baseline"
 _METRIC_ORDER = ("fd", "kl", "is", "clap")
@@ -177,7 +179,7 @@ def _difference_interval(record: Record) -> tuple[float, float] | str:
         return reason
     if score is None or score.value is None:
         return "no FD"
-    if record.method.name == "fp32":
+    if record.method.name == BASELINE:
         return 0.0, 0.0
     if score.difference is None or score.difference.ci95 is None:
         return "no paired difference to full precision"
@@ -189,7 +191,7 @@ def _distance_interval(record: Record) -> tuple[float, float] | str:
     score = record.scores.get(NEAR_BY)
     if reason := _unrankable(record):
         return reason
-    if record.method.name == "fp32":
+    if record.method.name == BASELINE:
         return "this is full precision"
     if score is None or score.value is None:
         return "no FD to full precision"
@@ -207,7 +209,7 @@ def _unrankable(record: Record) -> str | None:
 def _row_order(row: Row) -> tuple[bool, int, bool, int, bool, float, str]:
     """By rank; of the same rank full precision first, then the nearest to it."""
     rank, near, score = row.place.rank, row.nearness.rank, row.record.scores.get(RANKED_BY)
-    value, full = score.value if score else None, row.record.method.name == "fp32"
+    value, full = score.value if score else None, row.record.method.name == BASELINE
     unknown = near is None and not full
     return rank is None, rank or 0, unknown, near or 0, value is None, value or 0.0, row.record.method.spec
 

@@ -32,14 +32,13 @@ def test_the_parts_of_ptq4adm_are_nearer_to_full_precision_than_rounding_on_ever
         assert {model: found[model].verdict for model in MODELS} == dict.fromkeys(MODELS, "holds"), found
 
 
-def test_reconstruction_is_nearer_to_full_precision_than_rounding(records):
-    """Shown by the latents of two models at least; nothing speaks against it on any. docs/results.md: 96 captions."""
+def test_reconstruction_is_nearer_to_full_precision_than_rounding_on_every_model(records):
+    """Shown by the latents; by embeddings of 48 captions nothing speaks against it. docs/results.md: 96 captions."""
     found = [one for one in orderings(records, "naive", "latent_sqnr_vs_baseline") if one.better == RECONSTRUCTED]
-    assert [one.model for one in found if one.difference <= 0] == [], found
-    assert sum(one.verdict == "holds" for one in found) >= 2, found
+    assert {one.model: one.verdict for one in found} == dict.fromkeys(MODELS, "holds"), found
     by_embeddings = [one for one in orderings(records, "naive") if one.better == RECONSTRUCTED]
-    assert len(by_embeddings) == len(found) == len(MODELS)
-    assert [one for one in by_embeddings if one.verdict == "does not hold"] == []
+    assert len(by_embeddings) == len(MODELS)
+    assert [one for one in by_embeddings if one.difference >= 0 or one.verdict == "does not hold"] == []
 
 
 def test_the_claims_of_ptq4adm_on_every_model(records):
