@@ -212,6 +212,7 @@ class _Generating(_Work):
                 "layers": [layer for name, network in networks.items() for layer in _layers(name, network)],
                 "seconds": round(sum(network.report.seconds for network in networks.values()), 3),
             },
+            "blocks": {name: network.report.blocks_as_json() for name, network in networks.items()},
             "nominal_bits_per_weight": _mean_over_weights(networks, "nominal_bits_per_weight"),
             "quantized_fraction": _mean_over_weights(networks, "quantized_fraction"),
             "components": component_bytes(model),

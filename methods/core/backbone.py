@@ -71,6 +71,10 @@ class QuantizationReport:
         """Return the layers as JSON values, for a result record."""
         return [asdict(layer) | {"shape": list(layer.shape)} for layer in self.layers]
 
+    def blocks_as_json(self) -> list[dict[str, Any]]:
+        """Return what reconstruction did to each block as JSON values."""
+        return [asdict(block) for block in self.blocks]
+
 
 @dataclass(frozen=True)
 class QuantizedBackbone:

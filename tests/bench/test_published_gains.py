@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from admcore.files import read_json
 from bench.cli import main
 from bench.orderings import orderings
 from leaderboard import ptq4adm_claims, read_runs
@@ -32,6 +33,18 @@ def test_it_is_nearer_to_full_precision_than_rounding_on_every_model(records, me
     """docs/results.md has more methods, and 96 captions."""
     found = [one for one in orderings(records, "naive", score) if one.better == method]
     assert {one.model: one.verdict for one in found} == dict.fromkeys(MODELS, "holds"), found
+
+
+@pytest.mark.parametrize("method", [RECONSTRUCTED, PTQ4ADM])
+def test_no_block_is_further_from_full_precision_than_before(records, method):
+    for one in (one for one in records if one.record.method.spec == method):
+        blocks = read_json(one.cell / "stages" / "checkpoint.json")["facts"]["blocks"]["backbone"]
+        assert len(blocks) > 10
+        for block in blocks:
+            assert block["loss_after"] <= block["loss_before"], block
+            assert block["held_out_after"] <= block["held_out_before"], block
+        weights = [block for block in blocks if block["learned"] == "weights"]
+        assert sum(block["kept"] for block in weights) < len(weights) / 2
 
 
 def test_the_claims_of_ptq4adm_on_every_model(records):
