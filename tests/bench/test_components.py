@@ -130,10 +130,7 @@ def test_a_component_in_anothers_place_is_refused(tmp_path):
     [
         (["vocodr"], 'unknown component "vocodr".*vocoder'),
         (["vae", "vae"], "listed twice"),
-        (
-            [],
-            "expected some of backbone, text_encoder, text_encoder_2, language_model, condition_encoder, vae, vocoder, or all",
-        ),
+        ([], f"expected some of {', '.join(COMPONENTS)}, or all"),
     ],
 )
 def test_names_that_mean_nothing_are_refused(names, message):
