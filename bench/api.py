@@ -11,23 +11,28 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from admcore.errors import CheckpointError, UsageError
-from bench.clips import read_clips
-from bench.components import Component
-from bench.features import cached_features
-from bench.jobs import JudgeSpec
-from bench.judges import Judges, Timed, load_judges, reading
-from bench.latency import measure_latency
-from bench.models import load_model, random_fingerprint
-from bench.pipeline import load_components, quantize_components, read_headers, save_components
+from admbench.bench.measurement.latency_section import measure_latency
+from admbench.bench.models import load_model, random_fingerprint
+from admbench.bench.models.components import Component
+from admbench.bench.models.quantization import (
+    load_components,
+    quantize_components,
+    read_headers,
+    save_components,
+)
+from admbench.bench.run.jobs import JudgeSpec
+from admbench.bench.scoring.clips import read_clips
+from admbench.bench.scoring.features import cached_features
+from admbench.bench.scoring.judges import Judges, Timed, load_judges, reading
+from admbench.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.models.base import AudioDiffusionModel
-    from methods.core.backbone import QuantizedBackbone
-    from methods.core.calibration import CalibrationSet
-    from metrics.embedders.base import AudioEmbedder, JointEmbedder
+    from admbench.bench.models.base import AudioDiffusionModel
+    from admbench.methods.core.backbone import QuantizedBackbone
+    from admbench.methods.core.calibration.calibration_set import CalibrationSet
+    from admbench.metrics.embedders.base import AudioEmbedder, JointEmbedder
 
 DEFAULT_METRICS = ("fd", "kl", "is", "clap")
 
@@ -203,8 +208,8 @@ def score_report(
         `cost`: seconds from the first file to the last score, and of these the seconds in which networks computed,
         none for clips whose features are in the cache.
     """
-    from metrics.audio import count_faults
-    from metrics.scoring import score
+    from admbench.metrics.audio import count_faults
+    from admbench.metrics.scoring import score
 
     folders = {"generated": generated, "reference": reference, "baseline": baseline}
     clips = {
@@ -227,13 +232,13 @@ def score_report(
 
 
 def read_records(runs: str | Path | Iterable[str | Path]) -> pd.DataFrame:
-    """Read every record of some run folders into a frame with one row per cell; see `leaderboard.frame.to_frame`.
+    """Read every record of some run folders into a frame, a row a cell; see `admbench.leaderboard.frame.to_frame`.
 
     Raises:
         DataError: a folder without records, or a record that is not valid.
     """
-    from leaderboard.frame import to_frame
-    from leaderboard.reading import read_runs
+    from admbench.leaderboard.frame import to_frame
+    from admbench.leaderboard.reading import read_runs
 
     return to_frame(read_runs([runs] if isinstance(runs, (str, Path)) else runs))
 

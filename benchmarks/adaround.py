@@ -31,13 +31,18 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from admbench.methods.core.layers.blocks import Block, BlockInputs, BlockKind
+from admbench.methods.core.layers.quantized import (
+    QuantizableLayer,
+    QuantizedLayer,
+    quantizable_layers,
+    replace_layer,
+)
+from admbench.methods.core.numbers.quantizer import Quantizer, along
+from admbench.methods.core.numbers.scheme import weight_scheme
+from admbench.methods.core.reconstruction.adaround import GAMMA, ZETA, AdaRound
+from admbench.methods.core.reconstruction.objective import BlockTask, Effort, iterate, objective
 from benchmarks.released import ReleasedLoop
-from methods.core.adaround import GAMMA, ZETA, AdaRound
-from methods.core.blocks import Block, BlockInputs, BlockKind
-from methods.core.layers import QuantizableLayer, QuantizedLayer, quantizable_layers, replace_layer
-from methods.core.quantizer import Quantizer, along
-from methods.core.reconstruction import BlockTask, Effort, iterate, objective
-from methods.core.scheme import weight_scheme
 
 SAMPLES = 32
 AT_A_TIME = 5

@@ -7,18 +7,18 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Record": "leaderboard.record",
-    "LoadedRecord": "leaderboard.reading",
-    "parse_record": "leaderboard.reading",
-    "read_record": "leaderboard.reading",
-    "read_runs": "leaderboard.reading",
-    "validate": "leaderboard.reading",
-    "Ladder": "leaderboard.ladder",
-    "read_ladder": "leaderboard.ladder",
-    "ptq4adm_claims": "leaderboard.claims",
-    "to_frame": "leaderboard.frame",
-    "build_site": "leaderboard.site",
-    "SitePaths": "leaderboard.site",
+    "Record": "admbench.leaderboard.record",
+    "LoadedRecord": "admbench.leaderboard.reading",
+    "parse_record": "admbench.leaderboard.reading",
+    "read_record": "admbench.leaderboard.reading",
+    "read_runs": "admbench.leaderboard.reading",
+    "validate": "admbench.leaderboard.reading",
+    "Ladder": "admbench.leaderboard.ladder",
+    "read_ladder": "admbench.leaderboard.ladder",
+    "ptq4adm_claims": "admbench.leaderboard.claims",
+    "to_frame": "admbench.leaderboard.frame",
+    "build_site": "admbench.leaderboard.site",
+    "SitePaths": "admbench.leaderboard.site",
 }
 
 __all__ = sorted(_HOMES)

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
-from leaderboard.reading import LoadedRecord
-from leaderboard.record import Record
+from admbench.leaderboard.reading import LoadedRecord
+from admbench.leaderboard.record import Record
 
 BASELINE = "fp32"
 """The method that is full precision."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from leaderboard.reading import LoadedRecord
-from leaderboard.record import Record
+from admbench.leaderboard.reading import LoadedRecord
+from admbench.leaderboard.record import Record
 
 Verdict = Literal["met", "not met", "cannot be told"]
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from admcore.errors import DataError
-from leaderboard.untrusted import clip_id, read_bytes, read_json
+from admbench.errors import DataError
+from admbench.leaderboard.untrusted import clip_id, read_bytes, read_json
 
 MAX_WAV_BYTES = 64 * 2**20
 MAX_CLIPS = 100_000

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from admcore.errors import UsageError, nearest
-from leaderboard.boards import Board, Row, make_boards
-from leaderboard.reading import LoadedRecord
-from leaderboard.record import Record, Score
+from admbench.errors import UsageError, nearest
+from admbench.leaderboard.boards import Board, Row, make_boards
+from admbench.leaderboard.reading import LoadedRecord
+from admbench.leaderboard.record import Record, Score
 
 METRICS = ("fd_vs_baseline", "kl_vs_baseline", "fd", "clap")
 """Scores that are shown if none are named, as far as a record has them."""

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from leaderboard.comparison import Comparison, Group, Line, Value
-from leaderboard.site.definitions import definition
-from leaderboard.site.numbers import decimals, fixed, interval
+from admbench.leaderboard.comparison import Comparison, Group, Line, Value
+from admbench.leaderboard.site.definitions import definition
+from admbench.leaderboard.site.numbers import decimals, fixed, interval
 
 _SECONDS = "quantizing, s"
 _SIZE = "MB"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from leaderboard.record import Record, Score
+from admbench.leaderboard.record import Record, Score
 
 SCORES = ("fd_vs_baseline", "kl_vs_baseline", "clap")
 """Columns of the table: how far clips moved from full precision, and what is left of their captions."""

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 
-from leaderboard.record import Latency, Record, Score
+from admbench.leaderboard.record import Latency, Record, Score
 
 Problem = tuple[str, str]
 

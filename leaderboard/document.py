@@ -1,13 +1,13 @@
-"""The reference page of the record and the ladder, generated from the schema: `python -m leaderboard.document`."""
+"""The reference page of the record and the ladder, made from the schema: `python -m admbench.leaderboard.document`."""
 
 import sys
 from typing import Any
 
 from pydantic import BaseModel
 
-from leaderboard.consistency import RULES
-from leaderboard.ladder import Ladder
-from leaderboard.record import Record
+from admbench.leaderboard.consistency import RULES
+from admbench.leaderboard.ladder import Ladder
+from admbench.leaderboard.record import Record
 
 _NAMES = {"number": "number", "integer": "integer", "string": "text", "boolean": "true or false", "null": "null"}
 _PATTERNS = {r"^[0-9a-f]{64}$": "64 hex digits", r"^[0-9a-f]{7,64}$": "hex digits"}
@@ -17,7 +17,7 @@ def record_markdown() -> str:
     """The whole page, as it is in docs/record.md."""
     head = """# The record
 
-<!-- Generated from the schema: `python -m leaderboard.document > docs/record.md`. -->
+<!-- Generated from the schema: `python -m admbench.leaderboard.document > docs/record.md`. -->
 
 `RUN/cells/MODEL/METHOD/result.json` holds everything about one cell, one model quantized by one method.
 `bench validate RUN` checks it. All top-level keys are present; a missing number is null and a reason stands beside it.

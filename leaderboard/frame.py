@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from leaderboard.reading import LoadedRecord
-from leaderboard.record import Record, Score
+from admbench.leaderboard.reading import LoadedRecord
+from admbench.leaderboard.record import Record, Score
 
 if TYPE_CHECKING:
     import pandas as pd

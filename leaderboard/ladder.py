@@ -9,9 +9,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from admcore.errors import DataError
-from leaderboard.record import Fraction, Interval, MetricName, Name, Positive, Provenance, Section, Suite, Text
-from leaderboard.untrusted import read_json
+from admbench.errors import DataError
+from admbench.leaderboard.record import (
+    Fraction,
+    Interval,
+    MetricName,
+    Name,
+    Positive,
+    Provenance,
+    Section,
+    Suite,
+    Text,
+)
+from admbench.leaderboard.untrusted import read_json
 
 Correlation = Annotated[float, Field(ge=-1 - 1e-9, le=1 + 1e-9)]  # rounding may end just beside 1
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from admcore.errors import DataError, nearest
-from leaderboard.clips import read_clips
-from leaderboard.consistency import problems
-from leaderboard.record import Record
-from leaderboard.untrusted import check_inside, read_json
+from admbench.errors import DataError, nearest
+from admbench.leaderboard.clips import read_clips
+from admbench.leaderboard.consistency import problems
+from admbench.leaderboard.record import Record
+from admbench.leaderboard.untrusted import check_inside, read_json
 
 
 @dataclass(frozen=True)

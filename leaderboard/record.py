@@ -5,7 +5,8 @@ and the section's `reason` says why: never 0, -1, NaN or an empty string. Sectio
 that a metric or a kernel can say more than the board shows; all others refuse a key they do not know, so that a typing
 error is found.
 
-Types are strict (no "3" for 3, no true for 1). What relates several keys to each other is in `leaderboard.consistency`.
+Types are strict (no "3" for 3, no true for 1). What relates several keys to each other is in
+`admbench.leaderboard.consistency`.
 """
 
 from datetime import datetime

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from admcore.errors import DataError
+from admbench.errors import DataError
 
 MAX_JSON_BYTES = 16 * 2**20  # a record with per-layer reports of the largest named model is below 1 MB
 

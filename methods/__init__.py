@@ -1,4 +1,4 @@
-"""Quantization methods: one file per method over the shared core in `methods.core`.
+"""Quantization methods: one file per method over the shared core in `admbench.methods.core`.
 
 This package imports without torch; a method's own module is imported when the method is asked for.
 """
@@ -7,42 +7,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from admcore.registry import Registry
-from methods.spec import MethodSpec
+from admbench.methods.spec import MethodSpec
+from admbench.registry import Registry
 
 if TYPE_CHECKING:
-    from methods.base import Method
+    from admbench.methods.base import Method
 
 BUILTIN = {
-    "fp32": "methods.full_precision:Float32",
-    "bf16": "methods.full_precision:BFloat16",
-    "naive": "methods.naive:Naive",
-    "q-diffusion": "methods.q_diffusion:QDiffusion",
-    "eda-dm": "methods.eda_dm:EDADM",
-    "tfmq-dm": "methods.tfmq_dm:TFMQDM",
-    "efficientdm": "methods.efficientdm:EfficientDM",
-    "tcaq-dm": "methods.tcaq_dm:TCAQDM",
-    "qncd": "methods.qncd:QNCD",
-    "passionsr": "methods.passionsr:PassionSR",
-    "smoothquant": "methods.smoothquant:SmoothQuant",
-    "gptq": "methods.gptq:GPTQ",
-    "awq": "methods.awq:AWQ",
-    "hqq": "methods.hqq:HQQ",
-    "nf4": "methods.nf4:NF4",
-    "svdquant": "methods.svdquant:SVDQuant",
-    "vidit-q": "methods.vidit_q:ViDiTQ",
-    "ptq4dm": "methods.ptq4dm:PTQ4DM",
-    "ptq4adm": "methods.ptq4adm:PTQ4ADM",
-    "mixup-prompt": "methods.mixup_prompt:MixupPrompt",
-    "torchao-int8": "methods.bridges.torchao:TorchAOInt8",
-    "torchao-int4": "methods.bridges.torchao:TorchAOInt4",
-    "quanto-int8": "methods.bridges.quanto:QuantoInt8",
-    "quanto-int4": "methods.bridges.quanto:QuantoInt4",
-    "quanto-int2": "methods.bridges.quanto:QuantoInt2",
-    "nncf-int8": "methods.bridges.nncf:NNCFInt8",
+    "fp32": "admbench.methods.full_precision:Float32",
+    "bf16": "admbench.methods.full_precision:BFloat16",
+    "naive": "admbench.methods.naive:Naive",
+    "q-diffusion": "admbench.methods.q_diffusion:QDiffusion",
+    "eda-dm": "admbench.methods.eda_dm:EDADM",
+    "tfmq-dm": "admbench.methods.tfmq_dm:TFMQDM",
+    "efficientdm": "admbench.methods.efficientdm:EfficientDM",
+    "tcaq-dm": "admbench.methods.tcaq_dm:TCAQDM",
+    "qncd": "admbench.methods.qncd:QNCD",
+    "passionsr": "admbench.methods.passionsr:PassionSR",
+    "smoothquant": "admbench.methods.smoothquant:SmoothQuant",
+    "gptq": "admbench.methods.gptq:GPTQ",
+    "awq": "admbench.methods.awq:AWQ",
+    "hqq": "admbench.methods.hqq:HQQ",
+    "nf4": "admbench.methods.nf4:NF4",
+    "svdquant": "admbench.methods.svdquant:SVDQuant",
+    "vidit-q": "admbench.methods.vidit_q:ViDiTQ",
+    "ptq4dm": "admbench.methods.ptq4dm:PTQ4DM",
+    "ptq4adm": "admbench.methods.ptq4adm:PTQ4ADM",
+    "mixup-prompt": "admbench.methods.mixup_prompt:MixupPrompt",
+    "torchao-int8": "admbench.methods.bridges.torchao:TorchAOInt8",
+    "torchao-int4": "admbench.methods.bridges.torchao:TorchAOInt4",
+    "quanto-int8": "admbench.methods.bridges.quanto:QuantoInt8",
+    "quanto-int4": "admbench.methods.bridges.quanto:QuantoInt4",
+    "quanto-int2": "admbench.methods.bridges.quanto:QuantoInt2",
+    "nncf-int8": "admbench.methods.bridges.nncf:NNCFInt8",
 }
 
-registry = Registry("bench.methods", "method", BUILTIN)
+registry = Registry("admbench.methods", "method", BUILTIN)
 register = registry.register
 
 

@@ -19,16 +19,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.base import CalibratedMethod
-from methods.core.backbone import QuantizedBackbone
-from methods.core.calibration import CalibrationSet
-from methods.core.layers import QuantizableLayer, QuantizedLayer, over_inputs, quantizable_layers
-from methods.core.policy import backbone_ends, input_quantizer, replace_layers
-from methods.core.quantizer import Quantizer, as_rows, per_row
-from methods.core.scheme import LayerScheme, Scheme
-from methods.core.statistics import channel_statistics, input_grams, output_error
-from methods.gptq import GramConfig, grouped_policy
-from methods.protocol import DenoisingModel
+from admbench.methods.base import CalibratedMethod
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.statistics import channel_statistics, input_grams, output_error
+from admbench.methods.core.layers.policy import backbone_ends, input_quantizer, replace_layers
+from admbench.methods.core.layers.quantized import (
+    QuantizableLayer,
+    QuantizedLayer,
+    over_inputs,
+    quantizable_layers,
+)
+from admbench.methods.core.numbers.quantizer import Quantizer, as_rows, per_row
+from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
+from admbench.methods.gptq import GramConfig, grouped_policy
+from admbench.methods.protocol import DenoisingModel
 
 GRID = 20
 """Exponents tried: 0, 1/20, ... 19/20."""

@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from torch import nn
 
-from admcore.errors import UsageError, nearest
-from methods.core.backbone import QuantizedBackbone, make_report
-from methods.core.calibration import CalibrationSet
-from methods.core.checkpoint import MethodHeader, SourceHeader
-from methods.core.reconstruction import BlockReport
-from methods.protocol import DenoisingModel
-from methods.samplers.recipe import CalibrationRecipe, parse_calibration
-from methods.spec import MethodSpec
+from admbench.errors import UsageError, nearest
+from admbench.methods.core.backbone import QuantizedBackbone, make_report
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe, parse_calibration
+from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader
+from admbench.methods.core.reconstruction.objective import BlockReport
+from admbench.methods.protocol import DenoisingModel
+from admbench.methods.spec import MethodSpec
 
 QUICK_STEPS = 50
 """Most denoising steps of a trajectory of preset `quick` where `steps` was not typed: a model that is sampled in 200

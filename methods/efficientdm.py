@@ -21,16 +21,16 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from methods.base import CalibratedConfig, CalibratedMethod
-from methods.core.backbone import QuantizedBackbone
-from methods.core.blockwise import BlockwiseQuantization
-from methods.core.calibration import CalibrationSet
-from methods.core.low_rank import LowRankUpdate
-from methods.core.policy import backbone_ends, uniform_policy
-from methods.core.reconstruction import BlockTask, Effort, Learner
-from methods.core.search import fit_lp, fit_mse
-from methods.core.step_sizes import StepSizes
-from methods.protocol import DenoisingModel
+from admbench.methods.base import CalibratedConfig, CalibratedMethod
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
+from admbench.methods.core.numbers.search import fit_lp, fit_mse
+from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
+from admbench.methods.core.reconstruction.low_rank import LowRankUpdate
+from admbench.methods.core.reconstruction.objective import BlockTask, Effort, Learner
+from admbench.methods.core.reconstruction.step_sizes import StepSizes
+from admbench.methods.protocol import DenoisingModel
 
 
 class EfficientDMConfig(CalibratedConfig):

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import torch
 
-from methods.base import Method
-from methods.core.backbone import QuantizedBackbone
-from methods.core.calibration import CalibrationSet
-from methods.core.precision import run_in
-from methods.protocol import DenoisingModel
+from admbench.methods.base import Method
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.numbers.precision import run_in
+from admbench.methods.protocol import DenoisingModel
 
 
 class FloatingPoint(Method):

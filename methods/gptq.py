@@ -20,16 +20,22 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import CalibratedConfig, CalibratedMethod
-from methods.core.backbone import QuantizedBackbone
-from methods.core.calibration import CalibrationSet
-from methods.core.layers import QuantizableLayer, QuantizedLayer, quantizable_layers
-from methods.core.policy import Policy, backbone_ends, input_quantizer, replace_layers, uniform_policy
-from methods.core.quantizer import Quantizer
-from methods.core.ranges import MinMax, input_ranges
-from methods.core.scheme import LayerScheme, Scheme, grouped
-from methods.core.statistics import input_grams
-from methods.protocol import DenoisingModel
+from admbench.methods.base import CalibratedConfig, CalibratedMethod
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.ranges import MinMax, input_ranges
+from admbench.methods.core.calibration.statistics import input_grams
+from admbench.methods.core.layers.policy import (
+    Policy,
+    backbone_ends,
+    input_quantizer,
+    replace_layers,
+    uniform_policy,
+)
+from admbench.methods.core.layers.quantized import QuantizableLayer, QuantizedLayer, quantizable_layers
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, grouped
+from admbench.methods.protocol import DenoisingModel
 
 BLOCK = 128
 """Columns whose errors are passed on to the rest at once (section 3.3, step 2)."""

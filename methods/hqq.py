@@ -21,15 +21,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Method, MethodConfig
-from methods.core.backbone import QuantizedBackbone
-from methods.core.calibration import CalibrationSet
-from methods.core.codebooks import FloatZeroQuantizer
-from methods.core.quantizer import Quantizer, as_rows, per_row
-from methods.core.scheme import Scheme
-from methods.core.weight_only import quantize_weights, weight_only_bits
-from methods.protocol import DenoisingModel
-from methods.spec import MethodSpec
+from admbench.methods.base import Method, MethodConfig
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.layers.weight_only import quantize_weights, weight_only_bits
+from admbench.methods.core.numbers.codebooks import FloatZeroQuantizer
+from admbench.methods.core.numbers.quantizer import Quantizer, as_rows, per_row
+from admbench.methods.core.numbers.scheme import Scheme
+from admbench.methods.protocol import DenoisingModel
+from admbench.methods.spec import MethodSpec
 
 P, BETA, KAPPA = 0.7, 10.0, 1.01
 """Norm, initial weight of the splitting, and its growth."""

@@ -3,7 +3,7 @@
 arXiv 2507.21947. Calibration data is made from text alone, and a prompt fuses several classes, after which an existing
 method of post-training quantization follows. Reconstructed from the abstract: the template, the number of classes and
 the method that follows are not public here. The paper calibrates image classifiers on images that a diffusion model
-makes; here the diffusion model itself is calibrated, on its trajectories of such prompts (`methods.prompts.mixup`).
+makes; here the diffusion model itself is calibrated, on its trajectories of such prompts (`calibration.prompts.mixup`).
 
 What is new is the prompts, and any other method takes them by `calibration=mixup-prompt`. Under this name they come
 with the plainest method, `naive`, so that the difference between the two is that of the prompts.
@@ -16,10 +16,10 @@ from typing import ClassVar
 
 from pydantic import field_validator
 
-from methods.naive import Naive, NaiveConfig
-from methods.prompts import GIVEN
-from methods.protocol import DenoisingModel
-from methods.samplers.recipe import CalibrationRecipe, parse_calibration
+from admbench.methods.core.calibration.prompts import GIVEN
+from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe, parse_calibration
+from admbench.methods.naive import Naive, NaiveConfig
+from admbench.methods.protocol import DenoisingModel
 
 SOURCE = "mixup-prompt"
 

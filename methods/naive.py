@@ -10,16 +10,21 @@ import torch
 from pydantic import field_validator
 from torch import Tensor
 
-from methods.base import CalibratedConfig, CalibratedMethod
-from methods.core.backbone import QuantizedBackbone
-from methods.core.calibration import CalibrationSet
-from methods.core.layers import quantizable_layers
-from methods.core.policy import backbone_ends, has_named_ends, quantize_layers, uniform_policy
-from methods.core.quantizer import Quantizer
-from methods.core.ranges import input_ranges, input_samples
-from methods.core.scheme import Scheme
-from methods.core.search import FITS, MOMENTUM, RangeRule
-from methods.protocol import DenoisingModel
+from admbench.methods.base import CalibratedConfig, CalibratedMethod
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.ranges import input_ranges, input_samples
+from admbench.methods.core.layers.policy import (
+    backbone_ends,
+    has_named_ends,
+    quantize_layers,
+    uniform_policy,
+)
+from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import Scheme
+from admbench.methods.core.numbers.search import FITS, MOMENTUM, RangeRule
+from admbench.methods.protocol import DenoisingModel
 
 
 class NaiveConfig(CalibratedConfig):
@@ -28,7 +33,7 @@ class NaiveConfig(CalibratedConfig):
     weights: Literal["tensor", "channel"] = "channel"
     """One scale per output channel of a weight, or one per weight tensor."""
     ranges: RangeRule = "minmax"
-    """Where ranges end, of weights and inputs alike: see `methods.core.search`."""
+    """Where ranges end, of weights and inputs alike: see `admbench.methods.core.numbers.search`."""
     ends: Literal[8, 16] = 8
     """Fewest bits of the first and the last layer; 16 leaves both in floating point."""
 

@@ -15,16 +15,16 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from admcore.errors import UsageError
-from methods.base import Method, MethodConfig
-from methods.core.backbone import QuantizedBackbone
-from methods.core.calibration import CalibrationSet
-from methods.core.codebooks import NF4Quantizer
-from methods.core.quantizer import Quantizer
-from methods.core.scheme import Scheme, weight_scheme
-from methods.core.weight_only import quantize_weights, weight_only_bits
-from methods.protocol import DenoisingModel
-from methods.spec import MethodSpec
+from admbench.errors import UsageError
+from admbench.methods.base import Method, MethodConfig
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.layers.weight_only import quantize_weights, weight_only_bits
+from admbench.methods.core.numbers.codebooks import NF4Quantizer
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import Scheme, weight_scheme
+from admbench.methods.protocol import DenoisingModel
+from admbench.methods.spec import MethodSpec
 
 
 class NF4Config(MethodConfig):

@@ -24,17 +24,17 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from methods.base import CalibratedConfig, CalibratedMethod
-from methods.core.backbone import QuantizedBackbone
-from methods.core.blockwise import BlockwiseQuantization
-from methods.core.calibration import CalibrationSet
-from methods.core.equivalent import LEAST, EquivalentTransform, LayerState
-from methods.core.layers import quantizable_layers, quantized_layers
-from methods.core.policy import backbone_ends, uniform_policy
-from methods.core.quantizer import Quantizer
-from methods.core.reconstruction import BlockTask, Effort, Learner
-from methods.core.statistics import channel_statistics
-from methods.protocol import DenoisingModel
+from admbench.methods.base import CalibratedConfig, CalibratedMethod
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.statistics import channel_statistics
+from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
+from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
+from admbench.methods.core.reconstruction.equivalent import LEAST, EquivalentTransform, LayerState
+from admbench.methods.core.reconstruction.objective import BlockTask, Effort, Learner
+from admbench.methods.protocol import DenoisingModel
 
 
 class PassionSRConfig(CalibratedConfig):

@@ -5,10 +5,10 @@ coverage-driven prompt augmentation, an activation-aware calibration set, and "s
 4-bit weights and 8-bit activations. How any of them is done is not public; every definition is ours and is a part of
 its own:
 
-1. prompts: `methods.prompts.coverage`;
-2. samples: `methods.samplers.activation_aware`;
-3. layers: the noise that each layer's rounding makes in the output (`methods.core.sensitivity`), and the choice of bits
-   of least noise that fits the size (`methods.core.allocation`): the spec's bits where they are cheap, 8 where not;
+1. prompts: `core.calibration.prompts.coverage`;
+2. samples: `core.calibration.samplers.activation_aware`;
+3. layers: the noise that each layer's rounding makes in the output (`core.calibration.sensitivity`), and the choice of
+   bits of least noise that fits the size (`core.layers.allocation`): the spec's bits where they are cheap, 8 where not;
 4. roundings and step sizes: block reconstruction as in `q-diffusion`, shortcuts split likewise.
 """
 
@@ -22,20 +22,20 @@ from typing import Any, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from admcore.errors import UsageError
-from methods.base import CalibratedMethod, ReconstructionConfig
-from methods.core.allocation import Choice, allocate, float_bytes, mixed_policy, weight_bytes
-from methods.core.backbone import QuantizedBackbone
-from methods.core.blockwise import BlockwiseQuantization
-from methods.core.calibration import CalibrationSet
-from methods.core.layers import quantizable_layers
-from methods.core.policy import EDGE_BITS, backbone_ends
-from methods.core.quantizer import Quantizer
-from methods.core.reconstruction import Effort
-from methods.core.scheme import Scheme, weight_scheme
-from methods.core.search import POWER, fit_lp
-from methods.core.sensitivity import output_noise
-from methods.protocol import DenoisingModel
+from admbench.errors import UsageError
+from admbench.methods.base import CalibratedMethod, ReconstructionConfig
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.sensitivity import output_noise
+from admbench.methods.core.layers.allocation import Choice, allocate, float_bytes, mixed_policy, weight_bytes
+from admbench.methods.core.layers.policy import EDGE_BITS, backbone_ends
+from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import Scheme, weight_scheme
+from admbench.methods.core.numbers.search import POWER, fit_lp
+from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
+from admbench.methods.core.reconstruction.objective import Effort
+from admbench.methods.protocol import DenoisingModel
 
 WIDE_BITS = 8
 """Bits of the layers that are not cheap."""

@@ -23,15 +23,15 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from methods.base import CalibratedMethod, ReconstructionConfig
-from methods.core.backbone import QuantizedBackbone
-from methods.core.blockwise import BlockwiseQuantization
-from methods.core.calibration import CalibrationSet
-from methods.core.policy import EDGE_BITS, Policy, backbone_ends
-from methods.core.reconstruction import Effort
-from methods.core.scheme import Granularity, LayerScheme, Scheme
-from methods.core.search import fit_mse
-from methods.protocol import DenoisingModel
+from admbench.methods.base import CalibratedMethod, ReconstructionConfig
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.layers.policy import EDGE_BITS, Policy, backbone_ends
+from admbench.methods.core.numbers.scheme import Granularity, LayerScheme, Scheme
+from admbench.methods.core.numbers.search import fit_mse
+from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
+from admbench.methods.core.reconstruction.objective import Effort
+from admbench.methods.protocol import DenoisingModel
 
 DROP = 0.5
 """Probability that an input number stays in full precision in a step."""

@@ -20,14 +20,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from methods.base import CalibratedMethod, ReconstructionConfig
-from methods.core.backbone import QuantizedBackbone
-from methods.core.blockwise import BlockwiseQuantization
-from methods.core.calibration import CalibrationSet
-from methods.core.policy import backbone_ends, uniform_policy
-from methods.core.reconstruction import Effort
-from methods.core.search import POWER, fit_lp
-from methods.protocol import DenoisingModel
+from admbench.methods.base import CalibratedMethod, ReconstructionConfig
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
+from admbench.methods.core.numbers.search import POWER, fit_lp
+from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
+from admbench.methods.core.reconstruction.objective import Effort
+from admbench.methods.protocol import DenoisingModel
 
 
 class QDiffusionConfig(ReconstructionConfig):

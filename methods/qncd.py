@@ -5,7 +5,7 @@ some channels of the second convolution's input far larger than others, which on
 Channels are smoothed by what the embedding does to them: with s = mean over the calibration set of
 max(|norm(embedding)|, 1), per channel, norm being the block's own without its affine part, the convolution's input is
 divided by s and its weights are multiplied by s, which changes nothing in full precision. Inter: noise adds up along
-the trajectory. Its mean at each timestep is subtracted from the prediction, see `methods.core.correction`.
+the trajectory. Its mean at each timestep is subtracted from the prediction, see `core.reconstruction.correction`.
 
 Departures. The released sampler estimates that mean as it runs: every tenth step it noises its latent again, runs the
 quantized network on it, and takes the difference to the noise that it added, which stays until the next estimate; it
@@ -26,17 +26,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import CalibratedMethod
-from methods.core.backbone import QuantizedBackbone
-from methods.core.blockwise import BlockwiseQuantization
-from methods.core.calibration import CalibrationSet
-from methods.core.correction import correct, mean_noise
-from methods.core.layers import QuantizedLayer
-from methods.core.policy import backbone_ends, uniform_policy
-from methods.core.ranges import BATCH_SIZE
-from methods.core.reconstruction import Effort
-from methods.protocol import DenoisingModel
-from methods.q_diffusion import QDiffusionConfig, fit_lp
+from admbench.methods.base import CalibratedMethod
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.ranges import BATCH_SIZE
+from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
+from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
+from admbench.methods.core.reconstruction.correction import correct, mean_noise
+from admbench.methods.core.reconstruction.objective import Effort
+from admbench.methods.protocol import DenoisingModel
+from admbench.methods.q_diffusion import QDiffusionConfig, fit_lp
 
 
 class QNCDConfig(QDiffusionConfig):

@@ -21,15 +21,25 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import CalibratedConfig, CalibratedMethod
-from methods.core.backbone import QuantizedBackbone
-from methods.core.calibration import CalibrationSet
-from methods.core.layers import QuantizableLayer, QuantizedLayer, over_inputs, quantizable_layers
-from methods.core.policy import backbone_ends, input_quantizer, replace_layers, uniform_policy
-from methods.core.quantizer import Quantizer
-from methods.core.scheme import LayerScheme, Scheme, per_token
-from methods.core.statistics import ChannelStatistics, channel_statistics
-from methods.protocol import DenoisingModel
+from admbench.methods.base import CalibratedConfig, CalibratedMethod
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.statistics import ChannelStatistics, channel_statistics
+from admbench.methods.core.layers.policy import (
+    backbone_ends,
+    input_quantizer,
+    replace_layers,
+    uniform_policy,
+)
+from admbench.methods.core.layers.quantized import (
+    QuantizableLayer,
+    QuantizedLayer,
+    over_inputs,
+    quantizable_layers,
+)
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, per_token
+from admbench.methods.protocol import DenoisingModel
 
 LEAST_SCALE = 1e-5
 """Scales, and the weight maxima they are made of, are at least this, as in the released code."""

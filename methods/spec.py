@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from admcore.errors import UsageError
+from admbench.errors import UsageError
 
 BITS = (2, 3, 4, 5, 6, 7, 8, 16)
 """Bit widths that a spec may name; 16 leaves that side (weights or activations) as it is."""

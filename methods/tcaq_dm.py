@@ -22,22 +22,22 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import CalibratedMethod, ReconstructionConfig
-from methods.core.attention import AttentionSites, set_sites, watch_operands
-from methods.core.backbone import QuantizedBackbone
-from methods.core.blockwise import BlockwiseQuantization
-from methods.core.calibration import CalibrationSet
-from methods.core.codebooks import Log2Quantizer
-from methods.core.layers import channel_dimension, layer_kind, quantizable_layers
-from methods.core.policy import backbone_ends, uniform_policy
-from methods.core.quantizer import Quantizer
-from methods.core.ranges import BATCH_SIZE, sample_values, watch_inputs
-from methods.core.reconstruction import Effort
-from methods.core.scheme import Scheme, activation_scheme
-from methods.core.search import fit_lp
-from methods.core.statistics import ChannelStatistics
-from methods.protocol import DenoisingModel
-from methods.smoothquant import smoothing_scale
+from admbench.methods.base import CalibratedMethod, ReconstructionConfig
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.ranges import BATCH_SIZE, sample_values, watch_inputs
+from admbench.methods.core.calibration.statistics import ChannelStatistics
+from admbench.methods.core.layers.attention import AttentionSites, set_sites, watch_operands
+from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
+from admbench.methods.core.layers.quantized import channel_dimension, layer_kind, quantizable_layers
+from admbench.methods.core.numbers.codebooks import Log2Quantizer
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import Scheme, activation_scheme
+from admbench.methods.core.numbers.search import fit_lp
+from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
+from admbench.methods.core.reconstruction.objective import Effort
+from admbench.methods.protocol import DenoisingModel
+from admbench.methods.smoothquant import smoothing_scale
 
 GROUPS = 5
 """Groups of consecutive steps whose maxima are averaged."""

@@ -20,16 +20,22 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from methods.base import CalibratedConfig, CalibratedMethod
-from methods.core.backbone import QuantizedBackbone
-from methods.core.calibration import CalibrationSet
-from methods.core.layers import QuantizableLayer, QuantizedLayer, channel_dimension, layer_kind, quantizable_layers
-from methods.core.policy import backbone_ends, replace_layers, uniform_policy
-from methods.core.ranges import check_finite, watch_inputs
-from methods.core.scheme import LayerScheme, Scheme, per_token
-from methods.core.statistics import ChannelStatistics
-from methods.protocol import DenoisingModel
-from methods.smoothquant import smoothed, smoothing_scale
+from admbench.methods.base import CalibratedConfig, CalibratedMethod
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.ranges import check_finite, watch_inputs
+from admbench.methods.core.calibration.statistics import ChannelStatistics
+from admbench.methods.core.layers.policy import backbone_ends, replace_layers, uniform_policy
+from admbench.methods.core.layers.quantized import (
+    QuantizableLayer,
+    QuantizedLayer,
+    channel_dimension,
+    layer_kind,
+    quantizable_layers,
+)
+from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, per_token
+from admbench.methods.protocol import DenoisingModel
+from admbench.methods.smoothquant import smoothed, smoothing_scale
 
 
 class ViDiTQConfig(CalibratedConfig):

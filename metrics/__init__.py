@@ -3,23 +3,23 @@
 This package imports without torch; a metric's own module is imported when the metric is asked for.
 """
 
-from admcore.registry import Registry
+from admbench.registry import Registry
 
 BUILTIN = {
-    "fd": "metrics.frechet:FrechetDistance",
-    "kl": "metrics.kl:KLDivergence",
-    "is": "metrics.inception:InceptionScore",
-    "clap": "metrics.clap:ClapScore",
-    "kad": "metrics.kad:KernelAudioDistance",
-    "fad_inf": "metrics.fad_infinity:FadInfinity",
-    "cas": "metrics.classification_accuracy:ClassificationAccuracy",
-    "latent_sqnr": "metrics.latents:LatentSQNR",
-    "lmd": "metrics.fidelity:LogMelDistance",
-    "mrstft": "metrics.fidelity:MultiResolutionSTFT",
-    "snr": "metrics.fidelity:SignalToNoise",
-    "clap_audio": "metrics.fidelity:ClapAudioSimilarity",
-    "fad": "metrics.fad:FrechetAudioDistance",
+    "fd": "admbench.metrics.frechet:FrechetDistance",
+    "kl": "admbench.metrics.kl:KLDivergence",
+    "is": "admbench.metrics.inception:InceptionScore",
+    "clap": "admbench.metrics.clap:ClapScore",
+    "kad": "admbench.metrics.kad:KernelAudioDistance",
+    "fad_inf": "admbench.metrics.fad_infinity:FadInfinity",
+    "cas": "admbench.metrics.classification_accuracy:ClassificationAccuracy",
+    "latent_sqnr": "admbench.metrics.latents:LatentSQNR",
+    "lmd": "admbench.metrics.fidelity:LogMelDistance",
+    "mrstft": "admbench.metrics.fidelity:MultiResolutionSTFT",
+    "snr": "admbench.metrics.fidelity:SignalToNoise",
+    "clap_audio": "admbench.metrics.fidelity:ClapAudioSimilarity",
+    "fad": "admbench.metrics.fad:FrechetAudioDistance",
 }
 
-registry = Registry("bench.metrics", "metric", BUILTIN)
+registry = Registry("admbench.metrics", "metric", BUILTIN)
 register = registry.register

@@ -12,7 +12,7 @@ import soundfile
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
-from admcore.errors import DataError
+from admbench.errors import DataError
 
 SILENT_DBFS = -60.0
 """A clip is silent if its root mean square is below this level; a full-scale square wave is at 0."""

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from metrics.features import Features
-from metrics.intervals import Statistic, Subsets, Values
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import Statistic, Subsets, Values
 
 Against = Literal["reference", "baseline"]
 

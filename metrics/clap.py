@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metrics.arrays import as_pair
-from metrics.base import Metric
-from metrics.features import Features
-from metrics.intervals import Mean, Statistic
+from admbench.metrics.arrays import as_pair
+from admbench.metrics.base import Metric
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import Mean, Statistic
 
 
 def cosine_similarity(audio: ArrayLike, text: ArrayLike) -> NDArray[np.float64]:

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metrics.arrays import as_pair
-from metrics.base import Metric, given
-from metrics.features import Features
-from metrics.intervals import Mean, Statistic
+from admbench.metrics.arrays import as_pair
+from admbench.metrics.base import Metric, given
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import Mean, Statistic
 
 REGULARIZATION = 0.01
 """Of the ridge regression, in units of the mean squared singular value of its inputs."""

@@ -9,11 +9,11 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from admcore.progress import track
-from metrics.audio import SHORT_SECONDS, Sound, is_finite, levels
-from metrics.embedders.base import AudioEmbedder, JointEmbedder
-from metrics.features import Features
-from metrics.window_moments import moments
+from admbench.metrics.audio import SHORT_SECONDS, Sound, is_finite, levels
+from admbench.metrics.embedders.base import AudioEmbedder, JointEmbedder
+from admbench.metrics.features import Features
+from admbench.metrics.window_moments import moments
+from admbench.progress import track
 
 
 def extract_features(

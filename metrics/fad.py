@@ -15,10 +15,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Metric, given
-from metrics.features import Features
-from metrics.intervals import Statistic, Subsets, Values
-from metrics.window_moments import mean_and_covariance
+from admbench.metrics.base import Metric, given
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import Statistic, Subsets, Values
+from admbench.metrics.window_moments import mean_and_covariance
 
 RESOLUTION = 1e-6
 """A distance below this share of both traces is rounding of the moments, which are float32, and zero."""

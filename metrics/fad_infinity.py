@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metrics.arrays import as_matrix, as_pair
-from metrics.base import Metric, given
-from metrics.features import Features
-from metrics.frechet import PairedFrechet, frechet_distance
-from metrics.intervals import Statistic, Subsets, Values
+from admbench.metrics.arrays import as_matrix, as_pair
+from admbench.metrics.base import Metric, given
+from admbench.metrics.features import Features
+from admbench.metrics.frechet import PairedFrechet, frechet_distance
+from admbench.metrics.intervals import Statistic, Subsets, Values
 
 RUNGS = (1, 2, 3, 4)
 """In how many parts the clips are divided."""

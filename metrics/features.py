@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from admcore.errors import DataError
-from admcore.files import write_bytes_atomic
+from admbench.errors import DataError
+from admbench.files import write_bytes_atomic
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Features:
     levels: NDArray[np.float32] | None = None
     """(n, 3), root mean square, share of samples at full scale, seconds; of the audio at its own rate."""
     window_moments: NDArray[np.float32] | None = None
-    """(n, 1 + d + d (d + 1) / 2), of each clip's windows; see `metrics.window_moments`."""
+    """(n, 1 + d + d (d + 1) / 2), of each clip's windows; see `admbench.metrics.window_moments`."""
     files: tuple[Path, ...] | None = None
     """n audio files, for metrics of waveforms; where they lie is not saved."""
 

@@ -26,12 +26,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from admcore.progress import track
-from metrics.audio import read_audio
-from metrics.base import Metric, given
-from metrics.clap import cosine_similarity
-from metrics.features import Features
-from metrics.intervals import Mean, Statistic
+from admbench.metrics.audio import read_audio
+from admbench.metrics.base import Metric, given
+from admbench.metrics.clap import cosine_similarity
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import Mean, Statistic
+from admbench.progress import track
 
 FLOOR_DB = -100.0
 MEL_BANDS = 64

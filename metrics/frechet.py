@@ -22,11 +22,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metrics.arrays import as_matrix, as_pair
-from metrics.base import Metric, given
-from metrics.features import Features
-from metrics.intervals import Statistic, Subsets, Values
-from metrics.nuclear_norm import NuclearNorm
+from admbench.metrics.arrays import as_matrix, as_pair
+from admbench.metrics.base import Metric, given
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import Statistic, Subsets, Values
+from admbench.metrics.nuclear_norm import NuclearNorm
 
 RESOLUTION = 1e-11  # a distance below this share of Tr S1 + Tr S2 is rounding, and zero
 

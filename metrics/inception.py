@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr, softmax
 
-from metrics.arrays import as_matrix
-from metrics.base import Metric
-from metrics.features import Features
-from metrics.intervals import Statistic, Subsets, Values
+from admbench.metrics.arrays import as_matrix
+from admbench.metrics.base import Metric
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import Statistic, Subsets, Values
 
 MAXIMUM_SPLITS = 10
 CLIPS_PER_SPLIT = 24

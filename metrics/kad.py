@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist, pdist, squareform
 
-from metrics.arrays import as_matrix, as_pair
-from metrics.base import Metric, given
-from metrics.features import Features
-from metrics.intervals import Statistic, Subsets, Values
+from admbench.metrics.arrays import as_matrix, as_pair
+from admbench.metrics.base import Metric, given
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import Statistic, Subsets, Values
 
 SCALE = 100.0
 """Factor on the squared discrepancy."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metrics import registry
-from metrics.base import Against, Metric
+from admbench.metrics import registry
+from admbench.metrics.base import Against, Metric
 
 BASELINE_SUFFIX = "_vs_baseline"
 

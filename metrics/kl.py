@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
 
-from metrics.arrays import as_pair
-from metrics.base import Metric, given
-from metrics.features import Features
-from metrics.intervals import Mean, Statistic
+from admbench.metrics.arrays import as_pair
+from admbench.metrics.base import Metric, given
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import Mean, Statistic
 
 
 def kl_divergence(reference: ArrayLike, generated: ArrayLike) -> NDArray[np.float64]:

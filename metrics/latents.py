@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Metric
-from metrics.features import Features
-from metrics.intervals import MINIMUM_CLIPS, Mean, Replicates
-from metrics.keys import BASELINE_SUFFIX
+from admbench.metrics.base import Metric
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import MINIMUM_CLIPS, Mean, Replicates
+from admbench.metrics.keys import BASELINE_SUFFIX
 
 LATENT_SCORE = "latent_sqnr" + BASELINE_SUFFIX
 """Key of the score in a record."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from metrics.base import Metric
-from metrics.embedders.base import AudioEmbedder, JointEmbedder
-from metrics.features import Features
-from metrics.intervals import MINIMUM_CLIPS, Replicates
-from metrics.keys import ScoreKey, requested_scores
+from admbench.metrics.base import Metric
+from admbench.metrics.embedders.base import AudioEmbedder, JointEmbedder
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import MINIMUM_CLIPS, Replicates
+from admbench.metrics.keys import ScoreKey, requested_scores
 
 Score = dict[str, Any]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import typer
 
-from bench.cli import app
-from metrics import registry
-from metrics.features import Features
-from metrics.intervals import Replicates
-from metrics.keys import score_keys
+from admbench.bench.cli.app import app
+from admbench.metrics import registry
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import Replicates
+from admbench.metrics.keys import score_keys
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-PACKAGES = ("admcore", "metrics", "methods", "leaderboard", "bench")
+PACKAGES = ("admbench", "admbench.metrics", "admbench.methods", "admbench.leaderboard", "admbench.bench")
 
 
 def modules() -> list[str]:
@@ -15,7 +15,7 @@ def modules() -> list[str]:
     for package in PACKAGES:
         path = import_module(package).__path__
         names += [package, *(info.name for info in pkgutil.walk_packages(path, f"{package}."))]
-    return [name for name in names if not name.endswith("__main__")]
+    return sorted({name for name in names if not name.endswith("__main__")})
 
 
 @pytest.mark.parametrize("name", modules())

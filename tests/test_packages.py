@@ -6,18 +6,23 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from importlib import import_module, util
 from pathlib import Path
 
 import pytest
 
-MAY_IMPORT = {
-    "admcore": set(),
-    "metrics": {"admcore"},
-    "methods": {"admcore"},
-    "leaderboard": {"admcore"},
-    "bench": {"admcore", "metrics", "methods", "leaderboard"},
+ROOMS = ("bench", "leaderboard", "methods", "metrics")
+MAY_IMPORT: dict[str, set[str]] = {
+    "metrics": set(),
+    "methods": set(),
+    "leaderboard": set(),
+    "bench": {"metrics", "methods", "leaderboard"},
 }
+"""Room -> the other rooms that it may import; each may import what lies in `admbench` itself."""
+PACKAGES = ["admbench", *(f"admbench.{room}" for room in ROOMS)]
+API = {"__init__.py", "__main__.py"}
+"""Of `admbench` itself, where the API and the command are loaded from `bench` when they are used."""
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -29,22 +34,64 @@ def imported_modules(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
             names.add(str(node.module))
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
     return names
 
 
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_imports_go_one_way(package):
+def room_of(module: str) -> str | None:
+    """Return the room that a module is in; None for what lies in `admbench` itself, and for other packages."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "admbench" and len(parts) > 1 and parts[1] in ROOMS else None
+
+
+def folder_of(package: str) -> Path:
     spec = util.find_spec(package)
     assert spec is not None
     assert spec.origin is not None
-    files = sorted(Path(spec.origin).parent.rglob("*.py"))
+    return Path(spec.origin).parent
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_go_one_way(room):
+    files = sorted(folder_of(f"admbench.{room}").rglob("*.py"))
     assert files
     for path in files:
-        ours = {name.partition(".")[0] for name in imported_modules(path)} & set(MAY_IMPORT)
-        assert ours <= MAY_IMPORT[package] | {package}, path
+        rooms = {found for name in imported_modules(path) if (found := room_of(name)) is not None}
+        assert rooms <= MAY_IMPORT[room] | {room}, path
 
 
-@pytest.mark.parametrize("package", [*MAY_IMPORT, "bench.cli"])
+def test_what_the_rooms_share_imports_none_of_them():
+    files = [path for path in sorted(folder_of("admbench").glob("*.py")) if path.name not in API]
+    assert files
+    for path in files:
+        assert not {name for name in imported_modules(path) if room_of(name)}, path
+
+
+def modules() -> dict[str, Path]:
+    """Return every module of the package with its file."""
+    found = {f"admbench.{path.stem}": path for path in folder_of("admbench").glob("*.py")}
+    for room in ROOMS:
+        root = folder_of(f"admbench.{room}")
+        for path in root.rglob("*.py"):
+            found[".".join(["admbench", room, *path.relative_to(root).with_suffix("").parts])] = path
+    return {name.removesuffix(".__init__"): path for name, path in found.items()}
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Imports anywhere in a file count, those inside of functions too."""
+    known = modules()
+    graph = {
+        name: {imported for imported in imported_modules(path) if imported in known and imported != name}
+        for name, path in known.items()
+        if path.name not in API
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "admbench.bench.cli.app"])
 def test_packages_import_without_torch(package, tmp_path):
     code = f"import sys, {package}; sys.exit('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -57,26 +104,26 @@ PYPROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_te
 @pytest.mark.parametrize(
     ("package", "group"),
     [
-        ("bench.models", "models"),
-        ("methods", "methods"),
-        ("methods.formats", "formats"),
-        ("metrics", "metrics"),
-        ("bench.suites", "suites"),
-        ("metrics.embedders", "judges"),
+        ("admbench.bench.models", "models"),
+        ("admbench.methods", "methods"),
+        ("admbench.methods.core.checkpoint.formats", "formats"),
+        ("admbench.metrics", "metrics"),
+        ("admbench.bench.suites", "suites"),
+        ("admbench.metrics.embedders", "judges"),
     ],
 )
 def test_built_in_names_are_the_entry_points_of_the_package(package, group):
-    declared = PYPROJECT["project"]["entry-points"][f"bench.{group}"]
+    declared = PYPROJECT["project"]["entry-points"][f"admbench.{group}"]
     registry = import_module(package).registry
     assert registry.builtin == declared
-    assert registry.group == f"bench.{group}"
+    assert registry.group == f"admbench.{group}"
     for info in registry.infos():
         assert info.summary, f"{info.name} has no summary that can be read without importing it"
         assert registry.get(info.name)
 
 
 @pytest.mark.skipif("TOX_ENV_NAME" not in os.environ, reason="outside of tox the source tree is tested")
-@pytest.mark.parametrize("package", MAY_IMPORT)
+@pytest.mark.parametrize("package", PACKAGES)
 def test_under_tox_the_installed_wheel_is_tested(package):
     spec = util.find_spec(package)
     assert spec is not None

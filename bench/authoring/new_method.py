@@ -9,10 +9,10 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from admcore.errors import UsageError
-from admcore.files import atomic_directory, write_text_atomic
-from bench.versions import package_version
-from methods import registry
+from admbench.errors import UsageError
+from admbench.files import atomic_directory, write_text_atomic
+from admbench.methods import registry
+from admbench.versions import package_version
 
 FILES = {
     "pyproject.toml": "pyproject.toml",
@@ -41,7 +41,7 @@ def write_package(name: str, out: Path) -> list[Path]:
         "version": package_version(),
     }
     templates = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    folder = resources.files("bench.authoring") / "template"
+    folder = resources.files("admbench.bench.authoring") / "template"
     written = [Path(file.format(**facts)) for file in FILES]
     with atomic_directory(out) as made:
         for file, template in zip(written, FILES.values(), strict=True):

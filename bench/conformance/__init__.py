@@ -1,6 +1,6 @@
 """The conformance suite: does a plug-in keep the contract of its kind? For `bench check-plugin` and authors' tests.
 
-from bench.conformance import check_plugin
+from admbench.bench.conformance import check_plugin
 
 def test_it_keeps_the_contract():
     assert [str(finding) for finding in check_plugin("my-method") if finding.state == "failed"] == []
@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.conformance.findings import Finding
-    from bench.conformance.plugins import check_plugin
+    from admbench.bench.conformance.findings import Finding
+    from admbench.bench.conformance.plugins import check_plugin
 
-_HOMES = {"Finding": "bench.conformance.findings", "check_plugin": "bench.conformance.plugins"}
+_HOMES = {"Finding": "admbench.bench.conformance.findings", "check_plugin": "admbench.bench.conformance.plugins"}
 
 __all__ = ["Finding", "check_plugin"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar
 
-from admcore.errors import PluginError
-from admcore.registry import PluginInfo, Registry
+from admbench.errors import PluginError
+from admbench.registry import PluginInfo, Registry
 
 Subject = TypeVar("Subject")
 

@@ -19,9 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from admcore.errors import BenchError, UsageError
-from admcore.hashing import sha256_tensors
-from bench.conformance.findings import (
+from admbench.bench.conformance.findings import (
     Check,
     Finding,
     NotChecked,
@@ -30,16 +28,18 @@ from bench.conformance.findings import (
     require,
     run_checks,
 )
-from bench.conformance.tiny_models import TINY_MODELS, TinyModel
-from methods import registry
-from methods.base import CalibratedConfig, Method, MethodConfig
-from methods.core.backbone import QuantizedBackbone
-from methods.core.calibration import CalibrationSet
-from methods.core.checkpoint import TENSOR_FILE, load
-from methods.core.layers import quantizable_layers
-from methods.full_precision import Float32
-from methods.prompts import GIVEN
-from methods.spec import MethodSpec
+from admbench.bench.conformance.tiny_models import TINY_MODELS, TinyModel
+from admbench.errors import BenchError, UsageError
+from admbench.hashing import sha256_tensors
+from admbench.methods import registry
+from admbench.methods.base import CalibratedConfig, Method, MethodConfig
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.prompts import GIVEN
+from admbench.methods.core.checkpoint.packed import TENSOR_FILE, load
+from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.full_precision import Float32
+from admbench.methods.spec import MethodSpec
 
 BITS = ((4, 8), (4, 16), (8, 8), (8, 16), (16, 8))
 """What a method that takes bits is checked with if none are given: the first that it accepts."""
@@ -140,11 +140,15 @@ class _Case:
 
 def _is_a_method(subject: _Subject) -> str:
     plugin = subject.plugin
-    require(isinstance(plugin, type) and issubclass(plugin, Method), "expected a subclass of methods.base.Method")
+    require(
+        isinstance(plugin, type) and issubclass(plugin, Method), "expected a subclass of admbench.methods.base.Method"
+    )
     require(plugin.name == subject.name, f"its name is {plugin.name!r}, it is registered as {subject.name!r}")
     version = getattr(plugin, "version", None)
     require(isinstance(version, str) and bool(version), "version: expected text, which changes whenever results do")
-    require(issubclass(plugin.Config, MethodConfig), "Config: expected a subclass of methods.base.MethodConfig")
+    require(
+        issubclass(plugin.Config, MethodConfig), "Config: expected a subclass of admbench.methods.base.MethodConfig"
+    )
     return check_description(registry, subject.name, plugin)
 
 

@@ -15,7 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from bench.conformance.findings import (
+from admbench.bench.conformance.findings import (
     Check,
     Finding,
     NotChecked,
@@ -24,13 +24,13 @@ from bench.conformance.findings import (
     require,
     run_checks,
 )
-from leaderboard.record import Score
-from metrics import registry
-from metrics.base import Metric
-from metrics.features import Features
-from metrics.keys import requested_scores
-from metrics.scoring import score
-from metrics.window_moments import moments
+from admbench.leaderboard.record import Score
+from admbench.metrics import registry
+from admbench.metrics.base import Metric
+from admbench.metrics.features import Features
+from admbench.metrics.keys import requested_scores
+from admbench.metrics.scoring import score
+from admbench.metrics.window_moments import moments
 
 CLIPS, WINDOWS, DIMENSIONS, CLASSES = 24, 3, 6, 5
 RATE, SECONDS = 16_000, 1.0
@@ -76,7 +76,9 @@ class _Subject:
 
 def _is_a_metric(subject: _Subject) -> str:
     plugin = subject.plugin
-    require(isinstance(plugin, type) and issubclass(plugin, Metric), "expected a subclass of metrics.base.Metric")
+    require(
+        isinstance(plugin, type) and issubclass(plugin, Metric), "expected a subclass of admbench.metrics.base.Metric"
+    )
     require(plugin.name == subject.name, f"its name is {plugin.name!r}, it is registered as {subject.name!r}")
     require(isinstance(plugin.higher_is_better, bool), "higher_is_better: expected True or False")
     unknown = [field for field in plugin.needs if field not in _FIELDS]

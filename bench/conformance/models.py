@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from admcore.errors import BenchError
-from bench.conformance.findings import Check, Finding, check_description, require, run_checks
-from bench.models import registry
-from bench.models.base import AudioDiffusionModel
-from methods.protocol import BackboneCall
+from admbench.bench.conformance.findings import Check, Finding, check_description, require, run_checks
+from admbench.bench.models import registry
+from admbench.bench.models.base import AudioDiffusionModel
+from admbench.errors import BenchError
+from admbench.methods.protocol import BackboneCall
 
 CAPTIONS = ("a dog barks", "rain falls on a roof")
 SEEDS = (3, 4)

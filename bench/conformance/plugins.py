@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Literal
 
-from admcore.errors import UsageError, nearest
-from admcore.registry import Registry
-from bench.conformance.findings import Finding
+from admbench.bench.conformance.findings import Finding
+from admbench.errors import UsageError, nearest
+from admbench.registry import Registry
 
 Kind = Literal["method", "model", "metric", "suite"]
 
 _CHECKS: dict[Kind, str] = {
-    "method": "bench.conformance.methods:check_method",
-    "model": "bench.conformance.models:check_model",
-    "metric": "bench.conformance.metrics:check_metric",
-    "suite": "bench.conformance.suites:check_suite",
+    "method": "admbench.bench.conformance.methods:check_method",
+    "model": "admbench.bench.conformance.models:check_model",
+    "metric": "admbench.bench.conformance.metrics:check_metric",
+    "suite": "admbench.bench.conformance.suites:check_suite",
 }
 
 
@@ -62,9 +62,8 @@ def kind_of(name: str) -> Kind:
 
 
 def _registries() -> dict[Kind, Registry]:
-    import methods
-    import metrics
-    from bench import models, suites
+    from admbench import methods, metrics
+    from admbench.bench import models, suites
 
     found: dict[Kind, Registry] = {
         "method": methods.registry,

@@ -9,10 +9,18 @@ from functools import cached_property
 import numpy as np
 from pydantic import ValidationError
 
-from bench.conformance.findings import Check, Finding, NotChecked, Violation, check_description, require, run_checks
-from bench.suites import registry
-from bench.suites.base import Suite
-from leaderboard.record import Suite as Section
+from admbench.bench.conformance.findings import (
+    Check,
+    Finding,
+    NotChecked,
+    Violation,
+    check_description,
+    require,
+    run_checks,
+)
+from admbench.bench.suites import registry
+from admbench.bench.suites.base import Suite
+from admbench.leaderboard.record import Suite as Section
 
 HEARD = 3
 """Reference clips that are looked at."""
@@ -42,7 +50,7 @@ class _Subject:
 
 def _is_a_suite(subject: _Subject) -> str:
     plugin, suite = subject.plugin, subject.suite
-    require(isinstance(suite, Suite), "expected a subclass of bench.suites.base.Suite")
+    require(isinstance(suite, Suite), "expected a subclass of admbench.bench.suites.base.Suite")
     require(suite.name == subject.name, f"its name is {suite.name!r}, it is registered as {subject.name!r}")
     require(bool(getattr(suite, "split", None)), "split: expected which part of its source it is, such as test")
     require(suite.sample_rate > 0, f"sample_rate is {suite.sample_rate}")

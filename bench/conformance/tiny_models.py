@@ -1,7 +1,7 @@
 """Two diffusion models of a few thousand random weights, of the architectures of AudioLDM and TANGO.
 
-They do what `methods.protocol.DenoisingModel` says and nothing else, in milliseconds: for checking a method, not for
-judging it.
+They do what `admbench.methods.protocol.DenoisingModel` says and nothing else, in milliseconds: for checking a method,
+not for judging it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from admcore.hashing import sha256_tensors
-from methods.protocol import BackboneCall
+from admbench.hashing import sha256_tensors
+from admbench.methods.protocol import BackboneCall
 
 LATENT = (8, 8, 4)
 """Channels, time, frequency: not square, as audio latents are."""

@@ -16,11 +16,14 @@ from typing import Any
 
 import torch
 
-from admcore.errors import BenchError
-from bench.measurement.memory import peak_resident_bytes
-from methods.core.backbone import QuantizedBackbone
-from methods.kernels.weights import Unpack
+from admbench import children
+from admbench.bench.measurement.memory import peak_resident_bytes
+from admbench.errors import BenchError
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.kernels.weights import Unpack
 
+MODULE = "admbench.bench.measurement.alone"
+"""This module, as the child process runs it."""
 CALLS = 3
 
 
@@ -32,7 +35,7 @@ def measured_alone(
     Args:
         quantized: what a method made.
         call: positional and keyword arguments of a call of it: tensors and plain values.
-        unpack: when weights become bytes; see `methods.kernels.weights`.
+        unpack: when weights become bytes; see `admbench.methods.core.kernels.weights`.
         threads: threads of the child.
 
     Returns:
@@ -46,9 +49,10 @@ def measured_alone(
         checkpoint, inputs = Path(folder) / "checkpoint", Path(folder) / "call.pt"
         quantized.pack(checkpoint)
         torch.save(call, inputs)
-        command = [sys.executable, "-m", __name__, str(checkpoint), str(inputs), unpack, str(threads)]
-        root = str(Path(__file__).parents[2])
-        child = subprocess.run(command, capture_output=True, text=True, cwd=root)
+        command = children.command(
+            "admbench.bench.measurement.alone", str(checkpoint), str(inputs), unpack, str(threads)
+        )
+        child = subprocess.run(command, capture_output=True, text=True)
         written = sum(file.stat().st_size for file in checkpoint.iterdir())
     if child.returncode:
         lines = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
@@ -58,9 +62,9 @@ def measured_alone(
 
 
 def _main(checkpoint: str, inputs: str, unpack: Unpack, threads: str) -> None:
-    from methods.core.checkpoint import load
-    from methods.kernels import with_kernels
-    from methods.kernels.select import resident_bytes
+    from admbench.methods.core.checkpoint.packed import load
+    from admbench.methods.core.kernels import with_kernels
+    from admbench.methods.core.kernels.select import resident_bytes
 
     torch.set_num_threads(int(threads))
     before = peak_resident_bytes()

@@ -15,8 +15,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from methods.core.layers import layer_kind, quantizable_layers
-from methods.core.scheme import LayerScheme
+from admbench.methods.core.layers.quantized import layer_kind, quantizable_layers
+from admbench.methods.core.numbers.scheme import LayerScheme
 
 FLOAT_BITS = 32
 

@@ -11,23 +11,31 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bench.engines.base import EngineBackbone
-from bench.measurement.cost import LayerCost, layer_costs
-from bench.measurement.memory import peak_resident_bytes
-from bench.measurement.profile import operator_profile
-from bench.measurement.roofline import layer_seconds, measured_roof, roofline_section
-from bench.measurement.timing import REPEATS, WARM_UP, OtherWork, Samples, interleave, load_average, threads
-from bench.suites import calibration_prompts
-from methods.core.foreign import foreign_layers
-from methods.core.layers import quantized_layers
-from methods.core.scheme import LayerScheme, activation_scheme, weight_scheme
-from methods.kernels import WithKernels, with_kernels
-from methods.kernels.observed import observed
-from methods.kernels.select import SIMULATED, resident_bytes
-from methods.kernels.weights import Unpack
+from admbench.bench.measurement.cost import LayerCost, layer_costs
+from admbench.bench.measurement.engines.base import EngineBackbone
+from admbench.bench.measurement.memory import peak_resident_bytes
+from admbench.bench.measurement.profile import operator_profile
+from admbench.bench.measurement.roofline import layer_seconds, measured_roof, roofline_section
+from admbench.bench.measurement.timing import (
+    REPEATS,
+    WARM_UP,
+    OtherWork,
+    Samples,
+    interleave,
+    load_average,
+    threads,
+)
+from admbench.bench.suites import calibration_prompts
+from admbench.methods.core.kernels import WithKernels, with_kernels
+from admbench.methods.core.kernels.observed import observed
+from admbench.methods.core.kernels.select import SIMULATED, resident_bytes
+from admbench.methods.core.kernels.weights import Unpack
+from admbench.methods.core.layers.quantized import quantized_layers
+from admbench.methods.core.numbers.scheme import LayerScheme, activation_scheme, weight_scheme
+from admbench.methods.core.third_party import foreign_layers
 
 if TYPE_CHECKING:
-    from bench.models.base import AudioDiffusionModel
+    from admbench.bench.models.base import AudioDiffusionModel
 
 BASELINE = "fp32"
 """Name of the full-precision backbone among what is timed; `speedup` is against it."""
@@ -51,7 +59,7 @@ class Settings:
     limit_seconds: float | None = None
     """For the timed rounds; see `interleave`."""
     unpack: Unpack = "once"
-    """When weights become bytes; see `methods.kernels.weights`."""
+    """When weights become bytes; see `admbench.methods.core.kernels.weights`."""
     profile: bool = False
     """Also say where the time of a step goes, operator by operator."""
     roofline: bool = False

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.measurement.cost import LayerCost
+from admbench.bench.measurement.cost import LayerCost
 
 SIZE = 2048
 """Rows and columns of the product that rates are measured with."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.pipeline import checkpoint_folders
+from admbench.bench.models.quantization import checkpoint_folders
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from bench.models.base import AudioDiffusionModel
+    from admbench.bench.models.base import AudioDiffusionModel
 
 
 def component_bytes(model: AudioDiffusionModel) -> dict[str, int]:

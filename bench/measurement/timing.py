@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import torch
 
-from admcore.progress import track
+from admbench.progress import track
 
 WARM_UP = 3
 """Calls of each before the first that counts."""

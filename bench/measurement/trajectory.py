@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metrics.latents import signal_to_noise_of_latents
+from admbench.metrics.latents import signal_to_noise_of_latents
 
 if TYPE_CHECKING:
-    from bench.models.base import AudioDiffusionModel
+    from admbench.bench.models.base import AudioDiffusionModel
 
 CAPTIONS = 8
 """Captions of a suite whose trajectories are compared: both models denoise them once more."""

@@ -4,47 +4,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from admcore.errors import BenchError, UsageError
-from admcore.registry import Registry
-from bench.components import Component
-from bench.models.directory import load as load_directory
-from bench.models.directory import path_of
+from admbench.bench.models.checkpoints.directory import load as load_directory
+from admbench.bench.models.checkpoints.directory import path_of
+from admbench.bench.models.components import Component
+from admbench.errors import BenchError, UsageError
+from admbench.registry import Registry
 
 if TYPE_CHECKING:
-    from bench.models.base import AudioDiffusionModel
+    from admbench.bench.models.base import AudioDiffusionModel
 
 EMBEDDED = {
-    "tiny-audioldm": "bench.models.embedded:TinyAudioLDM",
-    "tiny-tango": "bench.models.embedded:TinyTango",
-    "tiny-make-an-audio": "bench.models.embedded:TinyMakeAnAudio",
-    "tiny-flow": "bench.models.embedded:TinyFlow",
+    "tiny-audioldm": "admbench.bench.models.families.embedded:TinyAudioLDM",
+    "tiny-tango": "admbench.bench.models.families.embedded:TinyTango",
+    "tiny-make-an-audio": "admbench.bench.models.families.embedded:TinyMakeAnAudio",
+    "tiny-flow": "admbench.bench.models.families.embedded:TinyFlow",
 }
 """The models that come with the package."""
 
 BUILTIN = EMBEDDED | {
-    "audioldm-s-full-v2": "bench.models.audioldm:AudioLDMSmallV2",
-    "audioldm-s-full": "bench.models.audioldm:AudioLDMSmall",
-    "audioldm-m-full": "bench.models.audioldm:AudioLDMMedium",
-    "audioldm-l-full": "bench.models.audioldm:AudioLDMLarge",
-    "tango": "bench.models.tango:TangoBase",
-    "tango-full": "bench.models.tango:TangoFull",
-    "tango-full-ft-audiocaps": "bench.models.tango:TangoFullAudioCaps",
-    "tango2": "bench.models.tango:Tango2",
-    "audioldm2": "bench.models.audioldm2:AudioLDM2",
-    "audioldm2-large": "bench.models.audioldm2:AudioLDM2Large",
-    "audioldm2-music": "bench.models.audioldm2:AudioLDM2Music",
-    "musicldm": "bench.models.musicldm:MusicLDM",
-    "stable-audio-open-1.0": "bench.models.stable_audio:StableAudioOpen",
-    "make-an-audio": "bench.models.make_an_audio:MakeAnAudio",
-    "stable-audio-3-medium": "bench.models.stable_audio_3:StableAudio3",
-    "stable-audio-3-medium-base": "bench.models.stable_audio_3:StableAudio3Base",
-    "ace-step-1.5-base": "bench.models.ace_step:AceStepBase",
-    "ace-step-1.5-turbo": "bench.models.ace_step:AceStepTurbo",
-    "longcat-audiodit-1b": "bench.models.longcat_audiodit:LongCatAudioDiT",
+    "audioldm-s-full-v2": "admbench.bench.models.families.audioldm:AudioLDMSmallV2",
+    "audioldm-s-full": "admbench.bench.models.families.audioldm:AudioLDMSmall",
+    "audioldm-m-full": "admbench.bench.models.families.audioldm:AudioLDMMedium",
+    "audioldm-l-full": "admbench.bench.models.families.audioldm:AudioLDMLarge",
+    "tango": "admbench.bench.models.families.tango:TangoBase",
+    "tango-full": "admbench.bench.models.families.tango:TangoFull",
+    "tango-full-ft-audiocaps": "admbench.bench.models.families.tango:TangoFullAudioCaps",
+    "tango2": "admbench.bench.models.families.tango:Tango2",
+    "audioldm2": "admbench.bench.models.families.audioldm2:AudioLDM2",
+    "audioldm2-large": "admbench.bench.models.families.audioldm2:AudioLDM2Large",
+    "audioldm2-music": "admbench.bench.models.families.audioldm2:AudioLDM2Music",
+    "musicldm": "admbench.bench.models.families.musicldm:MusicLDM",
+    "stable-audio-open-1.0": "admbench.bench.models.families.stable_audio:StableAudioOpen",
+    "make-an-audio": "admbench.bench.models.families.make_an_audio:MakeAnAudio",
+    "stable-audio-3-medium": "admbench.bench.models.families.stable_audio_3:StableAudio3",
+    "stable-audio-3-medium-base": "admbench.bench.models.families.stable_audio_3:StableAudio3Base",
+    "ace-step-1.5-base": "admbench.bench.models.families.ace_step:AceStepBase",
+    "ace-step-1.5-turbo": "admbench.bench.models.families.ace_step:AceStepTurbo",
+    "longcat-audiodit-1b": "admbench.bench.models.families.longcat_audiodit:LongCatAudioDiT",
 }
 """All models that the package can load; the weights of those that are not embedded are the user's to get."""
 
-registry = Registry("bench.models", "model", BUILTIN)
+registry = Registry("admbench.models", "model", BUILTIN)
 """A model plug-in is a class with literals `summary` and `requires`, `load(*, random_weights) -> AudioDiffusionModel`,
 and `fingerprint() -> str`, a hash of its weights that is had without loading them."""
 
@@ -57,8 +57,8 @@ def missing_weights(name: str) -> str | None:
         if name in EMBEDDED:
             fingerprint(name)
         else:
-            from bench.models.layouts import used_files
-            from bench.models.published import PUBLISHED, locate
+            from admbench.bench.models.checkpoints.layouts import used_files
+            from admbench.bench.models.checkpoints.published import PUBLISHED, locate
 
             used_files(locate(PUBLISHED[name], download=False))
     except BenchError as error:
@@ -72,16 +72,16 @@ def quantizable(name: str) -> tuple[Component, ...] | None:
     None of a plug-in of another package, which would have to be loaded. Raises CheckpointError for a folder that holds
     nothing known, or missing weights of an embedded model.
     """
-    from bench.models.layouts import QUANTIZABLE, recognise
+    from admbench.bench.models.checkpoints.layouts import QUANTIZABLE, recognise
 
     if (folder := path_of(name)) is not None:
         return QUANTIZABLE[recognise(folder)]
     if name in EMBEDDED:
-        from bench.models.shipped import components
+        from admbench.bench.models.checkpoints.shipped import components
 
         return components(name)
     if name in BUILTIN:
-        from bench.models.published import PUBLISHED
+        from admbench.bench.models.checkpoints.published import PUBLISHED
 
         layout = PUBLISHED[name].layout
         return None if layout is None else QUANTIZABLE[layout]
@@ -93,16 +93,16 @@ def fingerprint(name: str) -> str:
 
     Raises UsageError for an unknown name and CheckpointError if the weights are missing.
     """
-    from bench.models.layouts import fingerprint as of_folder
+    from admbench.bench.models.checkpoints.layouts import fingerprint as of_folder
 
     if (folder := path_of(name)) is not None:
         return of_folder(folder)
     if name in EMBEDDED:
-        from bench.models.shipped import fingerprint as of_shipped
+        from admbench.bench.models.checkpoints.shipped import fingerprint as of_shipped
 
         return of_shipped(name)
     if name in BUILTIN:
-        from bench.models.published import PUBLISHED, locate
+        from admbench.bench.models.checkpoints.published import PUBLISHED, locate
 
         return of_folder(locate(PUBLISHED[name], download=True))
     return str(registry.get(name).fingerprint())
@@ -110,7 +110,7 @@ def fingerprint(name: str) -> str:
 
 def random_fingerprint(name: str) -> str | None:
     """The `weights_sha256` of a built-in model with random weights; None for any other model."""
-    from bench.models.untrained import random_sha256
+    from admbench.bench.models.networks.untrained import random_sha256
 
     if name not in BUILTIN:
         return None

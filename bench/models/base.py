@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from admcore.errors import UsageError
-from admcore.progress import track
-from bench.models.conditioning import Conditioner, pooled
-from bench.models.sampling import Sampling, training_steps
-from methods.protocol import BackboneCall
+from admbench.bench.models.conditioning import Conditioner, pooled
+from admbench.bench.models.sampling import Sampling, training_steps
+from admbench.errors import UsageError
+from admbench.methods.protocol import BackboneCall
+from admbench.progress import track
 
 DECODE_BATCH = 8
 EMBED_BATCH = 32
@@ -49,7 +49,7 @@ class ModelCard:
 
 
 class AudioDiffusionModel:
-    """A text-to-audio latent diffusion model; satisfies `methods.protocol.DenoisingModel`.
+    """A text-to-audio latent diffusion model; satisfies `admbench.methods.protocol.DenoisingModel`.
 
     Args:
         card: facts.
@@ -112,7 +112,7 @@ class AudioDiffusionModel:
         return self._conditioner([""] * len(prompts) + list(prompts) if guided else prompts)
 
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
-        """One vector of each prompt, float32 (n, width) on the CPU: see `methods.protocol.DenoisingModel`."""
+        """One vector of each prompt, float32 (n, width) on the CPU: see `admbench.methods.protocol.DenoisingModel`."""
         parts = [
             pooled(self._conditioner([prompts[i] for i in indices])).cpu()
             for indices in track(list(_batches(len(prompts), EMBED_BATCH)), f"{self.name}: embedding prompts")
@@ -161,7 +161,7 @@ class AudioDiffusionModel:
     def trajectories(
         self, prompts: Sequence[str], *, seeds: Sequence[int], steps: int, guidance: float, batch_size: int
     ) -> Iterator[BackboneCall]:
-        """Denoises each prompt from the noise of its seed; see `methods.protocol.DenoisingModel`."""
+        """Denoises each prompt from the noise of its seed; see `admbench.methods.protocol.DenoisingModel`."""
         for indices in _batches(len(prompts), batch_size):
             walk = self._denoise([prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance)
             for number, (timestep, inputs, _) in enumerate(walk):

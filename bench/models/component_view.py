@@ -1,8 +1,8 @@
 """Any component of a model as the network that a method quantizes, in the place of the backbone.
 
-A method sees `methods.protocol.DenoisingModel` and nothing else, so that every method can quantize a text encoder, an
-autoencoder's decoder or a vocoder as it is: what it takes for calls of the backbone are the component's own calls,
-recorded while the full-precision model makes clips.
+A method sees `admbench.methods.protocol.DenoisingModel` and nothing else, so that every method can quantize a text
+encoder, an autoencoder's decoder or a vocoder as it is: what it takes for calls of the backbone are the component's own
+calls, recorded while the full-precision model makes clips.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.components import TEXT, Component
-from bench.models.base import AudioDiffusionModel
-from methods.protocol import BackboneCall, DenoisingModel
+from admbench.bench.models.base import AudioDiffusionModel
+from admbench.bench.models.components import TEXT, Component
+from admbench.methods.protocol import BackboneCall, DenoisingModel
 
 METHOD_CALLED: dict[Component, str] = {"vae": "decode"}
 """Component -> its method that runs on the way from caption to clip, if it is not `forward`."""
@@ -28,7 +28,7 @@ ROW_NUMBERS = {"AceStepConditionEncoder": "refer_audio_order_mask"}
 
 
 class ComponentView:
-    """One component of a model; satisfies `methods.protocol.DenoisingModel`."""
+    """One component of a model; satisfies `admbench.methods.protocol.DenoisingModel`."""
 
     def __init__(self, model: AudioDiffusionModel, component: Component) -> None:
         self._model, self._component = model, component

@@ -1,80 +1,54 @@
-"""Loading one component of a pipeline directory, whole or not at all."""
+"""The parts of a pipeline that can be quantized, by name; imports no torch."""
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Literal, get_args
 
-import torch
-from diffusers.utils import logging as diffusers_logging
-from torch import Tensor
-from transformers.utils import logging as transformers_logging
+from admbench.errors import UsageError, nearest
 
-from admcore.errors import CheckpointError
-from bench.models.layouts import component_files
-
-CONSTANT_BUFFERS = ("position_ids", "token_type_ids", "attn.masked_bias")
-"""Buffers of transformers that hold a count, zeros, or what GPT-2 masks with; which of them are saved changed between
-its versions."""
-SHOWN = 5
+Component = Literal[
+    "backbone", "text_encoder", "text_encoder_2", "language_model", "condition_encoder", "vae", "vocoder"
+]
+COMPONENTS: tuple[Component, ...] = get_args(Component)
+"""In the order of the record; of the autoencoder, the decoder is what runs."""
+TEXT: tuple[Component, ...] = ("text_encoder", "text_encoder_2", "language_model", "condition_encoder")
+"""Those that run once a caption, before the backbone."""
+ALL = "all"
 
 
-def load_component(component: Any, folder: Path, stems: tuple[str, ...]) -> Any:
-    """Loads a diffusers or transformers model in float32: safetensors first, a .bin only as plain tensors.
-
-    Args:
-        component: the class.
-        folder: with config.json and the weights.
-        stems: names, without suffix, that the weights may have.
+def check_components(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of components as given.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or its tensors are not exactly those of the architecture.
+        ValueError: none, one that is not known, or one twice; for the end of a sentence.
     """
-    file = component_files(folder, stems)[0]
-    # both libraries log what they then go on without; here that is an error, raised below with the names
-    transformers_logging.disable_progress_bar()
-    levels = diffusers_logging.get_verbosity(), transformers_logging.get_verbosity()
-    diffusers_logging.set_verbosity_error()
-    transformers_logging.set_verbosity_error()
-    try:
-        module, info = component.from_pretrained(
-            folder,
-            output_loading_info=True,
-            local_files_only=True,
-            use_safetensors=file.suffix != ".bin",
-        )
-    except (OSError, ValueError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"{file}: cannot be loaded ({(str(error).splitlines() or ['no reason given'])[0]})"
-        ) from error
-    finally:
-        diffusers_logging.set_verbosity(levels[0])
-        transformers_logging.set_verbosity(levels[1])
-    require_exact(str(file), info["missing_keys"], info["unexpected_keys"])
-    return module.float()
+    chosen = tuple(names)
+    for name in chosen:
+        if name not in (*COMPONENTS, ALL):
+            hint, known = nearest(name, COMPONENTS), ", ".join(COMPONENTS)
+            raise ValueError(f'unknown component "{name}".{hint} Expected some of {known}, or {ALL}')
+        if chosen.count(name) > 1:
+            raise ValueError(f'component "{name}" is listed twice')
+    if not chosen:
+        raise ValueError(f"expected some of {', '.join(COMPONENTS)}, or {ALL}")
+    return chosen
 
 
-def constant_buffer(name: str, shape: torch.Size) -> Tensor:
-    """What transformers has in one of its `CONSTANT_BUFFERS`; any other name is a ValueError."""
-    if not name.endswith(CONSTANT_BUFFERS):
-        raise ValueError(f"{name}: no buffer whose values are known without its file")
-    if name.endswith("position_ids"):
-        return torch.arange(shape[-1]).expand(shape)
-    return torch.zeros(shape, dtype=torch.long)
+def components_of(model: str, present: Collection[str], names: Iterable[str]) -> tuple[Component, ...]:
+    """Return the components that names mean for a model, in the order of the record.
 
+    Args:
+        model: its name, for messages.
+        present: its components that can be quantized.
+        names: checked names; `all` is every one that the model has.
 
-def require_exact(what: str, missing: Iterable[str], unexpected: Iterable[str]) -> None:
-    """Raises CheckpointError, with both lists, unless every tensor has a destination and none is left without."""
-    lacking = [name for name in missing if not name.endswith(CONSTANT_BUFFERS)]
-    left = [name for name in unexpected if not name.endswith(CONSTANT_BUFFERS)]
-    if lacking or left:
-        raise CheckpointError(
-            f"{what}: not the tensors of this architecture; missing: {_some(lacking)}; left over: {_some(left)}"
-        )
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(sorted(names)[:SHOWN]) or "none"
-    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
+    Raises:
+        UsageError: the model has no such component.
+    """
+    wanted = set(names)
+    has = [name for name in COMPONENTS if name in present]
+    for name in wanted - {ALL}:
+        if name not in has:
+            raise UsageError(f"{model} has no {name} that can be quantized; it has {', '.join(has)}")
+    return tuple(name for name in has if name in wanted or ALL in wanted)

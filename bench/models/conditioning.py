@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.models.workarounds import clap_text_features
+from admbench.bench.models.networks.workarounds import clap_text_features
 
 
 class Conditioner(Protocol):

@@ -8,16 +8,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from admcore.errors import DataError, UsageError
-from admcore.registry import Registry
+from admbench.errors import DataError, UsageError
+from admbench.registry import Registry
 
 if TYPE_CHECKING:
-    from bench.suites.base import Suite
-    from bench.suites.spec import CaptionFileSpec
+    from admbench.bench.suites.base import Suite
+    from admbench.bench.suites.spec import CaptionFileSpec
 
-BUILTIN = {"foley": "bench.suites.foley:Foley", "foley-captions": "bench.suites.foley_captions:FoleyCaptions"}
+BUILTIN = {
+    "foley": "admbench.bench.suites.foley:Foley",
+    "foley-captions": "admbench.bench.suites.foley_captions:FoleyCaptions",
+}
 
-registry = Registry("bench.suites", "suite", BUILTIN)
+registry = Registry("admbench.suites", "suite", BUILTIN)
 register = registry.register
 
 FILE_SUFFIXES = (".csv", ".jsonl", ".txt")
@@ -39,7 +42,7 @@ def load_suite(wanted: str | os.PathLike[str] | CaptionFileSpec) -> Suite:
         return _from_file(wanted)
     name = os.fspath(wanted)
     if name not in registry and _is_path(name):
-        from bench.suites.files import CaptionFile
+        from admbench.bench.suites.files import CaptionFile
 
         return CaptionFile(name)
     suite: Suite = registry.get(name)()
@@ -47,7 +50,7 @@ def load_suite(wanted: str | os.PathLike[str] | CaptionFileSpec) -> Suite:
 
 
 def _from_file(spec: CaptionFileSpec) -> Suite:
-    from bench.suites.files import CaptionFile
+    from admbench.bench.suites.files import CaptionFile
 
     if not _is_path(str(spec.file)):
         raise UsageError(f"{spec.file}: not a caption file (expected {', '.join(FILE_SUFFIXES)})")
@@ -76,7 +79,7 @@ def calibration_prompts(count: int) -> list[str]:
     Raises:
         UsageError: `count` is less than 1.
     """
-    from bench.zoo.corpus import draw_clip
+    from admbench.bench.suites.corpus.corpus import draw_clip
 
     if count < 1:
         raise UsageError(f"calibration needs at least 1 prompt, got {count}")

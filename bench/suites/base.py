@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from admcore.errors import UsageError
+from admbench.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,7 @@ class SuiteItem:
 
 
 class Suite:
-    """A list of captions with seeds; the base class of all suites (the plug-in contract of `bench.suites`).
+    """A list of captions with seeds; the base class of all suites (the plug-in contract of `admbench.bench.suites`).
 
     A subclass sets the class attributes, and gives `items`, `sha256` and - if it has real audio - `reference_audio`.
     It is made without arguments, cheaply; what costs time belongs into cached properties.

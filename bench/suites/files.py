@@ -13,10 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from admcore.errors import DataError, UsageError
-from admcore.hashing import sha256_file, sha256_json
-from bench.suites.base import Suite, SuiteItem
-from bench.suites.formats import (
+from admbench.bench.suites.base import Suite, SuiteItem
+from admbench.bench.suites.formats import (
     AUDIO_SUFFIXES,
     IMPORTED,
     Captions,
@@ -29,6 +27,8 @@ from bench.suites.formats import (
     from_clotho,
     recognise,
 )
+from admbench.errors import DataError, UsageError
+from admbench.hashing import sha256_file, sha256_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ class CaptionFile(Suite):
     audio file, relative to the caption file and inside its folder). Blank lines do not count. The file is read and
     checked when the suite is made.
 
-    The .csv files of AudioCaps and Clotho are read as they are (`bench.suites.formats`).
+    The .csv files of AudioCaps and Clotho are read as they are (`admbench.bench.suites.formats`).
 
     Args:
         path: of the file.
@@ -106,7 +106,7 @@ class CaptionFile(Suite):
         """Read an item's reference, mixed to one channel and resampled; None if there is none."""
         if item.reference is None:
             return None
-        from metrics.audio import load_audio
+        from admbench.metrics.audio import load_audio
 
         audio: NDArray[np.float32] = load_audio(self._folder / item.reference, self.sample_rate)
         return audio

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.suites.base import SuiteItem
-from bench.suites.shipped import ShippedSuite
+from admbench.bench.suites.base import SuiteItem
+from admbench.bench.suites.shipped import ShippedSuite
 
 if TYPE_CHECKING:
-    from bench.zoo.corpus import ClipSpec
+    from admbench.bench.suites.corpus.corpus import ClipSpec
 
 ITEMS_PER_EVENT = 10
 SINGLES_PER_EVENT = 6
@@ -49,7 +49,7 @@ class Foley(ShippedSuite):
 
     def clip(self, item: SuiteItem) -> ClipSpec:
         """Return the specification of an item's reference clip. Raises KeyError if the item is not of this suite."""
-        from bench.zoo.corpus import ClipSpec
+        from admbench.bench.suites.corpus.corpus import ClipSpec
 
         line = self._lines[item.id]
         shared = {key: line[key] for key in ("id", "caption", "structure")}
@@ -57,7 +57,7 @@ class Foley(ShippedSuite):
 
     def reference_audio(self, item: SuiteItem) -> NDArray[np.float32]:
         """Render an item's reference clip: float32 (40960,)."""
-        from bench.zoo.corpus import render
+        from admbench.bench.suites.corpus.corpus import render
 
         return render(self.clip(item))
 
@@ -73,7 +73,7 @@ def compose() -> str:
     Ten items for each event: six of it alone, and two or three each with a second one at the same time and after it,
     by turns, so that the whole has the corpus's mix of 60, 25 and 15 %. No caption comes twice.
     """
-    from bench.zoo.corpus import EVENTS
+    from admbench.bench.suites.corpus.corpus import EVENTS
 
     seen: set[str] = set()
     lines = []
@@ -92,7 +92,7 @@ def compose() -> str:
 
 def _draw_unseen(structure: str, event: str, count: int, seen: set[str]) -> list[ClipSpec]:
     """Draw the first `count` test clips whose captions are not in `seen`, and add them to it."""
-    from bench.zoo.corpus import draw_clip
+    from admbench.bench.suites.corpus.corpus import draw_clip
 
     clips: list[ClipSpec] = []
     index = 0
@@ -106,7 +106,7 @@ def _draw_unseen(structure: str, event: str, count: int, seen: set[str]) -> list
 
 
 def _line(clip: ClipSpec, event: str) -> dict[str, Any]:
-    from bench.zoo.corpus import pcm16, render
+    from admbench.bench.suites.corpus.corpus import pcm16, render
 
     values = clip.to_json()
     return {

@@ -21,8 +21,8 @@ from __future__ import annotations
 import csv
 from functools import cached_property
 
-from bench.suites.base import SuiteItem
-from bench.suites.shipped import ShippedSuite
+from admbench.bench.suites.base import SuiteItem
+from admbench.bench.suites.shipped import ShippedSuite
 
 ATTRIBUTES = {
     "loudness": ("quiet", "loud"),

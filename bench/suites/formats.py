@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from admcore.errors import DataError
-from admcore.files import slug
+from admbench.errors import DataError
+from admbench.files import slug
 
 Format = Literal["plain", "audiocaps", "clotho"]
 Encoding = Literal["utf-8", "iso-8859-1", "windows-1252"]

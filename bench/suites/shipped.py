@@ -7,7 +7,7 @@ from functools import cached_property
 from importlib import resources
 from typing import ClassVar
 
-from bench.suites.base import Suite
+from admbench.bench.suites.base import Suite
 
 
 class ShippedSuite(Suite):
@@ -29,4 +29,4 @@ class ShippedSuite(Suite):
 
     @cached_property
     def _bytes(self) -> bytes:
-        return resources.files("bench.suites").joinpath(self.file).read_bytes()
+        return resources.files("admbench.bench.suites").joinpath(self.file).read_bytes()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.suites.formats import Captions, Encoding, Format
+from admbench.bench.suites.formats import Captions, Encoding, Format
 
 
 class CaptionFileSpec(BaseModel):
-    """A caption file with its options; see `bench.suites.files.CaptionFile`."""
+    """A caption file with its options; see `admbench.bench.suites.files.CaptionFile`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

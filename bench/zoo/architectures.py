@@ -22,9 +22,9 @@ from transformers import (
     T5EncoderModel,
 )
 
-from bench.models.clap_bert import ClapBertConfig, ClapBertTextModel
-from bench.models.mel import MelSpec
-from bench.zoo.captions import vocabulary
+from admbench.bench.models.mel import MelSpec
+from admbench.bench.models.networks.clap_bert import ClapBertConfig, ClapBertTextModel
+from admbench.bench.suites.corpus.captions import vocabulary
 
 MEL_64 = MelSpec(hop=160, n_mels=64)
 """The picture of AudioLDM and TANGO: 64 bands, 10 ms."""

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import SpeechT5HifiGan
 
-from admcore.files import read_json, write_json_atomic
-from admcore.progress import track
-from bench.models.mel import MelSpec, log_mel
-from bench.zoo.architectures import autoencoder, vocoder
-from bench.zoo.data import Split
-from bench.zoo.loop import Losses, Recipe, train
+from admbench.bench.models.mel import MelSpec, log_mel
+from admbench.bench.zoo.architectures import autoencoder, vocoder
+from admbench.bench.zoo.data import Split
+from admbench.bench.zoo.loop import Losses, Recipe, train
+from admbench.files import read_json, write_json_atomic
+from admbench.progress import track
 
 KL_WEIGHT = 2e-4
 CROP = 96

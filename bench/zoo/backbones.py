@@ -11,11 +11,11 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from bench.zoo.architectures import Blueprint, backbone, scheduler, tokenizer
-from bench.zoo.autoencoders import Latents
-from bench.zoo.data import Split
-from bench.zoo.loop import Losses, Recipe, train
-from bench.zoo.texts import Towers, hidden_states
+from admbench.bench.zoo.architectures import Blueprint, backbone, scheduler, tokenizer
+from admbench.bench.zoo.autoencoders import Latents
+from admbench.bench.zoo.data import Split
+from admbench.bench.zoo.loop import Losses, Recipe, train
+from admbench.bench.zoo.texts import Towers, hidden_states
 
 DROP_CAPTION = 0.1
 """Share of training examples whose caption is replaced by the empty one, for classifier-free guidance."""

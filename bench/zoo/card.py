@@ -8,13 +8,13 @@ from typing import Any
 
 import jinja2
 
-from admcore.files import write_text_atomic
-from bench.zoo.corpus import EVENTS, FAMILIES
+from admbench.bench.suites.corpus.corpus import EVENTS, FAMILIES
+from admbench.files import write_text_atomic
 
 
 def write_card(report: dict[str, Any], path: Path) -> None:
-    """Writes the card of a report of `bench.zoo.check.check`."""
-    source = resources.files("bench.zoo").joinpath("card.md.jinja").read_text(encoding="utf-8")
+    """Writes the card of a report of `admbench.bench.zoo.check.check`."""
+    source = resources.files("admbench.bench.zoo").joinpath("card.md.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
     text = environment.from_string(source).render(
         report=report, events=EVENTS, families=FAMILIES, heard_instead=heard_instead

@@ -11,11 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from admcore.files import read_json, write_json_atomic
-from admcore.progress import track
-from bench.models.mel import MelSpec, log_mel
-from bench.zoo.corpus import CLIP_SAMPLES, ClipSpec, draw_clip, labels, pcm16, render_many
-from bench.zoo.effort import scaled
+from admbench.bench.models.mel import MelSpec, log_mel
+from admbench.bench.suites.corpus.corpus import (
+    CLIP_SAMPLES,
+    ClipSpec,
+    draw_clip,
+    labels,
+    pcm16,
+    render_many,
+)
+from admbench.bench.zoo.effort import scaled
+from admbench.files import read_json, write_json_atomic
+from admbench.progress import track
 
 CHUNK = 4096
 FEWEST = 64

@@ -15,9 +15,9 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.zoo.autoencoders import CROP, Latents
-from bench.zoo.loop import Losses, Recipe, train
-from metrics.embedders.audio_cnn import ConvBlock
+from admbench.bench.zoo.autoencoders import CROP, Latents
+from admbench.bench.zoo.loop import Losses, Recipe, train
+from admbench.metrics.embedders.audio_cnn import ConvBlock
 
 PERCEPTOR = Recipe("perceptor", steps=500, batch_size=32, learning_rate=2e-3, seed=203, ema=0.99, warmup=50)
 PERCEPTUAL_WEIGHT = 1.0

@@ -14,18 +14,26 @@ from diffusers.pipelines.deprecated.audioldm.pipeline_audioldm import AudioLDMPi
 from numpy.typing import NDArray
 from transformers import SpeechT5HifiGan
 
-from admcore.files import atomic_directory, read_json, write_json_atomic
-from admcore.hashing import sha256_file, sha256_json
-from bench.models.embedded import PictureDecoder
-from bench.models.mel import log_mel
-from bench.models.shipped import CHECKPOINTS
-from bench.zoo.architectures import BLUEPRINTS, MAX_TOKENS, Blueprint, autoencoder, backbone, scheduler, tokenizer
-from bench.zoo.architectures import vocoder as new_vocoder
-from bench.zoo.autoencoders import spectral_loss
-from bench.zoo.corpus import CLIP_SECONDS, EVENTS, draw_clip, render_many
-from bench.zoo.texts import Towers
-from metrics.embedders.shipped import WEIGHTS
-from metrics.embedders.tiny_tagger import load_tagger
+from admbench.bench.models.checkpoints.shipped import CHECKPOINTS
+from admbench.bench.models.families.embedded import PictureDecoder
+from admbench.bench.models.mel import log_mel
+from admbench.bench.suites.corpus.corpus import CLIP_SECONDS, EVENTS, draw_clip, render_many
+from admbench.bench.zoo.architectures import (
+    BLUEPRINTS,
+    MAX_TOKENS,
+    Blueprint,
+    autoencoder,
+    backbone,
+    scheduler,
+    tokenizer,
+)
+from admbench.bench.zoo.architectures import vocoder as new_vocoder
+from admbench.bench.zoo.autoencoders import spectral_loss
+from admbench.bench.zoo.texts import Towers
+from admbench.files import atomic_directory, read_json, write_json_atomic
+from admbench.hashing import sha256_file, sha256_json
+from admbench.metrics.embedders.shipped import WEIGHTS
+from admbench.metrics.embedders.tiny_tagger import load_tagger
 
 VERSION = "1"
 JUDGES = ("tiny-tagger", "tiny-clap")

@@ -35,11 +35,11 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from admcore.progress import track
-from bench.models.sampling import Sampling
-from bench.zoo.architectures import Blueprint, scheduler
-from bench.zoo.backbones import Conditions
-from bench.zoo.loop import Losses, Recipe, train
+from admbench.bench.models.sampling import Sampling
+from admbench.bench.zoo.architectures import Blueprint, scheduler
+from admbench.bench.zoo.backbones import Conditions
+from admbench.bench.zoo.loop import Losses, Recipe, train
+from admbench.progress import track
 
 TIME_UNITS = 1000
 """The network is told s in these units, as diffusers' flow schedulers tell it."""

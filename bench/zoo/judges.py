@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.zoo.captions import vocabulary
-from bench.zoo.corpus import EVENTS
-from bench.zoo.data import Split
-from bench.zoo.loop import Losses, Recipe, train
-from metrics.embedders.audio_cnn import AudioCNN
-from metrics.embedders.shipped import save_shipped
-from metrics.embedders.tiny_clap import ClapNetwork, WordTokenizer
-from metrics.embedders.tiny_tagger import TaggerNetwork
+from admbench.bench.suites.corpus.captions import vocabulary
+from admbench.bench.suites.corpus.corpus import EVENTS
+from admbench.bench.zoo.data import Split
+from admbench.bench.zoo.loop import Losses, Recipe, train
+from admbench.metrics.embedders.audio_cnn import AudioCNN
+from admbench.metrics.embedders.shipped import save_shipped
+from admbench.metrics.embedders.tiny_clap import ClapNetwork, WordTokenizer
+from admbench.metrics.embedders.tiny_tagger import TaggerNetwork
 
 TAGGER = Recipe("tiny-tagger", steps=1000, batch_size=32, learning_rate=2e-3, seed=101, ema=0.99)
 CLAP = Recipe("tiny-clap", steps=400, batch_size=48, learning_rate=1e-3, seed=102, ema=0.99)

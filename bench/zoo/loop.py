@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from admcore.files import read_json, write_json_atomic
-from admcore.progress import track
-from bench.zoo.effort import scaled
+from admbench.bench.zoo.effort import scaled
+from admbench.files import read_json, write_json_atomic
+from admbench.progress import track
 
 SAVE_EVERY_SECONDS = 120.0
 

@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.zoo.architectures import BLUEPRINTS, CLAP_DIM, TEXT_WIDTH, text_encoder, tokenizer
-from bench.zoo.corpus import EVENTS, ClipSpec
-from bench.zoo.data import Split
-from bench.zoo.judges import augment, contrastive
-from bench.zoo.loop import Losses, Recipe, train
-from metrics.embedders.audio_cnn import AudioCNN
+from admbench.bench.suites.corpus.corpus import EVENTS, ClipSpec
+from admbench.bench.zoo.architectures import BLUEPRINTS, CLAP_DIM, TEXT_WIDTH, text_encoder, tokenizer
+from admbench.bench.zoo.data import Split
+from admbench.bench.zoo.judges import augment, contrastive
+from admbench.bench.zoo.loop import Losses, Recipe, train
+from admbench.metrics.embedders.audio_cnn import AudioCNN
 
 TEXTS = Recipe("texts", steps=600, batch_size=48, learning_rate=1e-3, seed=301, ema=0.99)
 KINDS = tuple(dict.fromkeys(blueprint.text for blueprint in BLUEPRINTS.values()))

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from admcore.errors import BenchError, UsageError, nearest
-from admcore.files import read_json, write_json_atomic
-from bench.zoo import effort
+from admbench.bench.zoo import effort
+from admbench.errors import BenchError, UsageError, nearest
+from admbench.files import read_json, write_json_atomic
 
 TRAIN_CLIPS, JUDGE_CLIPS, JUDGE_VALIDATION_CLIPS = 12_000, 8_000, 780
 
@@ -34,7 +34,7 @@ class Stage:
 
 
 def _corpus(work: Path) -> None:
-    from bench.zoo.data import render_split
+    from admbench.bench.zoo.data import render_split
 
     for split, count in (
         ("metrics", JUDGE_CLIPS),
@@ -45,8 +45,8 @@ def _corpus(work: Path) -> None:
 
 
 def _tagger(work: Path) -> None:
-    from bench.zoo.data import render_split
-    from bench.zoo.judges import train_tagger
+    from admbench.bench.zoo.data import render_split
+    from admbench.bench.zoo.judges import train_tagger
 
     corpus = work / "corpus"
     train_tagger(
@@ -57,8 +57,8 @@ def _tagger(work: Path) -> None:
 
 
 def _clap(work: Path) -> None:
-    from bench.zoo.data import render_split
-    from bench.zoo.judges import train_clap
+    from admbench.bench.zoo.data import render_split
+    from admbench.bench.zoo.judges import train_clap
 
     corpus = work / "corpus"
     train_clap(
@@ -70,17 +70,17 @@ def _clap(work: Path) -> None:
 
 
 def _texts(work: Path) -> None:
-    from bench.zoo.data import render_split
-    from bench.zoo.texts import train_texts
+    from admbench.bench.zoo.data import render_split
+    from admbench.bench.zoo.texts import train_texts
 
     train_texts(render_split(work / "corpus", "train", TRAIN_CLIPS), work / "texts")
 
 
 def _autoencoder(name: str) -> Callable[[Path], None]:
     def run(work: Path) -> None:
-        from bench.zoo.architectures import BLUEPRINTS
-        from bench.zoo.autoencoders import encode_split, train_autoencoder
-        from bench.zoo.data import mel_pictures, render_split
+        from admbench.bench.zoo.architectures import BLUEPRINTS
+        from admbench.bench.zoo.autoencoders import encode_split, train_autoencoder
+        from admbench.bench.zoo.data import mel_pictures, render_split
 
         blueprint = next(plan for plan in BLUEPRINTS.values() if plan.vae == name)
         split = render_split(work / "corpus", "train", TRAIN_CLIPS)
@@ -95,10 +95,10 @@ def _decoder(name: str) -> Callable[[Path], None]:
     def run(work: Path) -> None:
         import torch
 
-        from bench.zoo.architectures import BLUEPRINTS, autoencoder
-        from bench.zoo.autoencoders import load_latents
-        from bench.zoo.data import mel_pictures, render_split
-        from bench.zoo.decoders import train_perceptor, tune_decoder
+        from admbench.bench.zoo.architectures import BLUEPRINTS, autoencoder
+        from admbench.bench.zoo.autoencoders import load_latents
+        from admbench.bench.zoo.data import mel_pictures, render_split
+        from admbench.bench.zoo.decoders import train_perceptor, tune_decoder
 
         blueprint = next(plan for plan in BLUEPRINTS.values() if plan.decoder == name)
         split = render_split(work / "corpus", "train", TRAIN_CLIPS)
@@ -113,9 +113,9 @@ def _decoder(name: str) -> Callable[[Path], None]:
 
 def _vocoder(name: str) -> Callable[[Path], None]:
     def run(work: Path) -> None:
-        from bench.zoo.architectures import BLUEPRINTS
-        from bench.zoo.autoencoders import train_vocoder
-        from bench.zoo.data import render_split
+        from admbench.bench.zoo.architectures import BLUEPRINTS
+        from admbench.bench.zoo.autoencoders import train_vocoder
+        from admbench.bench.zoo.data import render_split
 
         blueprint = next(plan for plan in BLUEPRINTS.values() if plan.vocoder == name)
         train_vocoder(name, blueprint.mel, render_split(work / "corpus", "train", TRAIN_CLIPS), work / name)
@@ -127,11 +127,11 @@ def _backbone(name: str) -> Callable[[Path], None]:
     def run(work: Path) -> None:
         import torch
 
-        from bench.zoo.architectures import BLUEPRINTS
-        from bench.zoo.autoencoders import load_latents
-        from bench.zoo.backbones import encode_captions, train_backbone
-        from bench.zoo.data import render_split
-        from bench.zoo.texts import Towers
+        from admbench.bench.zoo.architectures import BLUEPRINTS
+        from admbench.bench.zoo.autoencoders import load_latents
+        from admbench.bench.zoo.backbones import encode_captions, train_backbone
+        from admbench.bench.zoo.data import render_split
+        from admbench.bench.zoo.texts import Towers
 
         blueprint = BLUEPRINTS[name]
         split = render_split(work / "corpus", "train", TRAIN_CLIPS)
@@ -145,7 +145,7 @@ def _backbone(name: str) -> Callable[[Path], None]:
 
 def _pairs(shard: int) -> Callable[[Path], None]:
     def run(work: Path) -> None:
-        from bench.zoo.flows import make_pairs
+        from admbench.bench.zoo.flows import make_pairs
 
         teacher, network, conditions = _flow_teacher(work)
         make_pairs(teacher, network, conditions, work / f"pairs-{shard}", shard=shard, count=_pair_count())
@@ -154,7 +154,7 @@ def _pairs(shard: int) -> Callable[[Path], None]:
 
 
 def _flow(work: Path) -> None:
-    from bench.zoo.flows import SHARDS, Pairs, train_flow
+    from admbench.bench.zoo.flows import SHARDS, Pairs, train_flow
 
     teacher, network, conditions = _flow_teacher(work)
     pairs = Pairs.load([work / f"pairs-{shard}" for shard in range(SHARDS)])
@@ -163,8 +163,8 @@ def _flow(work: Path) -> None:
 
 def _pair_count() -> int:
     """Number of tiny-flow's pairs, of all shards; each shard has at least one chunk of them."""
-    from bench.zoo.effort import scaled
-    from bench.zoo.flows import CHUNK, PAIRS, SHARDS
+    from admbench.bench.zoo.effort import scaled
+    from admbench.bench.zoo.flows import CHUNK, PAIRS, SHARDS
 
     return scaled(PAIRS, SHARDS * CHUNK)
 
@@ -173,10 +173,10 @@ def _flow_teacher(work: Path) -> tuple[Any, Any, Any]:
     """Blueprint and backbone of tiny-flow's teacher as they ship, rounded to float16, and the pairs' conditions."""
     import torch
 
-    from bench.zoo.architectures import BLUEPRINTS, backbone
-    from bench.zoo.backbones import encode_captions
-    from bench.zoo.corpus import draw_clip
-    from bench.zoo.texts import Towers
+    from admbench.bench.suites.corpus.corpus import draw_clip
+    from admbench.bench.zoo.architectures import BLUEPRINTS, backbone
+    from admbench.bench.zoo.backbones import encode_captions
+    from admbench.bench.zoo.texts import Towers
 
     teacher = BLUEPRINTS[BLUEPRINTS["tiny-flow"].teacher or ""]
     network, towers = backbone(teacher), Towers()
@@ -188,7 +188,7 @@ def _flow_teacher(work: Path) -> tuple[Any, Any, Any]:
 
 
 def _export(work: Path) -> None:
-    from bench.zoo.export import export
+    from admbench.bench.zoo.export import export
 
     export(work)
 
@@ -268,7 +268,7 @@ def train(
     _check_scale(work, scale, install)
     _run_all(plan, wanted, work, jobs or os.cpu_count() or 1, scale)
     if install:
-        from bench.zoo.export import install as install_files
+        from admbench.bench.zoo.export import install as install_files
 
         install_files(work)
 
@@ -315,7 +315,7 @@ def _start(work: Path, name: str, scale: float) -> subprocess.Popen[bytes]:
     print(f"{name}: started", flush=True)
     with open(work / name / "log.txt", "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "bench.zoo.train", str(work), name], stderr=log, env=os.environ | settings
+            [sys.executable, "-m", "admbench.bench.zoo.train", str(work), name], stderr=log, env=os.environ | settings
         )
 
 

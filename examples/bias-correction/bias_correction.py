@@ -21,15 +21,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.base import CalibratedMethod
-from methods.core.backbone import QuantizedBackbone
-from methods.core.calibration import CalibrationSet
-from methods.core.layers import QuantizedLayer, quantizable_layers, quantized_layers
-from methods.core.policy import backbone_ends, quantize_layers, uniform_policy
-from methods.core.quantizer import Quantizer
-from methods.core.ranges import input_ranges
-from methods.core.scheme import Scheme
-from methods.protocol import DenoisingModel
+from admbench.methods.base import CalibratedMethod
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.ranges import input_ranges
+from admbench.methods.core.layers.policy import backbone_ends, quantize_layers, uniform_policy
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantizable_layers, quantized_layers
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import Scheme
+from admbench.methods.protocol import DenoisingModel
 
 BATCH_SIZE = 32
 """Samples in one call of the backbone."""

@@ -14,17 +14,17 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from admcore.errors import DataError, UsageError
-from admcore.files import atomic_directory
-from leaderboard.boards import Board, make_boards
-from leaderboard.frame import flat_row
-from leaderboard.ladder import Ladder, read_ladder
-from leaderboard.reading import LoadedRecord
-from leaderboard.site import definitions, plot, summary
-from leaderboard.site.listening import ListeningGroup, write_listening
-from leaderboard.site.rungs import ladder_table
-from leaderboard.site.spectrogram import RANGE_DB
-from leaderboard.site.table import anchor, table
+from admbench.errors import DataError, UsageError
+from admbench.files import atomic_directory
+from admbench.leaderboard.boards import Board, make_boards
+from admbench.leaderboard.frame import flat_row
+from admbench.leaderboard.ladder import Ladder, read_ladder
+from admbench.leaderboard.reading import LoadedRecord
+from admbench.leaderboard.site import definitions, plot, summary
+from admbench.leaderboard.site.listening import ListeningGroup, write_listening
+from admbench.leaderboard.site.rungs import ladder_table
+from admbench.leaderboard.site.spectrogram import RANGE_DB
+from admbench.leaderboard.site.table import anchor, table
 
 MARKER = ".admbench-site"
 TITLE = "Audio diffusion models under post-training quantization"
@@ -91,7 +91,7 @@ def _write_pages(
     boards: Sequence[Board], ladders: Sequence[Ladder], groups: Sequence[ListeningGroup], title: str, site: Path
 ) -> None:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("leaderboard.site"),
+        loader=jinja2.PackageLoader("admbench.leaderboard.site"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -154,7 +154,7 @@ def _csv_value(value: Any) -> Any:
 
 def _static(name: str) -> Markup:
     """A style sheet or script of this package: the only text that is not escaped."""
-    return Markup((files("leaderboard.site") / "static" / name).read_text(encoding="utf-8"))
+    return Markup((files("admbench.leaderboard.site") / "static" / name).read_text(encoding="utf-8"))
 
 
 def _csp_hash(text: str) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leaderboard.ladder import Estimate
-from leaderboard.record import Score
-from leaderboard.site.numbers import Scale, decimals, fixed, interval
+from admbench.leaderboard.ladder import Estimate
+from admbench.leaderboard.record import Score
+from admbench.leaderboard.site.numbers import Scale, decimals, fixed, interval
 
 
 @dataclass(frozen=True)

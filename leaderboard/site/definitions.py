@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from leaderboard.record import Score
+from admbench.leaderboard.record import Score
 
 
 @dataclass(frozen=True)

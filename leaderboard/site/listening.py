@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from admcore.files import slug
-from admcore.progress import track
-from leaderboard.boards import Board, Row
-from leaderboard.clips import Clip, Sound, read_clips, read_sound, write_sound
-from leaderboard.site.spectrogram import mel_decibels, mel_height, write_picture
+from admbench.files import slug
+from admbench.leaderboard.boards import Board, Row
+from admbench.leaderboard.clips import Clip, Sound, read_clips, read_sound, write_sound
+from admbench.leaderboard.site.spectrogram import mel_decibels, mel_height, write_picture
+from admbench.progress import track
 
 _FREQUENCIES = (500, 1000, 2000, 4000, 8000, 16000)  # Hz, labelled on the frequency axis
 

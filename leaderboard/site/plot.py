@@ -6,8 +6,8 @@ SVG rather than a picture: it follows the page's colours in light and dark, stay
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leaderboard.boards import RANKED_BY, Board, Row
-from leaderboard.site.numbers import Scale, decimals, fixed, interval, megabytes
+from admbench.leaderboard.boards import RANKED_BY, Board, Row
+from admbench.leaderboard.site.numbers import Scale, decimals, fixed, interval, megabytes
 
 WIDTH, HEIGHT = 400, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 388, 28, 256

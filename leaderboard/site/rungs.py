@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from leaderboard.boards import RANKED_BY
-from leaderboard.ladder import Estimate, LadderModel
-from leaderboard.site.cells import Cell, estimate_cells
-from leaderboard.site.numbers import decimals, fixed, interval
+from admbench.leaderboard.boards import RANKED_BY
+from admbench.leaderboard.ladder import Estimate, LadderModel
+from admbench.leaderboard.site.cells import Cell, estimate_cells
+from admbench.leaderboard.site.numbers import decimals, fixed, interval
 
 
 @dataclass(frozen=True)

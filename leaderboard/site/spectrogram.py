@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from scipy.signal import spectrogram
 
-from leaderboard.clips import Sound
+from admbench.leaderboard.clips import Sound
 
 COLUMNS, ROWS = 256, 96
 RANGE_DB = 70.0

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from leaderboard.boards import Board
-from leaderboard.record import Record
-from leaderboard.site.definitions import Definition, against, definition
-from leaderboard.site.numbers import count
+from admbench.leaderboard.boards import Board
+from admbench.leaderboard.record import Record
+from admbench.leaderboard.site.definitions import Definition, against, definition
+from admbench.leaderboard.site.numbers import count
 
 _SHOWN_PACKAGES = ("python", "torch", "diffusers", "transformers", "admbench")
 

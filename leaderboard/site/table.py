@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from admcore.files import slug
-from admcore.hashing import sha256_json
-from leaderboard.boards import RANKED_BY, Board, Place, Row
-from leaderboard.record import Latency, Memory, PipelineSize, Record, Score, Size, Timing
-from leaderboard.site.cells import Cell, Column, estimate_cells
-from leaderboard.site.definitions import against, definition
-from leaderboard.site.numbers import count, decimals, fixed, interval, megabytes, percent
+from admbench.files import slug
+from admbench.hashing import sha256_json
+from admbench.leaderboard.boards import RANKED_BY, Board, Place, Row
+from admbench.leaderboard.record import Latency, Memory, PipelineSize, Record, Score, Size, Timing
+from admbench.leaderboard.site.cells import Cell, Column, estimate_cells
+from admbench.leaderboard.site.definitions import against, definition
+from admbench.leaderboard.site.numbers import count, decimals, fixed, interval, megabytes, percent
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from admcore.errors import CheckpointError, PluginError, UsageError
-from admcore.registry import missing_distributions
-from methods.base import Method
-from methods.core.backbone import QuantizedBackbone
-from methods.core.calibration import CalibrationSet
-from methods.core.checkpoint import MethodHeader, SourceHeader
-from methods.core.foreign import ForeignBackbone, ForeignFormat, foreign_report, mark
-from methods.core.layers import quantizable_layers
-from methods.protocol import DenoisingModel
-from methods.spec import MethodSpec
+from admbench.errors import CheckpointError, PluginError, UsageError
+from admbench.methods.base import Method
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader
+from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.core.third_party import ForeignBackbone, ForeignFormat, foreign_report, mark
+from admbench.methods.protocol import DenoisingModel
+from admbench.methods.spec import MethodSpec
+from admbench.registry import missing_distributions
 
 
 class Bridge(Method):

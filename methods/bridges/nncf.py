@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from admcore.errors import CheckpointError
-from methods.bridges.base import Bridge
-from methods.core.calibration import CalibrationSet
-from methods.core.foreign import ForeignFormat, ForeignLayer, described
-from methods.protocol import DenoisingModel
+from admbench.errors import CheckpointError
+from admbench.methods.bridges.base import Bridge
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.third_party import ForeignFormat, ForeignLayer, described
+from admbench.methods.protocol import DenoisingModel
 
 _DECOMPRESSOR = "INT8SymmetricWeightsDecompressor"
 _HOOKS = "__nncf_hooks."

@@ -19,12 +19,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from admcore.errors import CheckpointError
-from methods.base import CalibratedConfig, CalibratedMethod
-from methods.bridges.base import Bridge
-from methods.core.calibration import CalibrationSet
-from methods.core.foreign import FLOAT_BITS, ForeignFormat, ForeignLayer, described
-from methods.protocol import DenoisingModel
+from admbench.errors import CheckpointError
+from admbench.methods.base import CalibratedConfig, CalibratedMethod
+from admbench.methods.bridges.base import Bridge
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.third_party import FLOAT_BITS, ForeignFormat, ForeignLayer, described
+from admbench.methods.protocol import DenoisingModel
 
 CALIBRATION_BATCH = 16
 WEIGHTS = ("qint8", "qint4", "qint2")

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from admcore.errors import CheckpointError
-from methods.base import MethodConfig
-from methods.bridges.base import Bridge
-from methods.core.calibration import CalibrationSet
-from methods.core.foreign import FLOAT_BITS, ForeignFormat, ForeignLayer, described
-from methods.core.packing import pack_bits, unpack_bits
-from methods.protocol import DenoisingModel
+from admbench.errors import CheckpointError
+from admbench.methods.base import MethodConfig
+from admbench.methods.bridges.base import Bridge
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.numbers.packing import pack_bits, unpack_bits
+from admbench.methods.core.third_party import FLOAT_BITS, ForeignFormat, ForeignLayer, described
+from admbench.methods.protocol import DenoisingModel
 
 OUTPUT_BLOCK = 16
 _CODES, _SCALES = "._weight_int4_codes", "._weight_int4_scale_and_zero"

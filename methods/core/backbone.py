@@ -11,9 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.core import checkpoint
-from methods.core.layers import AnyLayer, QuantizedLayer, quantizable_layers, quantized_layers, weight_of
-from methods.core.reconstruction import BlockReport
+from admbench.methods.core.checkpoint import packed as checkpoint
+from admbench.methods.core.layers.quantized import (
+    AnyLayer,
+    QuantizedLayer,
+    quantizable_layers,
+    quantized_layers,
+    weight_of,
+)
+from admbench.methods.core.reconstruction.objective import BlockReport
 
 FULL_PRECISION_BITS = 32
 

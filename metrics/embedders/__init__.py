@@ -3,18 +3,18 @@
 This package imports without torch; a judge's own module is imported when the judge is loaded.
 """
 
-from admcore.registry import Registry
+from admbench.registry import Registry
 
 BUILTIN = {
-    "tiny-tagger": "metrics.embedders.judges:TinyTagger",
-    "tiny-clap": "metrics.embedders.judges:TinyClap",
-    "panns-cnn14-16k": "metrics.embedders.judges:PannsCnn14At16k",
-    "panns-cnn14-32k": "metrics.embedders.judges:PannsCnn14At32k",
-    "laion-clap": "metrics.embedders.judges:LaionClap",
-    "clap-hf": "metrics.embedders.judges:ClapHuggingFace",
-    "vggish": "metrics.embedders.judges:VGGish",
-    "passt": "metrics.embedders.judges:Passt",
+    "tiny-tagger": "admbench.metrics.embedders.judges:TinyTagger",
+    "tiny-clap": "admbench.metrics.embedders.judges:TinyClap",
+    "panns-cnn14-16k": "admbench.metrics.embedders.judges:PannsCnn14At16k",
+    "panns-cnn14-32k": "admbench.metrics.embedders.judges:PannsCnn14At32k",
+    "laion-clap": "admbench.metrics.embedders.judges:LaionClap",
+    "clap-hf": "admbench.metrics.embedders.judges:ClapHuggingFace",
+    "vggish": "admbench.metrics.embedders.judges:VGGish",
+    "passt": "admbench.metrics.embedders.judges:Passt",
 }
 
-registry = Registry("bench.judges", "judge", BUILTIN)
+registry = Registry("admbench.judges", "judge", BUILTIN)
 register = registry.register

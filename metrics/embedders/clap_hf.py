@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from admcore.errors import CheckpointError
-from admcore.hashing import sha256_file
-from admcore.weights import require_vocabulary
-from metrics.embedders.base import AudioFeatures
-from metrics.embedders.windows import SAMPLE_RATE, embed_windows
+from admbench.errors import CheckpointError
+from admbench.hashing import sha256_file
+from admbench.metrics.embedders.base import AudioFeatures
+from admbench.metrics.embedders.windows import SAMPLE_RATE, embed_windows
+from admbench.weights import require_vocabulary
 
 MAX_TOKENS = 77
 
 
 class HuggingFaceClap:
-    """A `ClapModel` as a :class:`metrics.embedders.base.JointEmbedder`."""
+    """A `ClapModel` as a :class:`admbench.metrics.embedders.base.JointEmbedder`."""
 
     sample_rate = SAMPLE_RATE
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from admcore.errors import CheckpointError
-from admcore.weights import WEIGHTS_VARIABLE, weights_folder
+from admbench.errors import CheckpointError
+from admbench.weights import WEIGHTS_VARIABLE, weights_folder
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """In the order in which transformers takes them."""

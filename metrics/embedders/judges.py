@@ -10,10 +10,10 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from admcore.errors import CheckpointError
-from admcore.hashing import sha256_file
-from metrics.embedders.hub import find_folder, weight_file
-from metrics.embedders.published import Published
+from admbench.errors import CheckpointError
+from admbench.hashing import sha256_file
+from admbench.metrics.embedders.hub import find_folder, weight_file
+from admbench.metrics.embedders.published import Published
 
 Role = Literal["tagger", "clap"]
 
@@ -83,7 +83,7 @@ class TinyTagger(_Shipped):
     @classmethod
     def load(cls, weights: str | None = None) -> Any:
         """See the base class."""
-        from metrics.embedders.tiny_tagger import load_tagger
+        from admbench.metrics.embedders.tiny_tagger import load_tagger
 
         return load_tagger(cls.find(weights).parent)
 
@@ -98,7 +98,7 @@ class TinyClap(_Shipped):
     @classmethod
     def load(cls, weights: str | None = None) -> Any:
         """See the base class."""
-        from metrics.embedders.tiny_clap import load_clap
+        from admbench.metrics.embedders.tiny_clap import load_clap
 
         return load_clap(cls.find(weights).parent)
 
@@ -111,7 +111,7 @@ class _PannsCnn14(Judge):
     name: ClassVar[str]
     published: ClassVar[Published]
     front_end: ClassVar[str]
-    """Name of its front end in `metrics.embedders.panns`."""
+    """Name of its front end in `admbench.metrics.embedders.panns`."""
 
     @classmethod
     def find(cls, weights: str | None = None) -> Path:
@@ -121,7 +121,7 @@ class _PannsCnn14(Judge):
     @classmethod
     def load(cls, weights: str | None = None) -> Any:
         """See the base class."""
-        from metrics.embedders import panns
+        from admbench.metrics.embedders import panns
 
         return panns.load_cnn14(cls.name, cls.find(weights), getattr(panns, cls.front_end))
 
@@ -162,7 +162,7 @@ class VGGish(Judge):
     @classmethod
     def load(cls, weights: str | None = None) -> Any:
         """See the base class."""
-        from metrics.embedders.vggish import load_vggish
+        from admbench.metrics.embedders.vggish import load_vggish
 
         return load_vggish(cls.find(weights))
 
@@ -187,7 +187,7 @@ class Passt(Judge):
     @classmethod
     def load(cls, weights: str | None = None) -> Any:
         """See the base class."""
-        from metrics.embedders.passt import load_passt
+        from admbench.metrics.embedders.passt import load_passt
 
         return load_passt(cls.find(weights))
 
@@ -209,7 +209,7 @@ class LaionClap(Judge):
     @classmethod
     def load(cls, weights: str | None = None) -> Any:
         """See the base class."""
-        from metrics.embedders.laion_clap import load_laion_clap
+        from admbench.metrics.embedders.laion_clap import load_laion_clap
 
         return load_laion_clap(cls.find(weights))
 
@@ -230,7 +230,7 @@ class ClapHuggingFace(Judge):
     @classmethod
     def load(cls, weights: str | None = None) -> Any:
         """See the base class."""
-        from metrics.embedders.clap_hf import load_clap_hf
+        from admbench.metrics.embedders.clap_hf import load_clap_hf
 
         name = weights or cls.hub_id
         return load_clap_hf(cls.find(weights), Path(name).name if Path(name).is_dir() else name)

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from admcore.errors import CheckpointError, PluginError
-from admcore.hashing import sha256_file
-from admcore.weights import WEIGHTS_VARIABLE, require_vocabulary
-from metrics.embedders.base import AudioFeatures
-from metrics.embedders.hub import find_folder
-from metrics.embedders.published import load_pickle, load_strictly
-from metrics.embedders.windows import SAMPLE_RATE, embed_windows
+from admbench.errors import CheckpointError, PluginError
+from admbench.hashing import sha256_file
+from admbench.metrics.embedders.base import AudioFeatures
+from admbench.metrics.embedders.hub import find_folder
+from admbench.metrics.embedders.published import load_pickle, load_strictly
+from admbench.metrics.embedders.windows import SAMPLE_RATE, embed_windows
+from admbench.weights import WEIGHTS_VARIABLE, require_vocabulary
 
 EMBEDDING_DIM = 512
 MAX_TOKENS = 77
@@ -48,7 +48,7 @@ _POSITION_IDS = "text_branch.embeddings.position_ids"  # a constant, which trans
 
 
 class LaionClap:
-    """A LAION-CLAP network as a :class:`metrics.embedders.base.JointEmbedder`."""
+    """A LAION-CLAP network as a :class:`admbench.metrics.embedders.base.JointEmbedder`."""
 
     sample_rate = SAMPLE_RATE
     embedding_dim = EMBEDDING_DIM

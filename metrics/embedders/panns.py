@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from admcore.hashing import sha256_file
-from metrics.embedders.base import AudioFeatures
-from metrics.embedders.published import load_pickle, load_strictly
+from admbench.hashing import sha256_file
+from admbench.metrics.embedders.base import AudioFeatures
+from admbench.metrics.embedders.published import load_pickle, load_strictly
 
 MELS = 64
 CLASSES = 527
@@ -139,7 +139,7 @@ class Cnn14(nn.Module):
 
 
 class PannsTagger:
-    """A CNN14 as a :class:`metrics.embedders.base.AudioEmbedder`."""
+    """A CNN14 as a :class:`admbench.metrics.embedders.base.AudioEmbedder`."""
 
     def __init__(self, name: str, network: Cnn14, sha256: str) -> None:
         self.name, self.network, self.sha256 = name, network.eval(), sha256

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from admcore.errors import PluginError
-from admcore.hashing import sha256_file
-from metrics.embedders.base import AudioFeatures
-from metrics.embedders.published import load_pickle, load_strictly
+from admbench.errors import PluginError
+from admbench.hashing import sha256_file
+from admbench.metrics.embedders.base import AudioFeatures
+from admbench.metrics.embedders.published import load_pickle, load_strictly
 
 SAMPLE_RATE = 32_000
 CLASSES = 527
@@ -47,7 +47,7 @@ AT_A_TIME = 4
 
 
 class Passt:
-    """A PaSST as a :class:`metrics.embedders.base.AudioEmbedder`."""
+    """A PaSST as a :class:`admbench.metrics.embedders.base.AudioEmbedder`."""
 
     name = "passt"
     sample_rate = SAMPLE_RATE

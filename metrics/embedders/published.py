@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from admcore.errors import CheckpointError
-from admcore.weights import WEIGHTS_VARIABLE, weights_folder
+from admbench.errors import CheckpointError
+from admbench.weights import WEIGHTS_VARIABLE, weights_folder
 
 
 @dataclass(frozen=True)

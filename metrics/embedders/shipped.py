@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from admcore.errors import CheckpointError
-from admcore.files import read_json, write_json_atomic
-from admcore.hashing import sha256_file
+from admbench.errors import CheckpointError
+from admbench.files import read_json, write_json_atomic
+from admbench.hashing import sha256_file
 
 WEIGHTS = Path(__file__).parent / "weights"
 

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metrics.embedders.audio_cnn import SAMPLE_RATE, AudioCNN
-from metrics.embedders.base import AudioFeatures
-from metrics.embedders.shipped import load_shipped
+from admbench.metrics.embedders.audio_cnn import SAMPLE_RATE, AudioCNN
+from admbench.metrics.embedders.base import AudioFeatures
+from admbench.metrics.embedders.shipped import load_shipped
 
 EMBEDDING_DIM = 64
 MAX_WORDS = 32
@@ -81,7 +81,7 @@ def words(caption: str) -> list[str]:
 
 
 class TinyClap:
-    """The trained network as a :class:`metrics.embedders.base.JointEmbedder`."""
+    """The trained network as a :class:`admbench.metrics.embedders.base.JointEmbedder`."""
 
     name = "tiny-clap"
     sample_rate = SAMPLE_RATE

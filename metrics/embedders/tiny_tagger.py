@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metrics.embedders.audio_cnn import SAMPLE_RATE, AudioCNN
-from metrics.embedders.base import AudioFeatures
-from metrics.embedders.shipped import load_shipped
+from admbench.metrics.embedders.audio_cnn import SAMPLE_RATE, AudioCNN
+from admbench.metrics.embedders.base import AudioFeatures
+from admbench.metrics.embedders.shipped import load_shipped
 
 EMBEDDING_DIM = 64
 
@@ -31,7 +31,7 @@ class TaggerNetwork(nn.Module):
 
 
 class TinyTagger:
-    """The trained tagger as an :class:`metrics.embedders.base.AudioEmbedder`."""
+    """The trained tagger as an :class:`admbench.metrics.embedders.base.AudioEmbedder`."""
 
     name = "tiny-tagger"
     sample_rate = SAMPLE_RATE

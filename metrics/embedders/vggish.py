@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from admcore.hashing import sha256_file
-from metrics.embedders.base import AudioFeatures
-from metrics.embedders.published import load_pickle, load_strictly
+from admbench.hashing import sha256_file
+from admbench.metrics.embedders.base import AudioFeatures
+from admbench.metrics.embedders.published import load_pickle, load_strictly
 
 SAMPLE_RATE = 16_000
 WINDOW, HOP, N_FFT = 400, 160, 512
@@ -90,7 +90,7 @@ class VGGish(nn.Module):
 
 
 class VGGishEmbedder:
-    """A VGGish as a :class:`metrics.embedders.base.AudioEmbedder`; without classes."""
+    """A VGGish as a :class:`admbench.metrics.embedders.base.AudioEmbedder`; without classes."""
 
     name = "vggish"
     sample_rate = SAMPLE_RATE

@@ -11,21 +11,21 @@ from typing import Any
 
 import pytest
 
-from admcore.files import read_json
-from bench.grid import GridSpec, load_grid
-from bench.jobs import JudgeSpec
+from admbench.bench.run.grid import GridSpec, load_grid
+from admbench.bench.run.jobs import JudgeSpec
+from admbench.files import read_json
 
 ENTRY_POINTS = """
-[bench.models]
+[admbench.bench.models]
 fake-adm = fake_adm:FakeADM
 no-such-module = fake_adm_missing:Nothing
-[bench.methods]
+[admbench.methods]
 raises = fake_adm:Raises
 killed = fake_adm:Killed
 hangs = fake_adm:Hangs
 absent = fake_adm:Absent
 cannot-import = fake_adm_missing:Nothing
-[bench.judges]
+[admbench.judges]
 band-tagger = fake_adm:BandTaggerJudge
 band-clap = fake_adm:BandClapJudge
 """
@@ -58,11 +58,11 @@ def plugins(plugin_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def _forget_entry_points() -> None:
-    import bench.models
-    import methods
-    import metrics.embedders
+    import admbench.bench.models
+    import admbench.metrics.embedders
+    from admbench import methods
 
-    for registry in (bench.models.registry, methods.registry, metrics.embedders.registry):
+    for registry in (admbench.bench.models.registry, methods.registry, admbench.metrics.embedders.registry):
         registry.__dict__.pop("_installed", None)
 
 
@@ -96,21 +96,23 @@ def make_grid(plugins: None, tmp_path: Path, captions: Path) -> Callable[..., Gr
 @pytest.fixture
 def check_specs_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check method specs in this process, which is quicker than in a child."""
-    from bench.preflight import check
+    from admbench.bench.run.preflight import check
 
-    monkeypatch.setattr("bench.plan._preflight", check)
+    monkeypatch.setattr("admbench.bench.run.plan._preflight", check)
 
 
 @pytest.fixture
 def fake_judges(plugins: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the command line judge with the small networks of the test distribution."""
-    monkeypatch.setattr("bench.runner._judges_of", lambda _: JudgeSpec(tagger="band-tagger", clap="band-clap"))
+    monkeypatch.setattr(
+        "admbench.bench.run.runner._judges_of", lambda _: JudgeSpec(tagger="band-tagger", clap="band-clap")
+    )
 
 
 @pytest.fixture
 def run_on(make_grid: Callable[..., GridSpec]) -> Callable[..., dict[str, Any]]:
     """Take a model through every stage of a run, all its components quantized; the record of the quantized cell."""
-    from bench.runner import run_grid
+    from admbench.bench.run.runner import run_grid
 
     def run(model: str, seconds: float | None = None) -> dict[str, Any]:
         spec = "naive@w4a8[prompts=2,timesteps=2,steps=2]"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-import bench
-from admcore.errors import CheckpointError, DataError, UsageError
-from bench.clips import write_clips
-from bench.jobs import JudgeSpec
+import admbench
+from admbench.bench.run.jobs import JudgeSpec
+from admbench.bench.scoring.clips import write_clips
+from admbench.errors import CheckpointError, DataError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
@@ -22,7 +22,7 @@ SPEC = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 @pytest.fixture
 def small_judges(plugins: None, monkeypatch: pytest.MonkeyPatch) -> None:
     judges = JudgeSpec(tagger="band-tagger", clap="band-clap")
-    monkeypatch.setattr("bench.api.JudgeSpec", lambda **_: judges)
+    monkeypatch.setattr("admbench.bench.api.JudgeSpec", lambda **_: judges)
 
 
 def write_folder(folder: Path, seed: int, count: int = 6) -> None:
@@ -53,73 +53,73 @@ def test_the_method_of_the_readme_works(plugins: None, tmp_path: Path) -> None:
     block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert block is not None
     exec(compile(block[1], "README.md", "exec"), {"__name__": "readme"})
-    quantized = bench.quantize(bench.load_model("fake-adm"), "power-of-two")
-    bench.save_checkpoint(quantized, tmp_path / "checkpoint")
+    quantized = admbench.quantize(admbench.load_model("fake-adm"), "power-of-two")
+    admbench.save_checkpoint(quantized, tmp_path / "checkpoint")
     weight = next(parameter for parameter in quantized.backbone.module.parameters() if parameter.ndim > 1)
     exponents = np.log2(np.abs(weight.detach().numpy()))
     np.testing.assert_array_equal(exponents, np.round(exponents))
 
 
 def test_a_reloaded_checkpoint_gives_the_audio_of_the_model_in_memory(plugins: None, tmp_path: Path) -> None:
-    quantized = bench.quantize(bench.load_model("fake-adm"), SPEC)
-    bench.save_checkpoint(quantized, tmp_path / "checkpoint")
-    again = bench.load_checkpoint(tmp_path / "checkpoint")
+    quantized = admbench.quantize(admbench.load_model("fake-adm"), SPEC)
+    admbench.save_checkpoint(quantized, tmp_path / "checkpoint")
+    again = admbench.load_checkpoint(tmp_path / "checkpoint")
     prompts, seeds = ["a dog barks", "rain", "wind"], [1, 2, 3]
-    memory = bench.generate(quantized.model, prompts, seeds, steps=3)
-    np.testing.assert_array_equal(bench.generate(again, prompts, seeds, steps=3), memory)
-    full = bench.generate(bench.load_model("fake-adm"), prompts, seeds, steps=3)
+    memory = admbench.generate(quantized.model, prompts, seeds, steps=3)
+    np.testing.assert_array_equal(admbench.generate(again, prompts, seeds, steps=3), memory)
+    full = admbench.generate(admbench.load_model("fake-adm"), prompts, seeds, steps=3)
     assert not np.array_equal(full, memory)
 
 
 def test_a_checkpoint_of_other_weights_is_refused(
     plugins: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.save_checkpoint(bench.quantize(bench.load_model("fake-adm"), "fp32"), tmp_path / "checkpoint")
+    admbench.save_checkpoint(admbench.quantize(admbench.load_model("fake-adm"), "fp32"), tmp_path / "checkpoint")
     import fake_adm
 
     monkeypatch.setattr(fake_adm, "sha256_tensors", lambda tensors: "e" * 64)
     with pytest.raises(CheckpointError, match="made from other weights of fake-adm"):
-        bench.load_checkpoint(tmp_path / "checkpoint")
+        admbench.load_checkpoint(tmp_path / "checkpoint")
 
 
 def test_prompts_and_seeds_go_together(plugins: None) -> None:
-    model = bench.load_model("fake-adm")
+    model = admbench.load_model("fake-adm")
     with pytest.raises(UsageError, match="2 prompts and 1 seeds"):
-        bench.generate(model, ["a", "b"], [1])
+        admbench.generate(model, ["a", "b"], [1])
 
 
 def test_scores_of_equal_folders_and_of_folders_with_faults(small_judges: None, tmp_path: Path) -> None:
     write_folder(tmp_path / "a", 1)
-    scores = bench.score_folders(tmp_path / "a", tmp_path / "a")
+    scores = admbench.score_folders(tmp_path / "a", tmp_path / "a")
     assert scores["fd"]["value"] == pytest.approx(0, abs=1e-6)
     assert scores["kl"]["value"] == pytest.approx(0, abs=1e-6)
     assert scores["clap"]["backbone"] == "band-clap"
-    alone = bench.score_folders(tmp_path / "a", metrics=["fd"])
+    alone = admbench.score_folders(tmp_path / "a", metrics=["fd"])
     assert (alone["fd"]["value"], alone["fd"]["reason"]) == (None, "no reference audio")
     with pytest.raises(DataError, match="no such folder"):
-        bench.score_folders(tmp_path / "none")
+        admbench.score_folders(tmp_path / "none")
     (tmp_path / "a" / "audio" / "clip-0.wav").write_bytes(b"")
     with pytest.raises(DataError, match=r"clip-0\.wav"):
-        bench.score_folders(tmp_path / "a")
+        admbench.score_folders(tmp_path / "a")
 
 
 def test_a_report_says_how_long_the_networks_computed(small_judges: None, tmp_path: Path) -> None:
     write_folder(tmp_path / "a", 3)
-    first, again = (bench.score_report(tmp_path / "a", metrics=["clap"])["cost"] for _ in range(2))
+    first, again = (admbench.score_report(tmp_path / "a", metrics=["clap"])["cost"] for _ in range(2))
     assert 0 < first["network_seconds"] < first["seconds"]
     assert again["network_seconds"] == 0, "features are in the cache"
 
 
 def test_a_clip_is_embedded_once_wherever_it_lies(small_judges: None, tmp_path: Path) -> None:
     write_folder(tmp_path / "a", 3)
-    first = bench.score_report(tmp_path / "a", metrics=["fd", "clap"], reference=tmp_path / "a")
+    first = admbench.score_report(tmp_path / "a", metrics=["fd", "clap"], reference=tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    moved = bench.score_report(tmp_path / "b", metrics=["fd", "clap"], reference=tmp_path / "a")
+    moved = admbench.score_report(tmp_path / "b", metrics=["fd", "clap"], reference=tmp_path / "a")
     assert moved["cost"]["network_seconds"] == 0
     assert moved["scores"] == first["scores"]
     clip = next((tmp_path / "b" / "audio").iterdir())
     soundfile.write(clip, np.random.default_rng(9).normal(scale=0.1, size=16_000), 16_000)
-    changed = bench.score_report(tmp_path / "b", metrics=["fd"], reference=tmp_path / "a")
+    changed = admbench.score_report(tmp_path / "b", metrics=["fd"], reference=tmp_path / "a")
     assert changed["cost"]["network_seconds"] > 0
     assert changed["scores"]["fd"]["value"] > first["scores"]["fd"]["value"]
 
@@ -127,13 +127,13 @@ def test_a_clip_is_embedded_once_wherever_it_lies(small_judges: None, tmp_path: 
 def test_scores_against_a_baseline_need_its_folder(small_judges: None, tmp_path: Path) -> None:
     write_folder(tmp_path / "a", 1)
     write_folder(tmp_path / "b", 2)
-    scores = bench.score_folders(tmp_path / "a", baseline=tmp_path / "b", metrics=["kl", "snr", "lmd"])
+    scores = admbench.score_folders(tmp_path / "a", baseline=tmp_path / "b", metrics=["kl", "snr", "lmd"])
     assert list(scores) == ["kl", "kl_vs_baseline", "snr_vs_baseline", "lmd_vs_baseline"]
     assert scores["kl"]["reason"] == "no reference audio"
     assert scores["kl_vs_baseline"]["value"] > 0
     assert scores["lmd_vs_baseline"]["value"] > 0
     assert -10 < scores["snr_vs_baseline"]["value"] < 0  # of noises of one level that have nothing in common: -3 dB
-    alone = bench.score_folders(tmp_path / "a", metrics=["snr"])
+    alone = admbench.score_folders(tmp_path / "a", metrics=["snr"])
     assert alone == {"snr_vs_baseline": {"value": None, "reason": "no baseline audio"}}
 
 
@@ -143,7 +143,7 @@ def test_audio_of_any_kind_is_scored_and_its_faults_are_counted(small_judges: No
     soundfile.write(tmp_path / "narrow.flac", noise[:16_000, 0], 8_000)
     soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
     soundfile.write(tmp_path / "short.wav", noise[:10], 16_000)
-    report = bench.score_report(tmp_path, metrics=["is"])
+    report = admbench.score_report(tmp_path, metrics=["is"])
     assert report["audio"] == {"generated": {"clips": 4, "silent": 1, "clipped": 0, "too_short": 1, "nan": 0}}
     assert report["scores"]["is"]["n"] == 4
     assert report["reading"]["resampler"] == "soxr"
@@ -154,32 +154,32 @@ def test_features_of_a_folder_are_computed_once(
     small_judges: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_folder(tmp_path / "a", 1)
-    first = bench.score_folders(tmp_path / "a")
-    monkeypatch.setattr("bench.features.embed_clips", lambda *_: pytest.fail("embedded again"))
-    assert bench.score_folders(tmp_path / "a") == first
+    first = admbench.score_folders(tmp_path / "a")
+    monkeypatch.setattr("admbench.bench.scoring.features.embed_clips", lambda *_: pytest.fail("embedded again"))
+    assert admbench.score_folders(tmp_path / "a") == first
 
 
 def test_captions_come_from_a_file_by_name_or_by_order(small_judges: None, tmp_path: Path) -> None:
     folder = tmp_path / "plain"
     write_folder(tmp_path / "made", 1, count=2)
     (tmp_path / "made" / "audio").rename(folder)
-    assert bench.score_folders(folder, metrics=["clap"])["clap"]["reason"] == "the generated clips have no captions"
+    assert admbench.score_folders(folder, metrics=["clap"])["clap"]["reason"] == "the generated clips have no captions"
     (tmp_path / "named.csv").write_text("id,caption\nclip-1.wav,rain\nclip-0,a dog\n")
     (tmp_path / "ordered.txt").write_text("a dog\nrain\n")
     by_name, by_order = (
-        bench.score_folders(folder, metrics=["clap"], prompts=str(tmp_path / name))
+        admbench.score_folders(folder, metrics=["clap"], prompts=str(tmp_path / name))
         for name in ("named.csv", "ordered.txt")
     )
     assert by_name["clap"]["value"] == by_order["clap"]["value"] is not None
     (tmp_path / "short.txt").write_text("a dog\n")
     with pytest.raises(DataError, match=r"short\.txt: 1 captions for 2 clips"):
-        bench.score_folders(folder, prompts=str(tmp_path / "short.txt"))
+        admbench.score_folders(folder, prompts=str(tmp_path / "short.txt"))
     (tmp_path / "other.csv").write_text("id,caption\nclip-0,a dog\n")
     with pytest.raises(DataError, match="no caption with the id of clip clip-1"):
-        bench.score_folders(folder, prompts=str(tmp_path / "other.csv"))
+        admbench.score_folders(folder, prompts=str(tmp_path / "other.csv"))
 
 
 def test_unknown_names_are_attribute_errors() -> None:
-    assert "quantize" in dir(bench)
+    assert "quantize" in dir(admbench)
     with pytest.raises(AttributeError, match="no attribute 'quantise'"):
-        _ = bench.quantise
+        _ = admbench.quantise

@@ -12,9 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from admcore.errors import CheckpointError, UsageError
-from bench.models import audioldm, fingerprint, layouts, load_model, missing_weights, shipped
-from bench.models.published import PUBLISHED
+from admbench.bench.models import fingerprint, load_model, missing_weights
+from admbench.bench.models.checkpoints import layouts, shipped
+from admbench.bench.models.checkpoints.published import PUBLISHED
+from admbench.bench.models.families import audioldm
+from admbench.errors import CheckpointError, UsageError
 
 from .test_components import assert_told
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from admcore.files import read_json
-from bench.cli import main
-from bench.models import load_model
-from bench.models.component_view import view_of
-from bench.models.conditioning import pooled
-from bench.suites import load_suite
-from leaderboard.record import PromptCoverage
+from admbench.bench.cli.app import main
+from admbench.bench.models import load_model
+from admbench.bench.models.component_view import view_of
+from admbench.bench.models.conditioning import pooled
+from admbench.bench.suites import load_suite
+from admbench.files import read_json
+from admbench.leaderboard.record import PromptCoverage
 
 PROMPTS = ["a dog barks", "rain falls and a loud bell is ringing", "a flute plays"]
 
@@ -51,7 +51,7 @@ def test_a_prompt_has_one_vector_whatever_the_batch_and_the_view(name: str) -> N
 
 
 def test_the_embedded_models_know_the_words_of_their_corpus_and_no_others() -> None:
-    from methods.prompts.vocabulary import known_words
+    from admbench.methods.core.calibration.prompts.vocabulary import known_words
 
     model = load_model("tiny-tango")
     assert known_words(["dog", "barks", "trumpet", "cathedral", "flute"], model) == {"dog", "barks", "flute"}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from admcore.errors import DataError, UsageError
-from bench.grid import load_grid
-from bench.suites import load_suite
-from bench.suites.spec import CaptionFileSpec
+from admbench.bench.run.grid import load_grid
+from admbench.bench.suites import load_suite
+from admbench.bench.suites.spec import CaptionFileSpec
+from admbench.errors import DataError, UsageError
 
 AUDIOCAPS = "audiocap_id,youtube_id,start_time,caption"
 CLOTHO = "file_name,caption_1,caption_2,caption_3,caption_4,caption_5"

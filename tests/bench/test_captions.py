@@ -6,9 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.zoo.captions import FRAMES, MAX_WORDS, WORDINGS, caption, standing_out, vocabulary
-from bench.zoo.corpus import EVENTS, draw_clip
-from bench.zoo.events import Attributes
+from admbench.bench.suites.corpus.captions import (
+    FRAMES,
+    MAX_WORDS,
+    WORDINGS,
+    caption,
+    standing_out,
+    vocabulary,
+)
+from admbench.bench.suites.corpus.corpus import EVENTS, draw_clip
+from admbench.bench.suites.corpus.events import Attributes
 
 PLAIN = Attributes(0.5, 0.5, 0.5, 0.5, 0.5)
 

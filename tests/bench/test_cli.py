@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import bench
-from bench.cli import main
-from bench.clips import write_clips
-from bench.grid import GridSpec
-from bench.jobs import JudgeSpec
+import admbench
+from admbench.bench.cli.app import main
+from admbench.bench.run.grid import GridSpec
+from admbench.bench.run.jobs import JudgeSpec
+from admbench.bench.scoring.clips import write_clips
 
-ROOT = Path(bench.__file__).resolve().parents[1]
+ROOT = Path(admbench.__file__).resolve().parents[1]
 COMMANDS = (
     "run",
     "list",
@@ -49,8 +49,9 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_help_imports_neither_torch_nor_a_plugin() -> None:
     program = (
-        "import sys; from bench.cli import main; code = main(['--help']);"
-        "print(sorted({'torch', 'numpy', 'diffusers', 'pydantic', 'methods.naive', 'rich'} & set(sys.modules)));"
+        "import sys; from admbench.bench.cli.app import main; code = main(['--help']);"
+        "heavy = {'torch', 'numpy', 'diffusers', 'pydantic', 'admbench.methods.naive', 'rich'};"
+        "print(sorted(heavy & set(sys.modules)));"
         "sys.exit(code)"
     )
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
@@ -59,7 +60,15 @@ def test_help_imports_neither_torch_nor_a_plugin() -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["bench", "bench.cli", "methods", "metrics", "leaderboard", "admcore", "bench.plan"]
+    "package",
+    [
+        "admbench",
+        "admbench.methods",
+        "admbench.metrics",
+        "admbench.leaderboard",
+        "admbench.bench.cli.app",
+        "admbench.bench.run.plan",
+    ],
 )
 def test_packages_import_without_torch(package: str) -> None:
     program = f"import sys, {package}; sys.exit('torch' in sys.modules)"
@@ -133,7 +142,7 @@ def test_a_full_disk_is_found_before_anything_runs(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bench.runner.os.fsync", full)
+    monkeypatch.setattr("admbench.bench.run.runner.os.fsync", full)
     out = tmp_path / "full"
     captions = make_grid().suite
     assert main(["run", "--models", "fake-adm", "--methods", "fp32", "--suite", captions, "--out", str(out)]) == 2
@@ -187,10 +196,10 @@ def test_quantize_and_generate_give_the_audio_of_the_model_in_memory(
     assert main([*command, "--out", str(again)]) == 0
     assert clip.read_bytes() == again.read_bytes()
 
-    model = bench.quantize(bench.load_model("fake-adm"), spec).model
-    from bench.clips import write_wav
+    model = admbench.quantize(admbench.load_model("fake-adm"), spec).model
+    from admbench.bench.scoring.clips import write_wav
 
-    write_wav(tmp_path / "memory.wav", bench.generate(model, ["a dog barks"], [3], steps=2)[0], model.sample_rate)
+    write_wav(tmp_path / "memory.wav", admbench.generate(model, ["a dog barks"], [3], steps=2)[0], model.sample_rate)
     assert (tmp_path / "memory.wav").read_bytes() == clip.read_bytes()
 
 
@@ -201,7 +210,7 @@ def test_a_checkpoint_that_is_none_or_damaged_is_refused(
     command = ["generate", "--checkpoint", str(folder), "--prompt", "rain", "--out", str(clip)]
     assert main(command) == 2
     assert "not a packed checkpoint" in one_line(capsys)
-    bench.save_checkpoint(bench.quantize(bench.load_model("fake-adm"), "fp32"), folder)
+    admbench.save_checkpoint(admbench.quantize(admbench.load_model("fake-adm"), "fp32"), folder)
     file = folder / "model.safetensors"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
@@ -255,7 +264,7 @@ def test_score_prints_a_line_per_score_and_writes_them_as_json(
     plugins: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judges = JudgeSpec(tagger="band-tagger", clap="band-clap")
-    monkeypatch.setattr("bench.api.JudgeSpec", lambda **_: judges)
+    monkeypatch.setattr("admbench.bench.api.JudgeSpec", lambda **_: judges)
     noise = np.random.default_rng(0).normal(scale=0.1, size=(2, 5, 2048)).astype(np.float32)
     ids = [f"clip-{number}" for number in range(5)]
     for name, waveforms in zip(("made", "real"), noise, strict=True):
@@ -320,7 +329,7 @@ def test_cache_shows_and_removes_what_is_there(
 
 
 def test_output_into_a_closed_pipe_is_no_error() -> None:
-    command = f"{sys.executable} -m bench.cli list metrics | true"
+    command = f"{sys.executable} -m admbench.bench.cli.app list metrics | true"
     child = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, cwd=ROOT, env=os.environ
     )

@@ -9,28 +9,28 @@ import numpy as np
 import pytest
 import torch
 
-import bench
-from admcore.errors import CheckpointError, UsageError
-from bench.components import COMPONENTS, check_components, components_of
-from bench.measurement.size import component_bytes
-from bench.models import EMBEDDED, quantizable
-from bench.models.component_view import view_of
-from bench.pipeline import checkpoint_folders, quantize_components
-from methods.core.architectures import is_allowed
-from methods.core.checkpoint import load as load_network
-from methods.core.layers import QuantizedLayer
+import admbench
+from admbench.bench.measurement.size import component_bytes
+from admbench.bench.models import EMBEDDED, quantizable
+from admbench.bench.models.component_view import view_of
+from admbench.bench.models.components import COMPONENTS, check_components, components_of
+from admbench.bench.models.quantization import checkpoint_folders, quantize_components
+from admbench.errors import CheckpointError, UsageError
+from admbench.methods.core.checkpoint.architectures import is_allowed
+from admbench.methods.core.checkpoint.packed import load as load_network
+from admbench.methods.core.layers.quantized import QuantizedLayer
 
 SPEC = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 PROMPTS = ["a dog barks", "rain falls"]
 
 
 def clips(model):
-    return bench.generate(model, PROMPTS, [1, 2], steps=2)
+    return admbench.generate(model, PROMPTS, [1, 2], steps=2)
 
 
 @pytest.fixture(scope="module")
 def tango():
-    return bench.load_model("tiny-tango")
+    return admbench.load_model("tiny-tango")
 
 
 def test_the_calls_of_a_component_are_those_of_a_pipeline(tango):
@@ -52,20 +52,20 @@ def test_of_the_backbone_a_method_sees_the_model_itself(tango):
 
 @pytest.mark.parametrize("name", ["tiny-audioldm", "tiny-tango", "tiny-make-an-audio"])
 def test_all_components_come_back_from_a_packed_checkpoint_bit_for_bit(name, tmp_path):
-    before = clips(bench.load_model(name))
-    quantized = bench.quantize(bench.load_model(name), SPEC, components=["all"])
+    before = clips(admbench.load_model(name))
+    quantized = admbench.quantize(admbench.load_model(name), SPEC, components=["all"])
     assert list(quantized.components) == ["backbone", "text_encoder", "vae"]
-    bench.save_checkpoint(quantized, tmp_path / "packed")
+    admbench.save_checkpoint(quantized, tmp_path / "packed")
     assert list(checkpoint_folders(tmp_path / "packed")) == ["backbone", "text_encoder", "vae"]
     heard = clips(quantized.model)
-    np.testing.assert_array_equal(clips(bench.load_checkpoint(tmp_path / "packed")), heard)
+    np.testing.assert_array_equal(clips(admbench.load_checkpoint(tmp_path / "packed")), heard)
     assert not np.array_equal(heard, before)
 
 
 def test_only_what_was_asked_for_is_quantized_and_alone_it_gets_the_bits_of_the_spec(tmp_path):
-    quantized = bench.quantize(bench.load_model("tiny-tango"), SPEC, components=["vae"])
-    bench.save_checkpoint(quantized, tmp_path / "packed")
-    model = bench.load_checkpoint(tmp_path / "packed")
+    quantized = admbench.quantize(admbench.load_model("tiny-tango"), SPEC, components=["vae"])
+    admbench.save_checkpoint(quantized, tmp_path / "packed")
+    model = admbench.load_checkpoint(tmp_path / "packed")
     assert min(bits_of(model, "vae")) == 4  # first and last layers keep 8
     for name in ("backbone", "text_encoder"):
         assert not bits_of(model, name)
@@ -83,7 +83,7 @@ def bits_of(model, component):
 
 
 def test_beside_the_backbone_other_components_keep_eight_bits():
-    quantized = quantize_components(bench.load_model("tiny-tango"), SPEC, ["backbone", "vae"])
+    quantized = quantize_components(admbench.load_model("tiny-tango"), SPEC, ["backbone", "vae"])
     bits = {name: {layer.weight_bits for layer in one.network.report.layers} for name, one in quantized.items()}
     assert max(bits["vae"]) == 8
     assert min(bits["backbone"]) == 4
@@ -91,12 +91,12 @@ def test_beside_the_backbone_other_components_keep_eight_bits():
 
 def test_what_a_method_leaves_alone_of_the_layers_that_run_stays_in_floating_point():
     method = "naive@w4a8[ends=16,prompts=2,timesteps=2,steps=2]"
-    quantized = quantize_components(bench.load_model("tiny-tango"), method, ["vae"])["vae"]
+    quantized = quantize_components(admbench.load_model("tiny-tango"), method, ["vae"])["vae"]
     assert len(quantized.network.report.unquantized) == 2
 
 
 def test_a_method_without_bits_is_one_of_the_backbone(plugins):
-    assert list(quantize_components(bench.load_model("fake-adm"), "bf16", ["all"])) == ["backbone"]
+    assert list(quantize_components(admbench.load_model("fake-adm"), "bf16", ["all"])) == ["backbone"]
 
 
 def test_a_table_of_tokens_that_two_places_share_is_stored_once_and_still_shared(tango, tmp_path):
@@ -106,23 +106,25 @@ def test_a_table_of_tokens_that_two_places_share_is_stored_once_and_still_shared
     assert header["component"] == "text_encoder"
     stored = [name for name in header["tensors"] if "shared" in name or "embed_tokens" in name]
     assert sorted(stored) == ["shared.weight_codes", "shared.weight_scale", "shared.weight_zero_point"]
-    from methods.core.checkpoint import load
+    from admbench.methods.core.checkpoint.packed import load
 
     loaded = load(tmp_path / "packed")
     assert loaded.shared is loaded.encoder.embed_tokens
 
 
 def test_a_table_that_two_places_share_counts_once_in_full_precision_too():
-    model = bench.load_model("tiny-tango")
+    model = admbench.load_model("tiny-tango")
     numbers = sum(parameter.numel() for parameter in model.components["text_encoder"].parameters())
     assert component_bytes(model)["text_encoder"] == 4 * numbers
 
 
 def test_a_component_in_anothers_place_is_refused(tmp_path):
-    bench.save_checkpoint(bench.quantize(bench.load_model("tiny-tango"), SPEC, components=["vae"]), tmp_path / "packed")
+    admbench.save_checkpoint(
+        admbench.quantize(admbench.load_model("tiny-tango"), SPEC, components=["vae"]), tmp_path / "packed"
+    )
     (tmp_path / "packed" / "vae").rename(tmp_path / "packed" / "text_encoder")
     with pytest.raises(CheckpointError, match="component: expected text_encoder, found vae"):
-        bench.load_checkpoint(tmp_path / "packed")
+        admbench.load_checkpoint(tmp_path / "packed")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_a_component_that_the_model_lacks_is_a_usage_error():
 
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_what_can_be_quantized_is_known_without_loading(name):
-    assert_told(name, bench.load_model(name))
+    assert_told(name, admbench.load_model(name))
 
 
 def assert_told(name, model):
@@ -170,7 +172,7 @@ def assert_autoencoder_is_quantized(model, folder):
 
 
 def test_a_run_of_a_component_that_a_model_lacks_is_refused_before_it_begins(make_grid):
-    from bench.runner import run_grid
+    from admbench.bench.run.runner import run_grid
 
     grid = make_grid(models=["tiny-audioldm", "tiny-tango"], methods=[SPEC], components=["vocoder"], limit=4)
     with pytest.raises(UsageError, match=r"tiny-audioldm has no vocoder .*; it has backbone, text_encoder, vae"):
@@ -179,23 +181,23 @@ def test_a_run_of_a_component_that_a_model_lacks_is_refused_before_it_begins(mak
 
 
 def test_a_checkpoint_of_random_weights_is_loaded_into_the_same_random_weights(tmp_path, monkeypatch):
-    drawn = bench.load_model("tiny-tango", random_weights=True)
-    assert drawn.weights_sha256 != bench.load_model("tiny-tango").weights_sha256
-    quantized = bench.quantize(drawn, SPEC, components=["vae"])  # the backbone is none of the checkpoint's
-    bench.save_checkpoint(quantized, tmp_path / "packed")
-    again = bench.load_checkpoint(tmp_path / "packed")
+    drawn = admbench.load_model("tiny-tango", random_weights=True)
+    assert drawn.weights_sha256 != admbench.load_model("tiny-tango").weights_sha256
+    quantized = admbench.quantize(drawn, SPEC, components=["vae"])  # the backbone is none of the checkpoint's
+    admbench.save_checkpoint(quantized, tmp_path / "packed")
+    again = admbench.load_checkpoint(tmp_path / "packed")
     assert again.random_weights
     np.testing.assert_array_equal(clips(again), clips(quantized.model))
     monkeypatch.setattr("diffusers.__version__", "0.0.1")
     with pytest.raises(CheckpointError, match="other versions of torch, diffusers or transformers drew"):
-        bench.load_checkpoint(tmp_path / "packed")
+        admbench.load_checkpoint(tmp_path / "packed")
 
 
 @pytest.mark.slow
 def test_each_component_alone_is_a_run_and_a_row_of_the_table(plugins, tmp_path: Path):
-    from bench.component_study import run_components
-    from leaderboard.component_table import component_rows
-    from leaderboard.reading import read_runs
+    from admbench.bench.studies.components import run_components
+    from admbench.leaderboard.component_table import component_rows
+    from admbench.leaderboard.reading import read_runs
 
     study = tmp_path / "study"
     results = run_components(["tiny-tango"], [SPEC], study, limit=4, steps=2, command="bench components")
@@ -209,8 +211,8 @@ def test_each_component_alone_is_a_run_and_a_row_of_the_table(plugins, tmp_path:
 
 
 def test_a_run_quantizes_and_records_each_component(plugins, make_grid, tmp_path: Path):
-    from admcore.files import read_json
-    from bench.runner import run_grid
+    from admbench.bench.run.runner import run_grid
+    from admbench.files import read_json
 
     grid = make_grid(models=["tiny-tango"], methods=["fp32", SPEC], components=["backbone", "vae"], limit=4)
     assert [result.reason for result in run_grid(grid, command="bench run")] == [None, None]

@@ -11,17 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-import methods
-import metrics
-from admcore.errors import UsageError
-from bench.cli import main
-from bench.conformance import check_plugin
-from bench.suites import registry as suites
-from bench.suites.base import Suite, SuiteItem
-from methods.full_precision import Float32
-from methods.naive import Naive
-from metrics.clap import ClapScore
-from metrics.frechet import FrechetDistance
+from admbench import methods, metrics
+from admbench.bench.cli.app import main
+from admbench.bench.conformance import check_plugin
+from admbench.bench.suites import registry as suites
+from admbench.bench.suites.base import Suite, SuiteItem
+from admbench.errors import UsageError
+from admbench.methods.full_precision import Float32
+from admbench.methods.naive import Naive
+from admbench.metrics.clap import ClapScore
+from admbench.metrics.frechet import FrechetDistance
 
 
 def failed(name: str) -> dict[str, str]:
@@ -31,7 +30,7 @@ def failed(name: str) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def nothing_stays_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    from bench.conformance.findings import _listed
+    from admbench.bench.conformance.findings import _listed
 
     for registry in (methods.registry, metrics.registry, suites):
         monkeypatch.setattr(registry, "_registered", {})

@@ -11,9 +11,18 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from bench.zoo import corpus
-from bench.zoo.corpus import CLIP_SAMPLES, EVENTS, FAMILIES, SAMPLE_RATE, SPLITS, ClipSpec, EventSpec, draw_clip
-from bench.zoo.events import REFERENCE_RMS, Attributes, gain, synthesize
+from admbench.bench.suites.corpus import corpus
+from admbench.bench.suites.corpus.corpus import (
+    CLIP_SAMPLES,
+    EVENTS,
+    FAMILIES,
+    SAMPLE_RATE,
+    SPLITS,
+    ClipSpec,
+    EventSpec,
+    draw_clip,
+)
+from admbench.bench.suites.corpus.events import REFERENCE_RMS, Attributes, gain, synthesize
 
 ORDINARY = Attributes()
 
@@ -353,7 +362,7 @@ def test_a_specification_survives_json_and_renders_the_same():
 
 def test_rendering_is_the_same_in_another_process_with_another_hash_seed_and_more_threads():
     code = (
-        "import hashlib; from bench.zoo.corpus import *; "
+        "import hashlib; from admbench.bench.suites.corpus.corpus import *; "
         "print(hashlib.sha256(b''.join(render(draw_clip('train', n)).tobytes() for n in range(40))).hexdigest())"
     )
     outputs = {

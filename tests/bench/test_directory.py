@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from admcore.errors import CheckpointError, UsageError
-from bench.cli import main
-from bench.grid import load_grid
-from bench.jobs import JudgeSpec
-from bench.models import fingerprint, load_model, shipped
-from bench.plan import make_plan
+from admbench.bench.cli.app import main
+from admbench.bench.models import fingerprint, load_model
+from admbench.bench.models.checkpoints import shipped
+from admbench.bench.run.grid import load_grid
+from admbench.bench.run.jobs import JudgeSpec
+from admbench.bench.run.plan import make_plan
+from admbench.errors import CheckpointError, UsageError
 
 
 @pytest.fixture
@@ -68,6 +69,9 @@ def test_a_grid_takes_it_with_the_hash_of_its_files(pipeline, tmp_path):
 
 
 def test_looking_needs_no_torch(pipeline):
-    code = "import sys; from bench.models import fingerprint; fingerprint(sys.argv[1]); print('torch' in sys.modules)"
+    code = (
+        "import sys; from admbench.bench.models import fingerprint;"
+        "fingerprint(sys.argv[1]); print('torch' in sys.modules)"
+    )
     command = [sys.executable, "-c", code, f"dir:{pipeline}"]
     assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == "False"

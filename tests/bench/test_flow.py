@@ -16,13 +16,21 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.models import shipped
-from bench.models.base import ModelCard
-from bench.models.embedded import RectifiedFlow
-from bench.zoo import flows
-from bench.zoo.architectures import BLUEPRINTS, scheduler
-from bench.zoo.backbones import Conditions
-from bench.zoo.flows import Pairs, as_flow, flow_time, make_pairs, pair_noise, retime, train_flow
+from admbench.bench.models.base import ModelCard
+from admbench.bench.models.checkpoints import shipped
+from admbench.bench.models.families.embedded import RectifiedFlow
+from admbench.bench.zoo import flows
+from admbench.bench.zoo.architectures import BLUEPRINTS, scheduler
+from admbench.bench.zoo.backbones import Conditions
+from admbench.bench.zoo.flows import (
+    Pairs,
+    as_flow,
+    flow_time,
+    make_pairs,
+    pair_noise,
+    retime,
+    train_flow,
+)
 
 TEACHER = BLUEPRINTS["tiny-tango"]
 ALPHAS = scheduler(TEACHER).alphas_cumprod

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from admcore.errors import UsageError
-from bench.checks import check_components_of
-from bench.models import load_model, pipelines
-from bench.models.component_view import view_of
-from bench.pipeline import quantize_components
-from methods.core.checkpoint import load as load_backbone
+from admbench.bench.cli.checks import check_components_of
+from admbench.bench.models import load_model
+from admbench.bench.models.component_view import view_of
+from admbench.bench.models.families import pipelines
+from admbench.bench.models.quantization import quantize_components
+from admbench.errors import UsageError
+from admbench.methods.core.checkpoint.packed import load as load_backbone
 
 from . import pipeline_directories
 from .test_components import assert_autoencoder_is_quantized, assert_told

@@ -7,9 +7,9 @@ from importlib import resources
 
 import pytest
 
-from bench.suites import load_suite
-from bench.suites.files import CaptionFile
-from bench.suites.foley_captions import ATTRIBUTES, FoleyCaptions
+from admbench.bench.suites import load_suite
+from admbench.bench.suites.files import CaptionFile
+from admbench.bench.suites.foley_captions import ATTRIBUTES, FoleyCaptions
 
 FAMILIES = {"human", "animal", "music", "things", "natural", "ambiguous", "environment"}
 POLYPHONIES = {"single", "simultaneous", "sequential", "several"}
@@ -107,7 +107,7 @@ def test_there_is_no_reference_audio(suite):
 
 
 def test_the_file_is_also_a_caption_file_and_its_attributes_are_in_fixed_words(suite):
-    with resources.as_file(resources.files("bench.suites").joinpath(FoleyCaptions.file)) as path:
+    with resources.as_file(resources.files("admbench.bench.suites").joinpath(FoleyCaptions.file)) as path:
         copy = CaptionFile(path)
         with open(path, encoding="ascii", newline="") as file:
             rows = list(csv.DictReader(file))

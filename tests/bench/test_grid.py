@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from admcore.errors import UsageError
-from bench.grid import GridSpec, load_grid
+from admbench.bench.run.grid import GridSpec, load_grid
+from admbench.errors import UsageError
 
 GRID = """
 models = ["tiny-tango"]

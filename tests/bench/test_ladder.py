@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.ladder import FULL_LADDER, SHORT_LADDER, _agreement, run_ladder
-from leaderboard.ladder import read_ladder
-from metrics.intervals import Replicates
+from admbench.bench.studies.ladder import FULL_LADDER, SHORT_LADDER, _agreement, run_ladder
+from admbench.leaderboard.ladder import read_ladder
+from admbench.metrics.intervals import Replicates
 
 
 def _rung(fd: float, kl: float, clap: float) -> dict[str, Replicates]:

@@ -14,17 +14,18 @@ import pytest
 import torch
 from torch import nn
 
-from bench import api, environment
-from bench.cli import main
-from bench.commands.latency import ENGINE_NAMES
-from bench.engines import ENGINES, Engine, EngineBackbone, recorded_call
-from bench.measurement.cost import LayerCost, cost_section, layer_costs
-from bench.measurement.latency import Settings, sqnr_db
-from bench.measurement.roofline import Roof, roofline_section
-from bench.measurement.timing import LEAST_REPEATS, OtherWork, Samples, interleave
-from leaderboard.record import Latency
-from methods.core.scheme import LayerScheme, activation_scheme, weight_scheme
-from methods.kernels.processor import has_vnni
+from admbench.bench import api
+from admbench.bench.cli.app import main
+from admbench.bench.cli.latency import ENGINE_NAMES
+from admbench.bench.measurement import environment, latency_section
+from admbench.bench.measurement.cost import LayerCost, cost_section, layer_costs
+from admbench.bench.measurement.engines import ENGINES, Engine, EngineBackbone, recorded_call
+from admbench.bench.measurement.latency import Settings, sqnr_db
+from admbench.bench.measurement.roofline import Roof, roofline_section
+from admbench.bench.measurement.timing import LEAST_REPEATS, OtherWork, Samples, interleave
+from admbench.leaderboard.record import Latency
+from admbench.methods.core.kernels.processor import has_vnni
+from admbench.methods.core.numbers.scheme import LayerScheme, activation_scheme, weight_scheme
 
 
 class Clock:
@@ -186,7 +187,7 @@ class Absent(Broken):
 
 
 def test_engines_are_timed_beside_the_method_and_those_that_cannot_be_say_why(monkeypatch):
-    monkeypatch.setattr("bench.latency.ENGINES", {one.name: one for one in (Eager(), Broken(), Absent())})
+    monkeypatch.setattr(f"{latency_section.__name__}.ENGINES", {one.name: one for one in (Eager(), Broken(), Absent())})
     model = api.load_model("tiny-tango", random_weights=True)
     found = api.measure_latency(
         model,

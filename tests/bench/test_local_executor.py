@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.executors.base import Outcome, Task
-from bench.executors.local import LocalExecutor
-from bench.grid import GenerationSpec
-from bench.jobs import CellJob, Job, JudgeSpec
+from admbench.bench.run.executors.base import Outcome, Task
+from admbench.bench.run.executors.local import LocalExecutor
+from admbench.bench.run.grid import GenerationSpec
+from admbench.bench.run.jobs import CellJob, Job, JudgeSpec
 
 MakeTask = Callable[..., Task]
 

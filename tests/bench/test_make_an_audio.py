@@ -29,15 +29,17 @@ from safetensors.torch import save_file
 from scipy.signal import firwin, kaiser_atten, kaiser_beta, upfirdn
 from torch import Tensor
 
-from admcore.errors import BenchError, CheckpointError, UsageError
-from bench.cli import main
-from bench.models import fingerprint, layouts, load_model, make_an_audio, missing_weights, shipped
-from bench.models.bigvgan import BigVGAN, BigVGANConfig
-from bench.models.clap_bert import ClapBertConfig, ClapBertTextModel
-from bench.models.compvis import unet_tensors
-from bench.models.ldm_config import UNetConfig, read_latent_diffusion
-from bench.pipeline import quantize_components
-from methods.core.checkpoint import load as load_packed
+from admbench.bench.cli.app import main
+from admbench.bench.models import fingerprint, load_model, missing_weights
+from admbench.bench.models.checkpoints import layouts, shipped
+from admbench.bench.models.checkpoints.compvis import unet_tensors
+from admbench.bench.models.checkpoints.ldm_config import UNetConfig, read_latent_diffusion
+from admbench.bench.models.families import make_an_audio
+from admbench.bench.models.networks.bigvgan import BigVGAN, BigVGANConfig
+from admbench.bench.models.networks.clap_bert import ClapBertConfig, ClapBertTextModel
+from admbench.bench.models.quantization import quantize_components
+from admbench.errors import BenchError, CheckpointError, UsageError
+from admbench.methods.core.checkpoint.packed import load as load_packed
 
 from .test_components import assert_told
 

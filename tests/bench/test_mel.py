@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.models.mel import MelSpec, griffin_lim, log_mel
+from admbench.bench.models.mel import MelSpec, griffin_lim, log_mel
 
 SPECS = [MelSpec(hop=160, n_mels=64), MelSpec(hop=256, n_mels=80)]
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from admcore.errors import CheckpointError, UsageError
-from bench.models import EMBEDDED, fingerprint, load_model, shipped
+from admbench.bench.models import EMBEDDED, fingerprint, load_model
+from admbench.bench.models.checkpoints import shipped
+from admbench.errors import CheckpointError, UsageError
 
 PROMPTS = ["a dog barks", "rain falls , followed by a siren", "a clock ticks"]
 SEEDS = [11, 12, 13]
@@ -132,7 +133,10 @@ def test_padding_is_masked():
 
 
 def test_fingerprints_need_no_torch():
-    code = "import sys; from bench.models import fingerprint; print(fingerprint('tiny-tango'), 'torch' in sys.modules)"
+    code = (
+        "import sys; from admbench.bench.models import fingerprint;"
+        "print(fingerprint('tiny-tango'), 'torch' in sys.modules)"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert out == [fingerprint("tiny-tango"), "False"]
 
@@ -151,7 +155,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, monkeypatch):
 
 
 def test_shipped_checkpoints_stay_within_60_megabytes():
-    from metrics.embedders.shipped import WEIGHTS
+    from admbench.metrics.embedders.shipped import WEIGHTS
 
     folders = (shipped.CHECKPOINTS, WEIGHTS)
     total = sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())

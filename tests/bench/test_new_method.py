@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main
-from bench.versions import ROOT
+from admbench.bench.cli.app import main
+from admbench.versions import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def test_the_package_has_its_entry_point_its_method_and_its_test(package: Path) 
     files = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
     assert files == {"pyproject.toml", "README.md", "power_of_three.py", "tests/test_power_of_three.py"}
     project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["bench.methods"] == {"power-of-three": "power_of_three:PowerOfThree"}
+    assert project["entry-points"]["admbench.methods"] == {"power-of-three": "power_of_three:PowerOfThree"}
     assert project["name"] == "admbench-power-of-three"
     assert not [path for path in package.rglob("*") if path.is_file() and "{{" in path.read_text()]
 
@@ -37,7 +37,7 @@ def test_its_own_tests_pass_where_it_is_installed(package: Path, tmp_path: Path)
     info.mkdir(parents=True)
     shutil.copy(package / "power_of_three.py", site)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: admbench-power-of-three\nVersion: 0.1.0\n")
-    (info / "entry_points.txt").write_text("[bench.methods]\npower-of-three = power_of_three:PowerOfThree\n")
+    (info / "entry_points.txt").write_text("[admbench.methods]\npower-of-three = power_of_three:PowerOfThree\n")
     path = os.pathsep.join(filter(None, [str(site), str(ROOT), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(package), str(package)]
     child = subprocess.run(

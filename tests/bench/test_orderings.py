@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from admcore.errors import UsageError
-from admcore.files import slug
-from bench.cli import main
-from bench.orderings import orderings
-from leaderboard import read_runs
-from metrics.features import Features
+from admbench.bench.cli.app import main
+from admbench.bench.studies.orderings import orderings
+from admbench.errors import UsageError
+from admbench.files import slug
+from admbench.leaderboard import read_runs
+from admbench.metrics.features import Features
 
 CLIPS, WIDTH = 24, 4
 FAR, NEAR = "naive@w4a8", "clever@w4a8"
@@ -56,7 +56,9 @@ def record(spec: str, value: float) -> dict[str, object]:
 @pytest.fixture
 def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """A run with the features of each method, shifted so far from the baseline's; no shift is no features."""
-    monkeypatch.setattr("leaderboard.reading.problems", lambda record: [])  # the records hold what is read here
+    monkeypatch.setattr(
+        "admbench.leaderboard.reading.problems", lambda record: []
+    )  # the records hold what is read here
 
     def make(**shifts: float | None) -> Path:
         run = tmp_path / "run"

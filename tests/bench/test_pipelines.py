@@ -14,13 +14,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from admcore.errors import CheckpointError, UsageError
-from bench.models import audioldm2, layouts, load_model, missing_weights, pipelines
-from bench.models.compvis import without_weight_norm
-from bench.models.pipeline_layouts import PIPELINE_LAYOUTS
-from bench.models.published import PUBLISHED, download_command
-from bench.pipeline import quantize_components
-from methods.core.checkpoint import load as load_backbone
+from admbench.bench.models import load_model, missing_weights
+from admbench.bench.models.checkpoints import layouts
+from admbench.bench.models.checkpoints.compvis import without_weight_norm
+from admbench.bench.models.checkpoints.pipeline_layouts import PIPELINE_LAYOUTS
+from admbench.bench.models.checkpoints.published import PUBLISHED, download_command
+from admbench.bench.models.families import audioldm2, pipelines
+from admbench.bench.models.quantization import quantize_components
+from admbench.errors import CheckpointError, UsageError
+from admbench.methods.core.checkpoint.packed import load as load_backbone
 
 from . import pipeline_directories
 from .test_components import assert_autoencoder_is_quantized, assert_told

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from admcore.files import read_json
-from bench.cli import main
-from bench.orderings import orderings
-from leaderboard import ptq4adm_claims, read_runs
-from leaderboard.reading import LoadedRecord
+from admbench.bench.cli.app import main
+from admbench.bench.studies.orderings import orderings
+from admbench.files import read_json
+from admbench.leaderboard import ptq4adm_claims, read_runs
+from admbench.leaderboard.reading import LoadedRecord
 
 MODELS = ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
 NAIVE, RECONSTRUCTED, PTQ4ADM = "naive@w4a8", "q-diffusion@w4a8", "ptq4adm@w4a8"

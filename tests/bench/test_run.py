@@ -19,17 +19,16 @@ from typing import Any
 import pytest
 import soundfile
 
-import bench
-from admcore.errors import BenchError
-from admcore.hashing import sha256_file
-from bench.executors.base import Outcome, Task
-from bench.executors.local import LocalExecutor
-from bench.grid import GridSpec
-from bench.jobs import CellJob, Job, JudgeSpec, cell_folder, job_from_json
-from bench.plan import Plan
-from bench.runner import CellResult, Events, run_grid
-from leaderboard.reading import read_record, read_runs, validate
-from methods.kernels.processor import has_vnni
+from admbench.bench.run.executors.base import Outcome, Task
+from admbench.bench.run.executors.local import LocalExecutor
+from admbench.bench.run.grid import GridSpec
+from admbench.bench.run.jobs import CellJob, Job, JudgeSpec, cell_folder, job_from_json
+from admbench.bench.run.plan import Plan
+from admbench.bench.run.runner import CellResult, Events, run_grid
+from admbench.errors import BenchError
+from admbench.hashing import sha256_file
+from admbench.leaderboard.reading import read_record, read_runs, validate
+from admbench.methods.core.kernels.processor import has_vnni
 
 NAIVE = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 JUDGES = JudgeSpec(tagger="band-tagger", clap="band-clap")
@@ -45,7 +44,7 @@ class Here:
         self.interrupt_at = interrupt_at
 
     def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Generator[Outcome, None, None]:
-        from bench.cell import explain, run_job
+        from admbench.bench.run.cell import explain, run_job
 
         failed: dict[str, str] = {}
         for task in tasks:
@@ -282,11 +281,11 @@ def test_a_cell_that_fails_leaves_a_record_and_is_tried_again(
 def test_a_failed_change_says_so_and_undoing_it_costs_nothing(
     finished: GridSpec, make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.pipeline import quantize_components
+    from admbench.bench.models.quantization import quantize_components
 
     audio = wavs(finished, NAIVE)
     with monkeypatch.context() as broken:
-        broken.setattr("methods.naive.Naive.quantize", lambda *_: 1 / 0)
+        broken.setattr("admbench.methods.naive.Naive.quantize", lambda *_: 1 / 0)
         results = run(make_grid(methods=[NAIVE], seed=5))
     assert results[0].reason == "ZeroDivisionError: division by zero"
     assert record_of(finished, NAIVE).status == "failed"
@@ -296,7 +295,7 @@ def test_a_failed_change_says_so_and_undoing_it_costs_nothing(
         quantized.append(spec)
         return quantize_components(model, spec, *components, **options)
 
-    monkeypatch.setattr("bench.cell.quantize_components", quantize)
+    monkeypatch.setattr("admbench.bench.run.cell.quantize_components", quantize)
     assert [result.reason for result in run(finished)] == [None, None]
     assert wavs(finished, NAIVE) == audio
     assert quantized == ["fp32"], "the baseline's"
@@ -342,8 +341,10 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([plugins, os.environ["PYTHONPATH"]]))
     grid = make_grid(methods=["hangs"])
     program = (
-        "import signal, sys; from bench import plan, runner; from bench.executors.local import LocalExecutor\n"
-        "from bench.grid import GridSpec\n"
+        "import signal, sys\n"
+        "from admbench.bench.run import plan, runner\n"
+        "from admbench.bench.run.executors.local import LocalExecutor\n"
+        "from admbench.bench.run.grid import GridSpec\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
         "plan._preflight = lambda *_: {}\n"
         "plan._tasks = lambda reference, baselines, pending, fresh: tuple(plan.Task(cell) for cell in pending)\n"
@@ -351,8 +352,7 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
         "try: runner.run_grid(grid, command='test', executor=LocalExecutor(1, 600.0, 'fake_program'))\n"
         "except KeyboardInterrupt: sys.exit(130)\n"
     )
-    root = Path(bench.__file__).resolve().parents[1]
-    run_process = subprocess.Popen([sys.executable, "-c", program, grid.model_dump_json()], cwd=root)
+    run_process = subprocess.Popen([sys.executable, "-c", program, grid.model_dump_json()])
     try:
         deadline = time.monotonic() + 300
         while not list(grid.out.glob("work/*/stage.txt")):
@@ -377,7 +377,7 @@ def test_a_job_that_ends_well_without_a_result_has_failed(make_grid: MakeGrid, m
 
 
 def test_two_runs_do_not_share_a_folder(finished: GridSpec) -> None:
-    from bench.runner import _lock
+    from admbench.bench.run.runner import _lock
 
     with _lock(finished.out), pytest.raises(BenchError, match="another bench run is at work there"):
         run(finished)

@@ -12,19 +12,19 @@ from urllib.request import urlopen
 
 import pytest
 
-import bench
-from admcore.errors import UsageError
-from bench.serving import serve_folder
+import admbench
+from admbench.bench.cli.serving import serve_folder
+from admbench.errors import UsageError
 
-ROOT = Path(bench.__file__).resolve().parents[1]
+ROOT = Path(admbench.__file__).resolve().parents[1]
 
 
 def test_a_folder_is_served_on_the_loopback_interface_until_ctrl_c(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<p>board</p>")
     program = (
-        "import pathlib, signal, sys, bench.serving\n"
+        "import pathlib, signal, sys, admbench.bench.cli.serving\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
-        "bench.serving.serve_folder(pathlib.Path(sys.argv[1]), 0)\n"
+        "admbench.bench.cli.serving.serve_folder(pathlib.Path(sys.argv[1]), 0)\n"
     )
     server = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)],

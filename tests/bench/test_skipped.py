@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from admcore.errors import PluginError
-from admcore.files import read_json
-from bench.checks import check_method
-from bench.cli import main
-from bench.grid import GridSpec
-from bench.runner import run_grid
-from leaderboard.reading import read_record
+from admbench.bench.cli.app import main
+from admbench.bench.cli.checks import check_method
+from admbench.bench.run.grid import GridSpec
+from admbench.bench.run.runner import run_grid
+from admbench.errors import PluginError
+from admbench.files import read_json
+from admbench.leaderboard.reading import read_record
 
 REASON = "needs no-such-distribution: pip install no-such-distribution"
 
@@ -63,6 +63,6 @@ def test_the_command_line_says_what_was_skipped_and_does_the_rest(
 
 
 def test_quantize_and_latency_name_the_command_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("admcore.registry.metadata.distributions", lambda **_: [])
+    monkeypatch.setattr("admbench.registry.metadata.distributions", lambda **_: [])
     with pytest.raises(PluginError, match='method "torchao-int8" needs torchao: pip install torchao'):
         check_method("torchao-int8@w8a8")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.stages import Stages, current_stage, publish
+from admbench.bench.run.stages import Stages, current_stage, publish
 
 
 class Counter:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from admcore.errors import DataError, UsageError
-from bench.suites import BUILTIN, calibration_prompts, load_suite, register, registry
-from bench.suites.base import Suite, SuiteItem, stratified
-from bench.suites.foley import Foley, compose
-from bench.zoo import corpus
+from admbench.bench.suites import BUILTIN, calibration_prompts, load_suite, register, registry
+from admbench.bench.suites.base import Suite, SuiteItem, stratified
+from admbench.bench.suites.corpus import corpus
+from admbench.bench.suites.foley import Foley, compose
+from admbench.errors import DataError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_foley_is_balanced(foley):
 
 
 def test_the_hash_of_foley_is_that_of_its_file(foley):
-    import bench.suites.foley as module
+    from admbench.bench.suites import foley as module
 
     path = module.__file__.replace("foley.py", "foley.jsonl")
     with open(path, "rb") as file:
@@ -145,7 +145,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 
 def test_the_listing_needs_no_numpy_and_tells_what_foley_is():
     code = (
-        "import sys; from bench.suites import registry; info = registry.info('foley'); "
+        "import sys; from admbench.bench.suites import registry; info = registry.info('foley'); "
         "assert '260 captions' in info.summary and info.unavailable is None; "
         "assert not {'torch', 'numpy', 'scipy'} & set(sys.modules)"
     )

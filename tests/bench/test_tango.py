@@ -16,9 +16,11 @@ from latent_diffusion import Autoencoder, Tensors, close, layer, with_weight_nor
 from torch import Tensor
 from transformers import T5Config, T5EncoderModel
 
-from admcore.errors import CheckpointError
-from bench.models import fingerprint, layouts, load_model, missing_weights, shipped, tango
-from bench.models.compvis import fold_weight_norm
+from admbench.bench.models import fingerprint, load_model, missing_weights
+from admbench.bench.models.checkpoints import layouts, shipped
+from admbench.bench.models.checkpoints.compvis import fold_weight_norm
+from admbench.bench.models.families import tango
+from admbench.errors import CheckpointError
 
 from .test_components import assert_told
 

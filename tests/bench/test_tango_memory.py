@@ -19,7 +19,8 @@ from latent_diffusion import Autoencoder, Tensors
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import T5Config, T5EncoderModel
 
-from bench.models import shipped, tango
+from admbench.bench.models.checkpoints import shipped
+from admbench.bench.models.families import tango
 
 from .test_tango import hifigan
 
@@ -31,9 +32,9 @@ LOCAL_HEADER = struct.Struct("<26xHH")
 
 PROGRAM = """
 import sys
-from bench.measurement.memory import peak_resident_bytes
-from bench.models import load_model
-from bench.models import tango  # imports what loading needs
+from admbench.bench.measurement.memory import peak_resident_bytes
+from admbench.bench.models import load_model
+from admbench.bench.models import tango  # imports what loading needs
 
 libraries = peak_resident_bytes()
 model = load_model(f"dir:{sys.argv[1]}")

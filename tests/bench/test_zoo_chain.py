@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from admcore.errors import UsageError
-from bench.models import load_model, shipped
-from bench.versions import ROOT
-from bench.zoo import train as zoo
-from bench.zoo.architectures import BLUEPRINTS
-from metrics.embedders import registry as judges
+from admbench.bench.models import load_model
+from admbench.bench.models.checkpoints import shipped
+from admbench.bench.zoo import train as zoo
+from admbench.bench.zoo.architectures import BLUEPRINTS
+from admbench.errors import UsageError
+from admbench.metrics.embedders import registry as judges
+from admbench.versions import ROOT
 
 SCALE = "0.01"
 

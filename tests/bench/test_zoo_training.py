@@ -11,18 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from admcore.errors import UsageError
-from bench.zoo import decoders
-from bench.zoo import train as zoo
-from bench.zoo.architectures import BLUEPRINTS, autoencoder, tokenizer
-from bench.zoo.autoencoders import Latents, spectral_loss
-from bench.zoo.captions import vocabulary
-from bench.zoo.check import clap_margin
-from bench.zoo.corpus import EVENTS, draw_clip
-from bench.zoo.decoders import Perceptor
-from bench.zoo.judges import average_precision, contrastive, distort
-from bench.zoo.loop import Recipe, train
-from bench.zoo.texts import description
+from admbench.bench.suites.corpus.captions import vocabulary
+from admbench.bench.suites.corpus.corpus import EVENTS, draw_clip
+from admbench.bench.zoo import decoders
+from admbench.bench.zoo import train as zoo
+from admbench.bench.zoo.architectures import BLUEPRINTS, autoencoder, tokenizer
+from admbench.bench.zoo.autoencoders import Latents, spectral_loss
+from admbench.bench.zoo.check import clap_margin
+from admbench.bench.zoo.decoders import Perceptor
+from admbench.bench.zoo.judges import average_precision, contrastive, distort
+from admbench.bench.zoo.loop import Recipe, train
+from admbench.bench.zoo.texts import description
+from admbench.errors import UsageError
 
 RECIPE = Recipe("toy", steps=60, batch_size=8, learning_rate=1e-2, seed=5, ema=0.9, warmup=5)
 
@@ -57,7 +57,7 @@ def _toy(folder: Path, interrupt_at: int | None = None) -> torch.Tensor:
 
 def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch):
     whole = _toy(tmp_path / "whole")
-    monkeypatch.setattr("bench.zoo.loop.SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("admbench.bench.zoo.loop.SAVE_EVERY_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         _toy(tmp_path / "cut", interrupt_at=37)
     assert torch.equal(_toy(tmp_path / "cut"), whole)

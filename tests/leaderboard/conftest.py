@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from admcore.files import slug
-from leaderboard import SitePaths, build_site, read_runs
+from admbench.files import slug
+from admbench.leaderboard import SitePaths, build_site, read_runs
 
 RATE, SECONDS = 16_000, 0.5
 HASH = {name: f"{index:02x}" * 32 for index, name in enumerate(["weights", "suite", "tagger", "clap"], start=1)}

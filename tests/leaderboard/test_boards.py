@@ -2,8 +2,8 @@
 
 import pytest
 
-from leaderboard import read_runs
-from leaderboard.boards import make_boards
+from admbench.leaderboard import read_runs
+from admbench.leaderboard.boards import make_boards
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from leaderboard import build_site, read_runs
+from admbench.leaderboard import build_site, read_runs
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

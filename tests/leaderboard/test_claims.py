@@ -2,7 +2,7 @@
 
 import pytest
 
-from leaderboard import ptq4adm_claims, read_runs
+from admbench.leaderboard import ptq4adm_claims, read_runs
 
 
 @pytest.mark.parametrize(

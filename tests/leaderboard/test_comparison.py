@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from admcore.errors import UsageError
-from leaderboard import read_runs
-from leaderboard.comparison import compare, to_json
-from leaderboard.comparison_text import to_markdown, to_tsv
+from admbench.errors import UsageError
+from admbench.leaderboard import read_runs
+from admbench.leaderboard.comparison import compare, to_json
+from admbench.leaderboard.comparison_text import to_markdown, to_tsv
 
 
 @pytest.fixture

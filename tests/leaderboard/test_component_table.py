@@ -1,7 +1,7 @@
 """The table of components is a view of records: one row for each that was quantized alone."""
 
-from leaderboard.component_table import component_rows
-from leaderboard.record import Record
+from admbench.leaderboard.component_table import component_rows
+from admbench.leaderboard.record import Record
 
 from .conftest import record
 

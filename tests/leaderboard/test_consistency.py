@@ -2,8 +2,8 @@
 
 import pytest
 
-from leaderboard.consistency import problems
-from leaderboard.record import Record
+from admbench.leaderboard.consistency import problems
+from admbench.leaderboard.record import Record
 
 TIMING = {"median": 5.0, "p10": 4.0, "p90": 6.0, "values": [4.0, 5.0, 6.0]}
 KERNEL = {"kernel": "onednn-int8", "step_ms": TIMING, "baseline_step_ms": TIMING, "speedup": 1.0}

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from leaderboard import read_runs, to_frame
+from admbench.leaderboard import read_runs, to_frame
 
 
 def test_a_frame_has_scores_intervals_and_reasons(make_run, make_record, make_failed):

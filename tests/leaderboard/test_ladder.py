@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from admcore.errors import DataError
-from leaderboard import read_ladder
+from admbench.errors import DataError
+from admbench.leaderboard import read_ladder
 
 
 def estimate(value, half):
@@ -69,7 +69,7 @@ def test_a_ladder_that_contradicts_itself_is_refused(tmp_path, ladder, path, val
 
 
 def test_the_site_shows_the_ladder(make_run, make_record, ladder, tmp_path):
-    from leaderboard import build_site, read_runs
+    from admbench.leaderboard import build_site, read_runs
 
     run = make_run([make_record()])
     without = build_site(read_runs([run]), tmp_path / "without").index.read_text()

@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from admcore.errors import DataError
-from leaderboard import read_record, read_runs, validate
-from leaderboard.clips import Clip, read_clips, read_sound
-from leaderboard.untrusted import MAX_JSON_BYTES
+from admbench.errors import DataError
+from admbench.leaderboard import read_record, read_runs, validate
+from admbench.leaderboard.clips import Clip, read_clips, read_sound
+from admbench.leaderboard.untrusted import MAX_JSON_BYTES
 
 
 def test_records_of_several_runs_are_read_in_order(make_run, make_record, make_failed):

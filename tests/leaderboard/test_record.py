@@ -2,8 +2,8 @@
 
 import pytest
 
-from admcore.errors import DataError
-from leaderboard import parse_record
+from admbench.errors import DataError
+from admbench.leaderboard import parse_record
 
 
 def test_a_record_survives_the_round_trip(make_record, make_failed):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from admcore.errors import DataError, UsageError
-from leaderboard import build_site, read_runs
-from leaderboard.clips import Sound
-from leaderboard.site.spectrogram import mel_decibels, mel_frequencies
+from admbench.errors import DataError, UsageError
+from admbench.leaderboard import build_site, read_runs
+from admbench.leaderboard.clips import Sound
+from admbench.leaderboard.site.spectrogram import mel_decibels, mel_frequencies
 
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7*7 }}</style></title>"""
 

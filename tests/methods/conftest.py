@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import methods
-from bench.conformance.tiny_models import TinyModel, tiny_audioldm, tiny_tango
-from methods.base import CalibratedConfig
-from methods.core.backbone import QuantizedBackbone
-from methods.core.checkpoint import MethodHeader, SourceHeader
+from admbench import methods
+from admbench.bench.conformance.tiny_models import TinyModel, tiny_audioldm, tiny_tango
+from admbench.methods.base import CalibratedConfig
+from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader
 
 from .everything import quantize_everything
 

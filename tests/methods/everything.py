@@ -5,13 +5,13 @@ import copy
 import torch
 from torch import nn
 
-from methods.core.attention import AttentionSites, attentions, set_sites
-from methods.core.codebooks import FloatZeroQuantizer, Log2Quantizer, NF4Quantizer
-from methods.core.dynamic import DynamicQuantizer
-from methods.core.layers import QuantizedLayer, quantizable_layers, replace_layer
-from methods.core.quantizer import Quantizer
-from methods.core.scheme import Scheme, activation_scheme, weight_scheme
-from methods.core.timesteps import TimestepTable, attach_clock
+from admbench.methods.core.layers.attention import AttentionSites, attentions, set_sites
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantizable_layers, replace_layer
+from admbench.methods.core.numbers.codebooks import FloatZeroQuantizer, Log2Quantizer, NF4Quantizer
+from admbench.methods.core.numbers.dynamic import DynamicQuantizer
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import Scheme, activation_scheme, weight_scheme
+from admbench.methods.core.numbers.timesteps import TimestepTable, attach_clock
 
 GROUPS = Scheme(bits=3, granularity="group", symmetric=False, group_size=8)
 NF4 = Scheme(bits=4, granularity="group", symmetric=True, group_size=8, codebook="nf4")

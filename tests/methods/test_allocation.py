@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch import nn
 
-from admcore.errors import DataError, UsageError
-from methods.core.allocation import Choice, allocate, float_bytes, mixed_policy, weight_bytes
-from methods.core.layers import quantizable_layers
-from methods.core.quantizer import Quantizer
-from methods.core.scheme import weight_scheme
-from methods.core.sensitivity import output_noise
-from methods.samplers.recipe import CalibrationRecipe
+from admbench.errors import DataError, UsageError
+from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe
+from admbench.methods.core.calibration.sensitivity import output_noise
+from admbench.methods.core.layers.allocation import Choice, allocate, float_bytes, mixed_policy, weight_bytes
+from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import weight_scheme
 
 
 class Chain:

@@ -5,10 +5,16 @@ import copy
 import pytest
 import torch
 
-from methods.core.attention import AttentionSites, attention_sites, attentions, set_sites, watch_operands
-from methods.core.codebooks import Log2Quantizer
-from methods.core.quantizer import Quantizer
-from methods.core.scheme import Scheme, activation_scheme
+from admbench.methods.core.layers.attention import (
+    AttentionSites,
+    attention_sites,
+    attentions,
+    set_sites,
+    watch_operands,
+)
+from admbench.methods.core.numbers.codebooks import Log2Quantizer
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import Scheme, activation_scheme
 
 LOG2 = Scheme(bits=8, granularity="tensor", symmetric=False, codebook="log2")
 

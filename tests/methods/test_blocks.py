@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from methods.core import memory
-from methods.core.blocks import BlockRuns, execution_order, find_blocks
-from methods.core.layers import quantizable_layers
+from admbench.methods.core.layers import memory
+from admbench.methods.core.layers.blocks import BlockRuns, execution_order, find_blocks
+from admbench.methods.core.layers.quantized import quantizable_layers
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from importlib import metadata
 import pytest
 import torch
 
-import methods
-from admcore.errors import CheckpointError, PluginError, UsageError
-from methods import formats
-from methods.kernels.observed import DEQUANTIZED, observed
+from admbench import methods
+from admbench.errors import CheckpointError, PluginError, UsageError
+from admbench.methods.core.checkpoint import formats
+from admbench.methods.core.kernels.observed import DEQUANTIZED, observed
 
 PACKAGES = {"torchao": "torchao", "quanto": "optimum-quanto", "nncf": "nncf"}
 KERNELS = {
@@ -131,7 +131,7 @@ def test_torchao_int4_takes_four_bits_a_code_on_disk_in_plain_order(model, quant
     pytest.importorskip("torchao")
     from safetensors.torch import load_file
 
-    from methods.core.packing import unpack_bits
+    from admbench.methods.core.numbers.packing import unpack_bits
 
     result = quantize(model, "torchao-int4@w4a16")
     result.pack(tmp_path)
@@ -177,5 +177,5 @@ def test_a_checkpoint_that_was_tampered_with_is_refused(bridge, audioldm, quanti
 
 @pytest.mark.parametrize(("bridge", "module"), [("torchao", "torchao"), ("quanto", "quanto"), ("nncf", "nncf")])
 def test_a_format_imports_without_its_package(bridge, module):
-    imported = importlib.import_module(f"methods.bridges.{module}")
+    imported = importlib.import_module(f"admbench.methods.bridges.{module}")
     assert formats.registry.get(bridge).__module__ == imported.__name__

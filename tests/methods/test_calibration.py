@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from admcore.errors import DataError, UsageError
-from methods.core.calibration import CalibrationSet, stack_calls
-from methods.core.ranges import input_ranges
-from methods.samplers.recipe import CalibrationRecipe
+from admbench.errors import DataError, UsageError
+from admbench.methods.core.calibration.calibration_set import CalibrationSet, stack_calls
+from admbench.methods.core.calibration.ranges import input_ranges
+from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe
 
 RECIPE = CalibrationRecipe("uniform", prompts=3, timesteps=3, steps=5, guidance=3.0)
 

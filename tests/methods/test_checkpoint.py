@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from admcore.errors import CheckpointError
-from methods.core.checkpoint import directory_bytes, load, pack, read_header
-from methods.core.layers import quantized_layers
+from admbench.errors import CheckpointError
+from admbench.methods.core.checkpoint.packed import directory_bytes, load, pack, read_header
+from admbench.methods.core.layers.quantized import quantized_layers
 
 SPECS = ["fp32", "bf16", "naive@w16a16", "naive@w16a8", "naive@w4a16", "naive@w4a8[weights=tensor]"]
 SPECS += [f"naive@w{bits}a{bits}" for bits in range(2, 9)]

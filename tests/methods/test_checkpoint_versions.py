@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from admcore.errors import CheckpointError
-from methods.core.checkpoint import load, pack, read_header
-from methods.core.layers import quantized_layers
-from methods.kernels import with_kernels
+from admbench.errors import CheckpointError
+from admbench.methods.core.checkpoint.packed import load, pack, read_header
+from admbench.methods.core.kernels import with_kernels
+from admbench.methods.core.layers.quantized import quantized_layers
 
 from .tiny_components import COMPONENTS, output_of
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-import methods
-from admcore.errors import CheckpointError
-from methods.core.checkpoint import load, pack, read_header
-from methods.core.correction import NoiseCorrection, correct, correction_of, mean_noise
-from methods.kernels import with_kernels
+from admbench import methods
+from admbench.errors import CheckpointError
+from admbench.methods.core.checkpoint.packed import load, pack, read_header
+from admbench.methods.core.kernels import with_kernels
+from admbench.methods.core.reconstruction.correction import NoiseCorrection, correct, correction_of, mean_noise
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-import methods
-from admcore.errors import UsageError
-from methods.core.checkpoint import load
+from admbench import methods
+from admbench.errors import UsageError
+from admbench.methods.core.checkpoint.packed import load
 
 QUICK = "prompts=20,timesteps=2,samples=80,iterations=50,learning_rate=0.1"
 

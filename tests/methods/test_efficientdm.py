@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from methods.core.blocks import Block, BlockInputs
-from methods.core.checkpoint import load
-from methods.core.layers import QuantizedLayer, quantized_layers
-from methods.core.low_rank import LowRankUpdate
-from methods.core.quantizer import Quantizer
-from methods.core.reconstruction import BlockTask, Effort, learn
-from methods.core.scheme import weight_scheme
-from methods.core.timesteps import TimestepTable
+from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.layers.blocks import Block, BlockInputs
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import weight_scheme
+from admbench.methods.core.numbers.timesteps import TimestepTable
+from admbench.methods.core.reconstruction.low_rank import LowRankUpdate
+from admbench.methods.core.reconstruction.objective import BlockTask, Effort, learn
 
 QUICK = "prompts=20,timesteps=2,steps=4,samples=80,iterations=40,learning_rate=0.05"
 

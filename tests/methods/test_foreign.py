@@ -13,11 +13,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from admcore.errors import CheckpointError
-from admcore.hashing import sha256_tensors
-from methods import formats
-from methods.core.checkpoint import MethodHeader, SourceHeader, directory_bytes
-from methods.core.foreign import (
+from admbench.errors import CheckpointError
+from admbench.hashing import sha256_tensors
+from admbench.methods.core.checkpoint import formats
+from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader, directory_bytes
+from admbench.methods.core.kernels.observed import DEQUANTIZED, observed
+from admbench.methods.core.kernels.select import resident_bytes
+from admbench.methods.core.layers.quantized import replace_layer
+from admbench.methods.core.third_party import (
     ForeignBackbone,
     ForeignFormat,
     ForeignLayer,
@@ -26,9 +29,6 @@ from methods.core.foreign import (
     foreign_report,
     mark,
 )
-from methods.core.layers import replace_layer
-from methods.kernels.observed import DEQUANTIZED, observed
-from methods.kernels.select import resident_bytes
 
 
 class StrangeLinear(nn.Linear):

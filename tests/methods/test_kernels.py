@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,20 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-import methods
-from methods.core.dynamic import DynamicQuantizer
-from methods.core.layers import QuantizedLayer, quantized_layers
-from methods.core.quantizer import Quantizer
-from methods.core.scheme import Scheme, activation_scheme, weight_scheme
-from methods.core.timesteps import Clock, TimestepTable
-from methods.kernels import KERNELS, select, with_kernels
-from methods.kernels.blocks import BLOCKS, FusedAttention, FusedGEGLU, InPlaceResnetBlock2D
-from methods.kernels.codes import InputCodes
-from methods.kernels.cuda import IntMMLinear
-from methods.kernels.onednn import Int8Conv2d, Int8Linear
-from methods.kernels.processor import has_bf16, has_vnni, product_refusal
-from methods.kernels.select import choose, default_glue, resident_bytes
-from methods.kernels.weights import Weights
+from admbench.methods.core.kernels import KERNELS, select, with_kernels
+from admbench.methods.core.kernels.blocks import BLOCKS, FusedAttention, FusedGEGLU, InPlaceResnetBlock2D
+from admbench.methods.core.kernels.codes import InputCodes
+from admbench.methods.core.kernels.cuda import IntMMLinear
+from admbench.methods.core.kernels.onednn import Int8Conv2d, Int8Linear
+from admbench.methods.core.kernels.processor import has_bf16, has_vnni, product_refusal
+from admbench.methods.core.kernels.select import choose, default_glue, resident_bytes
+from admbench.methods.core.kernels.weights import Weights
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
+from admbench.methods.core.numbers.dynamic import DynamicQuantizer
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import Scheme, activation_scheme, weight_scheme
+from admbench.methods.core.numbers.timesteps import Clock, TimestepTable
 
 TOLERANCE = 2e-6
 """Of a kernel's output against float64, relative to the largest sum of magnitudes that one output adds up."""
@@ -538,6 +536,6 @@ def test_saturating_child(weight_bits, ranges):
 
 
 def test_methods_are_imported_without_their_kernels():
-    code = "import methods, sys; sys.exit('methods.kernels' in sys.modules or 'torch' in sys.modules)"
-    root = Path(methods.__file__).parents[1]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+    heavy = "{'admbench.methods.core.kernels', 'torch'}"
+    code = f"import admbench.methods, sys; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.core.layers import QuantizedLayer
+from admbench.methods.core.layers.quantized import QuantizedLayer
 
 LAYERS = {
     "linear": (lambda: nn.Linear(6, 5), (3, 7, 6)),

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from methods.core.layers import QuantizedLayer, quantizable_layers
-from methods.core.quantizer import Quantizer
-from methods.core.scheme import Scheme, activation_scheme, weight_scheme
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantizable_layers
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import Scheme, activation_scheme, weight_scheme
 
 LAYERS = {
     "linear": (lambda: nn.Linear(6, 5), (3, 7, 6)),

@@ -4,18 +4,24 @@ import pytest
 import torch
 from torch import nn
 
-import methods
-from admcore.errors import UsageError
-from methods.awq import clipped, search_scale
-from methods.core.checkpoint import load
-from methods.core.layers import QuantizedLayer, quantized_layers
-from methods.core.quantizer import Quantizer
-from methods.core.scheme import Scheme, weight_scheme
-from methods.core.statistics import ChannelStatistics, channel_statistics, input_grams, output_error, patches
-from methods.gptq import gptq_codes
-from methods.hqq import fit_zero_points
-from methods.smoothquant import smoothed, smoothing_scale
-from methods.svdquant import leading_components
+from admbench import methods
+from admbench.errors import UsageError
+from admbench.methods.awq import clipped, search_scale
+from admbench.methods.core.calibration.statistics import (
+    ChannelStatistics,
+    channel_statistics,
+    input_grams,
+    output_error,
+    patches,
+)
+from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import Scheme, weight_scheme
+from admbench.methods.gptq import gptq_codes
+from admbench.methods.hqq import fit_zero_points
+from admbench.methods.smoothquant import smoothed, smoothing_scale
+from admbench.methods.svdquant import leading_components
 
 CHANNEL = weight_scheme(4, "channel")
 GROUPS = Scheme(bits=4, granularity="group", symmetric=False, group_size=8)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-import methods
-from admcore.errors import UsageError
-from methods.base import QUICK_STEPS
+from admbench import methods
+from admbench.errors import UsageError
+from admbench.methods.base import QUICK_STEPS
 
 
 @pytest.fixture

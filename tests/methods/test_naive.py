@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-import methods
-from admcore.errors import UsageError
-from methods.core.layers import quantizable_layers, quantized_layers
+from admbench import methods
+from admbench.errors import UsageError
+from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
 
 
 def relative_error(prediction: torch.Tensor, target: torch.Tensor) -> float:

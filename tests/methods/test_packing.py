@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from methods.core.packing import pack_bits, packed_size, unpack_bits
+from admbench.methods.core.numbers.packing import pack_bits, packed_size, unpack_bits
 
 unhurried = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from methods.core.blocks import Block, BlockInputs
-from methods.core.checkpoint import load
-from methods.core.equivalent import EquivalentTransform, LayerState, round_between
-from methods.core.layers import QuantizedLayer, quantized_layers
-from methods.core.quantizer import Quantizer
-from methods.core.reconstruction import BlockTask, Effort, iterate, learn
-from methods.core.scheme import LayerScheme, activation_scheme, weight_scheme
+from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.layers.blocks import Block, BlockInputs
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import LayerScheme, activation_scheme, weight_scheme
+from admbench.methods.core.reconstruction.equivalent import EquivalentTransform, LayerState, round_between
+from admbench.methods.core.reconstruction.objective import BlockTask, Effort, iterate, learn
 
 QUICK = "prompts=20,samples=40,iterations=40,learning_rate=0.02"
 

@@ -6,9 +6,9 @@ from diffusers import AutoencoderOobleck, AutoencoderSAME, LongCatAudioDiTVae
 from torch import nn
 from transformers import GPT2Config, GPT2Model
 
-from methods.core.architectures import build_network, describe_network
-from methods.core.layers import quantizable_layers
-from methods.core.plain import make_plain, quiet_weight_norm
+from admbench.methods.core.checkpoint.architectures import build_network, describe_network
+from admbench.methods.core.layers.canonical import make_plain, quiet_weight_norm
+from admbench.methods.core.layers.quantized import quantizable_layers
 
 NETWORKS = {
     "oobleck": lambda: AutoencoderOobleck(

@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-import methods
-from admcore.errors import UsageError
-from methods.naive import NaiveConfig
+from admbench import methods
+from admbench.errors import UsageError
+from admbench.methods.naive import NaiveConfig
 
 
 def test_the_literal_and_the_entry_points_name_the_same_methods():
     pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
-    assert pyproject["project"]["entry-points"]["bench.methods"] == methods.BUILTIN
+    assert pyproject["project"]["entry-points"]["admbench.methods"] == methods.BUILTIN
 
 
 def test_importing_the_package_and_describing_its_methods_imports_no_torch():
     code = (
-        "import sys, methods; methods.registry.infos(); sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
+        "import sys; from admbench import methods; methods.registry.infos();"
+        "sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 

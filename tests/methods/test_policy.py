@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from admcore.errors import CheckpointError, UsageError
-from methods.core.layers import quantized_layers
-from methods.core.policy import Policy, backbone_ends, quantize_layers, uniform_policy
-from methods.core.quantizer import Quantizer
-from methods.core.scheme import FLOAT, LayerScheme, weight_scheme
+from admbench.errors import CheckpointError, UsageError
+from admbench.methods.core.layers.policy import Policy, backbone_ends, quantize_layers, uniform_policy
+from admbench.methods.core.layers.quantized import quantized_layers
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import FLOAT, LayerScheme, weight_scheme
 
 ENDS = ("conv_in", "conv_out")
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-import methods
-from admcore.errors import UsageError
-from methods.core.submodular import FacilityLocation, WeightedSum
-from methods.prompts import PROMPT_SOURCES
-from methods.prompts.coverage import CoveragePrompts
-from methods.prompts.grammar import MAX_WORDS, audio_grammar, phrases_of, words_of
-from methods.prompts.measure import measure, text_similarity, value_coverage
-from methods.prompts.mixup import CLASSES
-from methods.prompts.request import PromptRequest
-from methods.prompts.tagger import audio_tagger
-from methods.prompts.vocabulary import known_words
-from methods.samplers.recipe import CalibrationRecipe, parse_calibration
+from admbench import methods
+from admbench.errors import UsageError
+from admbench.methods.core.calibration.prompts import PROMPT_SOURCES
+from admbench.methods.core.calibration.prompts.coverage import CoveragePrompts
+from admbench.methods.core.calibration.prompts.grammar import MAX_WORDS, audio_grammar, phrases_of, words_of
+from admbench.methods.core.calibration.prompts.measure import measure, text_similarity, value_coverage
+from admbench.methods.core.calibration.prompts.mixup import CLASSES
+from admbench.methods.core.calibration.prompts.request import PromptRequest
+from admbench.methods.core.calibration.prompts.tagger import audio_tagger
+from admbench.methods.core.calibration.prompts.vocabulary import known_words
+from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe, parse_calibration
+from admbench.methods.core.calibration.submodular import FacilityLocation, WeightedSum
 
 OWN = ("a dog barks while rain falls", "a bell ringing", "a flute playing a tune", "a person is talking loudly")
 RECIPE = CalibrationRecipe("uniform", prompts=3, timesteps=2, steps=3, guidance=3.0)

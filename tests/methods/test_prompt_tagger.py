@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from methods.prompts.space import STRUCTURAL, audio_space
-from methods.prompts.tagger import audio_tagger
+from admbench.methods.core.calibration.prompts.space import STRUCTURAL, audio_space
+from admbench.methods.core.calibration.prompts.tagger import audio_tagger
 
 LABELLED = Path(__file__).parents[2] / "bench" / "suites" / "foley_captions.csv"
 ASPECT_OF = {

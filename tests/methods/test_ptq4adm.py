@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-import methods
-from admcore.errors import UsageError
-from methods.core.allocation import float_bytes, weight_bytes
-from methods.core.checkpoint import load
-from methods.core.layers import quantizable_layers, quantized_layers
-from methods.core.scheme import weight_scheme
+from admbench import methods
+from admbench.errors import UsageError
+from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.layers.allocation import float_bytes, weight_bytes
+from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
+from admbench.methods.core.numbers.scheme import weight_scheme
 
 QUICK = "prompts=4,timesteps=2,steps=3,iterations=2,calibration=activation-aware"
 

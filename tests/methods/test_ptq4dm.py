@@ -2,9 +2,9 @@
 
 import torch
 
-import methods
-from methods.core.checkpoint import load
-from methods.core.layers import quantized_layers
+from admbench import methods
+from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.layers.quantized import quantized_layers
 
 QUICK = "prompts=5,timesteps=2,steps=3,iterations=10,learning_rate=0.1"
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-import methods
-from admcore.errors import UsageError
-from methods.core.checkpoint import load
-from methods.core.layers import quantizable_layers, quantized_layers
-from methods.core.split import splits_of
+from admbench import methods
+from admbench.errors import UsageError
+from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
+from admbench.methods.core.layers.split import splits_of
 
 QUICK = "prompts=20,samples=80,iterations=20,batch=4,learning_rate=0.1,step_iterations=5"
 

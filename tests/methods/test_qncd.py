@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-import methods
-from methods.core.checkpoint import load
-from methods.core.correction import correction_of
-from methods.core.layers import quantized_layers
-from methods.qncd import adds_embedding, embedding_scales
+from admbench import methods
+from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.layers.quantized import quantized_layers
+from admbench.methods.core.reconstruction.correction import correction_of
+from admbench.methods.qncd import adds_embedding, embedding_scales
 
 QUICK = "samples=8,iterations=2"
 

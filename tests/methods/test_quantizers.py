@@ -7,12 +7,18 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from methods.core.codebooks import NF4_LEVELS, FloatZeroQuantizer, Log2Quantizer, NF4Quantizer
-from methods.core.dynamic import DynamicQuantizer
-from methods.core.quantizer import Quantizer
-from methods.core.scheme import Scheme
-from methods.core.search import fit_mse
-from methods.core.timesteps import Clock, TimestepTable, attach_clock, clocks_of, timesteps_of_calls
+from admbench.methods.core.numbers.codebooks import NF4_LEVELS, FloatZeroQuantizer, Log2Quantizer, NF4Quantizer
+from admbench.methods.core.numbers.dynamic import DynamicQuantizer
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import Scheme
+from admbench.methods.core.numbers.search import fit_mse
+from admbench.methods.core.numbers.timesteps import (
+    Clock,
+    TimestepTable,
+    attach_clock,
+    clocks_of,
+    timesteps_of_calls,
+)
 
 GROUPS = Scheme(bits=4, granularity="group", symmetric=False, group_size=8)
 NF4 = Scheme(bits=4, granularity="group", symmetric=True, group_size=8, codebook="nf4")

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from admcore.errors import DataError
-from methods.core import reconstruction
-from methods.core.adaround import AdaRound, learn_weights
-from methods.core.blocks import Block, BlockInputs
-from methods.core.layers import QuantizedLayer
-from methods.core.quantizer import Quantizer
-from methods.core.reconstruction import BlockTask, Effort, iterate, objective
-from methods.core.reconstruction import learn as reconstruct
-from methods.core.scheme import activation_scheme, weight_scheme
-from methods.core.step_sizes import StepSizes, learn_steps
+from admbench.errors import DataError
+from admbench.methods.core.layers.blocks import Block, BlockInputs
+from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import activation_scheme, weight_scheme
+from admbench.methods.core.reconstruction import objective as reconstruction
+from admbench.methods.core.reconstruction.adaround import AdaRound, learn_weights
+from admbench.methods.core.reconstruction.objective import BlockTask, Effort, iterate, objective
+from admbench.methods.core.reconstruction.objective import learn as reconstruct
+from admbench.methods.core.reconstruction.step_sizes import StepSizes, learn_steps
 
 BLOCK = Block("block", "layer", ("block",))
 EFFORT = Effort(iterations=150, batch_size=32, learning_rate=0.05)

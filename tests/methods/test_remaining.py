@@ -9,16 +9,27 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from admcore.errors import CheckpointError
-from methods.core.backbone import QuantizedBackbone, make_report
-from methods.core.checkpoint import MethodHeader, SourceHeader, load
-from methods.core.dynamic import DynamicQuantizer
-from methods.core.layers import QuantizedLayer, quantized_layers, weight_of, weight_only_layers
-from methods.core.quantizer import Quantizer
-from methods.core.remaining import quantize_remaining
-from methods.core.scheme import LayerParts, LayerScheme, Scheme, activation_scheme, weight_scheme
-from methods.core.transposed import swap_channels
-from methods.kernels.select import choose
+from admbench.errors import CheckpointError
+from admbench.methods.core.backbone import QuantizedBackbone, make_report
+from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader, load
+from admbench.methods.core.kernels.select import choose
+from admbench.methods.core.layers.quantized import (
+    QuantizedLayer,
+    quantized_layers,
+    weight_of,
+    weight_only_layers,
+)
+from admbench.methods.core.layers.transposed import swap_channels
+from admbench.methods.core.numbers.dynamic import DynamicQuantizer
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import (
+    LayerParts,
+    LayerScheme,
+    Scheme,
+    activation_scheme,
+    weight_scheme,
+)
+from admbench.methods.core.weight_only_fallback import quantize_remaining
 
 from .tiny_components import COMPONENTS, inputs_of, output_of
 

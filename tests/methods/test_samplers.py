@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from admcore.errors import DataError, UsageError
-from methods.core.calibration import CalibrationSet, stack_calls
-from methods.core.layers import quantizable_layers
-from methods.core.spool import Spool
-from methods.core.submodular import FacilityLocation, Reach, WeightedSum, greedy
-from methods.samplers import SAMPLERS
-from methods.samplers.activation_aware import coverage, reach
-from methods.samplers.covercal import REACH, channel_reach, cover, outliers
-from methods.samplers.drawing import Drawing, deal
-from methods.samplers.observing import observe
-from methods.samplers.recipe import CalibrationRecipe
-from methods.samplers.tdac import allot, density_and_variety, middle_block
+from admbench.errors import DataError, UsageError
+from admbench.methods.core.calibration.calibration_set import CalibrationSet, stack_calls
+from admbench.methods.core.calibration.row_buffer import Spool
+from admbench.methods.core.calibration.samplers import SAMPLERS
+from admbench.methods.core.calibration.samplers.activation_aware import coverage, reach
+from admbench.methods.core.calibration.samplers.covercal import REACH, channel_reach, cover, outliers
+from admbench.methods.core.calibration.samplers.drawing import Drawing, deal
+from admbench.methods.core.calibration.samplers.observing import observe
+from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe
+from admbench.methods.core.calibration.samplers.tdac import allot, density_and_variety, middle_block
+from admbench.methods.core.calibration.submodular import FacilityLocation, Reach, WeightedSum, greedy
+from admbench.methods.core.layers.quantized import quantizable_layers
 
 RECIPE = CalibrationRecipe("uniform", prompts=6, timesteps=2, steps=5, guidance=3.0)
 

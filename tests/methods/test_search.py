@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from methods.core import search
-from methods.core.quantizer import Quantizer
-from methods.core.scheme import Scheme, activation_scheme
-from methods.core.search import FITS, lp_range, percentile_range
+from admbench.methods.core.numbers import search
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import Scheme, activation_scheme
+from admbench.methods.core.numbers.search import FITS, lp_range, percentile_range
 
 unhurried = settings(max_examples=40, deadline=None)
 schemes = st.builds(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from admcore.errors import UsageError
-from methods.spec import BITS, MethodSpec, split_specs
+from admbench.errors import UsageError
+from admbench.methods.spec import BITS, MethodSpec, split_specs
 
 unhurried = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 names = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)

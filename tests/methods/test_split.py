@@ -6,12 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from admcore.errors import CheckpointError
-from methods.core.checkpoint import MethodHeader, SourceHeader, load, pack
-from methods.core.layers import quantizable_layers, quantized_layers
-from methods.core.policy import quantize_layers, uniform_policy
-from methods.core.quantizer import Quantizer
-from methods.core.split import split_layer, split_layers, splits_of, watching_concatenations
+from admbench.errors import CheckpointError
+from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader, load, pack
+from admbench.methods.core.layers.policy import quantize_layers, uniform_policy
+from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
+from admbench.methods.core.layers.split import (
+    split_layer,
+    split_layers,
+    splits_of,
+    watching_concatenations,
+)
+from admbench.methods.core.numbers.quantizer import Quantizer
 
 LAYERS = {
     "linear": (lambda: nn.Linear(6, 5), (3, 7, 6)),

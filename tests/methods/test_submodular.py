@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from methods.core.submodular import Coverage, FacilityLocation, WeightedSum, greedy
+from admbench.methods.core.calibration.submodular import Coverage, FacilityLocation, WeightedSum, greedy
 
 
 def value_of(make, chosen):

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from methods.core.attention import attention_sites, attentions
-from methods.core.checkpoint import load
-from methods.core.codebooks import Log2Quantizer
-from methods.core.layers import quantizable_layers, quantized_layers
-from methods.samplers.recipe import CalibrationRecipe
-from methods.tcaq_dm import channel_scales, follows_power_law
+from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe
+from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.layers.attention import attention_sites, attentions
+from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
+from admbench.methods.core.numbers.codebooks import Log2Quantizer
+from admbench.methods.tcaq_dm import channel_scales, follows_power_law
 
 QUICK = "prompts=20,timesteps=2,samples=80,iterations=30,learning_rate=0.1,again=10"
 

@@ -2,11 +2,11 @@
 
 import torch
 
-import methods
-from methods.core.checkpoint import load
-from methods.core.layers import quantized_layers
-from methods.core.temporal import TemporalBlock
-from methods.core.timesteps import TimestepTable
+from admbench import methods
+from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.layers.quantized import quantized_layers
+from admbench.methods.core.layers.temporal import TemporalBlock
+from admbench.methods.core.numbers.timesteps import TimestepTable
 
 QUICK = "prompts=20,timesteps=2,steps=4,samples=80,iterations=50,learning_rate=0.1"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.embedders.base import AudioFeatures
+from admbench.metrics.embedders.base import AudioFeatures
 
 
 class DummyTagger:

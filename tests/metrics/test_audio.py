@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from admcore.errors import DataError
-from metrics.audio import Health, count_faults, health, levels, load_audio, read_audio
+from admbench.errors import DataError
+from admbench.metrics.audio import Health, count_faults, health, levels, load_audio, read_audio
 
 RATE = 16_000
 

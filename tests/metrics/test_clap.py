@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.clap import cosine_similarity
+from admbench.metrics.clap import cosine_similarity
 
 
 def test_cosines_of_known_angles_whatever_the_lengths():

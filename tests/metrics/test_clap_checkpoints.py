@@ -8,9 +8,9 @@ import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, RobertaTokenizerFast
 
-from admcore.errors import CheckpointError
-from admcore.hashing import sha256_file
-from metrics.embedders import laion_clap, registry
+from admbench.errors import CheckpointError
+from admbench.hashing import sha256_file
+from admbench.metrics.embedders import laion_clap, registry
 
 CAPTIONS = ["a dog barks", "rain falls on a tin roof while a bell rings", "wind " * 200]
 TEXT = {"vocab_size": 400, "max_position_embeddings": 100, "num_hidden_layers": 1, "layer_norm_eps": 1e-5}

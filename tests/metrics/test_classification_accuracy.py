@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.classification_accuracy import REGULARIZATION, classified_rightly
+from admbench.metrics.classification_accuracy import REGULARIZATION, classified_rightly
 
 RNG = np.random.default_rng(0)
 CENTRES = RNG.normal(size=(5, 16)) * 4

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from metrics.frechet import PairedFrechet, frechet_distance
-from metrics.inception import SplitInception
-from metrics.intervals import Mean, Replicates
-from metrics.kad import PairedKernel
-from metrics.kl import kl_divergence
+from admbench.metrics.frechet import PairedFrechet, frechet_distance
+from admbench.metrics.inception import SplitInception
+from admbench.metrics.intervals import Mean, Replicates
+from admbench.metrics.kad import PairedKernel
+from admbench.metrics.kl import kl_divergence
 
 
 def gaussian(n, d, rng, *, shift=0.0, scale=1.0, decay=0.0, correlation=0.0):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from metrics.audio import Sound
-from metrics.extract import extract_features
+from admbench.metrics.audio import Sound
+from admbench.metrics.extract import extract_features
 
 RNG = np.random.default_rng(0)
 

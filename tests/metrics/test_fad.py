@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from metrics.extract import extract_features
-from metrics.fad import FrechetAudioDistance, frechet_audio_distance
-from metrics.features import Features
-from metrics.frechet import frechet_distance
-from metrics.window_moments import mean_and_covariance, moments
+from admbench.metrics.extract import extract_features
+from admbench.metrics.fad import FrechetAudioDistance, frechet_audio_distance
+from admbench.metrics.features import Features
+from admbench.metrics.frechet import frechet_distance
+from admbench.metrics.window_moments import mean_and_covariance, moments
 
 DIM = 5
 
@@ -82,7 +82,7 @@ class Windowed:
     name, sample_rate, embedding_dim, sha256 = "halves", 8000, 2, "0" * 64
 
     def embed_audio(self, waveforms):
-        from metrics.embedders.base import AudioFeatures
+        from admbench.metrics.embedders.base import AudioFeatures
 
         halves = waveforms.reshape(len(waveforms), 2, -1)
         heard = np.stack([halves.mean(axis=2), halves.std(axis=2)], axis=2)
@@ -90,7 +90,7 @@ class Windowed:
 
 
 def test_extraction_keeps_the_moments_of_windows_of_clips_of_any_length():
-    from metrics.audio import Sound
+    from admbench.metrics.audio import Sound
 
     generator = np.random.default_rng(0)
     sounds = [Sound(generator.normal(size=n).astype(np.float32), 8000) for n in (8000, 8000, 16_000)]

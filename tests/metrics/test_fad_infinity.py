@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from metrics.fad_infinity import Extrapolation, PairedExtrapolation, fad_infinity
-from metrics.features import Features
-from metrics.frechet import frechet_distance
-from metrics.keys import requested_scores
+from admbench.metrics.fad_infinity import Extrapolation, PairedExtrapolation, fad_infinity
+from admbench.metrics.features import Features
+from admbench.metrics.frechet import frechet_distance
+from admbench.metrics.keys import requested_scores
 
 RNG = np.random.default_rng(0)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from admcore.errors import DataError
-from metrics.features import Features
+from admbench.errors import DataError
+from admbench.metrics.features import Features
 
 RNG = np.random.default_rng(0)
 

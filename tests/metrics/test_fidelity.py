@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from leaderboard.record import Score as RecordScore
-from metrics.features import Features
-from metrics.fidelity import log_mel_distance, multi_resolution_stft_distance, signal_to_noise_ratio
-from metrics.scoring import score
+from admbench.leaderboard.record import Score as RecordScore
+from admbench.metrics.features import Features
+from admbench.metrics.fidelity import (
+    log_mel_distance,
+    multi_resolution_stft_distance,
+    signal_to_noise_ratio,
+)
+from admbench.metrics.scoring import score
 
 RATE = 16_000
 HALF = 20 * np.log10(2)  # dB

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from metrics.frechet import PairedFrechet, frechet_distance
+from admbench.metrics.frechet import PairedFrechet, frechet_distance
 
 RNG = np.random.default_rng(0)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.inception import SplitInception, default_splits, inception_score
+from admbench.metrics.inception import SplitInception, default_splits, inception_score
 
 SURE = 50.0  # a logit that makes a posterior one to double precision, almost
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metrics.frechet import PairedFrechet
-from metrics.inception import SplitInception
-from metrics.intervals import Mean, Replicates, deletion_pairs
+from admbench.metrics.frechet import PairedFrechet
+from admbench.metrics.inception import SplitInception
+from admbench.metrics.intervals import Mean, Replicates, deletion_pairs
 
 RNG = np.random.default_rng(0)
 

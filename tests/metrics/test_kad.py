@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.kad import PairedKernel, kernel_audio_distance, median_bandwidth
+from admbench.metrics.kad import PairedKernel, kernel_audio_distance, median_bandwidth
 
 RNG = np.random.default_rng(0)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.kl import kl_divergence
+from admbench.metrics.kl import kl_divergence
 
 
 def logits(*posteriors):

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from leaderboard.record import Score
-from metrics import registry
-from metrics.latents import latent_score, signal_to_noise_of_latents
+from admbench.leaderboard.record import Score
+from admbench.metrics import registry
+from admbench.metrics.latents import latent_score, signal_to_noise_of_latents
 
 RNG = np.random.default_rng(0)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.nuclear_norm import NuclearNorm
+from admbench.metrics.nuclear_norm import NuclearNorm
 
 RNG = np.random.default_rng(0)
 
@@ -49,5 +49,5 @@ def test_many_changes_are_done_in_parts(monkeypatch):
     norm = NuclearNorm(RNG.normal(size=(9, 9)))
     left, right = RNG.normal(size=(2, 25, 9, 2))
     whole = norm.without(left, right)
-    monkeypatch.setattr("metrics.nuclear_norm.CHUNK", 1)
+    monkeypatch.setattr("admbench.metrics.nuclear_norm.CHUNK", 1)
     assert norm.without(left, right) == pytest.approx(whole, rel=1e-12)

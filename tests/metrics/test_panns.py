@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torchaudio import functional as audio_functional
 
-from admcore.errors import CheckpointError
-from admcore.hashing import sha256_file
-from metrics.embedders import panns, registry
-from metrics.embedders.panns import AT_16K, AT_32K, Cnn14
-from metrics.embedders.published import load_strictly
+from admbench.errors import CheckpointError
+from admbench.hashing import sha256_file
+from admbench.metrics.embedders import panns, registry
+from admbench.metrics.embedders.panns import AT_16K, AT_32K, Cnn14
+from admbench.metrics.embedders.published import load_strictly
 
 SMALL = (2, 3, 4, 5, 6, 8)
 CLASSES = 7

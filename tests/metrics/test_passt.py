@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from admcore.errors import CheckpointError, PluginError
-from admcore.hashing import sha256_file
-from metrics.embedders import registry
+from admbench.errors import CheckpointError, PluginError
+from admbench.hashing import sha256_file
+from admbench.metrics.embedders import registry
 
 FILE = "passt-s-f128-p16-s10-ap.476-swa.pt"
 SMALL = {"width": 24, "depth": 2, "heads": 2, "classes": 5}
@@ -20,7 +20,7 @@ SMALL = {"width": 24, "depth": 2, "heads": 2, "classes": 5}
 def passt(monkeypatch, tmp_path):
     """The judge's module where the extra is installed, its network small; a published file of it lies in a folder."""
     pytest.importorskip("hear21passt")
-    module = importlib.import_module("metrics.embedders.passt")
+    module = importlib.import_module("admbench.metrics.embedders.passt")
     monkeypatch.setattr(module.make_network, "__defaults__", tuple(SMALL.values()))
     monkeypatch.setenv("ADMBENCH_WEIGHTS", str(tmp_path))
     torch.manual_seed(0)

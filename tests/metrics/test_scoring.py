@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from admcore.errors import UsageError
-from leaderboard.record import Score as RecordScore
-from metrics import registry
-from metrics.base import Metric
-from metrics.features import Features
-from metrics.frechet import FrechetDistance, frechet_distance
-from metrics.keys import score_keys
-from metrics.kl import kl_divergence
-from metrics.scoring import score
+from admbench.errors import UsageError
+from admbench.leaderboard.record import Score as RecordScore
+from admbench.metrics import registry
+from admbench.metrics.base import Metric
+from admbench.metrics.features import Features
+from admbench.metrics.frechet import FrechetDistance, frechet_distance
+from admbench.metrics.keys import score_keys
+from admbench.metrics.kl import kl_divergence
+from admbench.metrics.scoring import score
 
 ALL = ("fd", "kl", "is", "clap")
 N = 30

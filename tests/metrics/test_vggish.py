@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from admcore.errors import CheckpointError
-from admcore.hashing import sha256_file
-from metrics.embedders import registry, vggish
-from metrics.embedders.vggish import VGGish, examples, mel_bands
+from admbench.errors import CheckpointError
+from admbench.hashing import sha256_file
+from admbench.metrics.embedders import registry, vggish
+from admbench.metrics.embedders.vggish import VGGish, examples, mel_bands
 
 SMALL = {"channels": (2, 3, 4, 4, 5, 5), "hidden": 7, "dim": 6}
 CONVOLUTIONS = (0, 3, 6, 8, 11, 13)  # places of the published names among ReLUs and poolings

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from metrics.embedders.windows import WINDOW, embed_windows, windows
+from admbench.metrics.embedders.windows import WINDOW, embed_windows, windows
 
 RNG = np.random.default_rng(0)
 

@@ -3,10 +3,10 @@
 import pytest
 from bias_correction import mean_errors
 
-import methods
-from bench.conformance import check_plugin
-from bench.conformance.tiny_models import tiny_audioldm, tiny_tango
-from methods.core.layers import quantized_layers
+from admbench import methods
+from admbench.bench.conformance import check_plugin
+from admbench.bench.conformance.tiny_models import tiny_audioldm, tiny_tango
+from admbench.methods.core.layers.quantized import quantized_layers
 
 
 @pytest.mark.parametrize("bits", ["w4a8", "w4a16", "w16a8"])

@@ -14,11 +14,11 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-from admcore.hashing import sha256_tensors
-from bench.models.base import AudioDiffusionModel, ModelCard
-from methods.full_precision import Float32
-from metrics.embedders.base import AudioFeatures
-from metrics.embedders.judges import Judge
+from admbench.bench.models.base import AudioDiffusionModel, ModelCard
+from admbench.hashing import sha256_tensors
+from admbench.methods.full_precision import Float32
+from admbench.metrics.embedders.base import AudioFeatures
+from admbench.metrics.embedders.judges import Judge
 
 LATENT = (4, 16, 8)
 SAMPLES = 2048

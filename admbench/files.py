@@ -1,0 +1,127 @@
+"""Files that are either whole or not there: atomic writes, checked reading of JSON and YAML, safe names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from admbench.errors import DataError
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash, sees either the old file or the new one. Makes parent folders."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _sibling(path)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text_atomic(path: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_bytes_atomic(path, text.encode())
+
+
+def write_json_atomic(path: str | Path, value: Any) -> None:
+    """Write a JSON value, indented, atomically; NaN and infinity are a ValueError (a missing value is null)."""
+    write_text_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def atomic_directory(path: str | Path) -> Iterator[Path]:
+    """Yield an empty sibling folder that becomes `path` when the block ends well, in place of any folder there.
+
+    When the block raises, the new folder is removed and what stood at `path` is left as it was. Files get the usual
+    permissions, whatever their writer gave them (safetensors makes them readable by the owner alone).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, replaced = _sibling(path), _sibling(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        usual = temporary.stat().st_mode & 0o666
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                file.chmod(usual)
+        if path.exists():
+            os.replace(path, replaced)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if replaced.exists() and not path.exists():
+            os.replace(replaced, path)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: the file is missing, unreadable, not UTF-8, not JSON, or holds NaN or infinity; it names the file.
+    """
+    text = _read_text(path)
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON ({error})") from error
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read a YAML file of plain values.
+
+    Raises:
+        DataError: the file is missing, unreadable, not UTF-8, not YAML, or asks for Python objects; it names the file.
+    """
+    import yaml
+
+    text = _read_text(path)
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+
+
+def slug(text: str) -> str:
+    """Return a readable, safe folder name for any text: itself if it is one, else cleaned plus 8 digits of its SHA-256.
+
+    >>> slug("tiny-tango")
+    'tiny-tango'
+    >>> slug("naive@w4a8[weights=tensor]")
+    'naive-w4a8-weights-tensor-27969e04'
+    """
+    if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", text) and not re.search(r"-[0-9a-f]{8}$", text):
+        return text
+    readable = re.sub(r"[^a-z0-9]+", "-", text.lower())[:48].strip("-")
+    return f"{readable or 'x'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def _read_text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+
+
+def _sibling(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

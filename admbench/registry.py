@@ -1,0 +1,288 @@
+"""One registry per kind of plug-in: the built-in ones, those of installed distributions, and those of this process.
+
+A name comes in by one of three doors: the package's own literal `BUILTIN` (equal to its entry points, so that a source
+tree works uninstalled), an entry point of another distribution, or the `register` decorator. Listing never imports a
+plug-in into this process: what a built-in is and needs is read from its source, other distributions' plug-ins are
+loaded in a child process. That, and errors that name both owners of a duplicate, is what pluggy and catalogue lack.
+
+A plug-in's `summary` (one line) and `requires` (names of the distributions that it needs) are literals.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any, TypeVar
+
+from admbench.errors import BenchError, PluginError, UsageError, nearest
+
+Plugin = TypeVar("Plugin")
+
+BUILTIN_DISTRIBUTION = "admbench"
+PROBE_TIMEOUT = 180.0  # seconds for the child process that loads a plug-in of another distribution
+_PROBE_MARK = "admbench-plugin "
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """What is known of a plug-in without importing it here."""
+
+    name: str
+    group: str
+    """The entry-point group, such as `admbench.methods`."""
+    target: str
+    """`module:attribute`."""
+    distribution: str
+    """The distribution that it came with; for one registered by the decorator, its module."""
+    summary: str
+    requires: tuple[str, ...]
+    """Names of the distributions that must be installed."""
+    unavailable: str | None
+    """Why it cannot be used here; None if it can, as far as is known."""
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """A name with where it leads and who brought it."""
+
+    name: str
+    target: str
+    distribution: str
+
+    @property
+    def owner(self) -> str:
+        return f"{self.target} of {self.distribution}"
+
+
+class Registry:
+    """The plug-ins of one kind, by name.
+
+    Args:
+        group: entry-point group, such as `admbench.methods`.
+        kind: the word for error messages, such as `method`.
+        builtin: name -> `module:attribute` of the plug-ins that come with the package.
+    """
+
+    def __init__(self, group: str, kind: str, builtin: Mapping[str, str] | None = None) -> None:
+        self.group = group
+        self.kind = kind
+        self.builtin = dict(builtin or {})
+        self._registered: dict[str, Any] = {}
+
+    def register(self, name: str) -> Callable[[Plugin], Plugin]:
+        """Decorate a class or function to make it the plug-in called `name`.
+
+        Raises:
+            PluginError: another plug-in has that name; names both owners. Defining the same thing again replaces it.
+        """
+
+        def decorate(plugin: Plugin) -> Plugin:
+            new = _declared_by_decorator(name, plugin)
+            for old in self._owners(name):
+                if old.target != new.target:
+                    raise PluginError(f'{self.kind} "{name}" is claimed by both {old.owner} and {new.owner}')
+            self._registered[name] = plugin
+            return plugin
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Return all names: built-ins in their declared order, then the others in alphabetical order."""
+        others = {entry.name for entry in self._installed} | set(self._registered)
+        return [*self.builtin, *sorted(others - set(self.builtin))]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self._owners(name))
+
+    def get(self, name: str) -> Any:
+        """Import and return the plug-in.
+
+        Raises:
+            UsageError: there is none of that name; names the nearest.
+            PluginError: two claim the name, or it fails to import; gives the reason.
+        """
+        declared = self._only_owner(name)
+        if name in self._registered:
+            return self._registered[name]
+        try:
+            return _load(declared.target)
+        except BenchError:
+            raise
+        except Exception as error:  # a plug-in may fail in any way; the reason is passed on
+            raise PluginError(f'{self.kind} "{name}" ({declared.owner}) cannot be loaded: {_reason(error)}') from error
+
+    def info(self, name: str) -> PluginInfo:
+        """Describe one plug-in; one that is broken or claimed twice is described with the reason, not raised.
+
+        Raises:
+            UsageError: there is none of that name; names the nearest.
+        """
+        owners = self._owners(name)
+        if not owners:
+            raise self._unknown(name)
+        summary = ""
+        requires: tuple[str, ...] = ()
+        try:
+            declared = self._only_owner(name)
+            summary, requires = self._describe(declared)
+            unavailable = missing_distributions(requires)
+        except PluginError as error:
+            unavailable = str(error)
+        first = owners[0]
+        return PluginInfo(name, self.group, first.target, first.distribution, summary, requires, unavailable)
+
+    def infos(self) -> list[PluginInfo]:
+        """Describe every plug-in, in the order of `names()`; other distributions' are loaded in parallel children."""
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            return list(pool.map(self.info, self.names()))
+
+    @cached_property
+    def _installed(self) -> list[_Declared]:
+        """Entry points of the group that other distributions declare."""
+        found = {
+            _Declared(point.name, point.value.replace(" ", ""), point.dist.name if point.dist else "unknown")
+            for point in metadata.entry_points(group=self.group)
+        }
+        others = (entry for entry in found if entry.distribution != BUILTIN_DISTRIBUTION)
+        return sorted(others, key=lambda entry: (entry.name, entry.distribution, entry.target))
+
+    def _owners(self, name: str) -> list[_Declared]:
+        owners = [_Declared(name, self.builtin[name], BUILTIN_DISTRIBUTION)] if name in self.builtin else []
+        owners += [entry for entry in self._installed if entry.name == name]
+        if name in self._registered:
+            entry = _declared_by_decorator(name, self._registered[name])
+            owners += [entry] if all(entry.target != other.target for other in owners) else []
+        return owners
+
+    def _only_owner(self, name: str) -> _Declared:
+        owners = self._owners(name)
+        if not owners:
+            raise self._unknown(name)
+        if len(owners) > 1:
+            raise PluginError(f'{self.kind} "{name}" is claimed by both {owners[0].owner} and {owners[1].owner}')
+        return owners[0]
+
+    def _unknown(self, name: str) -> UsageError:
+        names = self.names()
+        return UsageError(
+            f'unknown {self.kind} "{name}".{nearest(name, names)} Available: {", ".join(names) or "none"}'
+        )
+
+    def _describe(self, declared: _Declared) -> tuple[str, tuple[str, ...]]:
+        if declared.name in self._registered:
+            return _described_by(self._registered[declared.name])
+        if declared.distribution == BUILTIN_DISTRIBUTION:
+            return _read_source(declared.target)
+        return _probe(declared)
+
+
+def _declared_by_decorator(name: str, plugin: Any) -> _Declared:
+    return _Declared(name, f"{plugin.__module__}:{plugin.__qualname__}", plugin.__module__)
+
+
+def _load(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    plugin = importlib.import_module(module)
+    for part in attribute.split("."):
+        plugin = getattr(plugin, part)
+    return plugin
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _described_by(plugin: Any) -> tuple[str, tuple[str, ...]]:
+    doc = (getattr(plugin, "__doc__", None) or "").strip().splitlines()
+    return str(getattr(plugin, "summary", doc[0] if doc else "")), tuple(getattr(plugin, "requires", ()))
+
+
+def missing_distributions(requires: Iterable[str]) -> str | None:
+    """Return which distributions are not installed, with the command that gets them; None if all are."""
+    missing = [name for name in requires if not any(metadata.distributions(name=name))]
+    return f"needs {', '.join(missing)}: pip install {' '.join(missing)}" if missing else None
+
+
+_PARSING = threading.Lock()
+"""Python 3.11 counts the depth of a syntax tree in one place for all threads: parsing in two at once can fail."""
+
+
+def _read_source(target: str) -> tuple[str, tuple[str, ...]]:
+    """Read `summary` and `requires` of a built-in from its module's source, without importing it."""
+    module, _, attribute = target.partition(":")
+    try:
+        spec = util.find_spec(module)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise PluginError(f"{target}: no module {module}")
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    with _PARSING:
+        tree = ast.parse(source)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == attribute:
+            literals = _class_literals(node)
+            return literals.get("summary", _first_line(node)), tuple(literals.get("requires", ()))
+        if isinstance(node, ast.FunctionDef) and node.name == attribute:
+            return _first_line(node), ()
+    raise PluginError(f"{target}: no class or function {attribute} in {module}")
+
+
+def _class_literals(node: ast.ClassDef) -> dict[str, Any]:
+    """Return the class attributes `summary` and `requires` where they are literals."""
+    literals = {}
+    for statement in node.body:
+        if isinstance(statement, ast.Assign):
+            targets, value = statement.targets, statement.value
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            targets, value = [statement.target], statement.value
+        else:
+            continue
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        literals.update({name: ast.literal_eval(value) for name in names if name in ("summary", "requires")})
+    return literals
+
+
+def _first_line(node: ast.ClassDef | ast.FunctionDef) -> str:
+    return (ast.get_docstring(node) or "").partition("\n")[0]
+
+
+def _probe(declared: _Declared) -> tuple[str, tuple[str, ...]]:
+    """Load a plug-in of another distribution in a child process; PluginError with the reason if that goes wrong."""
+    code = "import sys; from admbench import registry; registry._answer_probe(sys.argv[1])"
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", code, declared.target],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=PROBE_TIMEOUT,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    except subprocess.TimeoutExpired:
+        raise PluginError(f"{declared.owner}: still loading after {PROBE_TIMEOUT:.0f} s") from None
+    answers = [line for line in child.stdout.splitlines() if line.startswith(_PROBE_MARK)]
+    if child.returncode != 0 or not answers:
+        last = (child.stderr.strip().splitlines() or ["no message"])[-1]
+        raise PluginError(f"{declared.owner}: {last} (exit code {child.returncode})")
+    answer = json.loads(answers[-1].removeprefix(_PROBE_MARK))
+    return answer["summary"], tuple(answer["requires"])
+
+
+def _answer_probe(target: str) -> None:
+    """Print what `_probe` asks for; runs in the child."""
+    summary, requires = _described_by(_load(target))
+    print("\n" + _PROBE_MARK + json.dumps({"summary": summary, "requires": requires}))

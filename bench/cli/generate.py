@@ -1,0 +1,52 @@
+"""`bench generate`: one clip from a model or from a packed checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from admbench.bench.cli.options import Debug, Device, Quiet, RandomWeights
+from admbench.errors import UsageError
+
+
+def generate(
+    prompt: Annotated[str, typer.Option(help="What is to be heard.")],
+    out: Annotated[Path, typer.Option(help="WAV file, 16-bit PCM.")],
+    model: Annotated[str | None, typer.Option(help="Registry name of a full-precision model, or dir:PATH.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Folder of a packed checkpoint, instead of --model.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance scale.")] = None,
+    device: Device = "cpu",
+    random_weights: RandomWeights = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Generate one clip from a prompt.
+
+    From a full-precision model or a packed checkpoint; the same seed gives the same bytes.
+    """
+    from admbench.bench.cli.checks import check_model, check_writable_file
+
+    if (model is None) == (checkpoint is None):
+        raise UsageError("expected either --model or --checkpoint")
+    if checkpoint is not None and random_weights:
+        raise UsageError("--random-weights: goes with --model; a checkpoint has weights of its own")
+    if not prompt.strip():
+        raise UsageError("--prompt: expected some text, found none")
+    if model is not None:
+        check_model(model)
+    check_writable_file(out)
+    from admbench.bench import api
+    from admbench.bench.scoring.clips import write_wav
+
+    loaded = (
+        api.load_model(model, random_weights=random_weights, device=device)
+        if model
+        else api.load_checkpoint(Path(str(checkpoint)), device=device)
+    )
+    waveform = api.generate(loaded, [prompt], [seed], steps=steps, guidance=guidance, batch_size=1)[0]
+    write_wav(out, waveform, loaded.sample_rate)
+    print(f"{out}: {len(waveform) / loaded.sample_rate:.2f} s at {loaded.sample_rate} Hz")

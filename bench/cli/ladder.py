@@ -1,0 +1,67 @@
+"""`bench ladder`: does the suite tell good from bad? From real audio down to random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from admbench.bench.cli.options import Debug, Quiet
+from admbench.bench.cli.tables import print_table
+
+
+def ladder(
+    models: Annotated[
+        str | None, typer.Option(help="Models, separated by commas; the embedded ones but tiny-flow if left out.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Captions; the whole suite if left out.")] = None,
+    out: Annotated[Path, typer.Option(help="Run folder that ladder.json is written to.")] = Path("runs/ladder"),
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Check that scores tell good from bad.
+
+    Climbs the sanity ladder: real audio, full precision, ever fewer bits, random weights. Exits with 1 if a step or the
+    agreement of the metrics does not hold.
+    """
+    from admbench.bench.cli.checks import check_model
+    from admbench.bench.studies.ladder import run_ladder
+    from admbench.methods.spec import split_specs
+
+    names = split_specs(models) if models else None
+    for name in names or ():
+        check_model(name)
+    ladder = run_ladder(names, out, limit)
+    header = ("model", "rung", "FD", "95 % interval", "KL", "CLAP", "step from the rung before", "holds")
+    print_table(header, [_row(entry["model"], rung) for entry in ladder["models"] for rung in entry["rungs"]])
+    for entry in ladder["models"]:
+        agreement = entry["agreement"]
+        print(f"{entry['model']}: rank agreement with FD: KL {_rho(agreement['kl'])}, CLAP {_rho(agreement['clap'])}")
+    print(out / "ladder.json")
+    steps = [rung["step"] for entry in ladder["models"] for rung in entry["rungs"] if rung["step"]]
+    held = all(step["holds"] for step in steps) and all(entry["agreement"]["holds"] for entry in ladder["models"])
+    return 0 if held else 1
+
+
+def _row(model: str, rung: dict[str, Any]) -> tuple[str, ...]:
+    scores, step = rung["scores"], rung["step"]
+    change = "-"
+    if step:
+        low, high = step["difference"]["ci95"]
+        change = f"{step['relation']} {step['difference']['value']:+.3f} [{low:+.3f}, {high:+.3f}]"
+    low, high = scores["fd"]["ci95"]
+    return (
+        model,
+        rung["name"],
+        f"{scores['fd']['value']:.3f}",
+        f"{low:.3f} .. {high:.3f}",
+        f"{scores['kl']['value']:.3f}",
+        f"{scores['clap']['value']:.3f}",
+        change,
+        "-" if step is None else "yes" if step["holds"] else "NO",
+    )
+
+
+def _rho(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,31 @@
+"""`bench leaderboard`: one static page from the records of some runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from admbench.bench.cli.options import Debug, Quiet
+
+
+def leaderboard(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Run folders.")],
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("site"),
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Quantized audio diffusion models",
+    serve: Annotated[bool, typer.Option("--serve", help="Show it on a port of this machine until Ctrl-C.")] = False,
+    port: Annotated[int, typer.Option(help="Port for --serve; 0 takes any free one.")] = 8000,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write the page over all records of runs."""
+    from admbench.leaderboard.reading import read_runs
+    from admbench.leaderboard.site import build_site
+
+    build_site(read_runs(runs), out, title=title)
+    print(f"leaderboard: {out / 'index.html'}")
+    if serve:
+        from admbench.bench.cli.serving import serve_folder
+
+        serve_folder(out, port)

@@ -1,0 +1,66 @@
+"""`bench quantize`: a model and a method to a packed checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from admbench.bench.cli.options import Components, Debug, Device, Quiet, RandomWeights
+from admbench.bench.cli.tables import megabytes
+
+HEADER = "quantization.json"
+
+
+def quantize(
+    model: Annotated[str, typer.Option(help="Registry name of the model, or dir:PATH.")],
+    method: Annotated[str, typer.Option(help="Method spec, such as naive@w4a8.")],
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint; replaced if it holds one.")],
+    components: Components = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.")] = 0,
+    device: Device = "cpu",
+    random_weights: RandomWeights = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a packed, quantized checkpoint.
+
+    Of a model's backbone, or of other components: integers packed to their bits in safetensors, and one JSON header.
+    """
+    from admbench.bench.cli.checks import (
+        check_components_of,
+        check_method,
+        check_model,
+        check_writable_folder,
+    )
+    from admbench.bench.models.components import COMPONENTS, check_components
+    from admbench.errors import UsageError
+
+    check_model(model)
+    check_method(method)
+    check_writable_folder(out, holds=[HEADER if name == "backbone" else f"{name}/{HEADER}" for name in COMPONENTS])
+    try:
+        chosen = check_components((components or "backbone").split(","))
+    except ValueError as error:
+        raise UsageError(f"--components: {error}") from None
+    check_components_of(model, chosen)
+    from admbench.bench import api
+    from admbench.bench.measurement.size import component_bytes
+    from admbench.bench.models.quantization import checkpoint_folders
+
+    loaded = api.load_model(model, random_weights=random_weights, device=device)
+    before = component_bytes(loaded)
+    quantized = api.quantize(loaded, method, components=chosen, seed=seed)
+    api.save_checkpoint(quantized, out)
+    after = dict(before)
+    for name, folder in checkpoint_folders(out).items():
+        report = quantized.components[name].report
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        after[name] = size
+        print(
+            f"{folder}: {name}, {megabytes(size)}, {1 - size / before[name]:.1%} smaller than fp32,"
+            f" {len(report.layers)} quantized layers, {report.nominal_bits_per_weight:.2f} bits a weight"
+        )
+    whole, was = sum(after.values()), sum(before.values())
+    print(f"pipeline: {megabytes(whole)} of {megabytes(was)}, {1 - whole / was:.1%} smaller than fp32")

@@ -1,0 +1,110 @@
+"""`bench run`: a grid of models x methods, resumed where it stopped, then the leaderboard."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from admbench.bench.cli.options import (
+    Clap,
+    ClapWeights,
+    Components,
+    Debug,
+    Quiet,
+    Tagger,
+    TaggerWeights,
+)
+from admbench.errors import BenchError
+
+
+def run(
+    grid: Annotated[
+        Path | None, typer.Argument(metavar="[GRID.toml]", help="Grid file; without one, the embedded grid.")
+    ] = None,
+    models: Annotated[str | None, typer.Option(help="Models, separated by commas.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Method specs, separated by commas.")] = None,
+    components: Components = None,
+    suite: Annotated[str | None, typer.Option(help="Suite, or a caption file (.csv, .jsonl, .txt).")] = None,
+    limit: Annotated[int | None, typer.Option(help="Stratified subset of so many captions.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Classifier-free guidance scale.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Captions per batch.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Metrics, separated by commas.")] = None,
+    tagger: Tagger = None,
+    clap: Clap = None,
+    tagger_weights: TaggerWeights = None,
+    clap_weights: ClapWeights = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    executor: Annotated[str | None, typer.Option(help="local: child processes on this machine.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Cells side by side; each gets its share of the cores.")] = None,
+    cell_timeout: Annotated[float | None, typer.Option(help="Seconds after which a cell is killed.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do finished cells again.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Run a grid of models and methods.
+
+    Quantizes, generates and scores every model with every method, then writes the leaderboard.
+
+    The same command again goes on where it stopped: finished cells are not done again, changed ones are.
+    """
+    from admbench.bench.cli.run_progress import RunProgress, print_summary
+    from admbench.bench.run.grid import load_grid
+    from admbench.bench.run.publishing import publish_site
+    from admbench.bench.run.runner import run_grid
+    from admbench.methods.spec import split_specs
+
+    spec = load_grid(
+        grid,
+        {
+            "models": split_specs(models) if models is not None else None,
+            "methods": split_specs(methods) if methods is not None else None,
+            "suite": suite,
+            "components": split_specs(components) if components is not None else None,
+            "limit": limit,
+            "seed": seed,
+            "out": out,
+            "generation.steps": steps,
+            "generation.guidance": guidance,
+            "generation.batch_size": batch_size,
+            "metrics.names": split_specs(metrics) if metrics is not None else None,
+            "metrics.tagger": tagger,
+            "admbench.metrics.clap": clap,
+            "metrics.tagger_weights": tagger_weights,
+            "metrics.clap_weights": clap_weights,
+            "execution.device": device,
+            "execution.executor": executor,
+            "execution.workers": workers,
+            "execution.cell_timeout": cell_timeout,
+        },
+    )
+    if spec.metrics.bootstrap is not None:
+        print("warning: metrics.bootstrap has no effect: intervals are by the jackknife", file=sys.stderr)
+    try:
+        with RunProgress(quiet) as progress:
+            results = run_grid(spec, command=_command_line(), fresh=fresh, events=progress.events)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    if not quiet:
+        print_summary(results)
+    failed = [result for result in results if result.reason is not None and not result.skipped]
+    for result in failed:
+        print(f"failed: {result.job.name}: {result.reason}", file=sys.stderr)
+    try:
+        site = publish_site(spec.out)
+    except (BenchError, OSError) as error:
+        print(f"error: the leaderboard was not written: {error}", file=sys.stderr)
+        return 1 if failed else 2
+    print(f"leaderboard: {site / 'index.html'}")
+    return 1 if failed else 0
+
+
+def _command_line() -> str:
+    return shlex.join(["bench", *sys.argv[1:]])

@@ -1,0 +1,114 @@
+"""What a run shows while it works: a bar of cells on a terminal, one plain line per finished cell elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from admbench.bench.cli.tables import megabytes, print_table
+from admbench.bench.run.executors.base import Outcome
+from admbench.bench.run.jobs import CellJob, Job
+from admbench.bench.run.plan import Plan
+from admbench.bench.run.runner import CellResult, Events
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class RunProgress:
+    """Shows the events of a run; a context manager, because a bar has to be taken off the terminal again."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._running: dict[str, str] = {}
+        self._left = 0
+        self.events = Events(planned=self._planned, stage=self._stage, ended=self._ended)
+
+    def __enter__(self) -> RunProgress:
+        if sys.stderr.isatty() and not self._quiet:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self._bar = Progress(
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.description}", markup=False),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task("checking models, methods and captions", total=None)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _planned(self, plan: Plan) -> None:
+        finished = len(plan.cells) - sum(isinstance(job, CellJob) for job in plan.jobs) - len(plan.skipped)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description="starting", total=len(plan.jobs))
+        for warning in plan.warnings:
+            self._warn(warning)
+        self._line(f"{len(plan.cells)} cells, {finished} of them already done")
+        for cell in plan.cells:
+            if cell.key in plan.skipped:
+                self._line(f"skipped {cell.name}: {plan.skipped[cell.key]}")
+
+    def _stage(self, job: Job, stage: str) -> None:
+        self._running[job.name] = stage
+        self._describe()
+
+    def _ended(self, outcome: Outcome) -> None:
+        self._running.pop(outcome.job.name, None)
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task)
+        self._describe()
+        state = "failed" if outcome.failed else "done"
+        reason = f": {outcome.reason}" if outcome.failed else ""
+        self._line(f"{state} {outcome.job.name} ({outcome.seconds:.1f} s){reason}")
+
+    def _describe(self) -> None:
+        if self._bar is not None and self._task is not None:
+            running = "; ".join(f"{name}: {stage}" for name, stage in self._running.items())
+            self._bar.update(self._task, description=running)
+
+    def _warn(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(f"warning: {text}", file=sys.stderr, flush=True)
+
+    def _line(self, text: str) -> None:
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, flush=True)
+
+
+def print_summary(results: list[CellResult]) -> None:
+    """Print one row per cell: its scores against the reference, and its bytes."""
+    from admbench.leaderboard.reading import read_record
+
+    records = [(result.job, read_record(result.job.target / "result.json")) for result in results if not result.reason]
+    keys = list(
+        dict.fromkeys(
+            key for _, record in records for key, score in record.scores.items() if score.against != "baseline"
+        )
+    )
+    rows = []
+    for job, record in records:
+        scores = [record.scores[key].value if key in record.scores else None for key in keys]
+        size = record.size.checkpoint_bytes if record.size else None
+        cells = ["-" if value is None else f"{value:.3f}" for value in scores]
+        rows.append((job.model, job.method, *cells, megabytes(size) if size else "-"))
+    if rows:
+        print_table(("model", "method", *keys, "checkpoint"), rows)

@@ -1,0 +1,79 @@
+"""`bench score`: two folders of audio in, a table and a JSON file out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from admbench.bench.cli.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights
+from admbench.bench.cli.tables import print_table
+
+_FAULTS = {"silent": "silent", "clipped": "clipped", "too_short": "too short"}
+
+
+def score(
+    generated: Annotated[Path, typer.Option(help="Folder of generated audio, or of a cell of a run.")],
+    reference: Annotated[Path | None, typer.Option(help="Folder of real audio, for fd and kl.")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Folder of the full-precision model's own audio, for scores against it.")
+    ] = None,
+    prompts: Annotated[str | None, typer.Option(help="Caption file (.csv, .jsonl, .txt) or suite, for clap.")] = None,
+    metrics: Annotated[str, typer.Option(help="Metrics, separated by commas.")] = "fd,kl,is,clap",
+    tagger: Tagger = None,
+    clap: Clap = None,
+    tagger_weights: TaggerWeights = None,
+    clap_weights: ClapWeights = None,
+    json: Annotated[Path | None, typer.Option(help="Write the scores to this file.")] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Score a folder of audio.
+
+    A score that cannot be computed is listed with its reason.
+    """
+    from admbench.bench.cli.checks import check_name, check_writable_file
+    from admbench.files import write_json_atomic
+    from admbench.metrics import registry
+
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    for name in names:
+        check_name(registry, name)
+    if json is not None:
+        check_writable_file(json)
+    from admbench.bench import api
+
+    chosen = {"tagger": tagger, "clap": clap, "tagger_weights": tagger_weights, "clap_weights": clap_weights}
+    judges = api.JudgeSpec(**{key: value for key, value in chosen.items() if value is not None})
+    report = api.score_report(generated, reference, baseline=baseline, prompts=prompts, metrics=names, judges=judges)
+    scores = report["scores"]
+    print_table(
+        ("metric", "value", "95 % interval", "n", "against", "network", "note"),
+        [_row(key, value) for key, value in scores.items()],
+    )
+    for whose, counts in report["audio"].items():
+        faults = ", ".join(f"{count} {_FAULTS[name]}" for name, count in counts.items() if name in _FAULTS and count)
+        if faults:
+            print(f"warning: of {counts['clips']} {whose} clips: {faults}", file=sys.stderr)
+    if not quiet:
+        cost = report["cost"]
+        share = cost["network_seconds"] / cost["seconds"]
+        print(f"{cost['seconds']:.1f} s, of which {share:.0%} in the judges' networks", file=sys.stderr)
+    if json is not None:
+        write_json_atomic(json, report)
+    return 0 if any(value["value"] is not None for value in scores.values()) else 2
+
+
+def _row(key: str, score: dict[str, Any]) -> tuple[str, ...]:
+    value, interval = score["value"], score.get("ci95")
+    return (
+        key,
+        "-" if value is None else f"{value:.4f}",
+        "-" if interval is None else f"{interval[0]:.4f} .. {interval[1]:.4f}",
+        str(score.get("n") or "-"),
+        score.get("against") or "-",
+        score.get("backbone") or "-",
+        score.get("reason") or score.get("direction") or "-",
+    )

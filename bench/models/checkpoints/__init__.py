@@ -1,0 +1,1 @@
+"""Published checkpoints: where they are, which files they have, reading them."""

@@ -1,0 +1,53 @@
+"""Where the embedded models' files are, and whether they are what was shipped; without importing torch."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from admbench.bench.models.components import COMPONENTS, Component
+from admbench.errors import CheckpointError
+from admbench.files import read_json
+from admbench.hashing import sha256_file
+
+CHECKPOINTS = Path(__file__).parents[2] / "zoo" / "checkpoints"
+
+
+def folder_of(name: str) -> Path:
+    """The pipeline directory of an embedded model. Raises CheckpointError if it is not there."""
+    folder = CHECKPOINTS / name
+    if not (folder / "manifest.json").exists():
+        raise CheckpointError(f"{folder}: the weights of {name} are missing; `bench zoo train` makes them")
+    return folder
+
+
+@cache
+def manifest(name: str) -> dict[str, Any]:
+    """The shipped manifest: `weights_sha256` and `files` {relative path: sha256}."""
+    content: dict[str, Any] = read_json(folder_of(name) / "manifest.json")
+    return content
+
+
+def components(name: str) -> tuple[Component, ...]:
+    """The components that methods can quantize; without the vocoder where Griffin-Lim is heard in its place."""
+    folder = folder_of(name)
+    heard = read_json(folder / "admbench.json")["decoder"]
+    present = {"backbone": True, "vocoder": heard != "griffin-lim"}
+    return tuple(part for part in COMPONENTS if present.get(part, (folder / part).is_dir()))
+
+
+def fingerprint(name: str) -> str:
+    """Hash over all weights of the pipeline, as the manifest says it; :func:`verify` checks that it is true."""
+    return str(manifest(name)["weights_sha256"])
+
+
+def verify(name: str) -> None:
+    """Raises CheckpointError, naming the file, unless every file has the hash of the manifest."""
+    folder = folder_of(name)
+    for relative, expected in manifest(name)["files"].items():
+        file = folder / relative
+        if not file.is_file():
+            raise CheckpointError(f"{file}: missing, but the manifest of {name} lists it")
+        if sha256_file(file) != expected:
+            raise CheckpointError(f"{file}: differs from what was shipped (its sha256 is not the manifest's)")

@@ -1,0 +1,1 @@
+"""Model families: one module a family, from its files to an `AudioDiffusionModel`."""

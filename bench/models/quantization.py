@@ -1,0 +1,179 @@
+"""Calibrate, quantize, keep and load again the components of a model: what command line, cells and API share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from admbench.bench.models.component_view import view_of
+from admbench.bench.models.components import COMPONENTS, Component, components_of
+from admbench.bench.suites import calibration_prompts
+from admbench.errors import CheckpointError
+from admbench.files import atomic_directory
+from admbench.hashing import sha256_json
+from admbench.methods import from_spec
+from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.checkpoint.architectures import is_allowed
+from admbench.methods.core.checkpoint.formats import load, read_header
+from admbench.methods.core.checkpoint.packed import HEADER_FILE, Header
+from admbench.methods.core.third_party import ForeignBackbone, ForeignHeader
+from admbench.methods.core.weight_only_fallback import quantize_remaining
+from admbench.methods.spec import MethodSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from admbench.bench.models.base import AudioDiffusionModel
+    from admbench.methods.base import Method
+    from admbench.methods.core.backbone import QuantizedBackbone
+    from admbench.methods.protocol import DenoisingModel
+
+DEFAULT_CALIBRATION_PROMPTS = 128
+"""Prompts offered to a method whose configuration does not say how many it takes."""
+BACKBONE: Component = "backbone"
+OTHER_BITS = 8
+"""Fewest bits of what is quantized beside the backbone: it runs once a clip, and errors in it are heard directly."""
+
+
+class Quantized(NamedTuple):
+    """One component as a method left it."""
+
+    network: QuantizedBackbone
+    calibration: CalibrationSet | None
+    """What it was calibrated on; None if the method needs nothing."""
+
+
+def quantize_components(
+    model: AudioDiffusionModel,
+    spec: str,
+    components: Iterable[str] = (BACKBONE,),
+    *,
+    prompts: Sequence[str] | None = None,
+    seed: int = 0,
+    calibration_sets: Path | None = None,
+) -> dict[Component, Quantized]:
+    """Quantize components of a model with one method; the model is left as it is.
+
+    Beside the backbone, every component keeps at least `OTHER_BITS` bits; where the backbone is not among them, they
+    get the bits of the spec, so that what each of them stands can be found out. A method without bits, such as `bf16`,
+    is one of the backbone alone.
+
+    Args:
+        model: in full precision.
+        spec: method spec, such as `naive@w4a8`.
+        components: names, or `all`.
+        prompts: calibration prompts; None takes those of the embedded corpus's calibration split.
+        seed: of the calibration trajectories.
+        calibration_sets: folder where sets are kept by content, so that methods share them; None keeps none.
+
+    Raises:
+        BenchError: the spec is not valid, the method cannot be loaded, the model cannot be quantized by it, or has no
+            such component.
+    """
+    parsed = MethodSpec.parse(spec)
+    present = [name for name, module in model.components.items() if name == BACKBONE or is_allowed(module)]
+    chosen = components_of(model.name, present, components) if parsed.weight_bits else (BACKBONE,)
+    quantized: dict[Component, Quantized] = {}
+    for component in chosen:
+        method = from_spec(str(_beside_backbone(parsed) if BACKBONE in chosen and component != BACKBONE else parsed))
+        offered = calibration_prompts(calibration_prompt_count(method)) if prompts is None else prompts
+        kept = calibration_sets if calibration_sets is None or component == BACKBONE else calibration_sets / component
+        view = view_of(model, component)
+        calibration = _calibration(method, view, offered, seed, kept)
+        network = method.quantize(view, calibration)
+        if component != BACKBONE and not isinstance(network, ForeignBackbone):
+            network = quantize_remaining(network, view, calibration, method.spec.bits[0])
+        quantized[component] = Quantized(network, calibration)
+    return quantized
+
+
+def save_components(quantized: Mapping[Component, QuantizedBackbone], folder: Path) -> None:
+    """Write a packed checkpoint: the backbone in the folder itself, any other component in a folder of its name.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    try:
+        with atomic_directory(folder) as made:
+            for name in (name for name in COMPONENTS if name in quantized):  # the backbone first: it makes its folder
+                quantized[name].pack(made if name == BACKBONE else made / name, name)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: the checkpoint cannot be written ({error})") from error
+
+
+def checkpoint_folders(folder: str | Path) -> dict[Component, Path]:
+    """Return the folder of each component in a packed checkpoint.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    places = {name: Path(folder) if name == BACKBONE else Path(folder, name) for name in COMPONENTS}
+    found = {name: place for name, place in places.items() if (place / HEADER_FILE).is_file()}
+    if not found:
+        raise CheckpointError(f"{folder}: not a packed checkpoint (it has no {HEADER_FILE})")
+    return found
+
+
+def read_headers(folder: str | Path) -> dict[Component, Header | ForeignHeader]:
+    """Return the header of each component in a packed checkpoint.
+
+    Raises:
+        CheckpointError: there is none, one is malformed, or lies in another component's place.
+    """
+    headers = {}
+    for name, place in checkpoint_folders(folder).items():
+        headers[name] = read_header(place)
+        if headers[name].component != name:
+            raise CheckpointError(f"{place / HEADER_FILE}: component: expected {name}, found {headers[name].component}")
+    return headers
+
+
+def load_component(folder: str | Path, name: Component) -> nn.Module:
+    """Return one component of a packed checkpoint, on the CPU; for errors see `formats.load`."""
+    return load(checkpoint_folders(folder)[name])
+
+
+def load_components(model: AudioDiffusionModel, folder: str | Path) -> None:
+    """Put the components of a packed checkpoint in a model's place of them.
+
+    Raises:
+        CheckpointError: there are none, or one is damaged; see `admbench.methods.core.checkpoint.formats.load`.
+    """
+    for name in read_headers(folder):
+        model.set_component(name, load_component(folder, name).to(model.device))
+
+
+def _beside_backbone(spec: MethodSpec) -> MethodSpec:
+    """Return the spec that a component gets which is quantized beside the backbone."""
+    if spec.weight_bits is None or spec.activation_bits is None:
+        return spec
+    weight, activation = (max(OTHER_BITS, bits) for bits in spec.bits)
+    return replace(spec, weight_bits=weight, activation_bits=activation)
+
+
+def calibration_prompt_count(method: Method) -> int:
+    """Return how many calibration prompts a method takes: its option `prompts`, where it has one."""
+    return int(getattr(method.config, "prompts", DEFAULT_CALIBRATION_PROMPTS))
+
+
+def run_seed(item_seed: int, seed: int) -> int:
+    """Return the noise seed of a caption in a run: its own for run seed 0, else one that follows from both."""
+    return item_seed if seed == 0 else int(sha256_json([item_seed, seed])[:8], 16) >> 1
+
+
+def _calibration(
+    method: Method, model: DenoisingModel, prompts: Sequence[str], seed: int, folder: Path | None
+) -> CalibrationSet | None:
+    """Load the method's calibration set from the folder, or draw it and leave it there."""
+    key = method.calibration_key(model, prompts, seed=seed)
+    if folder is None or key is None:
+        return method.calibrate(model, prompts, seed=seed)
+    place = folder / key[:32]
+    if place.is_dir():
+        return CalibrationSet.load(place)
+    drawn = method.calibrate(model, prompts, seed=seed)
+    if drawn is not None and not place.is_dir():  # another cell may have drawn the same set at the same time
+        drawn.save(place)
+    return drawn

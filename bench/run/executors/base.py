@@ -1,0 +1,46 @@
+"""What an executor is: it takes jobs with their prerequisites and says how each ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from admbench.bench.run.jobs import Job
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job and the keys of the jobs that have to be done before it."""
+
+    job: Job
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended."""
+
+    job: Job
+    reason: str | None
+    """Why it failed, in one line; None if it is done."""
+    seconds: float
+    """Wall-clock time of the job; 0 if it never started."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the job left nothing usable."""
+        return self.reason is not None
+
+
+class Executor(Protocol):
+    """Carries out jobs. Closing the generator early stops what still runs."""
+
+    def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Generator[Outcome, None, None]:
+        """Yield an outcome for every task as it ends; a task whose prerequisite failed fails with that reason.
+
+        Args:
+            tasks: in the order in which they should start; a prerequisite comes before what needs it.
+            on_stage: called with a running job and its stage when that changes.
+        """
+        ...

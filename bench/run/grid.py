@@ -1,0 +1,173 @@
+"""What a run is asked to do: a grid of models x methods, read from a TOML file and overridden by flags."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from admbench.bench.models.components import check_components
+from admbench.bench.suites.spec import CaptionFileSpec
+from admbench.errors import UsageError, nearest
+
+EMBEDDED_GRID = "default_grid.toml"
+
+
+class _Table(BaseModel):
+    """A TOML table: unknown keys are errors, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GenerationSpec(_Table):
+    """How audio is sampled; what is left out is the model's own default."""
+
+    steps: int | None = Field(default=None, ge=1, le=1000)
+    """Denoising steps."""
+    guidance: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
+    """Classifier-free guidance scale; 1 is no guidance."""
+    seconds: float | None = Field(default=None, gt=0, le=600, allow_inf_nan=False)
+    """Length of a clip."""
+    batch_size: int = Field(default=8, ge=1, le=1024)
+    """Captions per batch. Noise is drawn per caption, so that this changes the audio by float noise only."""
+    dtype: Literal["float32"] = "float32"
+    """Floating-point type of everything that is not quantized; lower precision of the backbone is a method, `bf16`."""
+
+
+class MetricsSpec(_Table):
+    """Which scores are computed."""
+
+    names: tuple[str, ...] = Field(default=("fd", "kl", "is", "clap"), min_length=1)
+    """Registry names of the metrics."""
+    tagger: str = "tiny-tagger"
+    """Judge for FD, KL and IS."""
+    clap: str = "tiny-clap"
+    """Judge for the CLAP score."""
+    tagger_weights: str | None = None
+    """Path of the tagger's weights; None is where the judge looks for them."""
+    clap_weights: str | None = None
+    """The same of the CLAP network, or a hub id."""
+    bootstrap: int | None = Field(default=None, ge=0)
+    """Resamples, for grids that ask for a bootstrap. No effect: intervals are jackknife ones."""
+
+
+class ExecutionSpec(_Table):
+    """Where and how cells run; nothing here changes a result beyond float noise."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Device of the models."""
+    executor: Literal["local"] = "local"
+    """Who starts the cells."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Cells side by side; each gets an equal share of the cores."""
+    cell_timeout: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    """Seconds after which a cell is killed and counted as failed."""
+
+
+class GridSpec(_Table):
+    """A whole run: every model with every method on one suite."""
+
+    models: tuple[str, ...] = Field(min_length=1)
+    """Registry names of the audio diffusion models."""
+    methods: tuple[str, ...] = Field(min_length=1)
+    """Method specs, such as `naive@w4a8[weights=tensor]`."""
+    components: tuple[str, ...] = ("backbone",)
+    """Components of each model that the methods quantize: names of `models.components.COMPONENTS`, or `all`."""
+    suite: CaptionFileSpec | str = Field(default="foley", union_mode="left_to_right")
+    """Registry name of the captions, path of a caption file, or a table that says how a caption file is read."""
+    limit: int | None = Field(default=None, ge=1)
+    """Size of the stratified subset of the suite; all of it if left out."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Seed of the run: 0 takes every caption's own seed as it is, another one gives other noise."""
+    out: Path
+    """Folder of the run."""
+    generation: GenerationSpec = GenerationSpec()
+    metrics: MetricsSpec = MetricsSpec()
+    execution: ExecutionSpec = ExecutionSpec()
+
+    @field_validator("models", "methods")
+    @classmethod
+    def _no_duplicates(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise ValueError(f'"{name}" is listed twice')
+        return names
+
+    @field_validator("components")
+    @classmethod
+    def _known_components(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return check_components(names)
+
+
+def load_grid(path: Path | None, overrides: Mapping[str, Any]) -> GridSpec:
+    """Read a grid file, or the embedded default grid, and lay flags over it.
+
+    Args:
+        path: a TOML file; None is the embedded grid.
+        overrides: dotted key (`generation.steps`) -> value; None values are flags that were not given.
+
+    Raises:
+        UsageError: the file is missing or not TOML, a key is unknown (with the nearest), or a value is not valid.
+    """
+    if path is None:
+        origin = "the embedded grid"
+        table = tomllib.loads(resources.files("admbench.bench.run").joinpath(EMBEDDED_GRID).read_text(encoding="utf-8"))
+    else:
+        origin = str(path)
+        table = _read_toml(path)
+        table.setdefault("out", f"runs/{path.stem}")
+    given = {key: value for key, value in overrides.items() if value is not None}
+    for key, value in given.items():
+        section, _, leaf = key.rpartition(".")
+        parent = table.setdefault(section, {}) if section else table
+        if isinstance(parent, dict):  # otherwise the file has a value where a table belongs: reported below
+            parent[leaf] = value
+    try:
+        return GridSpec.model_validate(table)
+    except ValidationError as error:
+        raise UsageError(_explain(error, origin, given)) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such grid file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
+
+
+def _explain(error: ValidationError, origin: str, given: Mapping[str, Any]) -> str:
+    """Turn a validation error into one line that names the file or flag, the key, and what was expected.
+
+    Of several an unknown key comes first: a misspelt one is often why another is missing.
+    """
+    errors = error.errors(include_url=False)
+    first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
+    alternative = CaptionFileSpec.__name__  # not a key: the part of a union in which the mistake was found
+    location = [str(part) for part in first["loc"] if isinstance(part, str) and part != alternative]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        known = _keys_of(location[:-1])
+        return f'{origin}: unknown key "{key}".{nearest(location[-1], known)} Known here: {", ".join(known)}'
+    if first["type"] == "missing":
+        return f'{origin}: key "{key}" is missing'
+    source = f"--{location[-1].replace('_', '-')}" if key in given else f"{origin}: {key}"
+    expected = first["msg"].removeprefix("Value error, ")
+    found = "" if first["type"] == "value_error" else f"; found {first['input']!r}"
+    return f"{source}: {expected[0].lower()}{expected[1:]}{found}"
+
+
+def _keys_of(section: list[str]) -> list[str]:
+    table: type[BaseModel] = GridSpec
+    for name in section:
+        annotation = table.model_fields[name].annotation
+        alternatives = get_args(annotation) or (annotation,)
+        table = next(option for option in alternatives if issubclass(option, BaseModel))
+    return list(table.model_fields)

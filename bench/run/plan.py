@@ -1,0 +1,214 @@
+"""From a grid to jobs: names are checked, keys computed, finished cells found. Fast, and without torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from admbench import children
+from admbench.bench.cli.checks import check_components_of, check_model, check_name
+from admbench.bench.measurement.environment import cores
+from admbench.bench.run import preflight
+from admbench.bench.run.executors.base import Task
+from admbench.bench.run.grid import GridSpec
+from admbench.bench.run.jobs import BaselineJob, CellJob, Job, JudgeSpec, ReferenceJob
+from admbench.bench.scoring.judges import identify_judges
+from admbench.errors import DataError, UsageError
+from admbench.files import read_json
+from admbench.hashing import sha256_json
+from admbench.versions import package_version, plugin_identity, source_sha256
+
+if TYPE_CHECKING:
+    from admbench.bench.suites.base import Suite, SuiteItem
+
+FORMAT = 2
+"""Raised when the meaning or the layout of a job's products changes."""
+PREFLIGHT_TIMEOUT = 900.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a run, and which of them are still to be done."""
+
+    cells: tuple[CellJob, ...]
+    """Every cell of the grid, finished or not, models first."""
+    tasks: tuple[Task, ...]
+    """What has to be carried out, prerequisites before what needs them."""
+    warnings: tuple[str, ...] = ()
+    """What is missing but stops nothing; a line each."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Key of each cell whose method needs what is not installed here, with the reason; there is no task for it."""
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The jobs to be carried out."""
+        return tuple(task.job for task in self.tasks)
+
+
+def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = False) -> Plan:
+    """Check every name of a grid and lay out its jobs.
+
+    Args:
+        grid: what to run.
+        command: command line, for the records.
+        judges: the metric networks.
+        fresh: whether finished cells are to be done again.
+
+    Raises:
+        BenchError: an unknown model, method, metric, suite or judge, a bad method spec, a broken caption file, or the
+            weights of a judge are missing.
+    """
+    from admbench.bench.suites import load_suite
+
+    _check_names(grid)
+    suite = load_suite(grid.suite)
+    items = suite.take(grid.limit)
+    if not items:
+        raise DataError(f"{suite.name}: the suite has no captions")
+    fields = _shared_fields(grid, suite.name, judges)
+    heard = [suite.sha256, [item.id for item in items], identify_judges(judges), fields["code"]]
+    reference = ReferenceJob(key=sha256_json(["reference", heard]), **fields)
+    baselines, cells = [], []
+    for model in grid.models:
+        weights = _fingerprint(model)
+        identity = [model, weights, plugin_identity("admbench.models", model)]
+        made = [heard, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
+        of_model = {**fields, "model": model, "model_sha256": weights}
+        baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **of_model))
+        for method in grid.methods:
+            key = sha256_json(["cell", made, _method_identity(method), grid.components, _metric_identities(grid)])
+            of_cell: dict[str, Any] = {"metrics": grid.metrics.names, "components": grid.components}
+            cells.append(CellJob(key=key, method=method, command=command, **of_cell, **of_model))
+    pending = [cell for cell in cells if fresh or not is_done(cell)]
+    unavailable: Mapping[str, str] = {}
+    if pending:
+        unavailable = _preflight(sorted({cell.method for cell in pending}), grid.execution.device)
+    skipped = {cell.key: unavailable[cell.method] for cell in pending if cell.method in unavailable}
+    pending = [cell for cell in pending if cell.key not in skipped]
+    return Plan(tuple(cells), _tasks(reference, baselines, pending, fresh), _missing_audio(suite, items), skipped)
+
+
+def _missing_audio(suite: Suite, items: Sequence[SuiteItem]) -> tuple[str, ...]:
+    """Return a warning if captions lack the real audio they should have."""
+    references = suite.describe(items)["references"]
+    if not references["missing"]:
+        return ()
+    listed = ", ".join(references["first_missing"])
+    more = ", ..." if references["missing"] > len(references["first_missing"]) else ""
+    return (f"{suite.name}: no reference clip for {references['missing']} of {len(items)} captions: {listed}{more}",)
+
+
+def _shared_fields(grid: GridSpec, suite_name: str, judges: JudgeSpec) -> dict[str, Any]:
+    """Return the fields that all jobs of a run have in common."""
+    return {
+        "run": grid.out,
+        "suite": grid.suite,
+        "suite_name": suite_name,
+        "limit": grid.limit,
+        "seed": grid.seed,
+        "generation": grid.generation,
+        "judges": judges,
+        "device": grid.execution.device,
+        "threads": max(1, cores() // grid.execution.workers),
+        "code": {
+            "methods": source_sha256("admbench.methods"),
+            "models": source_sha256("admbench.bench.models"),
+            "metrics": source_sha256("admbench.metrics"),
+            "harness": sha256_json([FORMAT, package_version()]),
+        },
+    }
+
+
+def _method_identity(spec: str) -> list[str]:
+    return [spec, plugin_identity("admbench.methods", _method_name(spec))]
+
+
+def _metric_identities(grid: GridSpec) -> list[list[str]]:
+    return [[name, plugin_identity("admbench.metrics", name)] for name in grid.metrics.names]
+
+
+def is_done(job: Job) -> bool:
+    """Return whether the published folder of a job is for its key and, for a cell, holds a record that is done."""
+    try:
+        if read_json(job.target / "job.json")["key"] != job.key:
+            return False
+        return not isinstance(job, CellJob) or read_json(job.target / "result.json")["status"] == "done"
+    except (DataError, KeyError, TypeError):
+        return False  # missing or damaged: to be done again
+
+
+def _tasks(
+    reference: ReferenceJob, baselines: list[BaselineJob], pending: list[CellJob], fresh: bool
+) -> tuple[Task, ...]:
+    """Order the pending cells behind what they need, a model's baseline right before its cells."""
+    tasks = []
+    if pending and (fresh or not is_done(reference)):
+        tasks.append(Task(reference))
+    prepared = {task.job.key for task in tasks}
+    for baseline in baselines:
+        cells = [cell for cell in pending if cell.model == baseline.model]
+        if cells and (fresh or not is_done(baseline)):
+            tasks.append(Task(baseline))
+            prepared.add(baseline.key)
+        needed = tuple(key for key in (reference.key, baseline.key) if key in prepared)
+        tasks += [Task(cell, after=needed) for cell in cells]
+    return tuple(tasks)
+
+
+def _check_names(grid: GridSpec) -> None:
+    """Refuse unknown names and malformed method specs before anything runs."""
+    from admbench.methods import registry as methods
+    from admbench.metrics import registry as metrics
+
+    for model in grid.models:
+        check_model(model)
+        check_components_of(model, grid.components)
+    for spec in grid.methods:
+        check_name(methods, _method_name(spec))
+    for metric in grid.metrics.names:
+        check_name(metrics, metric)
+
+
+def _fingerprint(model: str) -> str:
+    """Return the hash of a model's weights; where there is none to be had, the reason, which its cells will report."""
+    from admbench.bench.models import fingerprint
+
+    try:
+        return fingerprint(model)
+    except Exception as error:  # a plug-in may fail in any way
+        return f"not loadable: {error}"
+
+
+def _method_name(spec: str) -> str:
+    from admbench.methods.spec import MethodSpec
+
+    return MethodSpec.parse(spec).name
+
+
+def _preflight(methods: list[str], device: str) -> Mapping[str, str]:
+    """Let a child process build every method from its spec, which takes torch and runs other people's code.
+
+    Only a user's mistake is raised. A plug-in that crashes or hangs here fails in its own cells, where it is reported.
+
+    Returns:
+        The specs that cannot run here because of what is not installed, each with the reason.
+    """
+    try:
+        child = subprocess.run(
+            children.command("admbench.bench.run.preflight"),
+            input=json.dumps({"methods": methods, "device": device}),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PREFLIGHT_TIMEOUT,
+            env=children.environment(),
+        )
+    except subprocess.TimeoutExpired:
+        return {}
+    if child.returncode == preflight.USER_MISTAKE:
+        raise UsageError(child.stderr.strip().splitlines()[-1])
+    answer: dict[str, str] = json.loads(child.stdout.splitlines()[-1]) if child.returncode == 0 else {}
+    return answer

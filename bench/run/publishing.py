@@ -1,0 +1,36 @@
+"""The leaderboard of one run folder, built again only when something on it changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from admbench.files import write_text_atomic
+from admbench.hashing import sha256_file, sha256_json
+from admbench.versions import source_sha256
+
+
+def publish_site(run: Path) -> Path:
+    """Write `RUN/site` from the records of a run and return it; a page that shows these records already is kept.
+
+    Raises:
+        DataError: a record in the folder is not valid.
+    """
+    from admbench.leaderboard.reading import read_runs
+    from admbench.leaderboard.site import build_site
+
+    site = run / "site"
+    key = _content_key(run)
+    mark = run / "site.key"
+    if (site / "index.html").is_file() and mark.is_file() and mark.read_text(encoding="ascii") == key:
+        return site
+    mark.unlink(missing_ok=True)
+    build_site(read_runs([run]), site, title=f"Quantized audio diffusion models: {run.name}")
+    write_text_atomic(mark, key)
+    return site
+
+
+def _content_key(run: Path) -> str:
+    """Hash everything that the page shows and the code that shows it; audio follows from a record's own provenance."""
+    files = [*sorted(run.glob("cells/*/*/result.json")), *sorted(run.glob("ladder.json"))]
+    shown = {path.relative_to(run).as_posix(): sha256_file(path) for path in files}
+    return sha256_json([shown, source_sha256("admbench.leaderboard")])

@@ -1,0 +1,141 @@
+"""Puts records together, and writes none that the board would refuse."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from admbench.bench.measurement import environment
+from admbench.bench.run.jobs import CellJob
+from admbench.errors import PluginError
+from admbench.files import write_json_atomic
+from admbench.leaderboard.reading import parse_record
+from admbench.leaderboard.record import SCHEMA_VERSION
+from admbench.methods.spec import MethodSpec
+from admbench.metrics.keys import score_keys
+from admbench.versions import git_state
+
+Section = dict[str, Any]
+
+
+class Clock:
+    """When a job began."""
+
+    def __init__(self) -> None:
+        self._started = datetime.now(UTC)
+        self._counter = time.perf_counter()
+
+    def provenance(self, job: CellJob) -> Section:
+        """Return the `provenance` section for a job that began with this clock and ends now."""
+        return _provenance(job, self._started, time.perf_counter() - self._counter)
+
+
+def done_record(
+    job: CellJob,
+    *,
+    model: Section,
+    method: Section,
+    suite: Section,
+    generation: Section,
+    scores: Section,
+    audio: Section,
+    size: Section,
+    latency: Section,
+    memory: Section,
+    calibration: Section | None,
+    clock: Clock,
+) -> Section:
+    """Return the record of a finished cell; its sections are as in `admbench.leaderboard.record`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "status": "done",
+        "reason": None,
+        "model": model,
+        "method": method,
+        "suite": suite,
+        "generation": generation,
+        "scores": scores,
+        "audio": audio,
+        "size": size,
+        "latency": latency,
+        "memory": memory,
+        "calibration": calibration,
+        "environment": environment.describe(job.device, job.threads),
+        "provenance": clock.provenance(job),
+    }
+
+
+def failed_record(job: CellJob, reason: str, seconds: float) -> Section:
+    """Return the record of a cell that failed: what is known from the job, and why it failed."""
+    return _unfinished_record(job, "failed", reason, seconds)
+
+
+def skipped_record(job: CellJob, reason: str) -> Section:
+    """Return the record of a cell that cannot run here: what is known from the job, and what is missing."""
+    return _unfinished_record(job, "skipped", reason, 0.0)
+
+
+def _unfinished_record(job: CellJob, status: str, reason: str, seconds: float) -> Section:
+    line = " ".join(reason.split())[:2000]
+    ended = {"failed": "the cell failed", "skipped": "the cell was skipped"}[status]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "status": status,
+        "reason": line,
+        "model": {"name": job.model},
+        "method": method_identity(job.method),
+        "suite": {"name": job.suite_name},
+        "generation": None,
+        "scores": {key: {"value": None, "reason": ended} for key in _requested_keys(job)},
+        "audio": None,
+        "size": None,
+        "latency": None,
+        "memory": None,
+        "calibration": None,
+        "environment": environment.describe("cpu", job.threads),
+        "provenance": _provenance(job, datetime.now(UTC) - timedelta(seconds=seconds), seconds),
+    }
+
+
+def method_identity(spec: str) -> Section:
+    """Return the keys of the `method` section that follow from the spec alone."""
+    parsed = MethodSpec.parse(spec)
+    return {
+        "name": parsed.name,
+        "spec": spec,
+        "bits": {"weight": parsed.weight_bits, "activation": parsed.activation_bits},
+    }
+
+
+def _requested_keys(job: CellJob) -> list[str]:
+    """Return the keys of all scores that were asked for; a metric that cannot be loaded stands under its own name."""
+    keys = []
+    for metric in job.metrics:
+        try:
+            keys += score_keys([metric])
+        except PluginError:
+            keys.append(metric)
+    return keys
+
+
+def write_record(path: Path, record: Section) -> None:
+    """Validate a record as the board would, and write it atomically.
+
+    Raises:
+        DataError: the record contradicts the schema or itself: a mistake of the harness or of a plug-in.
+    """
+    plain = json.loads(json.dumps(record, allow_nan=False))
+    parse_record(plain, path)
+    write_json_atomic(path, plain)
+
+
+def _provenance(job: CellJob, started: datetime, seconds: float) -> Section:
+    return {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "git": git_state(),
+        "command": job.command,
+    }

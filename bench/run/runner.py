@@ -1,0 +1,181 @@
+"""Carries out a plan: what is done is left alone, what fails is recorded, and nothing finished is ever lost."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from admbench.bench.run import records
+from admbench.bench.run.executors.base import Executor, Outcome
+from admbench.bench.run.executors.local import LocalExecutor
+from admbench.bench.run.grid import GridSpec
+from admbench.bench.run.jobs import CellJob, Job, JudgeSpec
+from admbench.bench.run.plan import Plan, is_done, make_plan
+from admbench.errors import DataError, UsageError
+from admbench.files import write_text_atomic
+
+_PROBE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """How a cell of the grid stands after a run."""
+
+    job: CellJob
+    reason: str | None
+    """Why it failed or was skipped; None if it is done."""
+    seconds: float
+    """Time it took in this run."""
+    resumed: bool
+    """Whether it was finished before this run."""
+    skipped: bool = False
+    """Whether it cannot run here, because of what is not installed; not an error."""
+
+
+@dataclass(frozen=True)
+class Events:
+    """Callbacks of a run, for whoever shows its progress."""
+
+    planned: Callable[[Plan], None] = lambda plan: None
+    stage: Callable[[Job, str], None] = lambda job, stage: None
+    ended: Callable[[Outcome], None] = lambda outcome: None
+
+
+def run_grid(
+    grid: GridSpec,
+    *,
+    command: str,
+    fresh: bool = False,
+    judges: JudgeSpec | None = None,
+    executor: Executor | None = None,
+    events: Events | None = None,
+) -> list[CellResult]:
+    """Run every cell of a grid that is not finished, and return how all of them stand, in the grid's order.
+
+    A cell that fails leaves a record that says why, and the others go on; so does one that is skipped, because its
+    method needs what is not installed, which every run tries again. Interrupting a run (KeyboardInterrupt) stops its
+    child processes; running it again goes on where it stopped.
+
+    Args:
+        grid: what to run.
+        command: command line, for the records.
+        fresh: do finished cells again; their old results stay until the new ones are ready.
+        judges: the metric networks; None is those that the grid names.
+        executor: who carries out the jobs; None is the one that the grid names.
+        events: callbacks for progress.
+
+    Raises:
+        BenchError: a bad name, spec or caption file, or an output folder that cannot be written; before anything runs.
+    """
+    events = events or Events()
+    plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh)
+    ended: dict[str, Outcome] = {}
+    with _lock(grid.out):
+        _check_writable(grid.out)
+        if fresh:
+            _forget(plan)
+        for cell in plan.cells:
+            if cell.key in plan.skipped:
+                _write_cell(cell, records.skipped_record(cell, plan.skipped[cell.key]))
+        events.planned(plan)
+        executor = executor or LocalExecutor(grid.execution.workers, grid.execution.cell_timeout)
+        with closing(executor.run(plan.tasks, events.stage)) as outcomes:
+            for outcome in outcomes:
+                outcome = _settled(outcome)
+                ended[outcome.job.key] = outcome
+                events.ended(outcome)
+        _remove_empty(grid.out / "work")
+    return [_result(cell, ended.get(cell.key), plan.skipped.get(cell.key)) for cell in plan.cells]
+
+
+def _judges_of(grid: GridSpec) -> JudgeSpec:
+    return JudgeSpec(**grid.metrics.model_dump(include=set(JudgeSpec.model_fields)))
+
+
+def _settled(outcome: Outcome) -> Outcome:
+    """Make sure that a job which ended well left its product, and that a failed cell leaves a record."""
+    job = outcome.job
+    if not outcome.failed and not is_done(job):
+        outcome = Outcome(job, f"ended without a result in {job.target}", outcome.seconds)
+    if outcome.failed and isinstance(job, CellJob):
+        try:
+            _record_failure(job, str(outcome.reason), outcome.seconds)
+        except OSError as error:
+            reason = f"{outcome.reason} (and its record could not be written: {error.strerror})"
+            return Outcome(job, reason, outcome.seconds)
+    return outcome
+
+
+def _record_failure(job: CellJob, reason: str, seconds: float) -> None:
+    """Put a failed record and the log in the cell's folder. Products of an earlier success stay for a later reuse."""
+    _write_cell(job, records.failed_record(job, reason, seconds))
+    if job.log.exists():
+        shutil.copyfile(job.log, job.target / "log.txt")
+
+
+def _write_cell(job: CellJob, record: records.Section) -> None:
+    records.write_record(job.target / "result.json", record)
+    write_text_atomic(job.target / "job.json", job.model_dump_json(indent=2) + "\n")
+
+
+def _result(cell: CellJob, outcome: Outcome | None, skipped: str | None) -> CellResult:
+    if skipped is not None:
+        return CellResult(cell, skipped, 0.0, resumed=False, skipped=True)
+    if outcome is None:
+        return CellResult(cell, None, 0.0, resumed=True)
+    return CellResult(cell, outcome.reason, outcome.seconds, resumed=False)
+
+
+def _forget(plan: Plan) -> None:
+    """Make the jobs of a fresh run start from nothing; old results stay until the new ones are there."""
+    for job in plan.jobs:
+        shutil.rmtree(job.work, ignore_errors=True)
+        shutil.rmtree(job.target / "stages", ignore_errors=True)
+
+
+def _lock(out: Path) -> IO[str]:
+    """Make the run folder and hold it for this process alone, until the returned file is closed."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = open(out / ".lock", "w", encoding="ascii")  # noqa: SIM115 (the caller closes it)
+    except OSError as error:
+        raise unwritable(out, error) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise UsageError(f"{out}: another bench run is at work there") from None
+    return file
+
+
+def _check_writable(out: Path) -> None:
+    """Write, flush and remove a megabyte, so that a full disk is found before an hour of computing."""
+    probe = out / f".probe-{os.getpid()}"
+    try:
+        with open(probe, "wb") as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise unwritable(out, error) from None
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def unwritable(out: Path, error: OSError) -> DataError:
+    """Return the one line for an output folder that cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DataError(f"{out}: the disk is full ({error.strerror}); expected a folder with room for the run")
+    return DataError(f"{out}: cannot be written ({error.strerror}); expected a folder that can")
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

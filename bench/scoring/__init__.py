@@ -1,0 +1,1 @@
+"""From clips to features: reading audio, and the judges that embed it."""

@@ -1,0 +1,1 @@
+"""Studies over many runs of a model: sanity ladder, orderings, components, calibration prompts."""

@@ -1,0 +1,1 @@
+"""The procedural foley corpus: sound events, captions, and clips drawn from seeds."""

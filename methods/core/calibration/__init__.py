@@ -1,0 +1,1 @@
+"""Calibration: sets, prompts, samplers, and statistics of what layers read."""

@@ -1,0 +1,99 @@
+"""The recipe of a calibration set: with the prompts, a seed and the model's weights, it determines the set.
+
+The option `calibration` names its two parts: what the prompts are (`calibration.prompts`) and which steps of their
+trajectories are recorded (`calibration.samplers`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from admbench.errors import UsageError, nearest
+from admbench.hashing import sha256_json
+from admbench.methods.core.calibration.calibration_set import FORMAT_VERSION, CalibrationSet
+from admbench.methods.core.calibration.prompts import GIVEN, PROMPT_SOURCES, find_prompt_source
+from admbench.methods.core.calibration.prompts.request import ChosenPrompts, PromptRequest
+from admbench.methods.core.calibration.samplers import SAMPLERS, find_sampler
+from admbench.methods.core.calibration.samplers.drawing import Drawing
+from admbench.methods.protocol import DenoisingModel
+
+DEFAULT_SAMPLER = "uniform"
+
+
+@dataclass(frozen=True)
+class CalibrationRecipe:
+    """How to draw a calibration set: with the prompts, a seed and the model's weights, this determines it."""
+
+    sampler: str
+    """Name in `admbench.methods.core.calibration.samplers.SAMPLERS`."""
+    prompts: int
+    """Prompts to denoise."""
+    timesteps: int
+    """Denoising steps to record of each trajectory."""
+    steps: int
+    """Denoising steps of a trajectory."""
+    guidance: float
+    """Classifier-free guidance scale of the trajectories."""
+    prompt_source: str = GIVEN
+    """Name in `admbench.methods.core.calibration.prompts.PROMPT_SOURCES`: what the prompts are."""
+
+    def draw(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> CalibrationSet:
+        """Choose the prompts, run their trajectories and record.
+
+        Raises:
+            UsageError: fewer prompts than the recipe asks for, or a source or sampler that does not exist.
+            DataError: the model's calls do not fit together, or hold NaN or infinity.
+        """
+        started = time.perf_counter()
+        chosen = self.choose_prompts(model, prompts, seed=seed)
+        recipe = {**asdict(self), "seed": seed, **chosen.facts}
+        drawing = Drawing(model, chosen.prompts, seed, self.timesteps, self.steps, self.guidance, recipe, started)
+        return find_sampler(self.sampler).draw(drawing)
+
+    def choose_prompts(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> ChosenPrompts:
+        """Return the prompts that `draw` would denoise, made of those at hand.
+
+        Raises:
+            UsageError: fewer prompts than the recipe asks for, or a source that does not exist.
+        """
+        source = find_prompt_source(self.prompt_source)
+        return source.choose(PromptRequest(source.reads(prompts, self.prompts), self.prompts, seed, model))
+
+    def key(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> str:
+        """Return the content address of the set that `draw` would give, as 64 hex digits.
+
+        Raises:
+            UsageError: fewer prompts than the recipe asks for, or a source or sampler that does not exist.
+        """
+        source = find_prompt_source(self.prompt_source)
+        versions = [FORMAT_VERSION, find_sampler(self.sampler).version, source.version]
+        read = list(source.reads(prompts, self.prompts))
+        return sha256_json([versions, model.weights_sha256, asdict(self), read, seed])
+
+
+def parse_calibration(name: str) -> tuple[str, str]:
+    """Return the prompt source and the sampler that a value of the option `calibration` names.
+
+    It is `SAMPLER`, `PROMPTS` or `PROMPTS+SAMPLER`; what is not named is `given` and `uniform`.
+
+    >>> parse_calibration("normal")
+    ('given', 'normal')
+
+    Raises:
+        UsageError: a name that does not exist, or more than two; names the nearest.
+    """
+    parts = name.split("+")
+    if len(parts) == 1:
+        if name in SAMPLERS:
+            return GIVEN, name
+        if name in PROMPT_SOURCES:
+            return name, DEFAULT_SAMPLER
+    elif len(parts) == 2 and parts[0] in PROMPT_SOURCES and parts[1] in SAMPLERS:
+        return parts[0], parts[1]
+    wrong = next((part for part in parts if part not in PROMPT_SOURCES and part not in SAMPLERS), name)
+    raise UsageError(
+        f'unknown calibration "{name}".{nearest(wrong, [*SAMPLERS, *PROMPT_SOURCES])} Available: {", ".join(SAMPLERS)};'
+        f" prompts: {', '.join(PROMPT_SOURCES)}; both: PROMPTS+SAMPLER"
+    )

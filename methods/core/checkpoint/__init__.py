@@ -1,0 +1,1 @@
+"""Packed checkpoints: writing, reading, and the network classes that they may name."""

@@ -1,0 +1,1 @@
+"""Numbers: schemes, quantizers, codebooks, range search, packing."""

@@ -1,0 +1,115 @@
+"""Where to clip: the range that a quantizer is fitted to, from the values that it will round.
+
+`minmax` loses nothing to clipping and spends codes on outliers. `percentile` cuts a fixed share of either tail. `mse`
+(`lp_range`) tries shrunken ranges and keeps the one of least error. `ema` averages the ranges that inputs have in one
+batch after another (`ranges.input_ranges`); of a weight, which is always the same, it is `minmax`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from admbench.methods.core.numbers.quantizer import Quantizer, as_rows, per_row, scale_and_zero_point
+from admbench.methods.core.numbers.scheme import Scheme
+
+RangeRule = Literal["minmax", "percentile", "mse", "ema"]
+PERCENTILE = 99.99
+"""Values above this percentile, and below 100 minus it, are clipped by `percentile`."""
+MOMENTUM = 0.95
+"""Of the average of `ema`, as in Q-Diffusion's released code."""
+CANDIDATES = 80
+"""Shrink factors 1.00, 0.99, ... that `lp_range` tries, as Q-Diffusion's released code does."""
+POWER = 2.4
+"""p of `fit_lp`, in Q-Diffusion's released code and in those that followed it."""
+WORKING_VALUES = 2**19
+"""Numbers that one pass of the search works on, small enough for a cache; more if a single channel has more."""
+
+
+def percentile_range(scheme: Scheme, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the percentiles 100 - `PERCENTILE` and `PERCENTILE` of values (channels, ...) as the granularity asks.
+
+    Interpolated linearly between neighbours, by partial sorting: of tensors of any size.
+    """
+    rows = as_rows(scheme, values)
+    count = rows.shape[1]
+    position = (1 - PERCENTILE / 100) * (count - 1)
+    below = int(position)
+    share = position - below
+    taken = min(below + 2, count)
+    smallest = rows.topk(taken, dim=1, largest=False).values
+    largest = rows.topk(taken, dim=1).values
+    inner = min(below + 1, count - 1)
+    low = smallest[:, below].lerp(smallest[:, inner], share)
+    high = largest[:, below].lerp(largest[:, inner], share)
+    return per_row(scheme, values, low), per_row(scheme, values, high)
+
+
+def lp_range(scheme: Scheme, values: Tensor, *, p: float = 2.0, candidates: int = CANDIDATES) -> tuple[Tensor, Tensor]:
+    """Return the shrunken min-max range whose rounding has the least sum of |error|**p.
+
+    Both ends shrink by the same factor 1 - i/100, as in Q-Diffusion's released code (which takes p = 2.4). Candidate 0
+    is the min-max range, so the result is never worse than it. All channels and candidates are compared at once, in
+    passes of bounded memory.
+
+    Args:
+        scheme: bits, granularity, symmetry.
+        values: (channels, ...) float32, finite.
+        p: power of the error.
+        candidates: number of factors, 1..100.
+
+    Returns:
+        low and high, in the shape of the scheme's scales.
+    """
+    rows = as_rows(scheme, values)
+    channels, count = rows.shape
+    low, high = torch.aminmax(rows, dim=1)
+    factors = 1 - torch.arange(candidates, device=rows.device) / 100
+    scales, zero_points = scale_and_zero_point(scheme, low[:, None] * factors, high[:, None] * factors)
+    errors = torch.empty(channels, candidates, device=rows.device)
+    at_once = max(1, WORKING_VALUES // count)
+    width = min(candidates, at_once)
+    for first in range(0, channels, max(1, at_once // width)):
+        some = slice(first, first + max(1, at_once // width))
+        for left in range(0, candidates, width):
+            tried = slice(left, left + width)
+            errors[some, tried] = _errors(scheme, rows[some], scales[some, tried], zero_points[some, tried], p)
+    best = factors[errors.argmin(dim=1)]  # the first of equals: the widest
+    return per_row(scheme, values, low * best), per_row(scheme, values, high * best)
+
+
+def _errors(scheme: Scheme, rows: Tensor, scales: Tensor, zero_points: Tensor, p: float) -> Tensor:
+    """Return sum |error|**p of each of (c, n) rows under each of its (c, k) candidates, (c, k)."""
+    scale, zero = scales[:, :, None], zero_points[:, :, None].to(rows.dtype)
+    steps = (rows[:, None] * scale.reciprocal()).round_()
+    torch.maximum(steps, scheme.code_min - zero, out=steps)
+    torch.minimum(steps, scheme.code_max - zero, out=steps)
+    error = steps.mul_(scale).sub_(rows[:, None])
+    return (error.square_() if p == 2 else error.abs_().pow_(p)).sum(dim=2)
+
+
+def fit_percentile(scheme: Scheme, values: Tensor) -> Quantizer:
+    """Return a quantizer fitted by `percentile_range`."""
+    return Quantizer.from_range(scheme, *percentile_range(scheme, values.detach()))
+
+
+def fit_mse(scheme: Scheme, values: Tensor) -> Quantizer:
+    """Return a quantizer fitted by `lp_range` with p = 2."""
+    return Quantizer.from_range(scheme, *lp_range(scheme, values.detach()))
+
+
+def fit_lp(scheme: Scheme, values: Tensor) -> Quantizer:
+    """Return a quantizer fitted by `lp_range` with p = `POWER`."""
+    return Quantizer.from_range(scheme, *lp_range(scheme, values.detach(), p=POWER))
+
+
+FITS: dict[RangeRule, Callable[[Scheme, Tensor], Quantizer]] = {
+    "minmax": Quantizer.min_max,
+    "percentile": fit_percentile,
+    "mse": fit_mse,
+    "ema": Quantizer.min_max,
+}
+"""Scheme and values (channels, ...) -> fitted quantizer, by the name of the rule."""

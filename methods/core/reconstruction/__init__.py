@@ -1,0 +1,1 @@
+"""Reconstruction: learning roundings, step sizes and transformations block by block."""
