@@ -25,7 +25,7 @@ def check_model(name: str) -> None:
         CheckpointError: the folder holds nothing known.
     """
     from admbench.bench.models import registry
-    from admbench.bench.models.checkpoints.directory import describe, path_of
+    from admbench.bench.models.directory import describe, path_of
 
     folder = path_of(name)
     if folder is None:
