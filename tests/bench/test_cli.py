@@ -32,6 +32,7 @@ COMMANDS = (
     "ladder",
     "doctor",
     "new-method",
+    "new-model",
     "check-plugin",
     "table",
     "zoo",
