@@ -12,10 +12,8 @@ from pathlib import PurePath
 from typing import Any
 
 from admbench.leaderboard.reading import LoadedRecord
-from admbench.leaderboard.record import Record
+from admbench.leaderboard.record import FULL_PRECISION, Record
 
-BASELINE = "fp32"
-"""The method that is full precision."""
 RANKED_BY = "fd"
 NEAR_BY = "fd_vs_baseline"
 _METRIC_ORDER = ("fd", "kl", "is", "clap")
@@ -179,7 +177,7 @@ def _difference_interval(record: Record) -> tuple[float, float] | str:
         return reason
     if score is None or score.value is None:
         return "no FD"
-    if record.method.name == BASELINE:
+    if record.method.name == FULL_PRECISION:
         return 0.0, 0.0
     if score.difference is None or score.difference.ci95 is None:
         return "no paired difference to full precision"
@@ -191,7 +189,7 @@ def _distance_interval(record: Record) -> tuple[float, float] | str:
     score = record.scores.get(NEAR_BY)
     if reason := _unrankable(record):
         return reason
-    if record.method.name == BASELINE:
+    if record.method.name == FULL_PRECISION:
         return "this is full precision"
     if score is None or score.value is None:
         return "no FD to full precision"
@@ -209,7 +207,7 @@ def _unrankable(record: Record) -> str | None:
 def _row_order(row: Row) -> tuple[bool, int, bool, int, bool, float, str]:
     """By rank; of the same rank full precision first, then the nearest to it."""
     rank, near, score = row.place.rank, row.nearness.rank, row.record.scores.get(RANKED_BY)
-    value, full = score.value if score else None, row.record.method.name == BASELINE
+    value, full = score.value if score else None, row.record.method.name == FULL_PRECISION
     unknown = near is None and not full
     return rank is None, rank or 0, unknown, near or 0, value is None, value or 0.0, row.record.method.spec
 

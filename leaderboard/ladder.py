@@ -21,6 +21,7 @@ from admbench.leaderboard.record import (
     Suite,
     Text,
 )
+from admbench.leaderboard.run_folder import LADDER_FILE
 from admbench.leaderboard.untrusted import read_json
 
 Correlation = Annotated[float, Field(ge=-1 - 1e-9, le=1 + 1e-9)]  # rounding may end just beside 1
@@ -107,7 +108,7 @@ class Ladder(Section):
 
 def read_ladder(run: Path) -> Ladder | None:
     """Read `run`/ladder.json as untrusted input; None if there is none. Raises DataError naming file and key."""
-    path = run / "ladder.json"
+    path = run / LADDER_FILE
     if not path.exists() and not path.is_symlink():
         return None
     try:

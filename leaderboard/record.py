@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 SCHEMA_VERSION = 1
+FULL_PRECISION = "fp32"
+"""`method.name` of the model left as it is; a name of the schema, for a board is made where no method is installed."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]

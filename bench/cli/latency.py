@@ -96,7 +96,7 @@ def latency(
 
 
 def _rows(method: str, section: dict[str, Any]) -> list[tuple[str, ...]]:
-    fp32 = section["baselines"]["fp32"]["step_ms"]["median"]
+    fp32 = section["baselines"][FULL_PRECISION]["step_ms"]["median"]
     rows: list[tuple[str, ...]] = []
     if section["kernel"] is None:
         rows.append((method, "-", "-", "-", "-", f"no kernel runs: {section['reason']}"))

@@ -33,11 +33,12 @@ from admbench.methods.core.kernels.weights import Unpack
 from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.numbers.scheme import LayerScheme, activation_scheme, weight_scheme
 from admbench.methods.core.third_party import foreign_layers
+from admbench.methods.spec import FULL_PRECISION
 
 if TYPE_CHECKING:
     from admbench.bench.models.base import AudioDiffusionModel
 
-BASELINE = "fp32"
+BASELINE = FULL_PRECISION
 """Name of the full-precision backbone among what is timed; `speedup` is against it."""
 METHOD = "kernels"
 """Name of the quantized backbone among what is timed."""

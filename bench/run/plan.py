@@ -133,9 +133,9 @@ def _metric_identities(grid: GridSpec) -> list[list[str]]:
 def is_done(job: Job) -> bool:
     """Return whether the published folder of a job is for its key and, for a cell, holds a record that is done."""
     try:
-        if read_json(job.target / "job.json")["key"] != job.key:
+        if read_json(job.target.job)["key"] != job.key:
             return False
-        return not isinstance(job, CellJob) or read_json(job.target / "result.json")["status"] == "done"
+        return not isinstance(job, CellJob) or read_json(job.target.record)["status"] == "done"
     except (DataError, KeyError, TypeError):
         return False  # missing or damaged: to be done again
 

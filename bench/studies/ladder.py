@@ -22,7 +22,8 @@ from scipy.stats import spearmanr
 
 from admbench.bench.models import fingerprint, load_model
 from admbench.bench.run.grid import ExecutionSpec, GridSpec
-from admbench.bench.run.jobs import JudgeSpec, cell_folder, reference_folder
+from admbench.bench.run.jobs import JudgeSpec
+from admbench.bench.run.layout import CLIPS, FEATURES_FILE, RunLayout
 from admbench.bench.run.runner import run_grid
 from admbench.bench.run.stages import Facts, Stages
 from admbench.bench.scoring.clips import read_clips, write_clips
@@ -33,6 +34,7 @@ from admbench.bench.suites.corpus.corpus import SAMPLE_RATE, render
 from admbench.bench.suites.foley import Foley
 from admbench.errors import BenchError
 from admbench.files import write_json_atomic
+from admbench.methods.spec import FULL_PRECISION
 from admbench.metrics import registry as metric_registry
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
@@ -56,7 +58,7 @@ class Expected:
 
 FULL_LADDER = (
     Expected(REAL, None),
-    Expected("fp32", "<"),
+    Expected(FULL_PRECISION, "<"),
     Expected("bf16", "~"),
     Expected("naive@w8a8", "~"),
     Expected("naive@w4a8", "<"),
@@ -65,7 +67,7 @@ FULL_LADDER = (
 )
 SHORT_LADDER = (
     Expected(REAL, None),
-    Expected("fp32", "<"),
+    Expected(FULL_PRECISION, "<"),
     Expected("naive@w8a8", "~"),
     Expected("naive@w3a8", "<"),
     Expected(RANDOM, "<"),
@@ -120,7 +122,7 @@ def run_ladder(
             "command": command,
         },
     }
-    write_json_atomic(out / "ladder.json", ladder)
+    write_json_atomic(RunLayout(out).ladder, ladder)
     return ladder
 
 
@@ -128,11 +130,11 @@ class _Climb:
     """What all models of a ladder share: captions, reference features, judges."""
 
     def __init__(self, out: Path, limit: int | None, judges: Judges) -> None:
-        self.out, self.judges = out, judges
+        self.layout, self.judges = RunLayout(out), judges
         self.suite = Foley()
         self.items = self.suite.take(limit)
         self.ids = tuple(item.id for item in self.items)
-        self.reference = Features.load(reference_folder(out, Foley.name) / "features.safetensors").match(self.ids)
+        self.reference = Features.load(self.layout.reference(Foley.name).features).match(self.ids)
 
     def model(self, model: str, rungs: Sequence[Expected]) -> dict[str, Any]:
         """The ladder of one model."""
@@ -174,7 +176,7 @@ class _Climb:
         if rung == RANDOM:
             inputs = [model, fingerprint(model), source_sha256("admbench.bench.models")]
             return self._made(f"random-{model}", inputs, lambda items: _generate_untrained(model, items))
-        return Features.load(cell_folder(self.out, model, rung) / "features.safetensors").match(self.ids)
+        return Features.load(self.layout.cell(model, rung).features).match(self.ids)
 
     def _render_again(self, items: Sequence[SuiteItem]) -> list[NDArray[np.float32]]:
         """Real audio for the same captions: the same events and attributes, every random detail drawn anew."""
@@ -183,18 +185,18 @@ class _Climb:
 
     def _made(self, name: str, inputs: list[str], make: Maker) -> Features:
         """Audio that is no cell of the grid, kept with its features in OUT/ladder/NAME."""
-        folder = self.out / "ladder" / name
+        folder = self.layout.ladder_clips(name)
         stages = Stages(folder, [], lambda stage: None)
 
         def build() -> Facts:
             captions, seeds = [item.caption for item in self.items], [item.seed for item in self.items]
-            write_clips(folder, self.ids, captions, seeds, make(self.items), SAMPLE_RATE)
-            embed_clips(read_clips(folder), self.judges).save(folder / "features.safetensors")
+            write_clips(folder.path, self.ids, captions, seeds, make(self.items), SAMPLE_RATE)
+            embed_clips(read_clips(folder.path), self.judges).save(folder.features)
             return {}
 
         key = [*inputs, list(self.ids), self.judges.identity, source_sha256("admbench.metrics")]
-        stages.run("audio", key, ["audio", "captions.json", "features.safetensors"], build)
-        return Features.load(folder / "features.safetensors")
+        stages.run("audio", key, [*CLIPS, FEATURES_FILE], build)
+        return Features.load(folder.features)
 
 
 def _generate_untrained(model: str, items: Sequence[SuiteItem]) -> list[NDArray[np.float32]]:

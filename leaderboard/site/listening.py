@@ -9,6 +9,8 @@ import numpy as np
 from admbench.files import slug
 from admbench.leaderboard.boards import Board, Row
 from admbench.leaderboard.clips import Clip, Sound, read_clips, read_sound, write_sound
+from admbench.leaderboard.record import FULL_PRECISION
+from admbench.leaderboard.run_folder import BASELINES, CAPTIONS_FILE, REFERENCE
 from admbench.leaderboard.site.spectrogram import mel_decibels, mel_height, write_picture
 from admbench.progress import track
 
@@ -93,9 +95,9 @@ def _sources(board: Board) -> Iterator[_Source]:
     yield from _reference_source(board)
     for group in board.groups:
         rows = [row for row in board.rows if row.group == group]
-        if all(row.record.method.name != "fp32" for row in rows):
+        if all(row.record.method.name != FULL_PRECISION for row in rows):
             yield from _baseline_source(rows[0])
-        for row in sorted(rows, key=lambda row: row.record.method.name != "fp32"):
+        for row in sorted(rows, key=lambda row: row.record.method.name != FULL_PRECISION):
             yield _row_source(row)
 
 
@@ -104,7 +106,7 @@ def _reference_source(board: Board) -> Iterator[_Source]:
     for row in board.rows:
         run = row.loaded.run
         own = {(clip.id, clip.caption) for clip in read_clips(run, row.loaded.cell)}
-        for folder in sorted((run / "reference").glob("*/")):
+        for folder in sorted((run / REFERENCE).glob("*/")):
             if any((clip.id, clip.caption) in own for clip in read_clips(run, folder)):
                 yield _Source("reference", "reference", run, folder, "reference", None, "no recording for this caption")
                 return
@@ -112,14 +114,14 @@ def _reference_source(board: Board) -> Iterator[_Source]:
 
 def _baseline_source(row: Row) -> Iterator[_Source]:
     """The model's full-precision audio where the grid has no cell of it."""
-    folder = row.loaded.run / "baselines" / slug(row.record.model.name)
-    if (folder / "captions.json").exists():
-        yield _Source("fp32", "baseline", row.loaded.run, folder, "baseline", row.group, "no audio in the run folder")
+    folder = row.loaded.run / BASELINES / slug(row.record.model.name)
+    if (folder / CAPTIONS_FILE).exists():
+        yield _Source(FULL_PRECISION, "baseline", row.loaded.run, folder, "baseline", row.group, "no audio in the run folder")
 
 
 def _row_source(row: Row) -> _Source:
     spec, status = row.record.method.spec, row.record.status
-    kind = "baseline" if row.record.method.name == "fp32" else "method"
+    kind = "baseline" if row.record.method.name == FULL_PRECISION else "method"
     without = f"{status}: {row.record.reason}" if status != "done" else "no audio in the run folder"
     return _Source(spec, kind, row.loaded.run, row.loaded.cell, slug(spec), row.group, without)
 

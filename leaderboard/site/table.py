@@ -7,7 +7,7 @@ from typing import Any
 from admbench.files import slug
 from admbench.hashing import sha256_json
 from admbench.leaderboard.boards import RANKED_BY, Board, Place, Row
-from admbench.leaderboard.record import Latency, Memory, PipelineSize, Record, Score, Size, Timing
+from admbench.leaderboard.record import FULL_PRECISION, Latency, Memory, PipelineSize, Record, Score, Size, Timing
 from admbench.leaderboard.site.cells import Cell, Column, estimate_cells
 from admbench.leaderboard.site.definitions import against, definition
 from admbench.leaderboard.site.numbers import count, decimals, fixed, interval, megabytes, percent
@@ -131,7 +131,7 @@ def _difference_cells(rows: Sequence[Row]) -> list[Cell]:
     cells = []
     for row, score in zip(rows, scores, strict=True):
         difference = score.difference if score else None
-        if row.record.method.name == "fp32":
+        if row.record.method.name == FULL_PRECISION:
             cells.append(Cell("fd.difference", missing="this is full precision"))
             continue
         if difference is None or difference.value is None or difference.ci95 is None:
