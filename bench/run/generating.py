@@ -29,6 +29,9 @@ from admbench.methods.core.kernels import WithKernels
 from admbench.methods.core.kernels.processor import has_vnni
 from admbench.metrics.audio import health
 
+DTYPE = "float32"
+"""Floating-point type of everything that is not quantized; lower precision of the backbone is a method, `bf16`."""
+
 
 class Generating(Work):
     """A model, quantized with a method, and its audio for the suite."""
@@ -142,7 +145,7 @@ class Generating(Work):
                 "steps": steps,
                 "guidance": guidance,
                 "seed": self.job.seed,
-                "dtype": wanted.dtype,
+                "dtype": DTYPE,
                 "batch_size": wanted.batch_size,
                 "sample_rate": model.sample_rate,
                 "seconds": model.seconds,

@@ -1,4 +1,4 @@
-"""Is one method nearer to full precision than another? A statement per model, judged by a paired interval.
+"""Is one method closer to full precision than another? A statement per model, judged by a paired interval.
 
 The score of either method is over the same captions, so the difference of the two has an interval of its own, in which
 what makes a caption easy or hard for both cancels. It needs the features that a run keeps beside its records, or, of
@@ -34,11 +34,11 @@ Verdict = Literal["holds", "does not hold", "cannot be told"]
 
 @dataclass(frozen=True)
 class Ordering:
-    """`better` is nearer to full precision than `worse`, on one model: is that so?"""
+    """`better` is closer to full precision than `worse`, on one model: is that so?"""
 
     model: str
     better: str
-    """Method spec that is said to be nearer."""
+    """Method spec that is said to be closer."""
     worse: str
     score: str
     """Key of the score that is compared, such as `fd_vs_baseline`."""
@@ -54,7 +54,7 @@ class Ordering:
 
 
 def orderings(records: Iterable[LoadedRecord], versus: str, score: str = "fd" + BASELINE_SUFFIX) -> list[Ordering]:
-    """State for every model that every other method is nearer to full precision than `versus`.
+    """State for every model that every other method is closer to full precision than `versus`.
 
     Args:
         records: of some runs, with the runs' own files beside them.
@@ -94,7 +94,7 @@ def _called(cell: LoadedRecord, one_spec: bool) -> str:
 
 
 def compare_cells(model: str, better: LoadedRecord, worse: LoadedRecord, score: str) -> Ordering:
-    """Judge whether one cell is nearer to full precision than another of the same model, by a paired interval."""
+    """Judge whether one cell is closer to full precision than another of the same model, by a paired interval."""
     specs = (better.record.method.spec, worse.record.method.spec)
     metric = registry.get(score.removesuffix(BASELINE_SUFFIX))()
     try:
@@ -106,11 +106,11 @@ def compare_cells(model: str, better: LoadedRecord, worse: LoadedRecord, score: 
         return Ordering(model, *specs, score, None, None, None, "cannot be told", str(error))
     low, high = difference.interval()
     if metric.higher_is_better:
-        nearer, farther = low > 0, high < 0
+        closer, further = low > 0, high < 0
     else:
-        nearer, farther = high < 0, low > 0
-    verdict: Verdict = "holds" if nearer else "does not hold" if farther else "cannot be told"
-    reason = None if nearer or farther else "the interval holds zero"
+        closer, further = high < 0, low > 0
+    verdict: Verdict = "holds" if closer else "does not hold" if further else "cannot be told"
+    reason = None if closer or further else "the interval holds zero"
     return Ordering(model, *specs, score, difference.value, (low, high), difference.n, verdict, reason)
 
 

@@ -1,6 +1,6 @@
 """Geometry of the quality-size plot: FD over checkpoint bytes, one panel per model, drawn as SVG by the template.
 
-SVG rather than a picture: it follows the page's colours in light and dark, stays sharp, and every point keeps its text.
+SVG rather than a bitmap: it follows the page's colours in light and dark, stays sharp, and every point keeps its text.
 """
 
 from collections.abc import Sequence

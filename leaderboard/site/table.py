@@ -35,9 +35,9 @@ def table(board: Board) -> Table:
     """Columns and cells of a board."""
     columns: list[Column] = [
         Column("rank", "Rank", "in its model", meaning=_RANK_MEANING),
-        Column("nearness", "Nearness", "to fp32, rank", meaning=_NEARNESS_MEANING),
+        Column("closeness", "Closeness", "to fp32, rank", meaning=_CLOSENESS_MEANING),
     ]
-    cells = [[_place("rank", row.place), _place("nearness", row.nearness)] for row in board.rows]
+    cells = [[_place("rank", row.place), _place("closeness", row.closeness)] for row in board.rows]
     own_audio = [key for key in board.metrics if key.endswith("_vs_baseline")]
     for key in board.metrics:
         if key in own_audio:
@@ -64,9 +64,9 @@ _RANK_MEANING = (
     "1 + the number of methods for the same model whose interval of the paired FD difference to full precision lies "
     "wholly below this one's. Methods with the same rank cannot be told apart by these captions."
 )
-_NEARNESS_MEANING = (
+_CLOSENESS_MEANING = (
     "1 + the number of methods for the same model whose interval of FD to the full-precision model's own audio lies "
-    "wholly below this one's. It tells methods apart that FD against real audio cannot; being near is not being good."
+    "wholly below this one's. It tells methods apart that FD against real audio cannot; being close is not being good."
 )
 _DIFFERENCE_MEANING = (
     "FD of this method minus FD of the same model in full precision, captions resampled jointly for both. An interval "
