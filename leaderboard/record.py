@@ -33,6 +33,7 @@ SCHEMA_VERSION = 1
 FULL_PRECISION = "fp32"
 """`method.name` of the model left as it is; a name of the schema, for a board is made where no method is installed."""
 
+
 class Model(Section):
     """The audio diffusion model. Only the name is known when a cell fails before its model is loaded."""
 

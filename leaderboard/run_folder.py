@@ -1,4 +1,4 @@
-"""Names of what the board reads in a run folder. The harness writes it under the same names, which it takes from here."""
+"""Names of what the board reads in a run folder. The harness writes it under these names, which it takes from here."""
 
 CELLS = "cells"
 """RUN/cells/MODEL/METHOD: audio and record of one method on one model."""

@@ -33,8 +33,8 @@ def calibrate(
 ) -> None:
     """Choose calibration prompts and show what they cover.
 
-    Prints the shares of the coverage space's values and pairs of values that the prompts state, and how close they are to
-    the candidates in the model's text embedding, before and after the choice. No trajectory is run.
+    Prints the shares of the coverage space's values and pairs of values that the prompts state, and how close they are
+    to the candidates in the model's text embedding, before and after the choice. No trajectory is run.
     """
     from admbench.bench.cli.checks import check_writable_folder
     from admbench.bench.models.checks import check_model

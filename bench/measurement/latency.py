@@ -70,7 +70,7 @@ class Settings:
 
 
 def kernels_in(model: AudioDiffusionModel, quantized: nn.Module, unpack: Unpack = "once") -> WithKernels:
-    """Return a quantized backbone as it is timed and sampled: with our kernels, or a bridge's with those of its package.
+    """Return a quantized backbone as it is timed and sampled: with our kernels, or those of a bridge's package.
 
     Args:
         model: that the backbone belongs to; what a bridge's package runs is found by one call on its inputs.

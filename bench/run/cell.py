@@ -41,6 +41,7 @@ class Cell(Generating):
         self._clock = records.Clock()
 
     def run(self) -> None:
+        """Quantize, time, generate and score, and leave the record."""
         checkpoint = self.quantize()
         latency = self.measure(checkpoint)
         audio = self.generate()

@@ -46,6 +46,7 @@ class Generating(Work):
 
     @cached_property
     def model(self) -> Any:
+        """The model in full precision, on the job's device."""
         from admbench.bench.models import load_model
 
         self.stages.report("load")
@@ -68,6 +69,7 @@ class Generating(Work):
 
     @property
     def quantize_inputs(self) -> list[Any]:
+        """What determines the packed checkpoint."""
         code = [self.job.code[name] for name in ("harness", "models", "methods")]
         what = [self.job.model, self.job.model_sha256, self.method, self.components]
         return [*what, self.job.seed, self.job.device, code]
@@ -76,7 +78,11 @@ class Generating(Work):
         model = self.model
         self.stages.report("quantize")
         quantized = quantize_components(
-            model, self.method, self.components, seed=self.job.seed, calibration_sets=RunLayout(self.job.run).calibration
+            model,
+            self.method,
+            self.components,
+            seed=self.job.seed,
+            calibration_sets=RunLayout(self.job.run).calibration,
         )
         networks = {name: one.network for name, one in quantized.items()}
         save_components(networks, self.checkpoint_folder)
@@ -113,6 +119,7 @@ class Generating(Work):
         return kernels_in(self.model, load_component(self.checkpoint_folder, BACKBONE).to(self.job.device))
 
     def model_of_wanted_length(self) -> Any:
+        """The model, set to the length of clip that the job asks for."""
         model, seconds = self.model, self.job.generation.seconds
         if seconds is not None:
             model.set_seconds(seconds)

@@ -17,6 +17,7 @@ class Reference(Work):
         super().__init__(job, [job.target])
 
     def run(self) -> None:
+        """Write the clips, and their features if there are any."""
         inputs = [self.suite.sha256, [item.id for item in self.items], self.job.code["harness"]]
         audio = self.stages.run("audio", inputs, CLIPS, self._build)
         if audio["clips"]:  # a plain list of captions has no real audio
@@ -36,5 +37,6 @@ class Baseline(Generating):
         super().__init__(job, FULL_PRECISION, [job.target])
 
     def run(self) -> None:
+        """Write checkpoint, clips and features."""
         self.quantize()
         self.embed(self.generate())

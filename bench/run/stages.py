@@ -1,4 +1,4 @@
-"""Products of a job's stages: each is built once for a key, found again after a restart, and reused from earlier results.
+"""Products of a job's stages: each is built once for a key, found after a restart, and reused from earlier results.
 
 A stage leaves files in the job's work folder and, last, `stages/NAME.json` with its key and its facts (what the record
 needs to know of it). Whether a product may be reused is decided by the key alone, which hashes all that determines it.
@@ -109,4 +109,3 @@ def _facts_of(folder: JobFolder, name: str, key: str, products: Sequence[str]) -
     if not isinstance(written, dict) or written.get("key") != key:
         return None
     return written["facts"] if all((folder.path / product).exists() for product in products) else None
-

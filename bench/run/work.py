@@ -1,4 +1,4 @@
-"""What all jobs of a run need: the suite's captions, the metric networks, stages in the work folder, clips and features."""
+"""What all jobs of a run need: captions, metric networks, stages in the work folder, clips and their features."""
 
 from __future__ import annotations
 
@@ -35,14 +35,17 @@ class Work:
 
     @cached_property
     def suite(self) -> Suite:
+        """The suite of the run."""
         return load_suite(self.job.suite)
 
     @cached_property
     def items(self) -> tuple[SuiteItem, ...]:
+        """The captions of the run."""
         return self.suite.take(self.job.limit)
 
     @cached_property
     def judges(self) -> Judges:
+        """The metric networks."""
         return load_judges(self.job.judges)
 
     def embed(self, audio: Facts) -> Features:

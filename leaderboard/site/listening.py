@@ -116,7 +116,9 @@ def _baseline_source(row: Row) -> Iterator[_Source]:
     """The model's full-precision audio where the grid has no cell of it."""
     folder = row.loaded.run / BASELINES / slug(row.record.model.name)
     if (folder / CAPTIONS_FILE).exists():
-        yield _Source(FULL_PRECISION, "baseline", row.loaded.run, folder, "baseline", row.group, "no audio in the run folder")
+        yield _Source(
+            FULL_PRECISION, "baseline", row.loaded.run, folder, "baseline", row.group, "no audio in the run folder"
+        )
 
 
 def _row_source(row: Row) -> _Source:

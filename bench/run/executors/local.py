@@ -28,7 +28,7 @@ class LocalExecutor:
     Args:
         workers: jobs side by side.
         timeout: seconds after which a job's process group is killed.
-        program: module that does the job in a JSON file; see `admbench.bench.run.program.main` for what is expected of it.
+        program: module that does the job in a JSON file; `admbench.bench.run.program.main` says what is expected.
     """
 
     def __init__(self, workers: int, timeout: float, program: str = "admbench.bench.run.program") -> None:
