@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from admbench import children
-from admbench.bench.cli.checks import check_components_of, check_model, check_name
 from admbench.bench.measurement.environment import cores
 from admbench.bench.run import preflight
 from admbench.bench.run.executors.base import Task
@@ -69,13 +68,13 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     if not items:
         raise DataError(f"{suite.name}: the suite has no captions")
     fields = _shared_fields(grid, suite.name, judges)
-    heard = [suite.sha256, [item.id for item in items], identify_judges(judges), fields["code"]]
-    reference = ReferenceJob(key=sha256_json(["reference", heard]), **fields)
+    clips = [suite.sha256, [item.id for item in items], identify_judges(judges), fields["code"]]
+    reference = ReferenceJob(key=sha256_json(["reference", clips]), **fields)
     baselines, cells = [], []
     for model in grid.models:
         weights = _fingerprint(model)
         identity = [model, weights, plugin_identity("admbench.models", model)]
-        made = [heard, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
+        made = [clips, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
         of_model = {**fields, "model": model, "model_sha256": weights}
         baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **of_model))
         for method in grid.methods:
@@ -133,9 +132,9 @@ def _metric_identities(grid: GridSpec) -> list[list[str]]:
 def is_done(job: Job) -> bool:
     """Return whether the published folder of a job is for its key and, for a cell, holds a record that is done."""
     try:
-        if read_json(job.target / "job.json")["key"] != job.key:
+        if read_json(job.target.job)["key"] != job.key:
             return False
-        return not isinstance(job, CellJob) or read_json(job.target / "result.json")["status"] == "done"
+        return not isinstance(job, CellJob) or read_json(job.target.record)["status"] == "done"
     except (DataError, KeyError, TypeError):
         return False  # missing or damaged: to be done again
 
@@ -160,6 +159,7 @@ def _tasks(
 
 def _check_names(grid: GridSpec) -> None:
     """Refuse unknown names and malformed method specs before anything runs."""
+    from admbench.bench.models.checks import check_components_of, check_model
     from admbench.methods import registry as methods
     from admbench.metrics import registry as metrics
 
@@ -167,9 +167,9 @@ def _check_names(grid: GridSpec) -> None:
         check_model(model)
         check_components_of(model, grid.components)
     for spec in grid.methods:
-        check_name(methods, _method_name(spec))
+        methods.check(_method_name(spec))
     for metric in grid.metrics.names:
-        check_name(metrics, metric)
+        metrics.check(metric)
 
 
 def _fingerprint(model: str) -> str:

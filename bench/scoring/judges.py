@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from admbench.bench.cli.checks import check_name
 from admbench.bench.run.jobs import JudgeSpec
 from admbench.errors import UsageError
 
@@ -95,7 +94,7 @@ def _chosen(spec: JudgeSpec) -> tuple[Any, Any]:
 
     judges = []
     for role, name in (("tagger", spec.tagger), ("clap", spec.clap)):
-        check_name(registry, name)
+        registry.check(name)
         judge = registry.get(name)
         if judge.role != role:
             raise UsageError(f'{role} "{name}": this judge is a {judge.role}; `bench list judges` shows what there is')

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from admbench.bench.cli.checks import check_components_of
 from admbench.bench.models import load_model
+from admbench.bench.models.checks import check_components_of
 from admbench.bench.models.component_view import view_of
 from admbench.bench.models.families.ace_step import ACE_STEP
 from admbench.bench.models.families.longcat_audiodit import LONGCAT_AUDIODIT
