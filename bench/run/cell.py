@@ -53,8 +53,8 @@ from admbench.bench.run.jobs import (
 )
 from admbench.bench.run.stages import Facts, StageReport, Stages, publish
 from admbench.bench.scoring.clips import read_clips, write_clips
-from admbench.bench.scoring.features import embed_clips, with_files
-from admbench.bench.scoring.judges import Judges, load_judges, reading
+from admbench.bench.scoring.features import embed_clips, identity, with_files
+from admbench.bench.scoring.judges import load_judges, reading
 from admbench.bench.suites import load_suite
 from admbench.bench.suites.base import Suite, SuiteItem
 from admbench.errors import BenchError
@@ -65,8 +65,9 @@ from admbench.methods.core.checkpoint.packed import directory_bytes
 from admbench.methods.core.kernels import WithKernels
 from admbench.methods.core.kernels.processor import has_vnni
 from admbench.metrics.audio import health, is_finite
+from admbench.metrics.extractors.base import Extractor, Judges, load_extractor
 from admbench.metrics.features import Features
-from admbench.metrics.latents import LATENT_SCORE, latent_score
+from admbench.metrics.latents import LATENTS, latent_features
 from admbench.metrics.scoring import score
 from admbench.progress import set_quiet
 
@@ -98,7 +99,7 @@ def run_job(job: Job) -> None:
 
 
 class _Work:
-    """What all jobs need: the suite's captions, the metric networks, and the stages in the work folder."""
+    """What all jobs need: the suite's captions, extractors and judges, and the stages in the work folder."""
 
     def __init__(self, job: Job, donors: Sequence[Path]) -> None:
         self.job = job
@@ -114,15 +115,19 @@ class _Work:
         return self.suite.take(self.job.limit)
 
     @cached_property
+    def extractors(self) -> list[Extractor]:
+        return [load_extractor(name) for name in self.job.extractors]
+
+    @cached_property
     def judges(self) -> Judges:
-        return load_judges(self.job.judges)
+        return load_judges(self.job.judges, self.extractors)
 
     def embed(self, audio: Facts) -> Features:
         """Return the features of the clips in the work folder, computed from the WAV files as they were written."""
-        inputs = [audio["sha256"], audio["not_finite"], self.judges.identity, self.job.code["metrics"]]
+        inputs = [audio["sha256"], audio["not_finite"], identity(self.extractors, self.judges)]
 
         def build() -> Facts:
-            features = embed_clips(read_clips(self.job.work), self.judges)
+            features = embed_clips(read_clips(self.job.work), self.extractors, self.judges)
             features.invalidate(audio["not_finite"]).save(self.job.work / FEATURES)
             return {}
 
@@ -189,8 +194,8 @@ class _Generating(_Work):
         """
         written = sorted(path for path in self.checkpoint_folder.rglob("*") if path.is_file())
         files = {path.relative_to(self.checkpoint_folder).as_posix(): sha256_file(path) for path in written}
-        heard = [[item.id, item.caption, run_seed(item.seed, self.job.seed)] for item in self.items]
-        inputs = [self._quantize_inputs, files, heard, self.job.generation.model_dump(), has_vnni()]
+        asked = [[item.id, item.caption, run_seed(item.seed, self.job.seed)] for item in self.items]
+        inputs = [self._quantize_inputs, files, asked, self.job.generation.model_dump(), has_vnni()]
         return self.stages.run("generate", inputs, AUDIO, self._build_audio)
 
     @property
@@ -318,9 +323,8 @@ class _Cell(_Generating):
             _features_in(self.job.baseline_folder),
             self.job.metrics,
             self.judges,
+            {LATENTS: lambda: self.compare_latents(audio)},
         )
-        if LATENT_SCORE in scores:
-            scores[LATENT_SCORE] = self.compare_latents(audio)
         record = records.done_record(
             self.job,
             model=checkpoint["model"],
@@ -356,15 +360,20 @@ class _Cell(_Generating):
         inputs = [self._quantize_inputs, self.job.generation.seconds, self.job.threads, has_vnni()]
         return self.stages.run("latency", inputs, [], self._build_latency)
 
-    def compare_latents(self, audio: Facts) -> Facts:
-        """Score the latents of the first captions along their way, by denoising them with both models once more."""
+    def compare_latents(self, audio: Facts) -> Features:
+        """Compare the latents of the first captions along their way, by denoising them with both models once more.
+
+        Raises:
+            ValueError: there is nothing to compare; says why.
+        """
         if self.job.method == BASELINE_METHOD:
-            return {"value": None, "reason": "this is full precision"}
+            raise ValueError("this is full precision")
         inputs = [audio["sha256"], CAPTIONS, self.job.code["metrics"]]
         apart = self.stages.run(TRAJECTORY, inputs, [], lambda: self._build_trajectory(audio))
         if "reason" in apart:
-            return {"value": None, "reason": apart["reason"]}
-        return latent_score(np.array(apart["decibels"]), apart["timesteps"])
+            raise ValueError(apart["reason"])
+        decibels = np.array(apart["decibels"])
+        return latent_features([item.id for item in self.items[: len(decibels)]], decibels, apart["timesteps"])
 
     def _build_trajectory(self, audio: Facts) -> Facts:
         quantized = self._quantized_model()
