@@ -31,7 +31,7 @@ from admbench.metrics.base import Metric
 from admbench.metrics.embedders.base import AudioFeatures
 from admbench.metrics.extract import extract_features
 from admbench.metrics.extractors import registry as extractors
-from admbench.metrics.extractors.base import ROLES, load_extractor
+from admbench.metrics.extractors.base import ROLES, Judges, load_extractor
 from admbench.metrics.features import Features
 from admbench.metrics.keys import requested_scores
 from admbench.metrics.latents import LATENTS
@@ -89,7 +89,7 @@ class _Subject:
             [read_audio(path) for path in clips.values()],
             [f"a tone called {name}" for name in clips],
             [load_extractor(need) for need in sorted(self.metric.needs)],
-            {"tagger": _MadeUpJudge(rng), "clap": _MadeUpJudge(rng)},
+            _judges(rng),
             CLIPS,
         )
         arrays = {
@@ -155,7 +155,7 @@ def _removes_clips(subject: _Subject) -> None:
 
 
 def _fits_the_record(subject: _Subject) -> str:
-    judges = dict.fromkeys(ROLES, _MadeUpJudge(np.random.default_rng(0)))
+    judges = _judges(np.random.default_rng(0))
     baseline = subject.made_up("baseline", seed=3)
     scores = score(subject.generated, subject.against, baseline, [subject.name], judges)
     expected = [requested.key for requested in requested_scores([subject.name])]
@@ -174,28 +174,34 @@ def _fits_the_record(subject: _Subject) -> str:
 
 
 class _MadeUpJudge:
-    """A network for either role that draws what it gives, so that nothing is equal by chance."""
+    """A network that draws what it gives, so that nothing is equal by chance."""
 
     name, sha256, sample_rate, embedding_dim = "made-up", "0" * 64, RATE, DIMENSIONS
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
+    def __init__(self, rng: np.random.Generator, joint: bool) -> None:
+        self.rng, self.joint = rng, joint
 
     def embed_audio(self, waveforms: NDArray[np.float32]) -> AudioFeatures:
-        """Unit vectors, logits with a clear class, and windows that have nothing to do with either."""
+        """Normal or unit vectors, logits with a clear class, and windows that have nothing to do with either."""
         n = len(waveforms)
         logits = 2 * np.eye(CLASSES)[np.arange(n) % CLASSES] + self.rng.normal(0, 1, (n, CLASSES))
         windows = self.rng.normal(0, 1, (n, WINDOWS, DIMENSIONS)).astype(np.float32)
-        return AudioFeatures(self._unit(n), logits.astype(np.float32), windows)
+        return AudioFeatures(self._vectors(n), logits.astype(np.float32), windows)
 
     def embed_text(self, captions: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors."""
-        return self._unit(len(captions))
+        return self._vectors(len(captions))
 
-    def _unit(self, n: int) -> NDArray[np.float32]:
-        vectors = self.rng.normal(0.5, 1, (n, DIMENSIONS))
-        unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-        return unit
+    def _vectors(self, n: int) -> NDArray[np.float32]:
+        """Unit vectors of a network for audio and captions, others of a tagger."""
+        vectors = self.rng.normal(0.5 if self.joint else 0.0, 1, (n, DIMENSIONS))
+        if self.joint:
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors.astype(np.float32)
+
+
+def _judges(rng: np.random.Generator) -> Judges:
+    return {role: _MadeUpJudge(rng, joint=role == "clap") for role in ROLES}
 
 
 def _write_clips(folder: Path, seed: int) -> dict[str, Path]:
