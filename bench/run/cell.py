@@ -21,7 +21,7 @@ from admbench.methods.core.checkpoint.packed import directory_bytes
 from admbench.methods.core.kernels.processor import has_vnni
 from admbench.methods.spec import FULL_PRECISION
 from admbench.metrics.features import Features
-from admbench.metrics.latents import LATENT_SCORE, latent_score
+from admbench.metrics.latents import LATENTS, latent_features
 from admbench.metrics.scoring import score
 
 STEP_TIMING = Settings(batch=2, warm_up=1, repeats=5, limit_seconds=10.0)
@@ -55,9 +55,8 @@ class Cell(Generating):
             features_in(self.job.baseline),
             self.job.metrics,
             self.judges,
+            {LATENTS: lambda: self.compare_latents(audio)},
         )
-        if LATENT_SCORE in scores:
-            scores[LATENT_SCORE] = self.compare_latents(audio)
         record = records.done_record(
             self.job,
             model=checkpoint["model"],
@@ -93,15 +92,20 @@ class Cell(Generating):
         inputs = [self.quantize_inputs, self.job.generation.seconds, self.job.threads, has_vnni()]
         return self.stages.run("latency", inputs, [], self._build_latency)
 
-    def compare_latents(self, audio: Facts) -> Facts:
-        """Score the latents of the first captions along their way, by denoising them with both models once more."""
+    def compare_latents(self, audio: Facts) -> Features:
+        """Compare the latents of the first captions along their way, by denoising them with both models once more.
+
+        Raises:
+            ValueError: there is nothing to compare; says why.
+        """
         if self.job.method == FULL_PRECISION:
-            return {"value": None, "reason": "this is full precision"}
+            raise ValueError("this is full precision")
         inputs = [audio["sha256"], CAPTIONS, self.job.code["metrics"]]
         apart = self.stages.run(TRAJECTORY, inputs, [], lambda: self._build_trajectory(audio))
         if "reason" in apart:
-            return {"value": None, "reason": apart["reason"]}
-        return latent_score(np.array(apart["decibels"]), apart["timesteps"])
+            raise ValueError(apart["reason"])
+        decibels = np.array(apart["decibels"])
+        return latent_features([item.id for item in self.items[: len(decibels)]], decibels, apart["timesteps"])
 
     def _build_trajectory(self, audio: Facts) -> Facts:
         quantized = self.quantized_model()
