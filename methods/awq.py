@@ -23,13 +23,9 @@ from admbench.methods.base import CalibratedMethod
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.statistics import channel_statistics, input_grams, output_error
+from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs, quantizable_layers
 from admbench.methods.core.layers.policy import backbone_ends, input_quantizer, replace_layers
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    QuantizedLayer,
-    over_inputs,
-    quantizable_layers,
-)
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer, as_rows, per_row
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 from admbench.methods.gptq import GramConfig, grouped_policy

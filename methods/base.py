@@ -14,7 +14,7 @@ from admbench.errors import UsageError, nearest
 from admbench.methods.core.backbone import QuantizedBackbone, make_report
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe, parse_calibration
-from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader
+from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
 from admbench.methods.core.reconstruction.objective import BlockReport
 from admbench.methods.protocol import DenoisingModel
 from admbench.methods.spec import MethodSpec

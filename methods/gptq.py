@@ -25,6 +25,7 @@ from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import MinMax, input_ranges
 from admbench.methods.core.calibration.statistics import input_grams
+from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers
 from admbench.methods.core.layers.policy import (
     Policy,
     backbone_ends,
@@ -32,7 +33,7 @@ from admbench.methods.core.layers.policy import (
     replace_layers,
     uniform_policy,
 )
-from admbench.methods.core.layers.quantized import QuantizableLayer, QuantizedLayer, quantizable_layers
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, grouped
 from admbench.methods.protocol import DenoisingModel

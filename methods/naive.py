@@ -14,13 +14,13 @@ from admbench.methods.base import CalibratedConfig, CalibratedMethod
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import input_ranges, input_samples
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.policy import (
     backbone_ends,
     has_named_ends,
     quantize_layers,
     uniform_policy,
 )
-from admbench.methods.core.layers.quantized import quantizable_layers
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme
 from admbench.methods.core.numbers.search import FITS, MOMENTUM, RangeRule

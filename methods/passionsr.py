@@ -28,8 +28,9 @@ from admbench.methods.base import CalibratedConfig, CalibratedMethod
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.statistics import channel_statistics
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
-from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
+from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.equivalent import LEAST, EquivalentTransform, LayerState

@@ -28,8 +28,8 @@ from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.sensitivity import output_noise
 from admbench.methods.core.layers.allocation import Choice, allocate, float_bytes, mixed_policy, weight_bytes
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.policy import EDGE_BITS, backbone_ends
-from admbench.methods.core.layers.quantized import quantizable_layers
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme, weight_scheme
 from admbench.methods.core.numbers.search import POWER, fit_lp

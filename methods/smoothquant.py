@@ -25,18 +25,14 @@ from admbench.methods.base import CalibratedConfig, CalibratedMethod
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.statistics import ChannelStatistics, channel_statistics
+from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs, quantizable_layers
 from admbench.methods.core.layers.policy import (
     backbone_ends,
     input_quantizer,
     replace_layers,
     uniform_policy,
 )
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    QuantizedLayer,
-    over_inputs,
-    quantizable_layers,
-)
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, per_token
 from admbench.methods.protocol import DenoisingModel

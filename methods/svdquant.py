@@ -31,14 +31,9 @@ from admbench.methods.core.calibration.statistics import (
     input_grams,
     output_error,
 )
+from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs, quantizable_layers
 from admbench.methods.core.layers.policy import backbone_ends, replace_layers
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    QuantizedLayer,
-    dynamic_input,
-    over_inputs,
-    quantizable_layers,
-)
+from admbench.methods.core.layers.quantized import QuantizedLayer, dynamic_input
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 from admbench.methods.gptq import GramConfig, grouped_policy

@@ -28,8 +28,8 @@ from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import BATCH_SIZE, sample_values, watch_inputs
 from admbench.methods.core.calibration.statistics import ChannelStatistics
 from admbench.methods.core.layers.attention import AttentionSites, set_sites, watch_operands
+from admbench.methods.core.layers.kinds import channel_dimension, layer_kind, quantizable_layers
 from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
-from admbench.methods.core.layers.quantized import channel_dimension, layer_kind, quantizable_layers
 from admbench.methods.core.numbers.codebooks import Log2Quantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme, activation_scheme

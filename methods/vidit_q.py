@@ -25,14 +25,9 @@ from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import check_finite, watch_inputs
 from admbench.methods.core.calibration.statistics import ChannelStatistics
+from admbench.methods.core.layers.kinds import QuantizableLayer, channel_dimension, layer_kind, quantizable_layers
 from admbench.methods.core.layers.policy import backbone_ends, replace_layers, uniform_policy
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    QuantizedLayer,
-    channel_dimension,
-    layer_kind,
-    quantizable_layers,
-)
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, per_token
 from admbench.methods.protocol import DenoisingModel
 from admbench.methods.smoothquant import smoothed, smoothing_scale

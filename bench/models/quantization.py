@@ -17,9 +17,10 @@ from admbench.methods import from_spec
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.checkpoint.architectures import is_allowed
 from admbench.methods.core.checkpoint.formats import load, read_header
-from admbench.methods.core.checkpoint.packed import HEADER_FILE, Header
-from admbench.methods.core.third_party import ForeignBackbone, ForeignHeader
-from admbench.methods.core.weight_only_fallback import quantize_remaining
+from admbench.methods.core.checkpoint.header import HEADER_FILE, Header
+from admbench.methods.core.checkpoint.third_party import ThirdPartyHeader
+from admbench.methods.core.third_party import ThirdPartyBackbone
+from admbench.methods.core.weight_only_fallback import apply_weight_only_fallback
 from admbench.methods.spec import MethodSpec
 
 if TYPE_CHECKING:
@@ -83,8 +84,8 @@ def quantize_components(
         view = view_of(model, component)
         calibration = _calibration(method, view, offered, seed, kept)
         network = method.quantize(view, calibration)
-        if component != BACKBONE and not isinstance(network, ForeignBackbone):
-            network = quantize_remaining(network, view, calibration, method.spec.bits[0])
+        if component != BACKBONE and not isinstance(network, ThirdPartyBackbone):
+            network = apply_weight_only_fallback(network, view, calibration, method.spec.bits[0])
         quantized[component] = Quantized(network, calibration)
     return quantized
 
@@ -116,7 +117,7 @@ def checkpoint_folders(folder: str | Path) -> dict[Component, Path]:
     return found
 
 
-def read_headers(folder: str | Path) -> dict[Component, Header | ForeignHeader]:
+def read_headers(folder: str | Path) -> dict[Component, Header | ThirdPartyHeader]:
     """Return the header of each component in a packed checkpoint.
 
     Raises:

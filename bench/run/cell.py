@@ -58,10 +58,9 @@ from admbench.bench.scoring.judges import Judges, load_judges, reading
 from admbench.bench.suites import load_suite
 from admbench.bench.suites.base import Suite, SuiteItem
 from admbench.errors import BenchError
-from admbench.files import write_json_atomic
+from admbench.files import directory_bytes, write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
 from admbench.methods.core.backbone import QuantizedBackbone
-from admbench.methods.core.checkpoint.packed import directory_bytes
 from admbench.methods.core.kernels import WithKernels
 from admbench.methods.core.kernels.processor import has_vnni
 from admbench.metrics.audio import health, is_finite

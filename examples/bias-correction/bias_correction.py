@@ -25,8 +25,9 @@ from admbench.methods.base import CalibratedMethod
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import input_ranges
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.policy import backbone_ends, quantize_layers, uniform_policy
-from admbench.methods.core.layers.quantized import QuantizedLayer, quantizable_layers, quantized_layers
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme
 from admbench.methods.protocol import DenoisingModel

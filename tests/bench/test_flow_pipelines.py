@@ -17,7 +17,7 @@ from admbench.bench.models.component_view import view_of
 from admbench.bench.models.families import pipelines
 from admbench.bench.models.quantization import quantize_components
 from admbench.errors import UsageError
-from admbench.methods.core.checkpoint.packed import load as load_backbone
+from admbench.methods.core.checkpoint.reading import load as load_backbone
 
 from . import pipeline_directories
 from .test_components import assert_autoencoder_is_quantized, assert_told

@@ -23,7 +23,7 @@ from admbench.bench.models.checkpoints.components import load_component
 from admbench.bench.models.checkpoints.pipeline_layouts import PIPELINE_LAYOUTS
 from admbench.bench.models.families.published_model import PublishedModel
 from admbench.errors import CheckpointError, UsageError
-from admbench.methods.core.layers.canonical import make_plain, quiet_weight_norm
+from admbench.methods.core.layers.canonical import make_canonical, quiet_weight_norm
 from admbench.weights import require_vocabulary
 
 SCHEDULERS = (
@@ -61,7 +61,7 @@ class PipelineFamily:
     def join(self, parts: Parts, known: dict[str, Any]) -> AudioDiffusionModel:
         """Makes the model, with the pipeline's own sampling, of plain layers alone."""
         for name in self.classes:
-            make_plain(parts[name])
+            make_canonical(parts[name])
         defaults = {"default_steps": self.default_steps, "default_guidance": self.default_guidance}
         return self.assemble(parts, known | defaults)
 

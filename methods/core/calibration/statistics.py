@@ -16,12 +16,7 @@ from torch.nn import functional as F
 
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import BATCH_SIZE, check_finite, watch_inputs
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    channel_dimension,
-    layer_kind,
-    quantizable_layers,
-)
+from admbench.methods.core.layers.kinds import QuantizableLayer, channel_dimension, layer_kind, quantizable_layers
 from admbench.methods.protocol import DenoisingModel
 
 GRAM_BYTES = 2**30

@@ -11,13 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from admbench.errors import CheckpointError, UsageError
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    QuantizedLayer,
-    dynamic_input,
-    quantizable_layers,
-    replace_layer,
-)
+from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers, replace_layer
+from admbench.methods.core.layers.quantized import QuantizedLayer, dynamic_input
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import (
     FLOAT,
