@@ -176,7 +176,7 @@ def _quick_backbone(model: AudioDiffusionModel, text: str) -> tuple[QuantizedBac
     spec = MethodSpec.parse(text)
     if isinstance(from_spec(spec).config, CalibratedConfig):
         spec = replace(spec, options={**_QUICK, **spec.options})
-    quantized, calibration = quantize_components(model, str(spec))[BACKBONE]
+    quantized, calibration = quantize_components(model, spec)[BACKBONE]
     if calibration is None:
         return quantized, "none are needed"
     weights = "random" if model.random_weights else "trained"

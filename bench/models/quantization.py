@@ -48,7 +48,7 @@ class Quantized(NamedTuple):
 
 def quantize_components(
     model: AudioDiffusionModel,
-    spec: str,
+    spec: str | MethodSpec,
     components: Iterable[str] = (BACKBONE,),
     *,
     prompts: Sequence[str] | None = None,
@@ -63,7 +63,7 @@ def quantize_components(
 
     Args:
         model: in full precision.
-        spec: method spec, such as `naive@w4a8`.
+        spec: method spec, such as `naive@w4a8`; text, or as `MethodSpec.parse` returned it.
         components: names, or `all`.
         prompts: calibration prompts; None takes those of the embedded corpus's calibration split.
         seed: of the calibration trajectories.
@@ -73,12 +73,12 @@ def quantize_components(
         BenchError: the spec is not valid, the method cannot be loaded, the model cannot be quantized by it, or has no
             such component.
     """
-    parsed = MethodSpec.parse(spec)
+    spec = MethodSpec.parse(spec) if isinstance(spec, str) else spec
     present = [name for name, module in model.components.items() if name == BACKBONE or is_allowed(module)]
-    chosen = components_of(model.name, present, components) if parsed.weight_bits else (BACKBONE,)
+    chosen = components_of(model.name, present, components) if spec.weight_bits else (BACKBONE,)
     quantized: dict[Component, Quantized] = {}
     for component in chosen:
-        method = from_spec(str(_beside_backbone(parsed) if BACKBONE in chosen and component != BACKBONE else parsed))
+        method = from_spec(_beside_backbone(spec) if BACKBONE in chosen and component != BACKBONE else spec)
         offered = calibration_prompts(calibration_prompt_count(method)) if prompts is None else prompts
         kept = calibration_sets if calibration_sets is None or component == BACKBONE else calibration_sets / component
         view = view_of(model, component)

@@ -68,7 +68,7 @@ class Bridge(Method):
             raise PluginError(f'method "{self.spec}" {missing}')
         started = time.perf_counter()
         self._check_weights(model.backbone)
-        module = self.apply(copy.deepcopy(model.backbone), model, self.checked(model, calibration))
+        module = self.apply(copy.deepcopy(model.backbone), model, self.check_calibration(model, calibration))
         form = self.form()
         layers, seconds = form.describe(module), time.perf_counter() - started
         if not layers:
@@ -82,10 +82,6 @@ class Bridge(Method):
             source=SourceHeader(model=model.name, weights_sha256=model.weights_sha256, license=model.license),
             format=form,
         )
-
-    def checked(self, model: DenoisingModel, calibration: CalibrationSet | None) -> CalibrationSet | None:
-        """Return the calibration set where it is needed and fits the model; None where none is needed."""
-        return None
 
     @staticmethod
     def _check_weights(backbone: nn.Module) -> None:

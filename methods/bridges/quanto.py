@@ -45,10 +45,6 @@ class QuantoBridge(Bridge, CalibratedMethod):
         """Activations need their scales."""
         return self.spec.activation_bits != FLOAT_BITS
 
-    def checked(self, model: DenoisingModel, calibration: CalibrationSet | None) -> CalibrationSet | None:
-        """See `Bridge`."""
-        return self._checked(model, calibration)
-
     def apply(self, backbone: nn.Module, model: DenoisingModel, calibration: CalibrationSet | None) -> nn.Module:
         """See `Bridge`."""
         from optimum.quanto import Calibration, freeze, quantize

@@ -91,7 +91,7 @@ class QuantizedBackbone:
     """The model that was quantized."""
 
     def pack(self, directory: str | Path, component: Component = "backbone") -> None:
-        """Write the packed checkpoint that `checkpoint.reading.load` gives the same module from; for errors see `pack` in `checkpoint.writing`."""
+        """Write the packed checkpoint that `checkpoint.reading.load` gives the same module from; raises like `pack`."""
         pack(directory, self.module, self.method, self.source, component)
 
 

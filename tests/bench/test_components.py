@@ -90,7 +90,7 @@ def test_beside_the_backbone_other_components_keep_eight_bits():
 
 
 def test_what_a_method_leaves_alone_of_the_layers_that_run_stays_in_floating_point():
-    method = "naive@w4a8[ends=16,prompts=2,timesteps=2,steps=2]"
+    method = "naive@w4a8[first_last_bits=16,prompts=2,timesteps=2,steps=2]"
     quantized = quantize_components(admbench.load_model("tiny-tango"), method, ["vae"])["vae"]
     assert len(quantized.network.report.unquantized) == 2
 

@@ -52,6 +52,11 @@ class CalibrationSet:
     def __len__(self) -> int:
         return len(self.step)
 
+    @property
+    def seed(self) -> int:
+        """The seed that the set was drawn with; methods seed by it what is random in them."""
+        return int(self.recipe["seed"])
+
     def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
         """Yield the inputs in order, at most `size` samples at a time, for `DenoisingModel.call_backbone`."""
         for start in range(0, len(self), size):

@@ -54,6 +54,7 @@ def _code_bits(owner: nn.Module, attribute: str) -> int | None:
 
 
 def is_finite(tensor: Tensor) -> bool:
+    """Return whether every number of a tensor is finite."""
     return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
 
 

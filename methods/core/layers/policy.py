@@ -20,6 +20,7 @@ from admbench.methods.core.numbers.scheme import (
     LayerScheme,
     Scheme,
     activation_scheme,
+    grouped,
     weight_scheme,
 )
 from admbench.progress import track
@@ -80,6 +81,14 @@ def uniform_policy(
         )
 
     return Policy((*((name, scheme(edge_bits)) for name in ends), ("*", scheme(0))))
+
+
+def grouped_policy(weight_bits: int, activation_bits: int, ends: Sequence[str], group: int) -> Policy:
+    """Return `uniform_policy` with a scale per `group` weights; per channel for 0, and for the ends."""
+    policy = uniform_policy(weight_bits, activation_bits, ends)
+    if group == 0:
+        return policy
+    return Policy((*policy.rules[:-1], *Policy(policy.rules[-1:]).changed(weight=grouped(group)).rules))
 
 
 def backbone_ends(backbone: nn.Module, execution_order: Sequence[str] = ()) -> tuple[str, str]:
