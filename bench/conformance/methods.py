@@ -36,8 +36,9 @@ from admbench.methods.base import CalibratedConfig, Method, MethodConfig
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.prompts import GIVEN
-from admbench.methods.core.checkpoint.packed import TENSOR_FILE, load
-from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.core.checkpoint.header import TENSOR_FILE
+from admbench.methods.core.checkpoint.reading import load
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.full_precision import Float32
 from admbench.methods.spec import FULL_PRECISION, MethodSpec
 

@@ -17,7 +17,7 @@ from admbench.bench.run.layout import JobFolder
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import features_in
 from admbench.bench.scoring.judges import reading
-from admbench.methods.core.checkpoint.packed import directory_bytes
+from admbench.files import directory_bytes
 from admbench.methods.core.kernels.processor import has_vnni
 from admbench.methods.spec import FULL_PRECISION
 from admbench.metrics.features import Features
