@@ -39,7 +39,7 @@ from admbench.methods.core.calibration.prompts import GIVEN
 from admbench.methods.core.checkpoint.packed import TENSOR_FILE, load
 from admbench.methods.core.layers.quantized import quantizable_layers
 from admbench.methods.full_precision import Float32
-from admbench.methods.spec import MethodSpec
+from admbench.methods.spec import FULL_PRECISION, MethodSpec
 
 BITS = ((4, 8), (4, 16), (8, 8), (8, 16), (16, 8))
 """What a method that takes bits is checked with if none are given: the first that it accepts."""
@@ -235,7 +235,7 @@ def _packs(case: _Case) -> str:
     with tempfile.TemporaryDirectory() as folder:
         packed, plain = Path(folder, "packed"), Path(folder, "plain")
         case.quantized.pack(packed)
-        Float32(MethodSpec("fp32")).quantize(case.model, None).pack(plain)
+        Float32(MethodSpec(FULL_PRECISION)).quantize(case.model, None).pack(plain)
         loaded = load(packed)
         size, full_size = ((place / TENSOR_FILE).stat().st_size for place in (packed, plain))
     differ = _changes(_tensors(case.quantized.module), _tensors(loaded))

@@ -14,7 +14,6 @@ import soundfile
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from admbench.bench.cli.checks import check_name
 from admbench.bench.conformance.findings import (
     Check,
     Finding,
@@ -109,7 +108,7 @@ def _is_a_metric(subject: _Subject) -> str:
     require(isinstance(plugin.higher_is_better, bool), "higher_is_better: expected True or False")
     require(isinstance(plugin.needs, (set, frozenset)), "needs: expected a set of names of extractors")
     for need in sorted(plugin.needs):
-        check_name(extractors, need)
+        extractors.check(need)
     role_of(subject.metric)  # raises if they are of two judges
     unknown = [one for one in plugin.against if one not in ("reference", "baseline")]
     require(not unknown, f"against: expected reference, baseline or both, found {unknown}")

@@ -35,8 +35,6 @@ class GenerationSpec(_Table):
     """Length of a clip."""
     batch_size: int = Field(default=8, ge=1, le=1024)
     """Captions per batch. Noise is drawn per caption, so that this changes the audio by float noise only."""
-    dtype: Literal["float32"] = "float32"
-    """Floating-point type of everything that is not quantized; lower precision of the backbone is a method, `bf16`."""
 
 
 class MetricsSpec(JudgeSpec):

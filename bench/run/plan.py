@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from admbench import children
-from admbench.bench.cli.checks import check_components_of, check_model, check_name
 from admbench.bench.measurement.environment import cores
 from admbench.bench.run import preflight
 from admbench.bench.run.executors.base import Task
@@ -74,16 +73,15 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
         raise DataError(f"{suite.name}: the suite has no captions")
     fields = _shared_fields(grid, suite.name, judges)
     needed = _needed(grid)
-    clips = [suite.sha256, [item.id for item in items], fields["code"]]
-    of_real = [*clips, identify(judges, needed["reference"])]
-    reference = ReferenceJob(key=sha256_json(["reference", of_real]), extractors=_names(needed["reference"]), **fields)
-    of_made = [of_real, identify(judges, needed["generated"])]
+    real = [suite.sha256, [item.id for item in items], fields["code"], identify(judges, needed["reference"])]
+    reference = ReferenceJob(key=sha256_json(["reference", real]), extractors=_names(needed["reference"]), **fields)
     fields["extractors"] = _names(needed["generated"])
+    clips = [real, identify(judges, needed["generated"])]
     baselines, cells = [], []
     for model in grid.models:
         weights = _fingerprint(model)
         identity = [model, weights, plugin_identity("admbench.models", model)]
-        made = [of_made, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
+        made = [clips, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
         of_model = {**fields, "model": model, "model_sha256": weights}
         baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **of_model))
         for method in grid.methods:
@@ -159,9 +157,9 @@ def _metric_identities(grid: GridSpec) -> list[list[str]]:
 def is_done(job: Job) -> bool:
     """Return whether the published folder of a job is for its key and, for a cell, holds a record that is done."""
     try:
-        if read_json(job.target / "job.json")["key"] != job.key:
+        if read_json(job.target.job)["key"] != job.key:
             return False
-        return not isinstance(job, CellJob) or read_json(job.target / "result.json")["status"] == "done"
+        return not isinstance(job, CellJob) or read_json(job.target.record)["status"] == "done"
     except (DataError, KeyError, TypeError):
         return False  # missing or damaged: to be done again
 
@@ -186,6 +184,7 @@ def _tasks(
 
 def _check_names(grid: GridSpec) -> None:
     """Refuse unknown names and malformed method specs before anything runs."""
+    from admbench.bench.models.checks import check_components_of, check_model
     from admbench.methods import registry as methods
     from admbench.metrics import registry as metrics
 
@@ -193,9 +192,9 @@ def _check_names(grid: GridSpec) -> None:
         check_model(model)
         check_components_of(model, grid.components)
     for spec in grid.methods:
-        check_name(methods, _method_name(spec))
+        methods.check(_method_name(spec))
     for metric in grid.metrics.names:
-        check_name(metrics, metric)
+        metrics.check(metric)
 
 
 def _fingerprint(model: str) -> str:

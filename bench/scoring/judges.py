@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from admbench.bench.cli.checks import check_name
 from admbench.bench.scoring.spec import JudgeChoice, JudgeSpec
 from admbench.errors import UsageError
 from admbench.metrics.extractors.base import Extractor, Judges, Role
@@ -102,7 +101,7 @@ def _judge(role: Role, choice: JudgeChoice) -> Any:
     """Return the plug-in of a judge."""
     from admbench.metrics.embedders import registry
 
-    check_name(registry, choice.name)
+    registry.check(choice.name)
     judge = registry.get(choice.name)
     if role not in judge.roles:
         able = " or ".join(judge.roles)

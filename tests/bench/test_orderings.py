@@ -1,4 +1,4 @@
-"""Statements about which method is nearer to full precision, and the command that prints them with the table."""
+"""Statements about which method is closer to full precision, and the command that prints them with the table."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_spec_is_held_against_all_bits(make_run) -> None:
 
 
 def test_latents_are_compared_caption_by_caption(make_run) -> None:
-    """SQNR of eight captions, 3 dB apart on each: more is nearer."""
+    """SQNR of eight captions, 3 dB apart on each: more is closer."""
     run = make_run(naive=1.0, clever=1.0)
     ids = [{"id": f"clip-{index}", "file": f"audio/{index}.wav", "caption": "a dog"} for index in range(CLIPS)]
     for spec, decibels in {FAR: 10.0, NEAR: 13.0}.items():
