@@ -22,12 +22,12 @@ def components_by_model(models: Sequence[str]) -> dict[Component, tuple[str, ...
     """Return, for each component, the models that have it.
 
     Raises:
-        UsageError: it is not known of a model, without loading it, what it is made of.
+        UsageError: it is not known of a model what it is made of: its plug-in cannot be imported.
     """
     present = {model: quantizable(model) for model in models}
     for model, parts in present.items():
         if parts is None:
-            raise UsageError(f"{model}: its components are not known; expected a built-in model, or dir:PATH")
+            raise UsageError(f"{model}: its components are not known, because it cannot be imported")
     found = {part: tuple(model for model, parts in present.items() if part in (parts or ())) for part in COMPONENTS}
     return {part: names for part, names in found.items() if names}
 

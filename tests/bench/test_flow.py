@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from admbench.bench.models.base import ModelCard
 from admbench.bench.models.checkpoints import shipped
-from admbench.bench.models.families.embedded import RectifiedFlow
+from admbench.bench.models.pipelines.embedded import RectifiedFlow
 from admbench.bench.zoo import flows
 from admbench.bench.zoo.architectures import BLUEPRINTS, scheduler
 from admbench.bench.zoo.backbones import Conditions
