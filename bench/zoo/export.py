@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from transformers import SpeechT5HifiGan
 
 from admbench.bench.models.checkpoints.shipped import CHECKPOINTS
-from admbench.bench.models.pipelines.mel_latents import MelDecoder
 from admbench.bench.models.mel import log_mel
+from admbench.bench.models.pipelines.mel_latents import MelDecoder
 from admbench.bench.suites.corpus.corpus import CLIP_SECONDS, EVENTS, draw_clip, render_many
 from admbench.bench.zoo.architectures import (
     BLUEPRINTS,
