@@ -16,7 +16,7 @@ from admbench.bench.run.jobs import JudgeSpec
 from admbench.files import read_json
 
 ENTRY_POINTS = """
-[admbench.bench.models]
+[admbench.models]
 fake-adm = fake_adm:FakeADM
 no-such-module = fake_adm_missing:Nothing
 [admbench.methods]

@@ -34,7 +34,7 @@ PROGRAM = """
 import sys
 from admbench.bench.measurement.memory import peak_resident_bytes
 from admbench.bench.models import load_model
-from admbench.bench.models import tango  # imports what loading needs
+from admbench.bench.models.families import tango  # imports what loading needs
 
 libraries = peak_resident_bytes()
 model = load_model(f"dir:{sys.argv[1]}")
