@@ -13,6 +13,7 @@ _HOMES = {
     "caution": "scores",
     "Contrast": "contrasts",
     "contrast": "contrasts",
+    "score_interval": "contrasts",
     "AllPairs": "pairs",
     "Pair": "pairs",
     "all_pairs": "pairs",

@@ -25,7 +25,7 @@ from scipy.special import stdtrit
 
 from admbench.leaderboard.inference.crossed import Crossed, crossed_mean
 from admbench.leaderboard.inference.influence import Influence, Values
-from admbench.leaderboard.inference.scores import Bounds
+from admbench.leaderboard.inference.scores import Bounds, ScoreKind
 
 Scale = Literal["difference", "ratio"]
 Cell = Influence | Sequence[Influence]
@@ -97,6 +97,19 @@ def contrast(first: Cell, second: Cell, *, ratio: bool = False, share: bool = Fa
     differences = [one.log() - other.log() if scale == "ratio" else one - other for one, other in rows]
     one = of_rows(differences, scale)
     return replace(one, standard_error=math.hypot(one.standard_error, 1 / (one.n + 2))) if share else one
+
+
+def level(score: Cell, kind: ScoreKind) -> Contrast:
+    """Return a cell's score itself, held against nothing: of a distance above zero on its logarithm."""
+    rows = draws(score)
+    if kind.ratio_scale and all(row.value > 0 for row in rows):
+        return of_rows([row.log() for row in rows], "ratio")
+    return of_rows(rows, "difference")
+
+
+def score_interval(score: Cell, kind: ScoreKind) -> Bounds:
+    """Return the 95 % interval of a cell's score, kept in the score's range."""
+    return kind.inside(level(score, kind).interval())
 
 
 def of_rows(rows: Sequence[Influence], scale: Scale) -> Contrast:

@@ -27,7 +27,7 @@ from typing import Literal
 
 from scipy.special import ndtri, stdtrit
 
-from admbench.leaderboard.inference.contrasts import CONFIDENCE, Cell, Contrast, Scale, contrast, draws, of_rows, value
+from admbench.leaderboard.inference.contrasts import CONFIDENCE, Cell, Contrast, Scale, contrast, draws, level, value
 from admbench.leaderboard.inference.margins import Margin
 from admbench.leaderboard.inference.scores import ScoreKind, caution
 
@@ -113,7 +113,7 @@ def _judged(margin: Margin, kind: ScoreKind, score: Cell, base: Cell | None) -> 
     neutral: float | None
     scale: Scale | Literal["value"]
     if base is None:
-        one, scale, limit, neutral = _level(score, kind), "value", margin.amount, None
+        one, scale, limit, neutral = level(score, kind), "value", margin.amount, None
     elif margin.relative:
         if value(base) <= 0:
             raise ValueError(f"full precision's {margin.of} of {value(base):.3g} is not above zero: no share of it")
@@ -145,14 +145,6 @@ def _judged(margin: Margin, kind: ScoreKind, score: Cell, base: Cell | None) -> 
         reason = "the interval holds the margin" if needed else "the estimate lies at the margin, or too near to it"
     differs = None if neutral is None else not low <= neutral <= high
     return Verdict(word, margin, scale, one.shown, low, high, limit, one.n, differs, needed, reason)
-
-
-def _level(score: Cell, kind: ScoreKind) -> Contrast:
-    """Return the score itself; of a distance above zero on its logarithm."""
-    rows = draws(score)
-    if kind.ratio_scale and all(row.value > 0 for row in rows):
-        return of_rows([row.log() for row in rows], "ratio")
-    return of_rows(rows, "difference")
 
 
 def _ratio(score: Cell, base: Cell) -> Contrast:
