@@ -106,6 +106,11 @@ class Registry:
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and bool(self._owners(name))
 
+    def check(self, name: str) -> None:
+        """Raise UsageError unless there is a plug-in of that name, with the nearest; none is imported."""
+        if name not in self:
+            raise self._unknown(name)
+
     def get(self, name: str) -> Any:
         """Import and return the plug-in.
 
