@@ -4,12 +4,14 @@ import re
 import shlex
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import typer
 
 from admbench.bench.cli.app import app
+from admbench.methods.core.checkpoint import allowed
 from admbench.metrics import registry
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
@@ -99,11 +101,26 @@ def test_the_metric_of_the_docs_works(monkeypatch):
     assert "centroid-shift_vs_baseline" in score_keys(["centroid-shift"])
 
 
+def run_code(page: str) -> dict[str, Any]:
+    """Run the Python of a page from top to bottom, and return what it leaves."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": page}
+    for block in re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        exec(compile(block, page, "exec"), names)
+    return names
+
+
+def test_the_code_of_the_page_on_writing_a_model_runs(monkeypatch):
+    monkeypatch.setattr("admbench.methods.core.checkpoint.allowed._ALLOWED", {**allowed._ALLOWED})
+    names = run_code("writing-a-model.md")
+    assert names["clips"].shape == (2, 256)
+    assert not np.array_equal(*names["clips"])
+    assert names["allowed"]
+    assert names["TUNED"].components == ("backbone", "text_encoder", "vae", "vocoder")
+
+
 def test_the_code_of_the_page_on_writing_a_method_runs():
-    page = (ROOT / "docs" / "writing-a-method.md").read_text(encoding="utf-8")
-    names = {}
-    for block in re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
-        exec(compile(block, "writing-a-method.md", "exec"), names)
+    names = run_code("writing-a-method.md")
     assert len(names["calibration"]) == 2 * 3 * 2
     assert int(names["layer"].weight_codes.max()) <= 15
     biased = [name for name, layer in names["layers"].items() if layer.bias is not None]
