@@ -115,6 +115,37 @@ def slug(text: str) -> str:
     return f"{readable or 'x'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
+def link(source: str | Path, target: str | Path) -> None:
+    """Hard-link finished files, which nothing changes in place; copy them where the file system has no links.
+
+    Args:
+        source: a file, or a folder, of which every file is linked.
+        target: where it appears; parent folders are made. A FileExistsError if a folder is there already.
+    """
+    source, target = Path(source), Path(target)
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=_link_file)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link_file(source, target)
+
+
+def remove(path: str | Path) -> None:
+    """Remove a file, a link or a whole folder; nothing where there is none."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _link_file(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def _read_text(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.numbers.precision import run_in
 from admbench.methods.protocol import DenoisingModel
+from admbench.methods.spec import FULL_PRECISION
 
 
 class FloatingPoint(Method):
@@ -31,7 +32,7 @@ class FloatingPoint(Method):
 class Float32(FloatingPoint):
     """The full-precision baseline: its checkpoint's bytes are what size reductions are measured against."""
 
-    name = "fp32"
+    name = FULL_PRECISION
     summary = "full precision: the baseline"
     version = "1"
     dtype = torch.float32

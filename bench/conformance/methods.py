@@ -45,7 +45,7 @@ from admbench.methods.core.checkpoint.header import TENSOR_FILE
 from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.full_precision import Float32
-from admbench.methods.spec import MethodSpec
+from admbench.methods.spec import FULL_PRECISION, MethodSpec
 
 
 def check_method(text: str) -> Iterator[Finding]:
@@ -161,7 +161,7 @@ def _packs(case: Case) -> str:
     with tempfile.TemporaryDirectory() as folder:
         packed, full = Path(folder, "packed"), Path(folder, "full")
         case.quantized.pack(packed)
-        Float32(MethodSpec("fp32")).quantize(case.model, None).pack(full)
+        Float32(MethodSpec(FULL_PRECISION)).quantize(case.model, None).pack(full)
         loaded = load(packed)
         size, full_size = ((place / TENSOR_FILE).stat().st_size for place in (packed, full))
     differ = changes(hashes_of(case.quantized.module), hashes_of(loaded))

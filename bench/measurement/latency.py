@@ -33,11 +33,12 @@ from admbench.methods.core.kernels.select import SIMULATED, resident_bytes
 from admbench.methods.core.kernels.weights import Unpack
 from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.numbers.scheme import LayerScheme, activation_scheme, weight_scheme
+from admbench.methods.spec import FULL_PRECISION
 
 if TYPE_CHECKING:
     from admbench.bench.models.base import AudioDiffusionModel
 
-BASELINE = "fp32"
+BASELINE = FULL_PRECISION
 """Name of the full-precision backbone among what is timed; `speedup` is against it."""
 METHOD = "kernels"
 """Name of the quantized backbone among what is timed."""
@@ -69,7 +70,7 @@ class Settings:
 
 
 def kernels_in(model: AudioDiffusionModel, quantized: nn.Module, unpack: Unpack = "once") -> WithKernels:
-    """Return a quantized backbone as it is timed and heard: with our kernels, or a bridge's with those of its package.
+    """Return a quantized backbone as it is timed and sampled: with our kernels, or those of a bridge's package.
 
     Args:
         model: that the backbone belongs to; what a bridge's package runs is found by one call on its inputs.

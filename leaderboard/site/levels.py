@@ -1,4 +1,4 @@
-"""The table of a sanity ladder: a row per rung, with its step from the rung before."""
+"""The table of a sanity ladder: a row per level, with its step from the level before."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from admbench.leaderboard.site.numbers import decimals, fixed, interval
 
 @dataclass(frozen=True)
 class LadderRow:
-    """One rung: its cells (FD, KL, CLAP) and its step from the rung before."""
+    """One level: its cells (FD, KL, CLAP) and its step from the level before."""
 
     name: str
     n: int
     cells: list[Cell]
-    relation: str  # "<", "~" or "" for the first rung
+    relation: str  # "<", "~" or "" for the first level
     difference: str
     holds: bool
 
@@ -30,19 +30,19 @@ class LadderTable:
 
 
 def ladder_table(model: LadderModel) -> LadderTable:
-    """Rungs as table rows; the numbers of a column share one format and one scale."""
-    keys = list(dict.fromkeys(key for rung in model.rungs for key in rung.scores))
-    columns = [estimate_cells(key, [rung.scores.get(key) for rung in model.rungs]) for key in keys]
-    fds = [rung.scores[RANKED_BY].value for rung in model.rungs if RANKED_BY in rung.scores]
+    """Levels as table rows; the numbers of a column share one format and one scale."""
+    keys = list(dict.fromkeys(key for level in model.levels for key in level.scores))
+    columns = [estimate_cells(key, [level.scores.get(key) for level in model.levels]) for key in keys]
+    fds = [level.scores[RANKED_BY].value for level in model.levels if RANKED_BY in level.scores]
     places = decimals(value for value in fds if value is not None)
     rows = []
-    for place, rung in enumerate(model.rungs):
-        cells, step = [column[place] for column in columns], rung.step
+    for place, level in enumerate(model.levels):
+        cells, step = [column[place] for column in columns], level.step
         if step is None:
-            rows.append(LadderRow(rung.name, rung.n, cells, "", "", True))
+            rows.append(LadderRow(level.name, level.n, cells, "", "", True))
         else:
             difference = _signed(step.difference, places)
-            rows.append(LadderRow(rung.name, rung.n, cells, step.relation, difference, step.holds))
+            rows.append(LadderRow(level.name, level.n, cells, step.relation, difference, step.holds))
     return LadderTable(model, keys, rows)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from admbench.bench.models.base import AudioDiffusionModel, ModelCard
 from admbench.bench.models.conditioning import Conditioner
-from admbench.bench.models.families.pipelines import Parts, PipelineFamily
+from admbench.bench.models.pipelines.parts import Parts, networks
 from admbench.bench.models.sampling import Sampling
 from admbench.errors import UsageError
 
@@ -29,7 +29,6 @@ class SoundFlowModel(AudioDiffusionModel):
 
     Args:
         parts: the pipeline's, among them `vae` and `scheduler`.
-        family: of the pipeline.
         card: facts; `seconds` is the length of a clip unless another is asked for.
         conditioner: captions to what the transformer is told.
         longest: seconds of the longest clip.
@@ -38,11 +37,9 @@ class SoundFlowModel(AudioDiffusionModel):
     frames_first: ClassVar[bool] = False
     """Whether a latent is (frames, channels), as of a sequence, and not (channels, frames)."""
 
-    def __init__(
-        self, parts: Parts, family: PipelineFamily, card: ModelCard, conditioner: Conditioner, longest: float
-    ) -> None:
+    def __init__(self, parts: Parts, card: ModelCard, conditioner: Conditioner, longest: float) -> None:
         decoder = SoundDecoder(parts["vae"], self.finish, frames_first=self.frames_first)
-        super().__init__(card, family.modules(parts), conditioner, parts["scheduler"], decoder)
+        super().__init__(card, networks(parts), conditioner, parts["scheduler"], decoder)
         self._longest = longest
 
     @abstractmethod
