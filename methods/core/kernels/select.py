@@ -144,15 +144,15 @@ def resident_bytes(module: nn.Module) -> int:
     sizes: dict[int, int] = {}
     for part in module.modules():
         own = [*part.parameters(recurse=False), *part.buffers(recurse=False), *vars(part).values()]
-        plain = [inner for item in own if isinstance(item, Tensor) for inner in _plain_tensors(item)]
-        sizes |= {id(item): item.numel() * item.element_size() for item in plain}
+        inside = [inner for item in own if isinstance(item, Tensor) for inner in _inner_tensors(item)]
+        sizes |= {id(item): item.numel() * item.element_size() for item in inside}
     return sum(sizes.values())
 
 
-def _plain_tensors(tensor: Tensor) -> list[Tensor]:
+def _inner_tensors(tensor: Tensor) -> list[Tensor]:
     """Return the tensors that one is made of: itself, but for the tensors of packages, which wrap codes and scales."""
     tensor = tensor.data if isinstance(tensor, nn.Parameter) and hasattr(tensor.data, "__tensor_flatten__") else tensor
     if not hasattr(tensor, "__tensor_flatten__"):
         return [tensor]
     names, _ = tensor.__tensor_flatten__()
-    return [inner for name in names for inner in _plain_tensors(getattr(tensor, name))]
+    return [inner for name in names for inner in _inner_tensors(getattr(tensor, name))]

@@ -118,7 +118,7 @@ class BlockTask:
     inner: Mapping[str, Tensor] = field(default_factory=dict)
     """(samples, ...), what some of its layers return in full precision; for `Effort.inner_weight`."""
     timesteps: Tensor | None = None
-    """(samples,), what the backbone was told; needed where there is a clock."""
+    """(samples,), that the backbone was conditioned on; needed where there is a clock."""
     clock: Clock | None = None
     """What tables over timesteps inside of the block read."""
 
