@@ -35,7 +35,7 @@ class DenoisingModel(Protocol):
     license: str | None
     """Licence of the weights, which a checkpoint made from them inherits; None if the source states none."""
     default_steps: int
-    """Denoising steps that the model is meant to be run with, and is calibrated with unless an option says otherwise."""
+    """Denoising steps that the model is meant to be run with, and calibrated with unless an option says so."""
     default_guidance: float
     """Classifier-free guidance scale that it is meant to be run with; 1 is none, as where it has been distilled."""
     backbone: nn.Module

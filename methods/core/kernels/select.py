@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from admbench.methods.core.kernels.base import Kernel
 from admbench.methods.core.kernels.blocks import Glue, streamline
 from admbench.methods.core.kernels.cuda import CUDA_KERNELS
-from admbench.methods.core.kernels.onednn import INT8_KERNELS
+from admbench.methods.core.kernels.onednn_kernels import INT8_KERNELS
 from admbench.methods.core.kernels.processor import has_bf16
 from admbench.methods.core.kernels.weight_only import INT4_LINEAR
 from admbench.methods.core.kernels.weights import Unpack, Weights
