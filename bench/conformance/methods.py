@@ -23,6 +23,7 @@ from admbench.bench.conformance.findings import (
     Violation,
     check_description,
     require,
+    require_same,
     run_checks,
 )
 from admbench.bench.conformance.method_subject import Case, Subject, predict_with, random_state
@@ -119,8 +120,8 @@ def _repeats(case: Case) -> None:
     with random_state(2):
         again = case.method.quantize(case.model, case.calibration)
     differ = changes(hashes_of(case.quantized.module), hashes_of(again.module))
-    require(not differ, f"quantizing again gives another {min(differ, default='')}: seed what is random")
-    require(torch.equal(case.predict(again.module), case.predicted), "quantizing again gives other predictions")
+    require_same(not differ, f"quantizing again gives another {min(differ, default='')}: seed what is random")
+    require_same(torch.equal(case.predict(again.module), case.predicted), "quantizing again gives other predictions")
 
 
 def _calibrates_by_key(case: Case) -> str | None:
@@ -131,7 +132,7 @@ def _calibrates_by_key(case: Case) -> str | None:
         return "it takes no calibration set"
     with random_state(2):
         again = method.calibrate(case.model, case.prompts, seed=0)
-    require(again is not None and same_set(drawn, again), "the same seed draws another calibration set")
+    require_same(again is not None and same_set(drawn, again), "the same seed draws another calibration set")
     require(key == method.calibration_key(case.model, case.prompts, seed=0), "calibration_key is not repeatable")
     others = (
         method.calibration_key(case.model, case.prompts, seed=1),
@@ -143,7 +144,9 @@ def _calibrates_by_key(case: Case) -> str | None:
 
 def _leaves_the_calibration_set(case: Case) -> None:
     _ = case.quantized
-    require(same_set(case.drawn_from(0), case.needed), "quantizing changes the calibration set, which others share")
+    require_same(
+        same_set(case.drawn_from(0), case.needed), "quantizing changes the calibration set, which others share"
+    )
 
 
 def _w16a16(case: Case) -> None:
@@ -154,7 +157,7 @@ def _w16a16(case: Case) -> None:
     except UsageError as error:
         raise NotChecked(f"refused: {error}") from None
     product = method.quantize(case.model, method.calibrate(case.model, case.prompts, seed=0))
-    require(torch.equal(case.predict(product.module), case.full), "it does not predict what full precision does")
+    require_same(torch.equal(case.predict(product.module), case.full), "it does not predict what full precision does")
 
 
 def _packs(case: Case) -> str:
@@ -167,7 +170,7 @@ def _packs(case: Case) -> str:
     differ = changes(hashes_of(case.quantized.module), hashes_of(loaded))
     require(not differ, f"the packed checkpoint loads with another {min(differ, default='')}")
     same = torch.equal(case.predict(loaded), case.predicted)
-    require(same, "the packed checkpoint predicts other numbers than the quantized backbone in memory")
+    require_same(same, "the packed checkpoint predicts other numbers than the quantized backbone in memory")
     fewer = any(layer.weight_bits is not None for layer in case.quantized.report.layers)
     require(not fewer or size < full_size, f"its weights take {size} bytes, in full precision {full_size}")
     return f"{size} bytes of weights, {full_size} in full precision"

@@ -73,16 +73,15 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
         raise DataError(f"{suite.name}: the suite has no captions")
     fields = _shared_fields(grid, suite.name, judges)
     needed = _needed(grid)
-    clips = [suite.sha256, [item.id for item in items], fields["code"]]
-    of_real = [*clips, identify(judges, needed["reference"])]
-    reference = ReferenceJob(key=sha256_json(["reference", of_real]), extractors=_names(needed["reference"]), **fields)
-    of_made = [of_real, identify(judges, needed["generated"])]
+    real = [suite.sha256, [item.id for item in items], fields["code"], identify(judges, needed["reference"])]
+    reference = ReferenceJob(key=sha256_json(["reference", real]), extractors=_names(needed["reference"]), **fields)
     fields["extractors"] = _names(needed["generated"])
+    clips = [real, identify(judges, needed["generated"])]
     baselines, cells = [], []
     for model in grid.models:
         weights = _fingerprint(model)
         identity = [model, weights, plugin_identity("admbench.models", model)]
-        made = [of_made, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
+        made = [clips, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
         of_model = {**fields, "model": model, "model_sha256": weights}
         baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **of_model))
         for method in grid.methods:

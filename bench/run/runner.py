@@ -18,8 +18,8 @@ from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CellJob, Job
 from admbench.bench.run.layout import RunLayout
-from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.run.plan import Plan, is_done, make_plan
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import DataError, UsageError
 from admbench.files import write_text_atomic
 

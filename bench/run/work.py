@@ -1,4 +1,4 @@
-"""What all jobs of a run need: captions, metric networks, stages in the work folder, clips and their features."""
+"""What all jobs of a run need: captions, extractors and judges, stages in the work folder, clips and their features."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Work:
 
     @cached_property
     def extractors(self) -> list[Extractor]:
-        """What is computed of the job's clips."""
+        """What is computed of the clips."""
         return [load_extractor(name) for name in self.job.extractors]
 
     @cached_property
     def judges(self) -> Judges:
-        """The metric networks that the extractors read."""
+        """The networks that the extractors read, by role."""
         return load_judges(self.job.judges, self.extractors)
 
     def embed(self, audio: Facts) -> Features:
