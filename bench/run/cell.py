@@ -21,7 +21,7 @@ from admbench.bench.run.work import features_in
 from admbench.bench.scoring.judges import reading
 from admbench.errors import BenchError
 from admbench.files import directory_bytes, read_json
-from admbench.methods.core.kernels.processor import has_vnni
+from admbench.methods.core.processor import has_vnni
 from admbench.methods.spec import FULL_PRECISION
 from admbench.metrics.features import Features
 from admbench.metrics.latents import LATENTS, latent_features

@@ -17,7 +17,6 @@ from admbench.methods.core.kernels.blocks import BLOCKS, FusedAttention, FusedGE
 from admbench.methods.core.kernels.codes import InputCodes
 from admbench.methods.core.kernels.cuda import IntMMLinear
 from admbench.methods.core.kernels.onednn import Int8Conv2d, Int8Linear
-from admbench.methods.core.kernels.processor import has_bf16, has_vnni, product_refusal
 from admbench.methods.core.kernels.select import choose, default_glue, resident_bytes
 from admbench.methods.core.kernels.weights import Weights
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
@@ -25,6 +24,7 @@ from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme, activation_scheme, weight_scheme
 from admbench.methods.core.numbers.timesteps import Clock, TimestepTable
+from admbench.methods.core.processor import has_bf16, has_vnni, product_refusal
 
 TOLERANCE = 2e-6
 """Of a kernel's output against float64, relative to the largest sum of magnitudes that one output adds up."""

@@ -19,9 +19,9 @@ from admbench.methods.core.kernels.onednn import (
     Int8Linear,
     numeric_geometry,
 )
-from admbench.methods.core.kernels.processor import is_x86, product_refusal
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.scheme import LayerKind, LayerParts, Scheme
+from admbench.methods.core.processor import is_x86, product_refusal
 
 ALL_PARTS = frozenset(LayerParts.model_fields)
 _NEEDS = "AVX512-VNNI or AVX-VNNI; without them, codes small enough not to saturate in 16 bits"

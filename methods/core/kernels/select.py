@@ -14,12 +14,12 @@ from admbench.methods.core.kernels.base import Kernel
 from admbench.methods.core.kernels.blocks import Glue, streamline
 from admbench.methods.core.kernels.cuda import CUDA_KERNELS
 from admbench.methods.core.kernels.onednn_kernels import INT8_KERNELS
-from admbench.methods.core.kernels.processor import has_bf16
 from admbench.methods.core.kernels.weight_only import INT4_LINEAR
 from admbench.methods.core.kernels.weights import Unpack, Weights
 from admbench.methods.core.layers.kinds import quantizable_layers, replace_layer
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.numbers.timesteps import clocks_of
+from admbench.methods.core.processor import has_bf16
 
 KERNELS: tuple[Kernel, ...] = (*INT8_KERNELS, INT4_LINEAR, *CUDA_KERNELS)
 """All kernels."""
