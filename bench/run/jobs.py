@@ -15,27 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from admbench.bench.run.grid import GenerationSpec
 from admbench.bench.run.layout import JobFolder, RunLayout
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.suites.spec import CaptionFileSpec
 
 NO_SPACE = 74
 """Exit code of a job that found its disk full, and so could not leave a reason there."""
 TRAJECTORY = "trajectory"
 """Stage of a cell that keeps how far each caption's latents are from full precision's, in dB: `decibels`."""
-
-
-class JudgeSpec(BaseModel):
-    """The metric networks."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tagger: str = "tiny-tagger"
-    """Registry name of the audio embedder with class logits, for FD, KL and IS."""
-    clap: str = "tiny-clap"
-    """Registry name of the joint audio-text embedder, for the CLAP score."""
-    tagger_weights: str | None = None
-    """Path of the tagger's weights; None is where the judge looks for them."""
-    clap_weights: str | None = None
-    """The same of the CLAP network, or a hub id."""
 
 
 class _Job(BaseModel):
@@ -56,7 +42,9 @@ class _Job(BaseModel):
     generation: GenerationSpec
     """Sampler settings; None values are the model's defaults."""
     judges: JudgeSpec
-    """The metric networks."""
+    """Judge of each role."""
+    extractors: tuple[str, ...]
+    """Names of the extractors whose arrays are computed of the job's clips."""
     device: str
     """Device of the models."""
     threads: int

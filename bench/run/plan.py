@@ -13,17 +13,20 @@ from admbench.bench.measurement.environment import cores
 from admbench.bench.run import preflight
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import BaselineJob, CellJob, Job, JudgeSpec, ReferenceJob
-from admbench.bench.scoring.judges import identify_judges
-from admbench.errors import DataError, UsageError
+from admbench.bench.run.jobs import BaselineJob, CellJob, Job, ReferenceJob
+from admbench.bench.scoring.judges import check_judges, identify
+from admbench.bench.scoring.spec import JudgeSpec
+from admbench.errors import DataError, PluginError, UsageError
 from admbench.files import read_json
 from admbench.hashing import sha256_json
 from admbench.versions import package_version, plugin_identity, source_sha256
 
 if TYPE_CHECKING:
     from admbench.bench.suites.base import Suite, SuiteItem
+    from admbench.metrics.extractors.base import Extractor
+    from admbench.metrics.needs import Whose
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the meaning or the layout of a job's products changes."""
 PREFLIGHT_TIMEOUT = 900.0
 
@@ -53,7 +56,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     Args:
         grid: what to run.
         command: command line, for the records.
-        judges: the metric networks.
+        judges: judge of each role.
         fresh: whether finished cells are to be done again.
 
     Raises:
@@ -63,13 +66,17 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     from admbench.bench.suites import load_suite
 
     _check_names(grid)
+    check_judges(judges)
     suite = load_suite(grid.suite)
     items = suite.take(grid.limit)
     if not items:
         raise DataError(f"{suite.name}: the suite has no captions")
     fields = _shared_fields(grid, suite.name, judges)
-    clips = [suite.sha256, [item.id for item in items], identify_judges(judges), fields["code"]]
-    reference = ReferenceJob(key=sha256_json(["reference", clips]), **fields)
+    needed = _needed(grid)
+    real = [suite.sha256, [item.id for item in items], fields["code"], identify(judges, needed["reference"])]
+    reference = ReferenceJob(key=sha256_json(["reference", real]), extractors=_names(needed["reference"]), **fields)
+    fields["extractors"] = _names(needed["generated"])
+    clips = [real, identify(judges, needed["generated"])]
     baselines, cells = [], []
     for model in grid.models:
         weights = _fingerprint(model)
@@ -88,6 +95,24 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     skipped = {cell.key: unavailable[cell.method] for cell in pending if cell.method in unavailable}
     pending = [cell for cell in pending if cell.key not in skipped]
     return Plan(tuple(cells), _tasks(reference, baselines, pending, fresh), _missing_audio(suite, items), skipped)
+
+
+def _needed(grid: GridSpec) -> dict[Whose, list[Extractor]]:
+    """Return what is computed of real and of generated clips; a metric that cannot be loaded fails in its cells."""
+    from admbench.metrics.needs import needed_extractors
+
+    names = []
+    for name in grid.metrics.names:
+        try:
+            needed_extractors([name])
+        except PluginError:
+            continue
+        names.append(name)
+    return needed_extractors(names)
+
+
+def _names(extractors: Sequence[Extractor]) -> tuple[str, ...]:
+    return tuple(one.name for one in extractors)
 
 
 def _missing_audio(suite: Suite, items: Sequence[SuiteItem]) -> tuple[str, ...]:

@@ -16,9 +16,10 @@ from admbench.bench.run import records
 from admbench.bench.run.executors.base import Executor, Outcome
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import CellJob, Job, JudgeSpec
+from admbench.bench.run.jobs import CellJob, Job
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.plan import Plan, is_done, make_plan
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import DataError, UsageError
 from admbench.files import write_text_atomic
 
@@ -97,7 +98,7 @@ def run_grid(
 
 
 def _judges_of(grid: GridSpec) -> JudgeSpec:
-    return JudgeSpec(**grid.metrics.model_dump(include=set(JudgeSpec.model_fields)))
+    return grid.metrics.judges
 
 
 def _settled(outcome: Outcome) -> Outcome:

@@ -1,4 +1,4 @@
-"""What all jobs of a run need: captions, metric networks, stages in the work folder, clips and their features."""
+"""What all jobs of a run need: captions, extractors and judges, stages in the work folder, clips and their features."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from admbench.bench.run.jobs import Job
 from admbench.bench.run.layout import FEATURES_FILE, JobFolder
 from admbench.bench.run.stages import Facts, StageReport, Stages
 from admbench.bench.scoring.clips import read_clips, write_clips
-from admbench.bench.scoring.features import embed_clips, with_files
-from admbench.bench.scoring.judges import Judges, load_judges
+from admbench.bench.scoring.features import embed_clips, identity, with_files
+from admbench.bench.scoring.judges import load_judges
 from admbench.bench.suites import load_suite
 from admbench.bench.suites.base import Suite, SuiteItem
 from admbench.files import write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
 from admbench.metrics.audio import is_finite
+from admbench.metrics.extractors.base import Extractor, Judges, load_extractor
 from admbench.metrics.features import Features
 
 
@@ -44,16 +45,21 @@ class Work:
         return self.suite.take(self.job.limit)
 
     @cached_property
+    def extractors(self) -> list[Extractor]:
+        """What is computed of the clips."""
+        return [load_extractor(name) for name in self.job.extractors]
+
+    @cached_property
     def judges(self) -> Judges:
-        """The metric networks."""
-        return load_judges(self.job.judges)
+        """The networks that the extractors read, by role."""
+        return load_judges(self.job.judges, self.extractors)
 
     def embed(self, audio: Facts) -> Features:
         """Return the features of the clips in the work folder, computed from the WAV files as they were written."""
-        inputs = [audio["sha256"], audio["not_finite"], self.judges.identity, self.job.code["metrics"]]
+        inputs = [audio["sha256"], audio["not_finite"], identity(self.extractors, self.judges)]
 
         def build() -> Facts:
-            features = embed_clips(read_clips(self.job.work.path), self.judges)
+            features = embed_clips(read_clips(self.job.work.path), self.extractors, self.judges)
             features.invalidate(audio["not_finite"]).save(self.job.work.features)
             return {}
 

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from admbench.audio_files import AUDIO_SUFFIXES, is_audio_file
 from admbench.bench.suites import load_suite
 from admbench.errors import DataError
 from admbench.files import read_json, write_json_atomic
 from admbench.leaderboard.run_folder import AUDIO, CAPTIONS_FILE
-
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff")
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def read_clips(folder: Path, prompts: str | None = None) -> list[Clip]:
         clips = _listed(folder)
     else:
         place = folder / AUDIO if (folder / AUDIO).is_dir() else folder
-        files = sorted(path for path in place.iterdir() if _is_audio(path.name))
+        files = sorted(path for path in place.iterdir() if is_audio_file(path))
         clips = [Clip(path.stem, path, None) for path in files]
     if not clips:
         raise DataError(f"{folder}: no audio; expected {', '.join(AUDIO_SUFFIXES)} files")
@@ -125,14 +124,10 @@ def _read_prompts(prompts: str, ids: Sequence[str]) -> dict[str, str]:
             raise DataError(f"{prompts}: {len(items)} captions for {len(ids)} clips; expected one caption per clip")
         return {name: item.caption for name, item in zip(ids, items, strict=True)}
     captions = {
-        item.id.removesuffix(Path(item.id).suffix if _is_audio(item.id) else ""): item.caption for item in items
+        item.id.removesuffix(Path(item.id).suffix if is_audio_file(item.id) else ""): item.caption for item in items
     }
     missing = [name for name in ids if name not in captions]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(f"{prompts}: no caption with the id of clip {missing[0]}{more}")
     return captions
-
-
-def _is_audio(name: str) -> bool:
-    return Path(name).suffix.lower() in AUDIO_SUFFIXES

@@ -22,13 +22,12 @@ from scipy.stats import spearmanr
 
 from admbench.bench.models import fingerprint, load_model
 from admbench.bench.run.grid import ExecutionSpec, GridSpec
-from admbench.bench.run.jobs import JudgeSpec
 from admbench.bench.run.layout import CLIPS, FEATURES_FILE, RunLayout
 from admbench.bench.run.runner import run_grid
 from admbench.bench.run.stages import Facts, Stages
 from admbench.bench.scoring.clips import read_clips, write_clips
-from admbench.bench.scoring.features import embed_clips
-from admbench.bench.scoring.judges import Judges, load_judges
+from admbench.bench.scoring.features import embed_clips, identity
+from admbench.bench.scoring.judges import load_judges
 from admbench.bench.suites.base import SuiteItem
 from admbench.bench.suites.corpus.corpus import SAMPLE_RATE, render
 from admbench.bench.suites.foley import Foley
@@ -38,6 +37,7 @@ from admbench.methods.spec import FULL_PRECISION
 from admbench.metrics import registry as metric_registry
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
+from admbench.metrics.needs import needed_extractors
 from admbench.versions import git_state, source_sha256
 
 MODELS = ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
@@ -103,7 +103,7 @@ def run_ladder(
     for result in run_grid(grid, command=command):
         if result.reason is not None:
             raise BenchError(f"{result.job.name} failed: {result.reason}")
-    shared = _Ladder(out, limit, load_judges(JudgeSpec()))
+    shared = _Ladder(out, limit, grid)
     ladder = {
         "schema_version": 1,
         "models": [shared.model(name, levels) for name in names],
@@ -121,8 +121,10 @@ def run_ladder(
 class _Ladder:
     """What all models of a ladder share: captions, reference features, judges."""
 
-    def __init__(self, out: Path, limit: int | None, judges: Judges) -> None:
-        self.layout, self.judges = RunLayout(out), judges
+    def __init__(self, out: Path, limit: int | None, grid: GridSpec) -> None:
+        self.layout = RunLayout(out)
+        self.extractors = needed_extractors(grid.metrics.names)["generated"]
+        self.judges = load_judges(grid.metrics.judges, self.extractors)
         self.suite = Foley()
         self.items = self.suite.take(limit)
         self.ids = tuple(item.id for item in self.items)
@@ -183,10 +185,10 @@ class _Ladder:
         def build() -> Facts:
             captions, seeds = [item.caption for item in self.items], [item.seed for item in self.items]
             write_clips(folder.path, self.ids, captions, seeds, make(self.items), SAMPLE_RATE)
-            embed_clips(read_clips(folder.path), self.judges).save(folder.features)
+            embed_clips(read_clips(folder.path), self.extractors, self.judges).save(folder.features)
             return {}
 
-        key = [*inputs, list(self.ids), self.judges.identity, source_sha256("admbench.metrics")]
+        key = [*inputs, list(self.ids), identity(self.extractors, self.judges)]
         stages.run("audio", key, [*CLIPS, FEATURES_FILE], build)
         return Features.load(folder.features)
 

@@ -25,9 +25,9 @@ from admbench.leaderboard.record import FULL_PRECISION
 from admbench.leaderboard.untrusted import check_inside, read_json
 from admbench.metrics import registry
 from admbench.metrics.features import Features
-from admbench.metrics.intervals import MINIMUM_CLIPS, Mean, Replicates
+from admbench.metrics.intervals import MINIMUM_CLIPS, Replicates
 from admbench.metrics.keys import BASELINE_SUFFIX
-from admbench.metrics.latents import LATENT_SCORE
+from admbench.metrics.latents import LATENTS, latent_features
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
 
@@ -119,8 +119,10 @@ def _replicates(cell: LoadedRecord, score: str) -> tuple[Sequence[str], Replicat
     recorded = cell.record.scores.get(score)
     if recorded is None or recorded.value is None:
         raise ValueError((recorded and recorded.reason) or f"{cell.record.method.spec} has no score {score}")
-    if score == LATENT_SCORE:
-        return _of_latents(cell)
+    metric = registry.get(score.removesuffix(BASELINE_SUFFIX))()
+    if metric.needs == {LATENTS}:
+        latents = _kept_latents(cell)
+        return latents.ids, Replicates.of(metric.statistic(latents, None))
     generated = _features(cell.run, JobFolder(cell.cell))
     baseline = _features(cell.run, RunLayout(cell.run).baseline(cell.record.model.name))
     if generated is None or baseline is None:
@@ -128,19 +130,18 @@ def _replicates(cell: LoadedRecord, score: str) -> tuple[Sequence[str], Replicat
     ids = sorted(set(generated.ids) & set(baseline.ids))
     if len(ids) < max(MINIMUM_CLIPS, recorded.n or 0):
         raise ValueError(f"features of {len(ids)} captions, the score is of {recorded.n}")
-    metric = registry.get(score.removesuffix(BASELINE_SUFFIX))()
     return ids, Replicates.of(metric.statistic(generated.match(ids), baseline.match(ids)))
 
 
-def _of_latents(cell: LoadedRecord) -> tuple[Sequence[str], Replicates]:
-    """Return the first captions and their ratios after the last step, which a run keeps; ValueError without them."""
+def _kept_latents(cell: LoadedRecord) -> Features:
+    """Return how far latents of the first captions are from full precision's, which a run keeps; ValueError if not."""
     kept = JobFolder(cell.cell).stage(TRAJECTORY)
     if not kept.is_file():
         raise ValueError(f"the run of {cell.record.method.spec} has no latents' ratios beside its records")
     try:
-        decibels = np.asarray(read_json(cell.run, kept)["facts"]["decibels"], dtype=np.float64)
-        ids = [clip.id for clip in read_clips(cell.cell)][: len(decibels)]
-        return ids, Replicates.of(Mean(decibels[:, -1]))
+        facts = read_json(cell.run, kept)["facts"]
+        decibels = np.asarray(facts["decibels"], dtype=np.float64)
+        return latent_features([clip.id for clip in read_clips(cell.cell)][: len(decibels)], decibels, facts["timesteps"])
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise DataError(f"{kept}: not what a run leaves ({error})") from error
 

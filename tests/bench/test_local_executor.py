@@ -13,7 +13,8 @@ import pytest
 from admbench.bench.run.executors.base import Outcome, Task
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GenerationSpec
-from admbench.bench.run.jobs import CellJob, Job, JudgeSpec
+from admbench.bench.run.jobs import CellJob, Job
+from admbench.bench.scoring.spec import JudgeSpec
 
 MakeTask = Callable[..., Task]
 
@@ -24,6 +25,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTask:
 
     def make(method: str, after: tuple[str, ...] = ()) -> Task:
         shared = {"limit": None, "seed": 0, "generation": GenerationSpec(), "judges": JudgeSpec(), "device": "cpu"}
+        shared["extractors"] = ()
         job = CellJob(
             key=f"key-of-{method}",
             run=tmp_path,

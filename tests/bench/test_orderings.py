@@ -27,7 +27,7 @@ def features(seed: int, shift: float = 0.0) -> Features:
     rng = np.random.default_rng(seed)
     common = np.random.default_rng(0).normal(0, 1, (CLIPS, WIDTH))
     embedding = common + shift + rng.normal(0, 0.05, (CLIPS, WIDTH))
-    return Features(ids=tuple(f"clip-{index}" for index in range(CLIPS)), embedding=embedding.astype(np.float32))
+    return Features(tuple(f"clip-{index}" for index in range(CLIPS)), {"embedding": embedding.astype(np.float32)})
 
 
 def record(spec: str, value: float) -> dict[str, object]:
@@ -113,7 +113,7 @@ def test_latents_are_compared_caption_by_caption(make_run) -> None:
         for index in range(CLIPS):
             (cell / "audio" / f"{index}.wav").touch()
         (cell / "stages").mkdir()
-        kept = {"facts": {"decibels": [[20.0, decibels + index] for index in range(8)]}}
+        kept = {"facts": {"timesteps": [999, 499], "decibels": [[20.0, decibels + index] for index in range(8)]}}
         (cell / "stages" / "trajectory.json").write_text(json.dumps(kept))
     (one,) = orderings(read_runs([run]), "naive", "latent_sqnr_vs_baseline")
     assert (one.difference, one.n, one.verdict) == (pytest.approx(3), 8, "holds")
