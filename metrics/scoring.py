@@ -79,6 +79,8 @@ def _score(
     requested: ScoreKey, generated: Features, against: Features | None, baseline: Features | None, identity: Score
 ) -> Score:
     metric = requested.metric
+    if requested.against is not None and against is None:
+        raise ValueError(f"no {requested.against} audio")
     _check(metric, generated, "generated")
     about = {
         "n": len(generated.ids),
@@ -87,9 +89,7 @@ def _score(
         "direction": metric.direction and metric.direction.format(against=requested.against),
         "higher_is_better": metric.higher_is_better,
     }
-    if requested.against is not None:
-        if against is None:
-            raise ValueError(f"no {requested.against} audio")
+    if against is not None and requested.against is not None:
         _check(metric, against, requested.against)
         known = set(against.ids)
         shared = [name for name in generated.ids if name in known]
