@@ -41,6 +41,11 @@ def write_json_atomic(path: str | Path, value: Any) -> None:
     write_text_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def directory_bytes(directory: str | Path) -> int:
+    """Return the bytes of all files in a folder and its subfolders: what lies on disk."""
+    return sum(path.stat().st_size for path in Path(directory).rglob("*") if path.is_file())
+
+
 @contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Yield an empty sibling folder that becomes `path` when the block ends well, in place of any folder there.

@@ -26,7 +26,7 @@ class FloatingPoint(Method):
     def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
         """Return a copy of the backbone in this type. `calibration` is not used."""
         started = time.perf_counter()
-        return self._result(model, run_in(copy.deepcopy(model.backbone), self.dtype), started)
+        return self.result(model, run_in(copy.deepcopy(model.backbone), self.dtype), started)
 
 
 class Float32(FloatingPoint):

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from admbench.bench.models import quantizable, registry
-from admbench.bench.models.checkpoints.directory import describe, path_of
 from admbench.bench.models.components import components_of
+from admbench.bench.models.directory import describe, path_of
 
 
 def check_model(name: str) -> None:

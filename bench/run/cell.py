@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 
 import numpy as np
 
+from admbench import arithmetic, children
 from admbench.bench.measurement.latency import NO_INTEGERS, Settings, time_steps, without_kernels
 from admbench.bench.measurement.size import size_section
 from admbench.bench.measurement.trajectory import CAPTIONS, latents_apart
@@ -17,7 +19,8 @@ from admbench.bench.run.layout import JobFolder
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import features_in
 from admbench.bench.scoring.judges import reading
-from admbench.methods.core.checkpoint.packed import directory_bytes
+from admbench.errors import BenchError
+from admbench.files import directory_bytes, read_json
 from admbench.methods.core.kernels.processor import has_vnni
 from admbench.methods.spec import FULL_PRECISION
 from admbench.metrics.features import Features
@@ -127,8 +130,23 @@ class Cell(Generating):
     def _build_latency(self) -> Facts:
         if not self.kernelled.kernels:
             return without_kernels(self.kernelled)
+        return self._time_apart() if arithmetic.slowed() else self.time_step()
+
+    def time_step(self) -> Facts:
+        """Time a denoising step of the packed backbone with kernels beside full precision, in this process."""
         timing = replace(STEP_TIMING, threads=self.job.threads)
         return time_steps(self.model_of_wanted_length(), self.kernelled, timing)
+
+    def _time_apart(self) -> Facts:
+        """Time it in a process whose MKL is as fast as users have it; in this one's mode full precision looks slower."""
+        file = self.job.work.path / "step.json"
+        command = children.command("admbench.bench.run.program", str(self.job.work.job), "--time-step", str(file))
+        child = subprocess.run(command, stdin=subprocess.DEVNULL, env=children.timing_environment())
+        if child.returncode:
+            raise BenchError(f"timing a step in a process of its own: exit code {child.returncode}; the log says why")
+        facts: Facts = read_json(file)
+        file.unlink()
+        return facts
 
 
 def _features_if_any(folder: JobFolder) -> Features | None:

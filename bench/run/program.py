@@ -19,7 +19,7 @@ import torch
 
 from admbench.bench.run.cell import Cell
 from admbench.bench.run.groundwork import Baseline, Reference
-from admbench.bench.run.jobs import NO_SPACE, BaselineJob, Job, ReferenceJob, job_from_json
+from admbench.bench.run.jobs import NO_SPACE, BaselineJob, CellJob, Job, ReferenceJob, job_from_json
 from admbench.bench.run.layout import JobFolder
 from admbench.bench.run.stages import publish
 from admbench.errors import BenchError
@@ -52,11 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m admbench.bench.run.program")
     parser.add_argument("job", type=Path, help="JSON file of the job")
     parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
+    parser.add_argument("--time-step", type=Path, help="only time a step of the cell's checkpoint, into this JSON file")
     options = parser.parse_args(arguments)
     if options.parent is not None:
         threading.Thread(target=_end_with, args=(options.parent,), daemon=True).start()
     set_quiet(True)
     job = job_from_json(options.job.read_text(encoding="utf-8"))
+    if options.time_step is not None and isinstance(job, CellJob):
+        torch.set_num_threads(job.threads)
+        write_json_atomic(options.time_step, Cell(job).time_step())
+        return 0
     try:
         run_job(job)
     except BaseException as error:  # whatever ends a job is its result: the reason goes to whoever reads it

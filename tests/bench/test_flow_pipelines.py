@@ -19,7 +19,7 @@ from admbench.bench.models.families.longcat_audiodit import LONGCAT_AUDIODIT
 from admbench.bench.models.families.stable_audio_3 import STABLE_AUDIO_3
 from admbench.bench.models.quantization import quantize_components
 from admbench.errors import UsageError
-from admbench.methods.core.checkpoint.packed import load as load_backbone
+from admbench.methods.core.checkpoint.reading import load as load_backbone
 
 from . import pipeline_directories
 from .test_components import assert_autoencoder_is_quantized, assert_told

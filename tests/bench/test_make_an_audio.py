@@ -39,7 +39,7 @@ from admbench.bench.models.networks.bigvgan import BigVGAN, BigVGANConfig
 from admbench.bench.models.networks.clap_bert import ClapBertConfig, ClapBertTextModel
 from admbench.bench.models.quantization import quantize_components
 from admbench.errors import BenchError, CheckpointError, UsageError
-from admbench.methods.core.checkpoint.packed import load as load_packed
+from admbench.methods.core.checkpoint.reading import load as load_packed
 
 from .test_components import assert_told
 

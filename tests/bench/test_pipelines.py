@@ -25,7 +25,7 @@ from admbench.bench.models.families.stable_audio import STABLE_AUDIO
 from admbench.bench.models.pipelines import parts
 from admbench.bench.models.quantization import quantize_components
 from admbench.errors import CheckpointError, UsageError
-from admbench.methods.core.checkpoint.packed import load as load_backbone
+from admbench.methods.core.checkpoint.reading import load as load_backbone
 
 from . import pipeline_directories
 from .test_components import assert_autoencoder_is_quantized, assert_told

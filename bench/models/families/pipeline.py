@@ -117,8 +117,8 @@ class PipelineFamily(Family):
 
     def _join(self, parts: Parts, known: dict[str, Any]) -> AudioDiffusionModel:
         """Make the model, with the pipeline's own sampling, of plain layers alone."""
-        from admbench.methods.core.layers.canonical import make_plain
+        from admbench.methods.core.layers.canonical import make_canonical
 
-        networks = {name: make_plain(parts[name]) for name in self.networks}
+        networks = {name: make_canonical(parts[name]) for name in self.networks}
         model: AudioDiffusionModel = load_target(self.assemble)({**networks, **parts}, known)
         return model

@@ -12,7 +12,7 @@ from torch import nn
 
 from admbench.errors import CheckpointError, nearest
 from admbench.methods.core.checkpoint.allowed import allowed_class, allowed_names
-from admbench.methods.core.layers.canonical import make_plain, quiet_weight_norm
+from admbench.methods.core.layers.canonical import make_canonical, quiet_weight_norm
 
 NOT_STRUCTURE = ("architectures", "dtype", "torch_dtype", "transformers_version", "model_type", "max_new_tokens")
 """What a configuration of transformers says of something else than the structure."""
@@ -38,7 +38,7 @@ def describe_network(network: nn.Module) -> tuple[str, dict[str, Any]]:
 
 
 def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.Module:
-    """Build a network without numbers, on the meta device, of plain layers alone, see `make_plain`.
+    """Build a network without numbers, on the meta device, of plain layers alone, see `make_canonical`.
 
     Args:
         name: a class that is allowed.
@@ -66,7 +66,7 @@ def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.
     except Exception as error:  # whatever a foreign configuration makes the constructor do, it is the file's fault
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise CheckpointError(f"{name} cannot be built from the configuration: {reason}") from error
-    return make_plain(network)
+    return make_canonical(network)
 
 
 def _configuration_keys(network_class: type[Any]) -> Collection[str]:

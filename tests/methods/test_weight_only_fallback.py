@@ -11,14 +11,11 @@ from torch import nn
 
 from admbench.errors import CheckpointError
 from admbench.methods.core.backbone import QuantizedBackbone, make_report
-from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader, load
+from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
+from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.kernels.select import choose
-from admbench.methods.core.layers.quantized import (
-    QuantizedLayer,
-    quantized_layers,
-    weight_of,
-    weight_only_layers,
-)
+from admbench.methods.core.layers.kinds import weight_of, weight_only_layers
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.layers.transposed import swap_channels
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
@@ -29,7 +26,7 @@ from admbench.methods.core.numbers.scheme import (
     activation_scheme,
     weight_scheme,
 )
-from admbench.methods.core.weight_only_fallback import quantize_remaining
+from admbench.methods.core.weight_only_fallback import apply_weight_only_fallback
 
 from .tiny_components import COMPONENTS, inputs_of, output_of
 
@@ -160,7 +157,7 @@ def quantize(network, bits=8):
         method=MethodHeader(name="none", spec="none@w8a16", version="1", config={}),
         source=SourceHeader(model="tiny", weights_sha256="0" * 64, license=None),
     )
-    return quantize_remaining(quantized, None, None, bits)
+    return apply_weight_only_fallback(quantized, None, None, bits)
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

@@ -7,8 +7,8 @@ from torch import nn
 from transformers import GPT2Config, GPT2Model
 
 from admbench.methods.core.checkpoint.architectures import build_network, describe_network
-from admbench.methods.core.layers.canonical import make_plain, quiet_weight_norm
-from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.core.layers.canonical import make_canonical, quiet_weight_norm
+from admbench.methods.core.layers.kinds import quantizable_layers
 
 NETWORKS = {
     "oobleck": lambda: AutoencoderOobleck(
@@ -44,7 +44,7 @@ def network(request):
 def test_folded_it_computes_the_same_bit_for_bit(network):
     latents = torch.randn(2, 4, 16)
     before = network.decode(latents).sample
-    folded = make_plain(network)
+    folded = make_canonical(network)
     assert torch.equal(folded.decode(latents).sample, before)
     names = [name for name, _ in folded.named_parameters()]
     assert not [name for name in names if name.endswith(("weight_g", "weight_v"))]
@@ -53,7 +53,7 @@ def test_folded_it_computes_the_same_bit_for_bit(network):
 
 
 def test_a_checkpoint_names_it_and_gets_it_folded(network):
-    make_plain(network)
+    make_canonical(network)
     name, config = describe_network(network)
     built = build_network(name, config, most_layers=1000)
     shapes = {key: tensor.shape for key, tensor in built.state_dict().items()}
@@ -66,7 +66,7 @@ def test_gpt2_computes_the_same_through_linear_layers():
     network = GPT2Model(GPT2Config(n_embd=16, n_head=2, n_layer=2, n_positions=40, vocab_size=50)).eval()
     inputs = torch.randn(2, 40, 16)
     before = network(inputs_embeds=inputs).last_hidden_state
-    make_plain(network)
+    make_canonical(network)
     assert len(quantizable_layers(network)) == 2 * 4
     torch.testing.assert_close(network(inputs_embeds=inputs).last_hidden_state, before)
 
@@ -74,4 +74,4 @@ def test_gpt2_computes_the_same_through_linear_layers():
 def test_a_network_without_any_stays_as_it_is():
     linear = nn.Linear(3, 2)
     before = dict(linear.named_parameters())
-    assert dict(make_plain(linear).named_parameters()) == before
+    assert dict(make_canonical(linear).named_parameters()) == before

@@ -14,21 +14,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from admbench.errors import CheckpointError
+from admbench.files import directory_bytes
 from admbench.hashing import sha256_tensors
 from admbench.methods.core.checkpoint import formats
-from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader, directory_bytes
+from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
+from admbench.methods.core.checkpoint.third_party import (
+    ThirdPartyFormat,
+    ThirdPartyLayer,
+    described,
+    mark,
+    third_party_layers,
+)
 from admbench.methods.core.kernels.observed import DEQUANTIZED, observed
 from admbench.methods.core.kernels.select import resident_bytes
-from admbench.methods.core.layers.quantized import replace_layer
-from admbench.methods.core.third_party import (
-    ForeignBackbone,
-    ForeignFormat,
-    ForeignLayer,
-    described,
-    foreign_layers,
-    foreign_report,
-    mark,
-)
+from admbench.methods.core.layers.kinds import replace_layer
+from admbench.methods.core.third_party import ThirdPartyBackbone, third_party_report
 
 
 class StrangeLinear(nn.Linear):
@@ -54,11 +54,11 @@ class StrangeLinear(nn.Linear):
         return product.reshape(*x.shape[:-1], -1) + (0 if self.bias is None else self.bias)
 
 
-class StrangeFormat(ForeignFormat):
+class StrangeFormat(ThirdPartyFormat):
     name = "strange"
     package = "numpy"  # a distribution that is installed; its version stands in for the package's
 
-    def describe(self, module: nn.Module) -> dict[str, ForeignLayer]:
+    def describe(self, module: nn.Module) -> dict[str, ThirdPartyLayer]:
         layers = {name: part for name, part in module.named_modules() if isinstance(part, StrangeLinear)}
         return {
             name: described(part, (8, "tensor"), (8, "tensor, dynamic") if part.multiplies else (16, None))
@@ -85,14 +85,14 @@ def _known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(formats.registry._registered, "strange", StrangeFormat)
 
 
-def strange(model: Any, *, multiplies: bool = True) -> ForeignBackbone:
+def strange(model: Any, *, multiplies: bool = True) -> ThirdPartyBackbone:
     module, form = copy.deepcopy(model.backbone), StrangeFormat()
     for name, part in list(module.named_modules()):
         if type(part) is nn.Linear:
             replace_layer(module, name, StrangeLinear(part, multiplies))
-    return ForeignBackbone(
+    return ThirdPartyBackbone(
         module=mark(module, form.describe(module)),
-        report=foreign_report(model.backbone, module, form, 1.0, simulated=False),
+        report=third_party_report(model.backbone, module, form, 1.0, simulated=False),
         method=MethodHeader(name="strange", spec="strange", version="1", config={}),
         source=SourceHeader(model=model.name, weights_sha256=model.weights_sha256, license=None),
         format=form,
@@ -111,7 +111,7 @@ def test_a_loaded_module_gives_the_same_output_bit_for_bit(model, predict, tmp_p
     shutil.rmtree(tmp_path / "checkpoint")
     assert torch.equal(predict(model, loaded), in_memory)
     assert type(loaded) is type(model.backbone)
-    assert foreign_layers(loaded) == foreign_layers(result.module)
+    assert third_party_layers(loaded) == third_party_layers(result.module)
 
 
 def test_the_report_says_what_was_left_alone_and_how_far_weights_moved(model):
