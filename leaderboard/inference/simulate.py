@@ -20,11 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from admbench.leaderboard.inference.contrasts import Contrast
 from admbench.leaderboard.inference.crossed import crossed_mean
 from admbench.leaderboard.inference.equivalence import Verdict, judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import parse_margin
-from admbench.leaderboard.inference.pairs import AllPairs, all_pairs
+from admbench.leaderboard.inference.pairs import AllPairs, all_pairs, studentized_draws
 from admbench.leaderboard.inference.scores import KINDS
 
 Array = NDArray[np.float64]
@@ -96,7 +97,7 @@ def simultaneous(
 ) -> dict[str, int]:
     """Count trials in which something is wrong anywhere: a pair, an interval, a rank; and pairs rightly told apart."""
     kind = KINDS[key]
-    counts = dict.fromkeys(("wrongly told apart", "interval misses", "rank misses", "rightly told apart"), 0)
+    counts = dict.fromkeys(("wrongly told apart", "interval misses", "rank misses", "rightly told apart", "by a step down"), 0)
     sign = -1 if kind.higher_is_better else 1
     ranks = {name: 1 + sum(sign * other < sign * own for other in truth.values()) for name, own in truth.items()}
     rng = np.random.default_rng(seed)
@@ -109,7 +110,26 @@ def simultaneous(
         counts["rightly told apart"] += sum(
             pair.told_apart and sign * truth[pair.better] < sign * truth[pair.worse] for pair in found.pairs
         )
+        counts["by a step down"] += step_down([pair.contrast for pair in found.pairs])
     return counts
+
+
+def step_down(contrasts: Sequence[Contrast]) -> int:
+    """Return how many pairs a step down would tell apart, with directions (Mogstad et al. 2024, stepwise procedure).
+
+    Hypotheses are one-sided, two a pair; those that a step rejects leave the next step's critical value.
+    """
+    drawn = studentized_draws(contrasts)
+    drawn = np.concatenate([drawn, -drawn], axis=1)
+    t = np.array([one.estimate / one.standard_error for one in contrasts])
+    t = np.concatenate([t, -t])
+    remaining = np.ones(len(t), dtype=bool)
+    while remaining.any():
+        rejected = remaining & (t > np.quantile(drawn[:, remaining].max(axis=1), 0.95))
+        if not rejected.any():
+            break
+        remaining &= ~rejected
+    return int((~remaining).sum())
 
 
 def _wrong(found: AllPairs, truth: dict[str, float], sign: int) -> tuple[bool, bool]:
@@ -201,6 +221,11 @@ def _margin_rates(trials: int) -> Iterator[Rate]:
 
 
 def _power(trials: int) -> Iterator[Rate]:
+    shifts = (0.3, 0.4, 0.5, 0.6, 0.7)
+    truth = {f"cell {k}": expected_distance(96, shift) for k, shift in enumerate(shifts)}
+    counts = simultaneous(lambda rng: draw_distances(rng, 96, shifts), truth, "fd", trials)
+    for what, key in (("told apart", "rightly told apart"), ("told apart by a step down", "by a step down")):
+        yield Rate(f"distances, five different, n = 96: pairs {what}", counts[key], 10 * trials, "")
     for n in (96, 240):
         for effect in (0.2, 0.4, 0.6):
             truth = {"cell 0": 0.0, "cell 1": 0.0, "cell 2": 0.0, "cell 3": effect}
