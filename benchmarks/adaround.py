@@ -32,12 +32,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from admbench.methods.core.layers.blocks import Block, BlockInputs, BlockKind
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    QuantizedLayer,
-    quantizable_layers,
-    replace_layer,
-)
+from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers, replace_layer
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer, along
 from admbench.methods.core.numbers.scheme import weight_scheme
 from admbench.methods.core.reconstruction.adaround import GAMMA, ZETA, AdaRound

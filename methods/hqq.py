@@ -65,7 +65,7 @@ class HQQ(Method):
             scheme = Scheme(bits=bits, granularity="group", symmetric=False, group_size=self.config.group, zero="float")
             return fit_zero_points(scheme.for_terms(weight[0].numel()), weight, self.config.iterations)
 
-        return self._result(model, quantize_weights(model.backbone, self._bits, fit), started)
+        return self.result(model, quantize_weights(model.backbone, self._bits, fit), started)
 
 
 @torch.no_grad()

@@ -60,4 +60,4 @@ class NF4(Method):
             nf4 = Scheme(bits=4, granularity="group", symmetric=True, group_size=self.config.group, codebook="nf4")
             return NF4Quantizer.fit(nf4.for_terms(weight[0].numel()), weight)
 
-        return self._result(model, quantize_weights(model.backbone, weight_only_bits(self.spec), fit), started)
+        return self.result(model, quantize_weights(model.backbone, weight_only_bits(self.spec), fit), started)

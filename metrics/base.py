@@ -35,10 +35,9 @@ class Metric(ABC):
     """Whether it is a distance or divergence: not negative, with an error that grows with it."""
     direction: ClassVar[str | None] = None
     """Order of the arguments if it matters, such as `{against} || generated`."""
-    needs: ClassVar[tuple[str, ...]]
-    """Fields of `Features` that it reads."""
-    network: ClassVar[Literal["tagger", "clap"] | None]
-    """The embedder whose features it reads, which the score names; None if it reads waveforms."""
+    needs: ClassVar[frozenset[str]]
+    """Names of the extractors whose arrays it reads, of one judge at most, which the score names; see
+    `admbench.metrics.extractors`."""
     against: ClassVar[tuple[Against, ...]] = ()
     """What generated clips are compared with; empty if with nothing."""
     paired: ClassVar[bool] = True

@@ -168,21 +168,20 @@ class FadInfinity(Metric):
     name = "fad_inf"
     summary = "Frechet distance of embeddings extrapolated to infinitely many clips; lower is better, can be negative"
     higher_is_better = False
-    needs = ("embedding",)
-    network = "tagger"
+    needs = frozenset({"embedding"})
     against = ("reference", "baseline")
     paired = False
 
     def compute(self, generated: Features, against: Features | None) -> float:
         """Return the extrapolated distance; the two sets may be of different clips."""
-        return fad_infinity(generated.embedding, given(against).embedding).value
+        return fad_infinity(generated["embedding"], given(against)["embedding"]).value
 
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the extrapolated distance with fast removal of captions."""
-        return PairedExtrapolation(generated.embedding, given(against).embedding)
+        return PairedExtrapolation(generated["embedding"], given(against)["embedding"])
 
     def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
         """Return the line: its rungs (number of clips, distance), its slope, its share of the variance."""
-        fit = fad_infinity(generated.embedding, given(against).embedding)
+        fit = fad_infinity(generated["embedding"], given(against)["embedding"])
         rungs = [{"n": size, "fd": distance} for size, distance in zip(fit.sizes, fit.distances, strict=True)]
         return {"fit": {"rungs": rungs, "slope": fit.slope, "r2": fit.r2}}

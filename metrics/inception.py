@@ -123,8 +123,7 @@ class InceptionScore(Metric):
     name = "is"
     summary = "Inception score of class posteriors; higher is better, compare at equal n and splits only"
     higher_is_better = True
-    needs = ("logits",)
-    network = "tagger"
+    needs = frozenset({"logits"})
 
     def compute(self, generated: Features, against: Features | None) -> float:
         """Return the score with the default number of splits."""
@@ -132,9 +131,7 @@ class InceptionScore(Metric):
 
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the score with the default number of splits."""
-        if generated.logits is None:
-            raise ValueError("no logits")
-        return SplitInception(generated.logits, default_splits(len(generated.ids)))
+        return SplitInception(generated["logits"], default_splits(len(generated.ids)))
 
     def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
         """Return the number of splits."""

@@ -166,19 +166,18 @@ class KernelAudioDistance(Metric):
     name = "kad"
     summary = "Kernel audio distance (unbiased MMD^2 of embeddings, x 100); lower is better, can be negative"
     higher_is_better = False
-    needs = ("embedding",)
-    network = "tagger"
+    needs = frozenset({"embedding"})
     against = ("reference", "baseline")
     paired = False
 
     def compute(self, generated: Features, against: Features | None) -> float:
         """Return the distance; the two sets may be of different clips."""
-        return kernel_audio_distance(generated.embedding, given(against).embedding)
+        return kernel_audio_distance(generated["embedding"], given(against)["embedding"])
 
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the distance with fast removal of captions."""
-        return PairedKernel(generated.embedding, given(against).embedding)
+        return PairedKernel(generated["embedding"], given(against)["embedding"])
 
     def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
         """Return the bandwidth of the kernel and the factor on the squared discrepancy."""
-        return {"bandwidth": median_bandwidth(given(against).embedding), "scale": SCALE}
+        return {"bandwidth": median_bandwidth(given(against)["embedding"]), "scale": SCALE}

@@ -50,8 +50,7 @@ class KLDivergence(Metric):
     higher_is_better = False
     ratio_scale = True
     direction = "{against} || generated"
-    needs = ("logits",)
-    network = "tagger"
+    needs = frozenset({"logits"})
     against = ("reference", "baseline")
 
     def compute(self, generated: Features, against: Features | None) -> float:
@@ -60,10 +59,4 @@ class KLDivergence(Metric):
 
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the mean over pairs."""
-        return Mean(kl_divergence(_logits(given(against)), _logits(generated)))
-
-
-def _logits(features: Features) -> NDArray[np.float32]:
-    if features.logits is None:
-        raise ValueError("no logits")
-    return features.logits
+        return Mean(kl_divergence(given(against)["logits"], generated["logits"]))

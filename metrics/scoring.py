@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from admbench.metrics.base import Metric
-from admbench.metrics.embedders.base import AudioEmbedder, JointEmbedder
+from admbench.metrics.extractors.base import CaptionExtractor, Judges, load_extractor
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import MINIMUM_CLIPS, Replicates
 from admbench.metrics.keys import ScoreKey, requested_scores
+from admbench.metrics.needs import role_of
 
 Score = dict[str, Any]
+Provided = Mapping[str, Callable[[], Features]]
+"""Extractor -> a function that gives its array for some of the generated clips; ValueError with why there is none."""
 
 OWN_SCORE = "baseline model's own score"
-_WORDS = {
-    "embedding": "embeddings",
-    "logits": "class logits",
-    "clap_audio": "CLAP embeddings",
-    "clap_text": "captions",
-    "files": "audio files",
-    "window_moments": "embeddings of windows: the tagger hears a clip as a whole; vggish does not",
-}
-
-
-class Embedders(Protocol):
-    """The networks that made the features."""
-
-    @property
-    def tagger(self) -> AudioEmbedder:
-        """Made embeddings and logits."""
-        ...
-
-    @property
-    def clap(self) -> JointEmbedder:
-        """Made the CLAP embeddings."""
-        ...
 
 
 def score(
@@ -43,7 +24,8 @@ def score(
     reference: Features | None,
     baseline: Features | None,
     metrics: Sequence[str],
-    embedders: Embedders,
+    judges: Judges,
+    provided: Provided | None = None,
 ) -> dict[str, Score]:
     """Score generated clips.
 
@@ -59,7 +41,8 @@ def score(
             for, and then no score has a `difference`, and of those against the baseline there are only the null ones
             of metrics that have no others.
         metrics: registry names.
-        embedders: the networks that made all these features.
+        judges: the networks that made all these features, by role.
+        provided: what clips alone do not give, such as latents; a score that needs it is over the clips that have it.
 
     Returns:
         Score by key, as the record has them: `fd`, `kl`, ..., `fd_vs_baseline`, ...; each of value, ci95, n, backbone,
@@ -69,18 +52,27 @@ def score(
 
     Raises:
         UsageError: an unknown metric.
-        PluginError: a metric cannot be loaded.
+        PluginError: a metric or an extractor cannot be loaded.
     """
     sources = {"reference": reference, "baseline": baseline, None: None}
     scores = {}
     for requested in requested_scores(metrics, baseline=baseline is not None):
-        network = requested.metric.network and getattr(embedders, requested.metric.network)
-        identity = {"backbone": network and network.name, "backbone_sha256": network and network.sha256}
+        role = role_of(requested.metric)
+        judge = judges.get(role) if role is not None else None
+        identity = {"backbone": judge and judge.name, "backbone_sha256": judge and judge.sha256}
         try:
-            scores[requested.key] = _score(requested, generated, sources[requested.against], baseline, identity)
+            own = _with_provided(requested.metric, generated, provided or {})
+            scores[requested.key] = _score(requested, own, sources[requested.against], baseline, identity)
         except ValueError as error:
             scores[requested.key] = {"value": None, "reason": str(error)}
     return scores
+
+
+def _with_provided(metric: Metric, generated: Features, provided: Provided) -> Features:
+    """Return the clips that have what a metric needs beyond their audio; all of them if it needs nothing."""
+    for name in sorted(metric.needs & provided.keys()):
+        generated = generated.extend(provided[name]())
+    return generated
 
 
 def _score(
@@ -151,6 +143,9 @@ def _check(metric: Metric, features: Features, whose: str) -> None:
     if bad:
         shown = ", ".join(bad[:3]) + (", ..." if len(bad) > 3 else "")
         raise ValueError(f"{len(bad)} of {len(features.ids)} {whose} clips are not finite: {shown}")
-    for name in metric.needs:
-        if getattr(features, name) is None:
-            raise ValueError(f"the {whose} clips have no {_WORDS.get(name, name)}")
+    extractors = [load_extractor(name) for name in sorted(metric.needs)]
+    missing = [one for one in extractors if one.name not in features and not (one.compares and whose != "generated")]
+    if missing:
+        # without captions a network for audio and captions does not compute: the captions are what is missing
+        first = next((one for one in missing if isinstance(one, CaptionExtractor)), missing[0])
+        raise ValueError(first.missing.format(whose=whose))

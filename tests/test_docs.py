@@ -92,7 +92,7 @@ def test_the_metric_of_the_docs_works(monkeypatch):
     _, _, section = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8").partition("## A metric of your own")
     exec(textwrap.dedent("\n".join(re.findall(r"^    .*$|^$", section, flags=re.MULTILINE))), {})
     metric = registry.get("centroid-shift")()
-    near, far = (Features(ids=tuple("abcd"), embedding=np.full((4, 2), level, np.float32)) for level in (0, 3))
+    near, far = (Features(tuple("abcd"), {"embedding": np.full((4, 2), level, np.float32)}) for level in (0, 3))
     assert metric.compute(far, near) == 6
     interval = Replicates.of(metric.statistic(far, near)).interval(ratio_scale=metric.ratio_scale)
     assert interval == pytest.approx((6, 6))

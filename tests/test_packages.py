@@ -109,6 +109,7 @@ PYPROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_te
         ("admbench.methods.core.checkpoint.formats", "formats"),
         ("admbench.metrics", "metrics"),
         ("admbench.bench.suites", "suites"),
+        ("admbench.metrics.extractors", "extractors"),
         ("admbench.metrics.embedders", "judges"),
     ],
 )

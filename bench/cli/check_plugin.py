@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
 import typer
 
+from admbench import arithmetic
 from admbench.bench.cli.options import Debug, Quiet
 from admbench.bench.cli.tables import print_table
 
@@ -23,6 +25,7 @@ def check_plugin(
     One line for each thing that has to hold: passed, failed with what is wrong, or skipped with why. Exits with 1 if
     one failed.
     """
+    os.environ.update(arithmetic.reproducible(os.environ))  # before the first product: "the same twice" is checked
     from admbench.bench.conformance.plugins import findings, kind_of
     from admbench.progress import track
 

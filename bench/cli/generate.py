@@ -28,7 +28,8 @@ def generate(
 
     From a full-precision model or a packed checkpoint; the same seed gives the same bytes.
     """
-    from admbench.bench.cli.checks import check_model, check_writable_file
+    from admbench.bench.cli.checks import check_writable_file
+    from admbench.bench.models.checks import check_model
 
     if (model is None) == (checkpoint is None):
         raise UsageError("expected either --model or --checkpoint")

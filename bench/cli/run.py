@@ -75,7 +75,7 @@ def run(
             "generation.batch_size": batch_size,
             "metrics.names": split_specs(metrics) if metrics is not None else None,
             "metrics.tagger": tagger,
-            "admbench.metrics.clap": clap,
+            "metrics.clap": clap,
             "metrics.tagger_weights": tagger_weights,
             "metrics.clap_weights": clap_weights,
             "execution.device": device,
@@ -84,8 +84,6 @@ def run(
             "execution.cell_timeout": cell_timeout,
         },
     )
-    if spec.metrics.bootstrap is not None:
-        print("warning: metrics.bootstrap has no effect: intervals are by the jackknife", file=sys.stderr)
     try:
         with RunProgress(quiet) as progress:
             results = run_grid(spec, command=_command_line(), fresh=fresh, events=progress.events)

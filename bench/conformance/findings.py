@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar
 
+from admbench import arithmetic
 from admbench.errors import PluginError
 from admbench.registry import PluginInfo, Registry
 
@@ -43,6 +44,20 @@ def require(condition: bool, problem: str) -> None:
     """Raise Violation unless a condition holds."""
     if not condition:
         raise Violation(problem)
+
+
+def require_same(same: bool, problem: str) -> None:
+    """Raise Violation unless what was computed twice is the same, bit for bit.
+
+    Where matrix products themselves do not repeat, no plug-in can be blamed for a difference: then raise NotChecked.
+    """
+    if same or arithmetic.repeats():
+        require(same, problem)
+    else:
+        raise NotChecked(
+            f"{problem}; but in MKL's default mode products do not repeat on this processor:"
+            f" start Python with {arithmetic.VARIABLE}={arithmetic.REPRODUCIBLE} to know"
+        )
 
 
 def run_checks(subject: Subject, checks: Mapping[str, Check[Subject]], gates: Iterable[str] = ()) -> Iterator[Finding]:

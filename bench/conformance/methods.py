@@ -26,6 +26,7 @@ from admbench.bench.conformance.findings import (
     Violation,
     check_description,
     require,
+    require_same,
     run_checks,
 )
 from admbench.bench.conformance.tiny_models import TINY_MODELS, TinyModel
@@ -36,10 +37,11 @@ from admbench.methods.base import CalibratedConfig, Method, MethodConfig
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.prompts import GIVEN
-from admbench.methods.core.checkpoint.packed import TENSOR_FILE, load
-from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.core.checkpoint.header import TENSOR_FILE
+from admbench.methods.core.checkpoint.reading import load
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.full_precision import Float32
-from admbench.methods.spec import MethodSpec
+from admbench.methods.spec import FULL_PRECISION, MethodSpec
 
 BITS = ((4, 8), (4, 16), (8, 8), (8, 16), (16, 8))
 """What a method that takes bits is checked with if none are given: the first that it accepts."""
@@ -193,8 +195,8 @@ def _repeats(case: _Case) -> None:
     with _random_state(2):
         again = case.method.quantize(case.model, case.calibration)
     differ = _changes(_tensors(case.quantized.module), _tensors(again.module))
-    require(not differ, f"quantizing again gives another {min(differ, default='')}: seed what is random")
-    require(torch.equal(case.predict(again.module), case.heard), "quantizing again gives other predictions")
+    require_same(not differ, f"quantizing again gives another {min(differ, default='')}: seed what is random")
+    require_same(torch.equal(case.predict(again.module), case.heard), "quantizing again gives other predictions")
 
 
 def _calibrates_by_key(case: _Case) -> str | None:
@@ -205,7 +207,7 @@ def _calibrates_by_key(case: _Case) -> str | None:
         return "it takes no calibration set"
     with _random_state(2):
         again = method.calibrate(case.model, case.prompts, seed=0)
-    require(again is not None and _same_set(drawn, again), "the same seed draws another calibration set")
+    require_same(again is not None and _same_set(drawn, again), "the same seed draws another calibration set")
     require(key == method.calibration_key(case.model, case.prompts, seed=0), "calibration_key is not repeatable")
     others = (
         method.calibration_key(case.model, case.prompts, seed=1),
@@ -217,7 +219,7 @@ def _calibrates_by_key(case: _Case) -> str | None:
 
 def _leaves_the_calibration_set(case: _Case) -> None:
     _ = case.quantized
-    require(_same_set(case.drawn_from(0), case.needed), "quantizing changes the calibration set, which others share")
+    require_same(_same_set(case.drawn_from(0), case.needed), "quantizing changes the calibration set, which others share")
 
 
 def _w16a16(case: _Case) -> None:
@@ -228,20 +230,20 @@ def _w16a16(case: _Case) -> None:
     except UsageError as error:
         raise NotChecked(f"refused: {error}") from None
     product = method.quantize(case.model, method.calibrate(case.model, case.prompts, seed=0))
-    require(torch.equal(case.predict(product.module), case.full), "it does not predict what full precision does")
+    require_same(torch.equal(case.predict(product.module), case.full), "it does not predict what full precision does")
 
 
 def _packs(case: _Case) -> str:
     with tempfile.TemporaryDirectory() as folder:
         packed, plain = Path(folder, "packed"), Path(folder, "plain")
         case.quantized.pack(packed)
-        Float32(MethodSpec("fp32")).quantize(case.model, None).pack(plain)
+        Float32(MethodSpec(FULL_PRECISION)).quantize(case.model, None).pack(plain)
         loaded = load(packed)
         size, full_size = ((place / TENSOR_FILE).stat().st_size for place in (packed, plain))
     differ = _changes(_tensors(case.quantized.module), _tensors(loaded))
     require(not differ, f"the packed checkpoint loads with another {min(differ, default='')}")
     same = torch.equal(case.predict(loaded), case.heard)
-    require(same, "the packed checkpoint predicts other numbers than the quantized backbone in memory")
+    require_same(same, "the packed checkpoint predicts other numbers than the quantized backbone in memory")
     fewer = any(layer.weight_bits is not None for layer in case.quantized.report.layers)
     require(not fewer or size < full_size, f"its weights take {size} bytes, in full precision {full_size}")
     return f"{size} bytes of weights, {full_size} in full precision"

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from admbench.bench.conformance.findings import Check, Finding, check_description, require, run_checks
+from admbench.bench.conformance.findings import Check, Finding, check_description, require, require_same, run_checks
 from admbench.bench.models import registry
 from admbench.bench.models.base import AudioDiffusionModel
 from admbench.errors import BenchError
@@ -138,7 +138,7 @@ def _generates(subject: _Subject) -> str:
 
 
 def _follows_its_seeds(subject: _Subject) -> None:
-    require(np.array_equal(subject.generate(SEEDS), subject.audio), "the same seeds give other audio")
+    require_same(np.array_equal(subject.generate(SEEDS), subject.audio), "the same seeds give other audio")
     other = subject.generate((SEEDS[0], SEEDS[1] + 1))
     require(not np.array_equal(other[1], subject.audio[1]), "another seed gives the same audio")
     alone, together = (subject.latents(batch_size) for batch_size in (1, len(CAPTIONS)))
@@ -150,7 +150,7 @@ def _takes_another_backbone(subject: _Subject) -> None:
     model, own = subject.model, subject.model.backbone
     try:
         model.backbone = copy.deepcopy(own)
-        require(np.array_equal(subject.generate(SEEDS), subject.audio), "a copy of its backbone gives other audio")
+        require_same(np.array_equal(subject.generate(SEEDS), subject.audio), "a copy of its backbone gives other audio")
         with torch.no_grad():
             for parameter in model.backbone.parameters():
                 parameter.mul_(0.5)

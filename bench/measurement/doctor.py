@@ -11,7 +11,7 @@ from typing import Literal
 
 import psutil
 
-from admbench import cache
+from admbench import arithmetic, cache
 from admbench.bench.measurement import environment
 from admbench.errors import BenchError
 from admbench.registry import BUILTIN_DISTRIBUTION
@@ -56,11 +56,33 @@ def _hardware(folder: Path) -> Iterator[Finding]:
     if not has_bf16():
         lacking = "no bf16 products for oneDNN: bf16 is emulated, slower than fp32, and attention stays fp32 in kernels"
         yield Finding("slow", "bf16", lacking)
+    yield _reproducibility()
     yield from _accelerator()
     memory = psutil.virtual_memory().available
     yield _enough("memory", memory, _NEEDED_MEMORY, "a worker takes about 1 GB")
     yield _enough("disk", shutil.disk_usage(folder).free, _NEEDED_DISK, "a run writes up to 1 GB")
     yield Finding("ok", "cache", str(cache.root()))
+
+
+def _reproducibility() -> Finding:
+    """Which mode of MKL the cells of a run compute in, why, and what it costs."""
+    import torch
+
+    chosen, what = arithmetic.mode(), "reproducibility"
+    if not torch.backends.mkl.is_available():
+        return Finding("ok", what, "torch multiplies without MKL here; the same command gives the same bits")
+    if chosen is not None:
+        known = "the same command gives the same bits" if arithmetic.repeats() else "last bits may change from run to run"
+        return Finding("ok", what, f"{arithmetic.VARIABLE}={chosen} from the environment: {known}")
+    if not arithmetic.needs_mode():
+        return Finding("ok", what, "MKL in its default mode; on Intel the same command gives the same bits")
+    return Finding(
+        "slow",
+        what,
+        f"cells of a run set {arithmetic.VARIABLE}={arithmetic.REPRODUCIBLE}: MKL's default gives other last bits at other"
+        f" addresses on {arithmetic.vendor() or 'this processor'}; {arithmetic.COST}, times are measured in the default."
+        f" {arithmetic.VARIABLE}=AUTO in the environment turns it off",
+    )
 
 
 def _accelerator() -> Iterator[Finding]:

@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from admbench import arithmetic
+
 PACKAGES = ("admbench", "torch", "torchaudio", "diffusers", "transformers", "numpy", "scipy", "safetensors", "soxr")
 INSTRUCTION_SETS = (
     "avx2",
@@ -32,6 +34,7 @@ def describe(device: str, threads: int) -> dict[str, Any]:
         "packages": package_versions(),
         "instruction_sets": instruction_sets(),
         "cores": cores(),
+        "mkl_cbwr": arithmetic.mode(),
     }
 
 

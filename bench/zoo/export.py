@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from transformers import SpeechT5HifiGan
 
 from admbench.bench.models.checkpoints.shipped import CHECKPOINTS
-from admbench.bench.models.families.embedded import PictureDecoder
 from admbench.bench.models.mel import log_mel
+from admbench.bench.models.pipelines.mel_latents import MelDecoder
 from admbench.bench.suites.corpus.corpus import CLIP_SECONDS, EVENTS, draw_clip, render_many
 from admbench.bench.zoo.architectures import (
     BLUEPRINTS,
@@ -29,6 +29,7 @@ from admbench.bench.zoo.architectures import (
 )
 from admbench.bench.zoo.architectures import vocoder as new_vocoder
 from admbench.bench.zoo.autoencoders import spectral_loss
+from admbench.bench.zoo.effort import scaled
 from admbench.bench.zoo.texts import Towers
 from admbench.files import atomic_directory, read_json, write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
@@ -116,14 +117,15 @@ def try_decoders(
 ) -> list[DecoderTrial]:
     """Real clips through the autoencoder and then each decoder, heard by the tagger and by a spectral distance."""
     tagger = load_tagger(judges / "tiny-tagger")
+    trials_per_event = scaled(TRIALS_PER_EVENT)
     specs = [
-        draw_clip("calibration", n, structure="single", event=name) for name in EVENTS for n in range(TRIALS_PER_EVENT)
+        draw_clip("calibration", n, structure="single", event=name) for name in EVENTS for n in range(trials_per_event)
     ]
     real = torch.from_numpy(render_many(specs))
-    truth = np.repeat(np.arange(len(EVENTS)), TRIALS_PER_EVENT)
+    truth = np.repeat(np.arange(len(EVENTS)), trials_per_event)
     trials = []
     for name in ("hifi-gan", "griffin-lim"):
-        decoder = PictureDecoder(vae, vocoder, blueprint.mel, name, blueprint.transposed)
+        decoder = MelDecoder(vae, vocoder, blueprint.mel, name, blueprint.transposed)
         made = []
         for start in range(0, len(real), 13):
             picture = log_mel(real[start : start + 13], blueprint.mel)

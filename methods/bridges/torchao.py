@@ -23,8 +23,8 @@ from admbench.errors import CheckpointError
 from admbench.methods.base import MethodConfig
 from admbench.methods.bridges.base import Bridge
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.checkpoint.third_party import FLOAT_BITS, ThirdPartyFormat, ThirdPartyLayer, described
 from admbench.methods.core.numbers.packing import pack_bits, unpack_bits
-from admbench.methods.core.third_party import FLOAT_BITS, ForeignFormat, ForeignLayer, described
 from admbench.methods.protocol import DenoisingModel
 
 OUTPUT_BLOCK = 16
@@ -40,7 +40,7 @@ class TorchAOInt8(Bridge):
     version = "1"
     takes = ("w8a8", "w8a16")
 
-    def form(self) -> ForeignFormat:
+    def form(self) -> ThirdPartyFormat:
         """See `Bridge`."""
         return TorchAOFormat()
 
@@ -77,7 +77,7 @@ class TorchAOInt4(Bridge):
     Config: ClassVar[type[MethodConfig]] = TorchAOInt4Config
     config: TorchAOInt4Config
 
-    def form(self) -> ForeignFormat:
+    def form(self) -> ThirdPartyFormat:
         """See `Bridge`."""
         return TorchAOFormat()
 
@@ -100,7 +100,7 @@ def fits_int4(layer: nn.Linear, group: int) -> bool:
     return layer.out_features % OUTPUT_BLOCK == 0 and layer.in_features % group == 0
 
 
-class TorchAOFormat(ForeignFormat):
+class TorchAOFormat(ThirdPartyFormat):
     """torchao's own flat form of `Int8Tensor`, which is safetensors with JSON; ours of `Int4OpaqueTensor`."""
 
     summary = "Linear weights of torchao"
@@ -108,8 +108,8 @@ class TorchAOFormat(ForeignFormat):
     name = "torchao"
     package = "torchao"
 
-    def describe(self, module: nn.Module) -> dict[str, ForeignLayer]:
-        """See `ForeignFormat`."""
+    def describe(self, module: nn.Module) -> dict[str, ThirdPartyLayer]:
+        """See `ThirdPartyFormat`."""
         layers = {}
         for name, layer in module.named_modules():
             if not isinstance(layer, nn.Linear):
@@ -125,7 +125,7 @@ class TorchAOFormat(ForeignFormat):
         return layers
 
     def weight(self, module: nn.Module, name: str) -> Tensor:
-        """See `ForeignFormat`."""
+        """See `ThirdPartyFormat`."""
         weight: Any = module.get_submodule(name).weight.data
         if type(weight).__name__ == "Int4OpaqueTensor":
             return _dequantized_int4(weight)
@@ -133,7 +133,7 @@ class TorchAOFormat(ForeignFormat):
         return dequantized
 
     def flatten(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """See `ForeignFormat`."""
+        """See `ThirdPartyFormat`."""
         from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
 
         state = {name: getattr(tensor, "data", tensor) for name, tensor in module.state_dict().items()}
@@ -148,7 +148,7 @@ class TorchAOFormat(ForeignFormat):
         return {**tensors, **packed}, {"tensors": kinds, "int4_group_sizes": groups}
 
     def restore(self, module: nn.Module, tensors: Mapping[str, Tensor], layout: Mapping[str, Any]) -> nn.Module:
-        """See `ForeignFormat`."""
+        """See `ThirdPartyFormat`."""
         from torchao.prototype.safetensors.safetensors_support import unflatten_tensor_state_dict
 
         plain = {name: tensor for name, tensor in tensors.items() if not name.endswith((_CODES, _SCALES))}

@@ -15,7 +15,7 @@ import pytest
 import admbench
 from admbench.bench.cli.app import main
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import JudgeSpec
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.scoring.clips import write_clips
 
 ROOT = Path(admbench.__file__).resolve().parents[1]

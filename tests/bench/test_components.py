@@ -17,7 +17,7 @@ from admbench.bench.models.components import COMPONENTS, check_components, compo
 from admbench.bench.models.quantization import checkpoint_folders, quantize_components
 from admbench.errors import CheckpointError, UsageError
 from admbench.methods.core.checkpoint.architectures import is_allowed
-from admbench.methods.core.checkpoint.packed import load as load_network
+from admbench.methods.core.checkpoint.reading import load as load_network
 from admbench.methods.core.layers.quantized import QuantizedLayer
 
 SPEC = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
@@ -90,7 +90,7 @@ def test_beside_the_backbone_other_components_keep_eight_bits():
 
 
 def test_what_a_method_leaves_alone_of_the_layers_that_run_stays_in_floating_point():
-    method = "naive@w4a8[ends=16,prompts=2,timesteps=2,steps=2]"
+    method = "naive@w4a8[first_last_bits=16,prompts=2,timesteps=2,steps=2]"
     quantized = quantize_components(admbench.load_model("tiny-tango"), method, ["vae"])["vae"]
     assert len(quantized.network.report.unquantized) == 2
 
@@ -106,7 +106,7 @@ def test_a_table_of_tokens_that_two_places_share_is_stored_once_and_still_shared
     assert header["component"] == "text_encoder"
     stored = [name for name in header["tensors"] if "shared" in name or "embed_tokens" in name]
     assert sorted(stored) == ["shared.weight_codes", "shared.weight_scale", "shared.weight_zero_point"]
-    from admbench.methods.core.checkpoint.packed import load
+    from admbench.methods.core.checkpoint.reading import load
 
     loaded = load(tmp_path / "packed")
     assert loaded.shared is loaded.encoder.embed_tokens

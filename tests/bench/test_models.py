@@ -100,8 +100,8 @@ def test_audioldm_pipeline_loads_the_directory_as_it_is():
     theirs = pipeline("a dog barks", **options).audios[0]
     latents = ours.latents(["a dog barks"], [11], steps=4, guidance=3.0, batch_size=1)
     with torch.inference_mode():
-        picture = ours.components["vae"].decode(latents / ours.components["vae"].config.scaling_factor).sample[:, 0]
-        expected = pipeline.vocoder(picture)[0, : len(theirs)].numpy()
+        spectrogram = ours.components["vae"].decode(latents / ours.components["vae"].config.scaling_factor).sample[:, 0]
+        expected = pipeline.vocoder(spectrogram)[0, : len(theirs)].numpy()
     scale = np.abs(expected).std()
     assert np.abs(theirs - expected).max() < 0.02 * scale + 1e-4
 

@@ -16,7 +16,8 @@ from admbench.leaderboard.reading import LoadedRecord
 MODELS = ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
 NAIVE, RECONSTRUCTED, PTQ4ADM = "naive@w4a8", "q-diffusion@w4a8", "ptq4adm@w4a8"
 
-pytestmark = pytest.mark.slow
+# one worker of pytest-xdist has them all: the run takes minutes, and is on all cores itself
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("published gains")]
 
 
 @pytest.fixture(scope="module")

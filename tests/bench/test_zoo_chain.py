@@ -1,33 +1,31 @@
-"""`bench zoo train` from an empty folder to checkpoints that load: every stage, at a hundredth of the effort."""
+"""`bench zoo train` from an empty folder to checkpoints that load: every stage, with a step or a few of training."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from admbench import children
 from admbench.bench.models import load_model
 from admbench.bench.models.checkpoints import shipped
 from admbench.bench.zoo import train as zoo
 from admbench.bench.zoo.architectures import BLUEPRINTS
 from admbench.errors import UsageError
 from admbench.metrics.embedders import registry as judges
-from admbench.versions import ROOT
 
-SCALE = "0.01"
+SCALE = "0.001"
 
 
 def rebuild(work: Path) -> subprocess.Popen[bytes]:
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "bench", "zoo", "train", "--out", str(work), "--scale", SCALE]
+    command = children.command("admbench", "zoo", "train", "--out", str(work), "--scale", SCALE)
     # a group of its own: killing it ends the stages too, as a power cut would
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, start_new_session=True)
+    return subprocess.Popen(command, env=children.environment(threads=1), start_new_session=True)
 
 
 def test_a_folder_begun_at_another_scale_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.layers.blocks import Block, BlockInputs
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.numbers.quantizer import Quantizer

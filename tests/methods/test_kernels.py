@@ -380,7 +380,7 @@ def test_streamlined_blocks_compute_the_very_same_numbers(model, quantize, predi
 
 @needs_vnni
 def test_ends_in_floating_point_do_not_leave_channels_last(audioldm, quantize, predict):
-    backbone = quantize(audioldm, "naive@w8a8[ends=16]").module
+    backbone = quantize(audioldm, "naive@w8a8[first_last_bits=16]").module
     result = with_kernels(backbone)
     assert result.layers["float"] == 2
     layouts = []

@@ -1,5 +1,7 @@
 """Do 95 % intervals hold E[T_n], the expected score at their n, 95 % of the time? On known distributions, seeded."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,43 @@ from admbench.metrics.inception import SplitInception
 from admbench.metrics.intervals import Mean, Replicates
 from admbench.metrics.kad import PairedKernel
 from admbench.metrics.kl import kl_divergence
+
+
+@dataclass(frozen=True)
+class DirectFrechet:
+    """`PairedFrechet` by definition, which is several times faster below 64 dimensions: (n, d) and (n, d).
+
+    Without captions S the scatter matrix C^T C (C: centred rows) is C^T C - C_S^T C_S - (C_S^T 1)(C_S^T 1)^T / (n - |S|),
+    the last term because the mean moves. With S1 = L L^T, Tr (S1 S2)^(1/2) is the sum of the roots of the eigenvalues of
+    L^T S2 L: one batch of symmetric d x d problems for all subsets. Only for covariances of full rank.
+    """
+
+    generated: np.ndarray
+    reference: np.ndarray
+
+    @property
+    def n(self):
+        return len(self.generated)
+
+    @property
+    def value(self):
+        return frechet_distance(self.generated, self.reference)
+
+    def without(self, subsets):
+        kept = self.n - subsets.shape[1]
+        means, scatters = [], []
+        for rows in (self.generated, self.reference):
+            centred = rows - rows.mean(axis=0)
+            gone = centred[subsets]
+            moved = gone.sum(axis=1)
+            means.append(rows.mean(axis=0) - moved / kept)
+            scatter = centred.T @ centred - gone.transpose(0, 2, 1) @ gone
+            scatters.append(scatter - moved[:, :, None] * moved[:, None] / kept)
+        root = np.linalg.cholesky(scatters[0])
+        eigenvalues = np.linalg.eigvalsh(root.transpose(0, 2, 1) @ scatters[1] @ root)
+        traces = sum(np.trace(one, axis1=1, axis2=2) for one in scatters)
+        norms = np.sqrt(np.maximum(eigenvalues, 0)).sum(axis=1)
+        return np.square(means[0] - means[1]).sum(axis=1) + (traces - 2 * norms) / (kept - 1)
 
 
 def gaussian(n, d, rng, *, shift=0.0, scale=1.0, decay=0.0, correlation=0.0):
@@ -21,9 +60,10 @@ def gaussian(n, d, rng, *, shift=0.0, scale=1.0, decay=0.0, correlation=0.0):
 def coverage_of_distance(n, d, repetitions, seed=0, **regime):
     """Share of intervals of FD that hold its expected value at n."""
     rng = np.random.default_rng(seed)
+    statistic = DirectFrechet if d < 64 else PairedFrechet
     intervals, values = [], [frechet_distance(*gaussian(n, d, rng, **regime)) for _ in range(2 * repetitions)]
     for _ in range(repetitions):
-        replicates = Replicates.of(PairedFrechet(*gaussian(n, d, rng, **regime)))
+        replicates = Replicates.of(statistic(*gaussian(n, d, rng, **regime)))
         intervals.append(replicates.interval(ratio_scale=True))
         values.append(replicates.value)
     return share_holding(intervals, np.mean(values))
@@ -40,7 +80,7 @@ def coverage_of_difference(n, d, repetitions, *, noise, seed=0):
     intervals, values = [], []
     for _ in range(repetitions):
         first, second, reference = draw()
-        difference = Replicates.of(PairedFrechet(first, reference)) - Replicates.of(PairedFrechet(second, reference))
+        difference = Replicates.of(DirectFrechet(first, reference)) - Replicates.of(DirectFrechet(second, reference))
         intervals.append(difference.interval())
         values.append(difference.value)
     for _ in range(2 * repetitions):
@@ -64,6 +104,17 @@ REGIMES = {
 
 each_regime = pytest.mark.parametrize("regime", REGIMES.values(), ids=REGIMES)
 both_differences = pytest.mark.parametrize("noise", [(0.1, 0.1), (0.1, 0.6)], ids=["no difference", "a difference"])
+
+
+@each_regime
+@pytest.mark.parametrize(("n", "d"), [(48, 16), (96, 16), (240, 32)])
+def test_the_intervals_tried_here_are_those_of_the_score(regime, n, d):
+    """To rounding: so what follows says of `PairedFrechet` what it finds."""
+    pair = gaussian(n, d, np.random.default_rng(1), **regime)
+    tried, scored = (Replicates.of(statistic(*pair)) for statistic in (DirectFrechet, PairedFrechet))
+    assert tried.value == scored.value
+    for ratio_scale in (True, False):
+        assert tried.interval(ratio_scale=ratio_scale) == pytest.approx(scored.interval(ratio_scale=ratio_scale), rel=1e-6)
 
 
 @each_regime

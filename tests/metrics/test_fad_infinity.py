@@ -61,11 +61,11 @@ def test_captions_are_removed_from_the_parts_that_they_are_in():
 
 def test_the_score_carries_its_fit():
     ids = tuple(f"clip-{row}" for row in range(32))
-    generated, reference = (Features(ids, RNG.normal(size=(32, 4)).astype(np.float32)) for _ in range(2))
+    generated, reference = (Features(ids, {"embedding": RNG.normal(size=(32, 4))}) for _ in range(2))
     (requested,) = requested_scores(["fad_inf"], baseline=False)
     fit = requested.metric.details(generated, reference)["fit"]
     assert [rung["n"] for rung in fit["rungs"]] == pytest.approx([32, 16, 32 / 3, 8])
-    assert fit["rungs"][0]["fd"] == pytest.approx(frechet_distance(generated.embedding, reference.embedding))
+    assert fit["rungs"][0]["fd"] == pytest.approx(frechet_distance(generated["embedding"], reference["embedding"]))
     assert fit["slope"] > 0
     assert 0 <= fit["r2"] <= 1
 

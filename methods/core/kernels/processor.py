@@ -33,8 +33,16 @@ def has_vnni() -> bool:
     return bool(capabilities["avx_vnni"] or (capabilities["avx512_vnni"] and limit not in _WITHOUT_AVX512))
 
 
-def has_bf16() -> bool:
-    """Return whether oneDNN multiplies bfloat16 with instructions made for it, under the same limit as `has_vnni`."""
+def has_bf16(device: torch.device | str = "cpu") -> bool:
+    """Return whether a device multiplies bfloat16 with instructions made for it.
+
+    Of a CPU it is asked what oneDNN may use, under the same limit as `has_vnni`.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind != "cpu":
+        return False
     if isa_limit() in _WITHOUT_BF16 or not is_x86():
         return False
     if not hasattr(torch.cpu, "get_capabilities"):  # older torch

@@ -17,12 +17,8 @@ from admbench.methods.core.kernels.onednn import INT8_KERNELS
 from admbench.methods.core.kernels.processor import has_bf16
 from admbench.methods.core.kernels.weight_only import INT4_LINEAR
 from admbench.methods.core.kernels.weights import Unpack, Weights
-from admbench.methods.core.layers.quantized import (
-    QuantizedLayer,
-    quantizable_layers,
-    quantized_layers,
-    replace_layer,
-)
+from admbench.methods.core.layers.kinds import quantizable_layers, replace_layer
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.numbers.timesteps import clocks_of
 
 KERNELS: tuple[Kernel, ...] = (*INT8_KERNELS, INT4_LINEAR, *CUDA_KERNELS)

@@ -31,14 +31,14 @@ def quiet_weight_norm() -> Iterator[None]:
 
 
 @torch.no_grad()
-def make_plain(network: Network) -> Network:
+def make_canonical(network: Network) -> Network:
     """Put plain layers in the place of those that are made otherwise; return the network, which computes the same.
 
     >>> with quiet_weight_norm():
     ...     layer = nn.utils.weight_norm(nn.Linear(3, 2))
-    >>> sorted(name for name, _ in make_plain(layer).named_parameters())
+    >>> sorted(name for name, _ in make_canonical(layer).named_parameters())
     ['bias', 'weight']
-    >>> make_plain(nn.Sequential(Conv1D(2, 3)))
+    >>> make_canonical(nn.Sequential(Conv1D(2, 3)))
     Sequential(
       (0): Linear(in_features=3, out_features=2, bias=True)
     )

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from admbench.errors import UsageError
+from admbench.methods.core.layers.kinds import QuantizableLayer
 from admbench.methods.core.layers.policy import (
     backbone_ends,
     has_named_ends,
     replace_layers,
     uniform_policy,
 )
-from admbench.methods.core.layers.quantized import QuantizableLayer, QuantizedLayer
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme
 from admbench.methods.spec import MethodSpec

@@ -128,7 +128,7 @@ class LayerParts(BaseModel):
     """Entries of its input quantizer's table over timesteps; 0 is one scale for all."""
 
 
-PLAIN = LayerParts()
+NO_PARTS = LayerParts()
 """A layer of codes and quantizers alone."""
 
 

@@ -25,14 +25,9 @@ from admbench.methods.core.layers.blocks import (
     execution_order,
     find_blocks,
 )
+from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs, quantizable_layers
 from admbench.methods.core.layers.policy import Policy, copy_sharing, input_quantizer, replace_layers
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    QuantizedLayer,
-    over_inputs,
-    quantizable_layers,
-    quantized_layers,
-)
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.layers.split import split_layers, watching_concatenations
 from admbench.methods.core.layers.temporal import TemporalBlock
 from admbench.methods.core.numbers.quantizer import Quantizer

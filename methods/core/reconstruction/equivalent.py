@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from admbench.methods.core.layers.quantized import QuantizableLayer, QuantizedLayer, over_inputs
+from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer, along, as_rows, per_row
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 from admbench.methods.core.reconstruction.objective import Learner

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from admbench.errors import DataError
+from admbench.methods.core.kernels.processor import has_bf16
 from admbench.methods.core.layers.blocks import Block, BlockInputs
 from admbench.methods.core.layers.memory import leaves
 from admbench.methods.core.layers.quantized import QuantizedLayer
@@ -319,14 +320,6 @@ def objective(output: Any, target: Target, power: float = 2.0) -> Tensor:
         error = one - wanted
         total = total + (error.square() if power == 2 else error.abs().pow(power)).mean() * channels
     return total
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Return whether a device multiplies bfloat16 itself."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def taken(target: Target, index: Tensor | slice) -> Target:

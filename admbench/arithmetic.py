@@ -1,0 +1,73 @@
+"""Whether products of float32 matrices come out the same, bit for bit, when they are computed again on this processor.
+
+torch multiplies float32 matrices on x86 with Intel's MKL. On an Intel processor the order in which MKL adds depends on
+shapes, strides and threads, which a repeated computation has in common. On others (seen: AMD EPYC, Zen 4) it depends on
+the addresses of the matrices too, which change from run to run: the same Linear of the same numbers differs by 4e-7, and
+where a rounding of codes follows, by a whole step. MKL has a mode for it, "conditional numerical reproducibility", read
+from MKL_CBWR at the first product of a process. There only COMPATIBLE makes products repeat; AUTO, AVX2 and AVX2,STRICT
+do not. It is slower: a step of tiny-tango on one thread of that EPYC took 39.3 ms instead of 28.4 in fp32, and 27.8
+instead of 24.3 with 8-bit kernels. So it is set where audio is made and methods are compared, never where a time is taken.
+
+Integer products, packing and whatever else oneDNN or torch computes repeat in any mode. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+VARIABLE = "MKL_CBWR"
+REPRODUCIBLE = "COMPATIBLE"
+COST = "fp32 products take up to 1.4 times as long"
+"""Of the reproducible mode; measured as the module docstring says."""
+INTEL = "GenuineIntel"
+
+_OURS = "ADMBENCH_SET_MKL_CBWR"
+"""Set beside VARIABLE by this package, so that a child that measures time can take it back."""
+
+
+def needs_mode() -> bool:
+    """Return whether MKL's products do not repeat here unless it is told to: on x86 that is not Intel's."""
+    return platform.machine() in ("x86_64", "AMD64") and vendor() != INTEL
+
+
+def mode(environment: Mapping[str, str] | None = None) -> str | None:
+    """Return MKL's mode of reproducibility as an environment (None: of this process) sets it; None is its default."""
+    return (os.environ if environment is None else environment).get(VARIABLE) or None
+
+
+def repeats() -> bool:
+    """Return whether this process computes the same products to the same bits, if its environment was so at its start."""
+    return not needs_mode() or (mode() or "").upper().partition(",")[0] == REPRODUCIBLE
+
+
+def reproducible(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment with MKL's reproducible mode where it is needed. A mode that the user set stays."""
+    if not needs_mode() or mode(environment) is not None:
+        return dict(environment)
+    return {**environment, VARIABLE: REPRODUCIBLE, _OURS: "1"}
+
+
+def as_set_by_user(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what `reproducible` put in: for a process that measures time."""
+    if _OURS not in environment:
+        return dict(environment)
+    return {name: value for name, value in environment.items() if name not in (_OURS, VARIABLE)}
+
+
+def slowed() -> bool:
+    """Return whether this process runs in a slower mode that the user did not ask for."""
+    return _OURS in os.environ
+
+
+@cache
+def vendor() -> str:
+    """Return the vendor that the processor names, such as `GenuineIntel` or `AuthenticAMD`; empty if not known."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = [f"vendor_id: {platform.processor().rpartition(' ')[2]}"]  # Windows: "AMD64 Family 25 ..., AuthenticAMD"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
