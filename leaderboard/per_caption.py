@@ -43,7 +43,7 @@ from admbench.leaderboard.clips import MAX_CLIPS
 from admbench.leaderboard.inference.contrasts import score_interval
 from admbench.leaderboard.inference.influence import MINIMUM_CAPTIONS, Influence, Values
 from admbench.leaderboard.inference.scores import ScoreKind
-from admbench.leaderboard.record import MetricName
+from admbench.leaderboard.fields import MetricName
 from admbench.leaderboard.untrusted import clip_id, decode_json, read_bytes
 
 PER_CAPTION = "per-caption.safetensors"
