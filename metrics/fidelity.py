@@ -18,6 +18,7 @@ Yamamoto et al. 2020, "Parallel WaveGAN" (multi-resolution STFT, with its resolu
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cache
@@ -177,6 +178,7 @@ class LogMelDistance(_WaveformFidelity):
     summary = "Log-mel distance to the baseline's clips in dB, mean over captions; lower is better"
     higher_is_better = False
     ratio_scale = True
+    range = (0.0, math.inf)
     settings = {  # noqa: RUF012
         "unit": "dB",
         "bands": MEL_BANDS,
@@ -197,6 +199,7 @@ class MultiResolutionSTFT(_WaveformFidelity):
     summary = "Multi-resolution STFT distance to the baseline's clips, mean over captions; lower is better"
     higher_is_better = False
     ratio_scale = True
+    range = (0.0, math.inf)
     settings = {"resolutions": [list(one) for one in RESOLUTIONS], "floor_db": FLOOR_DB}  # noqa: RUF012
 
     def compare(self, generated: Waveform, baseline: Waveform, sample_rate: int) -> float:
@@ -223,6 +226,7 @@ class ClapAudioSimilarity(Metric):
     name = "clap_audio"
     summary = "Cosine of CLAP audio embeddings to the baseline's clips, mean over captions; higher is better"
     higher_is_better = True
+    range = (-1.0, 1.0)
     needs = frozenset({"clap_audio"})
     against = ("baseline",)
 

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,10 @@ import pytest
 import typer
 
 from admbench.bench.cli.app import app
-from admbench.metrics import registry
+from admbench.bench.conformance import check_plugin
+from admbench.metrics import extractors, registry
+from admbench.metrics.audio import Sound
+from admbench.metrics.extractors.base import Batch
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
 from admbench.metrics.keys import score_keys
@@ -87,15 +89,23 @@ def test_set_up_is_two_lines_and_ci_runs_them():
     assert r"sed -n 's/^ *\(python3 -m venv .venv && .*\)/\1/p' README.md" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_metric_of_the_docs_works(monkeypatch):
-    monkeypatch.setattr(registry, "_registered", {})
-    _, _, section = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8").partition("## A metric of your own")
-    exec(textwrap.dedent("\n".join(re.findall(r"^    .*$|^$", section, flags=re.MULTILINE))), {})
+def test_the_code_of_the_page_on_writing_a_metric_runs(monkeypatch):
+    for one in (registry, extractors.registry):
+        monkeypatch.setattr(one, "_registered", {})
+    page = (ROOT / "docs" / "writing-a-metric.md").read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
+        exec(compile(block, "writing-a-metric.md", "exec"), names)
+    listed = set(re.findall(r"^\| `(\w+)` \| .*(?:\(n,|files)", page, flags=re.MULTILINE))
+    assert listed == set(extractors.BUILTIN)
+    assert [check.detail for name in ("centroid-shift", "clipping") for check in check_plugin(name) if check.state == "failed"] == []
+    batch = Batch([Sound(np.tile(np.float32([0.1, -0.1]), 8000), 16_000)])
+    assert registry.get("clipping")().details(None, None) == {"full_scale": 0.999}
+    assert extractors.registry.get("crossings")().extract(batch, None).tolist() == [[15_999]]
     metric = registry.get("centroid-shift")()
     near, far = (Features(tuple("abcd"), {"embedding": np.full((4, 2), level, np.float32)}) for level in (0, 3))
-    assert metric.compute(far, near) == 6
-    interval = Replicates.of(metric.statistic(far, near)).interval(ratio_scale=metric.ratio_scale)
-    assert interval == pytest.approx((6, 6))
+    assert metric.compute(far, near) == pytest.approx(18**0.5)
+    assert metric.interval(Replicates.of(metric.statistic(far, near))) == pytest.approx((18**0.5, 18**0.5))
     assert "centroid-shift_vs_baseline" in score_keys(["centroid-shift"])
 
 

@@ -110,6 +110,7 @@ def _is_a_metric(subject: _Subject) -> str:
     for need in sorted(plugin.needs):
         extractors.check(need)
     role_of(subject.metric)  # raises if they are of two judges
+    require(plugin.range[0] < plugin.range[1], f"range: expected (least, greatest), found {plugin.range}")
     unknown = [one for one in plugin.against if one not in ("reference", "baseline")]
     require(not unknown, f"against: expected reference, baseline or both, found {unknown}")
     return check_description(registry, subject.name, plugin)
@@ -169,6 +170,8 @@ def _fits_the_record(subject: _Subject) -> str:
         require(made.ci95 is not None, f"{key}: no interval: {made.reason}")
         low, high = made.ci95 or (math.nan, math.nan)
         require(low <= (made.value or 0) <= high, f"{key}: the interval [{low:.4g}, {high:.4g}] leaves the value out")
+        least, greatest = subject.plugin.range
+        require(least <= low and high <= greatest, f"{key}: the interval [{low:.4g}, {high:.4g}] leaves its range")
     return ", ".join(scores)
 
 

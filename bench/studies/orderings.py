@@ -104,7 +104,7 @@ def compare_cells(model: str, better: LoadedRecord, worse: LoadedRecord, score: 
         difference = one[1] - other[1]
     except ValueError as error:
         return Ordering(model, *specs, score, None, None, None, "cannot be told", str(error))
-    low, high = difference.interval()
+    low, high = metric.difference_interval(difference)
     if metric.higher_is_better:
         closer, further = low > 0, high < 0
     else:

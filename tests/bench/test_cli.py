@@ -32,6 +32,7 @@ COMMANDS = (
     "ladder",
     "doctor",
     "new-method",
+    "new-metric",
     "check-plugin",
     "table",
     "zoo",
