@@ -43,12 +43,11 @@ from admbench.leaderboard.clips import MAX_CLIPS
 from admbench.leaderboard.inference.contrasts import score_interval
 from admbench.leaderboard.inference.influence import MINIMUM_CAPTIONS, Influence, Values
 from admbench.leaderboard.inference.scores import ScoreKind
-from admbench.leaderboard.record import MetricName
+from admbench.leaderboard.fields import MetricName
 from admbench.leaderboard.untrusted import clip_id, decode_json, read_bytes
 
 PER_CAPTION = "per-caption.safetensors"
 """Name of the file in a cell's folder."""
-SCHEMA_VERSION = 1
 HEALTH = ("silent", "clipped", "too_short", "nan")
 """What can be wrong with a clip: docs/metrics.md."""
 MAX_BYTES = 64 * 2**20
@@ -211,7 +210,7 @@ def write_per_caption(path: Path, content: PerCaption) -> None:
         if not np.array_equal(tensors.setdefault(name, pairs), pairs):
             raise ValueError(f"scores.{key}: second-order part on other pairs of captions than another score's")
     header = _Header(
-        schema_version=SCHEMA_VERSION,
+        schema_version=1,
         captions=list(content.captions),
         scores={key: _described(score) for key, score in content.scores.items()},
     )
@@ -275,10 +274,12 @@ def _tensors(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
     except (SafetensorError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a safetensors file ({' '.join(str(error).split())[:200]})") from error
     tensors = {}
+    tensor: dict[str, Any]
     for name, tensor in found:
         if tensor["dtype"] not in _TYPES:
             raise DataError(f"{path}: {name[:80]!r} is of type {tensor['dtype']}")
-        tensors[name] = np.frombuffer(tensor["data"], dtype=_TYPES[tensor["dtype"]]).reshape(tensor["shape"])
+        numbers = np.frombuffer(bytes(tensor["data"]), dtype=_TYPES[tensor["dtype"]])
+        tensors[name] = numbers.reshape(tensor["shape"])
     return tensors
 
 

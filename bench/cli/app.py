@@ -22,6 +22,7 @@ from admbench.bench.cli import (
     list_plugins,
     new_method,
     new_metric,
+    new_model,
     quantize,
     run,
     score,
@@ -58,6 +59,7 @@ app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)
 app.command("new-method")(new_method.new_method)
 app.command("new-metric")(new_metric.new_metric)
+app.command("new-model")(new_model.new_model)
 app.command("check-plugin")(check_plugin.check_plugin)
 
 

@@ -124,7 +124,7 @@ def across_models(
 
 
 def _inverse(one: Contrast) -> Contrast:
-    return Contrast(one.scale, -one.estimate, one.standard_error, one.degrees, -one.influence, one.crossed)
+    return Contrast(one.scale, -one.estimate, one.standard_error, -one.influence, one.crossed)
 
 
 def _exponentials(low: float, high: float) -> tuple[float, float]:

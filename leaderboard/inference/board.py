@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from admbench.errors import DataError
-from admbench.leaderboard.boards import BASELINE, make_boards
+from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.inference.across import Across, across_models
 from admbench.leaderboard.inference.contrasts import level, score_interval
 from admbench.leaderboard.inference.equivalence import Verdict, judge
@@ -22,6 +22,7 @@ from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind
 from admbench.leaderboard.inference.sentences import across_sentence, conclusion, nearest_sentence, verdict_sentence
 from admbench.leaderboard.per_caption import PER_CAPTION, PerCaption, read_per_caption
 from admbench.leaderboard.reading import LoadedRecord, read_runs
+from admbench.leaderboard.record import FULL_PRECISION
 
 ORDERED_BY = "fd_vs_baseline"
 """Score of the order if none is named: nearness to full precision."""
@@ -79,7 +80,7 @@ def conclude_model(
             content[spec] = read_per_caption(cell.run, cell.cell / PER_CAPTION)
         except (DataError, ValueError) as error:
             left_out[spec] = str(error)
-    ordered = {spec: own for spec, own in content.items() if spec != BASELINE or not score.endswith(OWN_AUDIO)}
+    ordered = {spec: own for spec, own in content.items() if spec != FULL_PRECISION or not score.endswith(OWN_AUDIO)}
     captions = next((own.captions_of(score) for own in _first(content, ordered) if score in own.scores), ())
     kind = next((own.scores[score].kind for own in ordered.values() if score in own.scores), None)
     scores, bad = _scores(ordered, score, captions)
@@ -91,7 +92,7 @@ def conclude_model(
         captions=captions,
         cells=scores,
         pairs=all_pairs(scores, kind) if scores and kind else None,
-        verdicts={spec: _verdicts(own, content.get(BASELINE), margins) for spec, own in content.items()},
+        verdicts={spec: _verdicts(own, content.get(FULL_PRECISION), margins) for spec, own in content.items()},
         bits={
             cell.record.method.spec: cell.record.method.bits.weight
             for cell in cells
@@ -126,7 +127,7 @@ def against_rounding(models: Sequence[ModelConclusion], rounding: str = "naive")
 
 def _first(content: Mapping[str, PerCaption], ordered: Mapping[str, PerCaption]) -> list[PerCaption]:
     """Return the cells with full precision, whose captions are everybody's, at the front."""
-    return [content[BASELINE], *ordered.values()] if BASELINE in content else list(ordered.values())
+    return [content[FULL_PRECISION], *ordered.values()] if FULL_PRECISION in content else list(ordered.values())
 
 
 def _scores(
@@ -195,7 +196,7 @@ def _in_words(one: ModelConclusion) -> str:
         if bits < 8
     ]
     sentences += [
-        verdict_sentence(spec, own["fd"]) for spec, own in one.verdicts.items() if "fd" in own and spec != BASELINE
+        verdict_sentence(spec, own["fd"]) for spec, own in one.verdicts.items() if "fd" in own and spec != FULL_PRECISION
     ]
     return conclusion(sentences, [one.pairs.caution])
 

@@ -43,8 +43,6 @@ class Contrast:
     """Of the difference, or of the natural logarithm of the ratio."""
     standard_error: float
     """Of `estimate`, over captions, and over draws where there were several."""
-    degrees: float
-    """Degrees of freedom of the standard error."""
     influence: Values
     """(n,) influence of each caption on `estimate`, mean zero."""
     crossed: Crossed | None = None
@@ -62,7 +60,10 @@ class Contrast:
 
     def half_width(self, confidence: float = CONFIDENCE) -> float:
         """Return Student's quantile times the standard error, on the scale of `estimate`."""
-        return float(stdtrit(self.degrees, (1 + confidence) / 2)) * self.standard_error if self.standard_error else 0.0
+        if self.crossed:
+            widened = self.standard_error / self.crossed.standard_error if self.crossed.standard_error else 1.0
+            return widened * self.crossed.half_width(confidence)
+        return float(stdtrit(self.n - 1, (1 + confidence) / 2)) * self.standard_error
 
     def interval(self, half_width: float | None = None) -> Bounds:
         """Return the interval of the difference, or of the ratio.
@@ -116,11 +117,11 @@ def of_rows(rows: Sequence[Influence], scale: Scale) -> Contrast:
     """Return the contrast whose estimate is the mean of one or several draws' differences (or logarithms of ratios)."""
     if len(rows) == 1:
         only = rows[0]
-        return Contrast(scale, only.value, only.standard_error(), only.n - 1.0, only.calibrated())
+        return Contrast(scale, only.value, only.standard_error(), only.calibrated())
     table = np.stack([row.value + row.calibrated() for row in rows])
     crossed = crossed_mean(table)
     influence: Values = table.mean(axis=0) - crossed.estimate
-    return Contrast(scale, crossed.estimate, crossed.standard_error, crossed.degrees, influence, crossed)
+    return Contrast(scale, crossed.estimate, crossed.standard_error, influence, crossed)
 
 
 def draws(cell: Cell) -> list[Influence]:

@@ -12,8 +12,14 @@ McCulloch 1992, "Variance components", ch. 4)
 
     E MS_d = v_e + n v_d      E MS_c = v_e + R v_c      E MS_e = v_e
 
-Components are estimated from these, none below zero. The degrees of freedom are Satterthwaite's (1946) of the sum
-of mean squares that the variance is: few where the draws decide, near n - 1 where the captions do.
+Components are estimated from these, none below zero. Three draws have two degrees of freedom, n captions n - 1. The
+interval weights Student's quantile of either by its part of the variance (Cochran and Cox 1957, "Experimental designs",
+for two variances that are not known to be equal):
+
+    half width = sqrt(t_(R-1)^2 v_d / R + t_(n-1)^2 (v_c / n + v_e / (R n)))
+
+Satterthwaite's degrees of freedom make it shorter and, of three draws, miss 7 % of the time where the draws decide.
+This one misses at most 5 % from three draws on, and 6 % of two.
 """
 
 from __future__ import annotations
@@ -31,27 +37,42 @@ class Crossed:
     """A mean over draws and captions."""
 
     estimate: float
-    standard_error: float
-    """Over draws and captions."""
-    degrees: float
-    """Degrees of freedom of the standard error."""
+    variance_draws: float
+    """v_d / R: what other draws (or models) would bring to the variance of `estimate`."""
+    variance_captions: float
+    """v_c / n: what other captions would bring."""
+    variance_rest: float
+    """v_e / (R n): what belongs to single pairs of a draw and a caption."""
     draws: int
     """R."""
     captions: int
     """n."""
-    share_draws: float
-    """Share of the variance of `estimate` that other draws (or models) would bring."""
-    share_captions: float
-    """Share that other captions would bring."""
 
     @property
-    def share_rest(self) -> float:
-        """Share that belongs to single pairs of a draw and a caption."""
-        return max(0.0, 1 - self.share_draws - self.share_captions)
+    def standard_error(self) -> float:
+        """Over draws and captions."""
+        return math.sqrt(self.variance_draws + self.variance_captions + self.variance_rest)
+
+    @property
+    def share_draws(self) -> float:
+        """Share of the variance of `estimate` that is the draws'; zero where nothing varies."""
+        whole = self.standard_error**2
+        return self.variance_draws / whole if whole else 0.0
+
+    @property
+    def share_captions(self) -> float:
+        """Share that is the captions', those of single draws among them."""
+        return 1 - self.share_draws if self.standard_error else 0.0
+
+    def half_width(self, confidence: float = 0.95) -> float:
+        """Return half the length of the interval over draws and captions."""
+        of_draws, of_captions = (float(stdtrit(k - 1, (1 + confidence) / 2)) for k in (self.draws, self.captions))
+        rest = self.variance_captions + self.variance_rest
+        return math.sqrt(of_draws**2 * self.variance_draws + of_captions**2 * rest)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the interval over draws and captions."""
-        half = float(stdtrit(self.degrees, (1 + confidence) / 2)) * self.standard_error if self.standard_error else 0.0
+        half = self.half_width(confidence)
         return self.estimate - half, self.estimate + half
 
 
@@ -78,24 +99,14 @@ def crossed_mean(table: ArrayLike) -> Crossed:
     mean = float(numbers.mean())
     by_row, by_column = numbers.mean(axis=1) - mean, numbers.mean(axis=0) - mean
     rest = numbers - mean - by_row[:, None] - by_column[None, :]
-    freedom = (rows - 1, columns - 1, (rows - 1) * (columns - 1))
-    square_row = columns * float(np.square(by_row).sum()) / freedom[0]
-    square_column = rows * float(np.square(by_column).sum()) / freedom[1]
-    square_rest = float(np.square(rest).sum()) / freedom[2]
-
-    of_rows = max(0.0, (square_row - square_rest) / columns) / rows
-    of_columns = max(0.0, (square_column - square_rest) / rows) / columns
-    variance = of_rows + of_columns + square_rest / (rows * columns)
-    if not variance:
-        return Crossed(mean, 0.0, float(freedom[1]), rows, columns, 0.0, 0.0)
-    parts = [
-        (square_row if of_rows else 0.0, freedom[0]),
-        (square_column if of_columns else 0.0, freedom[1]),
-        (square_rest * (1 - bool(of_rows) - bool(of_columns)), freedom[2]),
-    ]
-    spread = sum((square / (rows * columns)) ** 2 / count for square, count in parts)
-    degrees = variance**2 / spread if spread else float(freedom[1])
-    degrees = min(max(degrees, 1.0), float(freedom[2]) if freedom[2] > freedom[1] else float(freedom[1]))
+    square_row = columns * float(np.square(by_row).sum()) / (rows - 1)
+    square_column = rows * float(np.square(by_column).sum()) / (columns - 1)
+    square_rest = float(np.square(rest).sum()) / ((rows - 1) * (columns - 1))
     return Crossed(
-        mean, math.sqrt(variance), degrees, rows, columns, of_rows / variance, of_columns / variance
+        estimate=mean,
+        variance_draws=max(0.0, square_row - square_rest) / (rows * columns),
+        variance_captions=max(0.0, square_column - square_rest) / (rows * columns),
+        variance_rest=square_rest / (rows * columns),
+        draws=rows,
+        captions=columns,
     )

@@ -96,17 +96,25 @@ def judge(
 def captions_needed(one: Contrast, limit: float) -> int | None:
     """Return how many captions would tell an estimate from a limit, both on the contrast's own scale.
 
-    Rounded up to two digits, and more than there are. None if that is beyond 100,000, or the estimate has no error.
+    Rounded up to two digits, and more than there are. What draws bring to the error stays as it is. None if that is
+    beyond 100,000 captions, if no number of them would tell, or if the estimate has no error.
     """
-    gap = abs(one.estimate - limit)
-    if not gap or not one.standard_error:
+    if not one.standard_error:
         return None
-    half = (float(stdtrit(one.degrees, (1 + CONFIDENCE) / 2)) + float(ndtri(POWER))) * one.standard_error
-    needed = one.n * (half / gap) ** 2
-    if needed > MAXIMUM_PROJECTED:
+    of_draws = one.crossed.variance_draws if one.crossed else 0.0
+    of_captions = one.standard_error**2 - of_draws
+    fixed = _reach(one.crossed.draws) ** 2 * of_draws if one.crossed else 0.0
+    left = (one.estimate - limit) ** 2 - fixed
+    if left <= 0 or _reach(one.n) ** 2 * of_captions * one.n > MAXIMUM_PROJECTED * left:
         return None
+    needed = one.n * _reach(one.n) ** 2 * of_captions / left
     step = 10 ** max(0, math.floor(math.log10(max(needed, 1))) - 1)
     return max(math.ceil(needed / step) * step, one.n + 1)
+
+
+def _reach(sample: int) -> float:
+    """Return how many standard errors lie between an estimate and a limit that is told from it with the power."""
+    return float(stdtrit(sample - 1, (1 + CONFIDENCE) / 2)) + float(ndtri(POWER))
 
 
 def _judged(margin: Margin, kind: ScoreKind, score: Cell, base: Cell | None) -> Verdict:

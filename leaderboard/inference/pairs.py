@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from admbench.leaderboard.inference.contrasts import CONFIDENCE, Cell, Contrast, contrast, draws, value
@@ -138,27 +139,32 @@ def all_pairs(cells: Mapping[str, Cell], kind: ScoreKind, *, seed: int = 0) -> A
 def critical_value(contrasts: Sequence[Contrast], *, confidence: float = CONFIDENCE, seed: int = 0) -> float:
     """Return the quantile of the largest |t| of some contrasts over the same captions.
 
-    Contrasts that do not hang on any caption are left out.
-
     Raises:
         ValueError: no contrast, or contrasts over other numbers of captions.
     """
     if not contrasts:
         raise ValueError("no contrasts")
-    varying = [one for one in contrasts if one.influence.any()]
-    if len({one.n for one in varying}) > 1:
+    drawn = studentized_draws(contrasts, seed=seed)
+    student = float(stdtrit(contrasts[0].n - 1, (1 + confidence) / 2))
+    return max(float(np.quantile(np.abs(drawn).max(axis=1), confidence)), student)  # never below that of a single pair
+
+
+def studentized_draws(contrasts: Sequence[Contrast], *, seed: int = 0) -> NDArray[np.float64]:
+    """Return (10000, k) draws of the t of k contrasts, were each contrast truly zero; of one that hangs on no caption 0.
+
+    Raises:
+        ValueError: contrasts over other numbers of captions.
+    """
+    if len({one.n for one in contrasts}) > 1:
         raise ValueError("contrasts over other numbers of captions")
-    if not varying:
-        return float(stdtrit(contrasts[0].n - 1, (1 + confidence) / 2))
-    freedom = varying[0].n - 1
-    rows = np.stack([one.influence / np.linalg.norm(one.influence) for one in varying])
+    rows = np.stack([one.influence / (np.linalg.norm(one.influence) or 1.0) for one in contrasts])
     left, singular, _ = np.linalg.svd(rows, full_matrices=False)
     rank = max(1, np.count_nonzero(singular > 1e-9 * singular[0]))
     generator = np.random.default_rng(seed)
     gaussian = generator.standard_normal((DRAWS, rank)) @ (left[:, :rank] * singular[:rank]).T
-    largest = np.abs(gaussian).max(axis=1) / np.sqrt(generator.chisquare(freedom, DRAWS) / freedom)
-    simulated = float(np.quantile(largest, confidence))
-    return max(simulated, float(stdtrit(freedom, (1 + confidence) / 2)))  # never below that of a single pair
+    freedom = contrasts[0].n - 1
+    drawn: NDArray[np.float64] = gaussian / np.sqrt(generator.chisquare(freedom, (DRAWS, 1)) / freedom)
+    return drawn
 
 
 def _half_widths(contrasts: Sequence[Contrast], seed: int) -> tuple[list[float], float | None]:

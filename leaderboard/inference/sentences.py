@@ -84,11 +84,11 @@ def _numbers(verdict: Verdict) -> str:
     assert verdict.estimate is not None
     assert verdict.low is not None
     assert verdict.high is not None
-    numbers = (verdict.estimate, verdict.low, verdict.high)
-    if verdict.scale == "ratio":
-        shift = 1.0 if verdict.margin.bounded == "ratio" else 0.0
-        form, numbers = ("+" if shift else "") + ".1f", tuple(100 * (one - shift) for one in numbers)
-        share = f" % of full precision's {verdict.margin.of}" if not shift else " %"
-        return f"{numbers[0]:{form}}{share} [{numbers[1]:{form}}, {numbers[2]:{form}}]"
-    form = "+.3g" if verdict.scale == "difference" else ".3g"
-    return f"{numbers[0]:{form}} [{numbers[1]:{form}}, {numbers[2]:{form}}]"
+    numbers = [verdict.estimate, verdict.low, verdict.high]
+    if verdict.scale != "ratio":
+        form, unit = ("+.3g" if verdict.scale == "difference" else ".3g"), ""
+    elif verdict.margin.bounded == "level":
+        form, unit, numbers = ".1f", f" % of full precision's {verdict.margin.of}", [100 * one for one in numbers]
+    else:
+        form, unit, numbers = "+.1f", " %", [100 * (one - 1) for one in numbers]
+    return f"{numbers[0]:{form}}{unit} [{numbers[1]:{form}}, {numbers[2]:{form}}]"

@@ -16,21 +16,33 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from admbench.leaderboard.inference.contrasts import Contrast
 from admbench.leaderboard.inference.crossed import crossed_mean
 from admbench.leaderboard.inference.equivalence import Verdict, judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import parse_margin
-from admbench.leaderboard.inference.pairs import AllPairs, all_pairs
+from admbench.leaderboard.inference.pairs import AllPairs, all_pairs, studentized_draws
 from admbench.leaderboard.inference.scores import KINDS
 
 Array = NDArray[np.float64]
 Cells = dict[str, Influence]
+DrawPair = Callable[[np.random.Generator], tuple[Influence, Influence]]
 
 DIMENSIONS = 12
+
+
+class Drawing(Protocol):
+    """Draws cells with given effects."""
+
+    def __call__(self, rng: np.random.Generator, n: int, effects: Sequence[float]) -> Cells:
+        """Return the cells, over n captions."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -75,12 +87,12 @@ def draw_means(rng: np.random.Generator, n: int, effects: Sequence[float]) -> Ce
     }
 
 
-def draw_distances(rng: np.random.Generator, n: int, shifts: Sequence[float]) -> Cells:
-    """Return cells at squared distance d shift^2 from a shared reference, plus the bias at n."""
+def draw_distances(rng: np.random.Generator, n: int, effects: Sequence[float]) -> Cells:
+    """Return cells at squared distances d effect^2 from a shared reference, plus the bias at n."""
     reference = rng.normal(size=(n, DIMENSIONS))
     common = rng.normal(size=(n, DIMENSIONS))
     cells = {}
-    for k, shift in enumerate(shifts):
+    for k, shift in enumerate(effects):
         own = rng.normal(size=(n, DIMENSIONS))
         cells[f"cell {k}"] = squared_distance(shift + 0.8 * common + 0.6 * own, reference)
     return cells
@@ -96,7 +108,7 @@ def simultaneous(
 ) -> dict[str, int]:
     """Count trials in which something is wrong anywhere: a pair, an interval, a rank; and pairs rightly told apart."""
     kind = KINDS[key]
-    counts = dict.fromkeys(("wrongly told apart", "interval misses", "rank misses", "rightly told apart"), 0)
+    counts = dict.fromkeys(("wrongly told apart", "interval misses", "rank misses", "rightly told apart", "by a step down"), 0)
     sign = -1 if kind.higher_is_better else 1
     ranks = {name: 1 + sum(sign * other < sign * own for other in truth.values()) for name, own in truth.items()}
     rng = np.random.default_rng(seed)
@@ -109,7 +121,26 @@ def simultaneous(
         counts["rightly told apart"] += sum(
             pair.told_apart and sign * truth[pair.better] < sign * truth[pair.worse] for pair in found.pairs
         )
+        counts["by a step down"] += step_down([pair.contrast for pair in found.pairs])
     return counts
+
+
+def step_down(contrasts: Sequence[Contrast]) -> int:
+    """Return how many pairs a step down would tell apart, with directions (Mogstad et al. 2024, stepwise procedure).
+
+    Hypotheses are one-sided, two a pair; those that a step rejects leave the next step's critical value.
+    """
+    drawn = studentized_draws(contrasts)
+    drawn = np.concatenate([drawn, -drawn], axis=1)
+    t = np.array([one.estimate / one.standard_error for one in contrasts])
+    t = np.concatenate([t, -t])
+    remaining = np.ones(len(t), dtype=bool)
+    while remaining.any():
+        rejected = remaining & (t > np.quantile(drawn[:, remaining].max(axis=1), 0.95))
+        if not rejected.any():
+            break
+        remaining &= ~rejected
+    return int((~remaining).sum())
 
 
 def _wrong(found: AllPairs, truth: dict[str, float], sign: int) -> tuple[bool, bool]:
@@ -123,7 +154,7 @@ def _wrong(found: AllPairs, truth: dict[str, float], sign: int) -> tuple[bool, b
 
 
 def words(
-    draw: Callable[[np.random.Generator], tuple[Influence, Influence]], margin: str, trials: int, seed: int = 0
+    draw: DrawPair, margin: str, trials: int, seed: int = 0
 ) -> list[Verdict]:
     """Return the verdict on the first cell against the second, of each trial."""
     rng = np.random.default_rng(seed)
@@ -135,10 +166,19 @@ def words(
     return verdicts
 
 
-def distance_at(n: int, ratio: float, base_shift: float = 0.6) -> Callable[[np.random.Generator], tuple]:
+def distance_at(n: int, ratio: float, base_shift: float = 0.6) -> DrawPair:
     """Return a draw of a cell whose expected distance is `ratio` times that of full precision, and the latter."""
     shift = math.sqrt(max(0.0, ratio * expected_distance(n, base_shift) / DIMENSIONS - 2 / n))
-    return lambda rng: tuple(draw_distances(rng, n, (shift, base_shift)).values())
+    return lambda rng: _two(draw_distances(rng, n, (shift, base_shift)))
+
+
+def mean_at(n: int, effect: float) -> DrawPair:
+    """Return a draw of a cell whose true mean is off by `effect` from that of full precision, and the latter."""
+    return lambda rng: _two(draw_means(rng, n, (effect, 0.0)))
+
+
+def _two(cells: Cells) -> tuple[Influence, Influence]:
+    return cells["cell 0"], cells["cell 1"]
 
 
 def crossed_misses(draws: int, n: int, ratio: float, trials: int, seed: int = 0) -> int:
@@ -147,7 +187,7 @@ def crossed_misses(draws: int, n: int, ratio: float, trials: int, seed: int = 0)
     Args:
         draws: R.
         n: captions.
-        ratio: standard deviation that draws bring to the mean over that which captions bring.
+        ratio: standard error that draws bring to the mean, over that which captions bring.
         trials: how often.
         seed: of the simulation.
     """
@@ -165,27 +205,27 @@ def table(trials: int) -> Iterator[Rate]:
     """Yield every row of the table."""
     yield from _error_rates(trials)
     yield from _margin_rates(trials)
-    for draws, ratio in ((3, 0.0), (3, 0.5), (3, 2.0), (10, 1.0)):
+    for draws, ratio in ((3, 0.0), (3, 0.5), (3, 2.0), (3, 8.0), (10, 1.0)):
         misses = crossed_misses(draws, 96, ratio, trials)
-        yield Rate(f"interval over {draws} draws and 96 captions misses, draws/captions {ratio:g}", misses, trials, "")
+        what = f"{draws} draws, 96 captions, s.e. of draws {ratio:g} times that of captions: interval misses"
+        yield Rate(what, misses, trials, "<= 5 %")
     yield from _power(trials)
 
 
 def _error_rates(trials: int) -> Iterator[Rate]:
+    some_means, some_distances = (0.0, 0.0, 0.0, 0.3, 0.6), (0.3, 0.3, 0.3, 0.4, 0.6)
+    none = (0.0,) * 5
     for n in (48, 96, 240):
-        means = {f"cell {k}": 0.0 for k in range(5)}
-        spread = dict(zip(means, (0.0, 0.0, 0.0, 0.3, 0.6), strict=True))
-        shifts = (0.3, 0.3, 0.3, 0.4, 0.6)
-        distances = {f"cell {k}": expected_distance(n, shift) for k, shift in enumerate(shifts)}
-        nothing = dict.fromkeys(means, expected_distance(n, 0.0))
-        cases: list[tuple[str, str, dict[str, float], Callable[[np.random.Generator], Cells]]] = [
-            ("means, all equal", "clap", means, lambda rng, n=n: draw_means(rng, n, [0.0] * 5)),
-            ("means, three equal", "snr", spread, lambda rng, n=n: draw_means(rng, n, (0, 0, 0, 0.3, 0.6))),
-            ("distances, three equal", "fd", distances, lambda rng, n=n: draw_distances(rng, n, (0.3, 0.3, 0.3, 0.4, 0.6))),
-            ("near zero, all equal", "fd", nothing, lambda rng, n=n: draw_distances(rng, n, [0.0] * 5)),
+        away = partial(expected_distance, n)
+        cases: list[tuple[str, str, Drawing, Sequence[float], Callable[[float], float]]] = [
+            ("means, all equal", "clap", draw_means, none, float),
+            ("means, three equal", "snr", draw_means, some_means, float),
+            ("distances, three equal", "fd", draw_distances, some_distances, away),
+            ("near zero, all equal", "fd", draw_distances, none, away),
         ]
-        for name, key, truth, draw in cases:
-            counts = simultaneous(draw, truth, key, trials)
+        for name, key, draw, effects, expected in cases:
+            truth = {f"cell {k}": expected(effect) for k, effect in enumerate(effects)}
+            counts = simultaneous(partial(draw, n=n, effects=effects), truth, key, trials)
             for what in ("wrongly told apart", "interval misses", "rank misses"):
                 yield Rate(f"{name}, 5 cells, n = {n}: any {what}", counts[what], trials, "<= 5 %")
 
@@ -195,15 +235,20 @@ def _margin_rates(trials: int) -> Iterator[Rate]:
         at = words(distance_at(n, 1.05), "fd=+5%", trials)
         yield Rate(f"distance 5 % above, n = {n}: `no worse` at +5 %", _count(at, "no worse"), trials, "<= 5 %")
         yield Rate(f"distance 5 % above, n = {n}: `worse` at +5 %", _count(at, "worse"), trials, "<= 5 %")
-        mean = words(lambda rng, n=n: tuple(draw_means(rng, n, (-0.3, 0.0)).values()), "snr=-0.3", trials)
+        mean = words(mean_at(n, -0.3), "snr=-0.3", trials)
         yield Rate(f"mean at the margin, n = {n}: `no worse`", _count(mean, "no worse"), trials, "<= 5 %")
 
 
 def _power(trials: int) -> Iterator[Rate]:
+    shifts = (0.3, 0.4, 0.5, 0.6, 0.7)
+    truth = {f"cell {k}": expected_distance(96, shift) for k, shift in enumerate(shifts)}
+    counts = simultaneous(partial(draw_distances, n=96, effects=shifts), truth, "fd", trials)
+    for what, key in (("told apart", "rightly told apart"), ("told apart by a step down", "by a step down")):
+        yield Rate(f"distances, five different, n = 96: pairs {what}", counts[key], 10 * trials, "")
     for n in (96, 240):
         for effect in (0.2, 0.4, 0.6):
             truth = {"cell 0": 0.0, "cell 1": 0.0, "cell 2": 0.0, "cell 3": effect}
-            counts = simultaneous(lambda rng, n=n, e=effect: draw_means(rng, n, (0, 0, 0, e)), truth, "snr", trials)
+            counts = simultaneous(partial(draw_means, n=n, effects=(0, 0, 0, effect)), truth, "snr", trials)
             what = f"one mean of 4 off by {effect:g} s.d. of a clip, n = {n}: its 3 pairs told apart"
             yield Rate(what, counts["rightly told apart"], 3 * trials, "")
     for n in (96, 240, 960):

@@ -33,6 +33,7 @@ COMMANDS = (
     "doctor",
     "new-method",
     "new-metric",
+    "new-model",
     "check-plugin",
     "table",
     "zoo",

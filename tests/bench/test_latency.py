@@ -24,7 +24,7 @@ from admbench.bench.measurement.latency import Settings, sqnr_db
 from admbench.bench.measurement.roofline import Roof, roofline_section
 from admbench.bench.measurement.timing import LEAST_REPEATS, OtherWork, Samples, interleave
 from admbench.leaderboard.record import Latency
-from admbench.methods.core.kernels.processor import has_vnni
+from admbench.methods.core.processor import has_vnni
 from admbench.methods.core.numbers.scheme import LayerScheme, activation_scheme, weight_scheme
 
 

@@ -442,7 +442,9 @@ def test_a_registry_name_takes_no_other_pipeline(folders, monkeypatch):
 def test_of_stable_audio_only_the_pipeline_is_downloaded(monkeypatch):
     monkeypatch.delenv("ADMBENCH_WEIGHTS", raising=False)
     command = download_command(registry.get("stable-audio-open-1.0"))
-    assert command.startswith("hf download stabilityai/stable-audio-open-1.0 model_index.json transformer/ text_encoder/ ")
+    assert command.startswith(
+        "hf download stabilityai/stable-audio-open-1.0 model_index.json transformer/ text_encoder/ "
+    )
     assert {"vae/", "projection_model/", "tokenizer/", "scheduler/"} == set(command.split()[6:])
 
 

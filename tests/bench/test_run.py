@@ -30,7 +30,7 @@ from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.errors import BenchError
 from admbench.hashing import sha256_file
 from admbench.leaderboard.reading import read_record, read_runs, validate
-from admbench.methods.core.kernels.processor import has_vnni
+from admbench.methods.core.processor import has_vnni
 
 NAIVE = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 JUDGES = JudgeSpec(tagger="band-tagger", clap="band-clap")
