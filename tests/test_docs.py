@@ -98,7 +98,12 @@ def test_the_code_of_the_page_on_writing_a_metric_runs(monkeypatch):
         exec(compile(block, "writing-a-metric.md", "exec"), names)
     listed = set(re.findall(r"^\| `(\w+)` \| .*(?:\(n,|files)", page, flags=re.MULTILINE))
     assert listed == set(extractors.BUILTIN)
-    assert [check.detail for name in ("centroid-shift", "clipping") for check in check_plugin(name) if check.state == "failed"] == []
+    assert [
+        check.detail
+        for name in ("centroid-shift", "clipping")
+        for check in check_plugin(name)
+        if check.state == "failed"
+    ] == []
     batch = Batch([Sound(np.tile(np.float32([0.1, -0.1]), 8000), 16_000)])
     assert registry.get("clipping")().details(None, None) == {"full_scale": 0.999}
     assert extractors.registry.get("crossings")().extract(batch, None).tolist() == [[15_999]]

@@ -82,8 +82,7 @@ def identify(spec: JudgeSpec, extractors: Iterable[Extractor]) -> list[list[str 
         choice = spec.of_role(role)
         judges[role] = [choice.name, _judge(role, choice).fingerprint(choice.weights)]
     return [
-        [one.name, plugin_identity("admbench.extractors", one.name), one.identity(), *judges[one.role]]
-        for one in known
+        [one.name, plugin_identity("admbench.extractors", one.name), one.identity(), *judges[one.role]] for one in known
     ]
 
 

@@ -37,7 +37,9 @@ def test_its_own_tests_pass_where_it_is_installed(package: Path, tmp_path: Path)
     info.mkdir(parents=True)
     shutil.copy(package / "centroid_distance.py", site)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: admbench-centroid-distance\nVersion: 0.1.0\n")
-    (info / "entry_points.txt").write_text("[admbench.metrics]\ncentroid-distance = centroid_distance:CentroidDistance\n")
+    (info / "entry_points.txt").write_text(
+        "[admbench.metrics]\ncentroid-distance = centroid_distance:CentroidDistance\n"
+    )
     path = os.pathsep.join(filter(None, [str(site), str(ROOT), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(package), str(package)]
     child = subprocess.run(
