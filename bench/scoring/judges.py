@@ -57,7 +57,7 @@ def load_judges(spec: JudgeSpec, extractors: Iterable[Extractor]) -> Judges:
         BenchError: an unknown name, a judge that cannot take the role, or weights that are missing or damaged.
     """
     loaded: dict[JudgeChoice, Any] = {}
-    judges = {}
+    judges: dict[str, Any] = {}
     for role in roles_of(extractors):
         choice = spec.of_role(role)
         judge = _judge(role, choice)
