@@ -393,7 +393,8 @@ class _Cell(_Generating):
     def time_step(self) -> Facts:
         """Time a denoising step of the packed backbone with kernels beside full precision, in this process."""
         timing = replace(STEP_TIMING, threads=self.job.threads)
-        return time_steps(self._model_of_wanted_length(), self._kernelled, timing)
+        facts: Facts = time_steps(self._model_of_wanted_length(), self._kernelled, timing)
+        return facts | {"mkl_cbwr": arithmetic.mode()}
 
     def _time_apart(self) -> Facts:
         """Time it in a process whose MKL is as fast as users have it; in this one's mode full precision looks slower."""
