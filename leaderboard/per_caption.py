@@ -41,7 +41,7 @@ from admbench.errors import DataError
 from admbench.files import write_bytes_atomic
 from admbench.leaderboard.clips import MAX_CLIPS
 from admbench.leaderboard.inference.contrasts import score_interval
-from admbench.leaderboard.inference.influence import MINIMUM_CAPTIONS, Influence, Values
+from admbench.leaderboard.inference.influence import MINIMUM_CAPTIONS, Influence, Values, canonical_pairs
 from admbench.leaderboard.inference.scores import ScoreKind
 from admbench.leaderboard.fields import MetricName
 from admbench.leaderboard.untrusted import clip_id, decode_json, read_bytes
@@ -136,7 +136,7 @@ class PerCaption:
             return Influence.of_clips(score.clips[order])
         if len(captions) != len(place):
             raise ValueError(f"{key} is of a set of {len(place)} captions, and says nothing of {len(captions)} of them")
-        return score.influence.reordered(order)
+        return canonical_pairs(score.influence.reordered(order))
 
     def worst(self, key: str, count: int) -> list[tuple[str, float]]:
         """Return the captions that make a score worst, the worst first: with the clip's number, or its influence."""
