@@ -263,7 +263,7 @@ def _metadata(data: bytes, path: Path) -> Any:
     return decode_json(metadata["per_caption"].encode("utf-8"), path)
 
 
-_TYPES = {"F64": np.dtype("<f8"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
+_TYPES: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
 
 
 def _tensors(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
@@ -274,7 +274,7 @@ def _tensors(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
     except (SafetensorError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a safetensors file ({' '.join(str(error).split())[:200]})") from error
     tensors = {}
-    tensor: dict[str, Any]
+
     for name, tensor in found:
         if tensor["dtype"] not in _TYPES:
             raise DataError(f"{path}: {name[:80]!r} is of type {tensor['dtype']}")
