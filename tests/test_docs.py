@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from admbench.bench.conformance import check_plugin
 from admbench.metrics import extractors, registry
 from admbench.metrics.audio import Sound
 from admbench.metrics.extractors.base import Batch
+from admbench.methods.core.checkpoint import allowed
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
 from admbench.metrics.keys import score_keys
@@ -98,12 +100,8 @@ def test_the_code_of_the_page_on_writing_a_metric_runs(monkeypatch):
         exec(compile(block, "writing-a-metric.md", "exec"), names)
     listed = set(re.findall(r"^\| `(\w+)` \| .*(?:\(n,|files)", page, flags=re.MULTILINE))
     assert listed == set(extractors.BUILTIN)
-    assert [
-        check.detail
-        for name in ("centroid-shift", "clipping")
-        for check in check_plugin(name)
-        if check.state == "failed"
-    ] == []
+    found = [check for name in ("centroid-shift", "clipping") for check in check_plugin(name)]
+    assert [check.detail for check in found if check.state == "failed"] == []
     batch = Batch([Sound(np.tile(np.float32([0.1, -0.1]), 8000), 16_000)])
     assert registry.get("clipping")().details(None, None) == {"full_scale": 0.999}
     assert extractors.registry.get("crossings")().extract(batch, None).tolist() == [[15_999]]
@@ -114,13 +112,29 @@ def test_the_code_of_the_page_on_writing_a_metric_runs(monkeypatch):
     assert "centroid-shift_vs_baseline" in score_keys(["centroid-shift"])
 
 
+def run_code(page: str) -> dict[str, Any]:
+    """Run the Python of a page from top to bottom, and return what it leaves."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": page}
+    for block in re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        exec(compile(block, page, "exec"), names)
+    return names
+
+
+def test_the_code_of_the_page_on_writing_a_model_runs(monkeypatch):
+    monkeypatch.setattr("admbench.methods.core.checkpoint.allowed._ALLOWED", {**allowed._ALLOWED})
+    names = run_code("writing-a-model.md")
+    assert names["clips"].shape == (2, 256)
+    assert not np.array_equal(*names["clips"])
+    assert names["allowed"]
+    assert names["TUNED"].components == ("backbone", "text_encoder", "vae", "vocoder")
+
+
 def test_the_code_of_the_page_on_writing_a_method_runs():
-    page = (ROOT / "docs" / "writing-a-method.md").read_text(encoding="utf-8")
-    names = {}
-    for block in re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
-        exec(compile(block, "writing-a-method.md", "exec"), names)
+    names = run_code("writing-a-method.md")
     assert len(names["calibration"]) == 2 * 3 * 2
     assert int(names["layer"].weight_codes.max()) <= 15
     biased = [name for name, layer in names["layers"].items() if layer.bias is not None]
     assert all(names["mean_errors"][name].abs().max() > 0 for name in biased)
-    assert names["BiasCorrectionConfig"](preset="paper").prompts == 128
+    paper = names["BiasCorrectionConfig"](preset="paper")
+    assert (paper.prompts, paper.timesteps) == (512, 25)
