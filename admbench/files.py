@@ -41,6 +41,11 @@ def write_json_atomic(path: str | Path, value: Any) -> None:
     write_text_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def directory_bytes(directory: str | Path) -> int:
+    """Return the bytes of all files in a folder and its subfolders: what lies on disk."""
+    return sum(path.stat().st_size for path in Path(directory).rglob("*") if path.is_file())
+
+
 @contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Yield an empty sibling folder that becomes `path` when the block ends well, in place of any folder there.
@@ -108,6 +113,37 @@ def slug(text: str) -> str:
         return text
     readable = re.sub(r"[^a-z0-9]+", "-", text.lower())[:48].strip("-")
     return f"{readable or 'x'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def link(source: str | Path, target: str | Path) -> None:
+    """Hard-link finished files, which nothing changes in place; copy them where the file system has no links.
+
+    Args:
+        source: a file, or a folder, of which every file is linked.
+        target: where it appears; parent folders are made. A FileExistsError if a folder is there already.
+    """
+    source, target = Path(source), Path(target)
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=_link_file)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link_file(source, target)
+
+
+def remove(path: str | Path) -> None:
+    """Remove a file, a link or a whole folder; nothing where there is none."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _link_file(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _read_text(path: str | Path) -> str:

@@ -5,7 +5,8 @@ tree works uninstalled), an entry point of another distribution, or the `registe
 plug-in into this process: what a built-in is and needs is read from its source, other distributions' plug-ins are
 loaded in a child process. That, and errors that name both owners of a duplicate, is what pluggy and catalogue lack.
 
-A plug-in's `summary` (one line) and `requires` (names of the distributions that it needs) are literals.
+A plug-in is a class, a function, or an object that a call makes. Its `summary` (one line) and `requires` (names of the
+distributions that it needs) are literals: attributes of the class, or keywords of the call.
 """
 
 from __future__ import annotations
@@ -105,6 +106,11 @@ class Registry:
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and bool(self._owners(name))
 
+    def check(self, name: str) -> None:
+        """Raise UsageError unless there is a plug-in of that name, with the nearest; none is imported."""
+        if name not in self:
+            raise self._unknown(name)
+
     def get(self, name: str) -> Any:
         """Import and return the plug-in.
 
@@ -116,7 +122,7 @@ class Registry:
         if name in self._registered:
             return self._registered[name]
         try:
-            return _load(declared.target)
+            return load_target(declared.target)
         except BenchError:
             raise
         except Exception as error:  # a plug-in may fail in any way; the reason is passed on
@@ -191,7 +197,8 @@ def _declared_by_decorator(name: str, plugin: Any) -> _Declared:
     return _Declared(name, f"{plugin.__module__}:{plugin.__qualname__}", plugin.__module__)
 
 
-def _load(target: str) -> Any:
+def load_target(target: str) -> Any:
+    """Import what `module:attribute` names."""
     module, _, attribute = target.partition(":")
     plugin = importlib.import_module(module)
     for part in attribute.split("."):
@@ -236,7 +243,17 @@ def _read_source(target: str) -> tuple[str, tuple[str, ...]]:
             return literals.get("summary", _first_line(node)), tuple(literals.get("requires", ()))
         if isinstance(node, ast.FunctionDef) and node.name == attribute:
             return _first_line(node), ()
-    raise PluginError(f"{target}: no class or function {attribute} in {module}")
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _names(node.targets) == [attribute]:
+            literals = {one.arg: ast.literal_eval(one.value) for one in node.value.keywords if one.arg in _DESCRIBED}
+            return literals.get("summary", ""), tuple(literals.get("requires", ()))
+    raise PluginError(f"{target}: no class, function or object {attribute} in {module}")
+
+
+_DESCRIBED = ("summary", "requires")
+
+
+def _names(targets: Iterable[ast.expr]) -> list[str]:
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _class_literals(node: ast.ClassDef) -> dict[str, Any]:
@@ -249,8 +266,7 @@ def _class_literals(node: ast.ClassDef) -> dict[str, Any]:
             targets, value = [statement.target], statement.value
         else:
             continue
-        names = [target.id for target in targets if isinstance(target, ast.Name)]
-        literals.update({name: ast.literal_eval(value) for name in names if name in ("summary", "requires")})
+        literals.update({name: ast.literal_eval(value) for name in _names(targets) if name in _DESCRIBED})
     return literals
 
 
@@ -284,5 +300,5 @@ def _probe(declared: _Declared) -> tuple[str, tuple[str, ...]]:
 
 def _answer_probe(target: str) -> None:
     """Print what `_probe` asks for; runs in the child."""
-    summary, requires = _described_by(_load(target))
+    summary, requires = _described_by(load_target(target))
     print("\n" + _PROBE_MARK + json.dumps({"summary": summary, "requires": requires}))

@@ -20,10 +20,10 @@ from admbench.bench.models.quantization import (
     read_headers,
     save_components,
 )
-from admbench.bench.run.jobs import JudgeSpec
 from admbench.bench.scoring.clips import read_clips
 from admbench.bench.scoring.features import cached_features
-from admbench.bench.scoring.judges import Judges, Timed, load_judges, reading
+from admbench.bench.scoring.judges import Timed, check_judges, load_judges, reading
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from admbench.bench.models.base import AudioDiffusionModel
     from admbench.methods.core.backbone import QuantizedBackbone
     from admbench.methods.core.calibration.calibration_set import CalibrationSet
-    from admbench.metrics.embedders.base import AudioEmbedder, JointEmbedder
+    from admbench.metrics.embedders.base import AudioEmbedder
+    from admbench.metrics.needs import Whose
 
 DEFAULT_METRICS = ("fd", "kl", "is", "clap")
 
@@ -177,7 +178,7 @@ def score_folders(
             differences to its scores.
         prompts: suite, or caption file, whose ids are the names of the clips.
         metrics: registry names.
-        judges: the metric networks; None is the embedded ones.
+        judges: judge of each role; None is the embedded ones. One that no score reads is not loaded.
 
     Returns:
         Score by key, in the form of the record: value, 95 % interval, n, network and its hash. One that cannot be
@@ -204,30 +205,36 @@ def score_report(
 
     Returns:
         `scores` as `score_folders` returns them; `audio`: by folder (generated, reference, baseline) the numbers of
-        clips and of silent, clipped, short and non-finite ones; `reading`: how files became what networks hear;
+        clips and of silent, clipped, short and non-finite ones; `reading`: how files became the networks' inputs;
         `cost`: seconds from the first file to the last score, and of these the seconds in which networks computed,
         none for clips whose features are in the cache.
     """
     from admbench.metrics.audio import count_faults
+    from admbench.metrics.needs import needed_extractors
     from admbench.metrics.scoring import score
 
-    folders = {"generated": generated, "reference": reference, "baseline": baseline}
+    folders: dict[Whose, str | Path | None] = {"generated": generated, "reference": reference, "baseline": baseline}
     clips = {
         whose: read_clips(Path(folder), prompts if whose == "generated" else None)
         for whose, folder in folders.items()
         if folder is not None
     }
-    loaded = load_judges(judges or JudgeSpec())
-    tagger, clap = Timed(loaded.tagger), Timed(loaded.clap)
-    networks = Judges(cast("AudioEmbedder", tagger), cast("JointEmbedder", clap))
+    captioned = [whose for whose, own in clips.items() if all(clip.caption is not None for clip in own)]
+    needed = needed_extractors(metrics, clips, captioned)
+    spec = judges or JudgeSpec()
+    check_judges(spec)
+    loaded = load_judges(spec, [one for extractors in needed.values() for one in extractors])
+    timers = {id(judge): Timed(judge) for judge in loaded.values()}
+    networks = {role: cast("AudioEmbedder", timers[id(judge)]) for role, judge in loaded.items()}
     started = time.perf_counter()
-    features = {whose: cached_features(own, networks) for whose, own in clips.items()}
+    features = {whose: cached_features(own, needed[whose], networks) for whose, own in clips.items()}
     scores = score(features["generated"], features.get("reference"), features.get("baseline"), metrics, networks)
+    seconds = time.perf_counter() - started
     return {
         "scores": scores,
-        "audio": {whose: count_faults(own.arrays()["levels"]).to_json() for whose, own in features.items()},
+        "audio": {whose: count_faults(own["levels"]).to_json() for whose, own in features.items()},
         "reading": reading(networks),
-        "cost": {"seconds": time.perf_counter() - started, "network_seconds": tagger.seconds + clap.seconds},
+        "cost": {"seconds": seconds, "network_seconds": sum(timer.seconds for timer in timers.values())},
     }
 
 

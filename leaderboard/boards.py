@@ -12,12 +12,10 @@ from pathlib import PurePath
 from typing import Any
 
 from admbench.leaderboard.reading import LoadedRecord
-from admbench.leaderboard.record import Record
+from admbench.leaderboard.record import FULL_PRECISION, Record
 
-BASELINE = "fp32"
-"""The method that is full precision."""
 RANKED_BY = "fd"
-NEAR_BY = "fd_vs_baseline"
+CLOSE_BY = "fd_vs_baseline"
 _METRIC_ORDER = ("fd", "kl", "is", "clap")
 _NOT_A_SETTING = {"batch_size"}  # noise is drawn per caption, so the batch size does not change the audio
 
@@ -38,7 +36,7 @@ class Row:
     loaded: LoadedRecord
     group: str  # the model's name, with the sampling settings where the board has several of one model
     place: Place  # by FD against real audio
-    nearness: Place  # by FD against the full-precision model's own audio, full precision itself left out
+    closeness: Place  # by FD against the full-precision model's own audio, full precision itself left out
 
     @property
     def record(self) -> Record:
@@ -48,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """Rows whose scores may be compared, ordered by group, rank, nearness to full precision and FD."""
+    """Rows whose scores may be compared, ordered by group, rank, closeness to full precision and FD."""
 
     suite: str
     suite_sha256: str | None
@@ -157,8 +155,8 @@ def _group_labels(records: Sequence[LoadedRecord]) -> list[str]:
 
 def _ranked(label: str, members: Sequence[LoadedRecord]) -> list[Row]:
     places = _places([_difference_interval(loaded.record) for loaded in members])
-    nearness = _places([_distance_interval(loaded.record) for loaded in members])
-    rows = [Row(loaded, label, *both) for loaded, *both in zip(members, places, nearness, strict=True)]
+    closeness = _places([_distance_interval(loaded.record) for loaded in members])
+    rows = [Row(loaded, label, *both) for loaded, *both in zip(members, places, closeness, strict=True)]
     return sorted(rows, key=_row_order)
 
 
@@ -179,7 +177,7 @@ def _difference_interval(record: Record) -> tuple[float, float] | str:
         return reason
     if score is None or score.value is None:
         return "no FD"
-    if record.method.name == BASELINE:
+    if record.method.name == FULL_PRECISION:
         return 0.0, 0.0
     if score.difference is None or score.difference.ci95 is None:
         return "no paired difference to full precision"
@@ -188,10 +186,10 @@ def _difference_interval(record: Record) -> tuple[float, float] | str:
 
 def _distance_interval(record: Record) -> tuple[float, float] | str:
     """95 % interval of the FD to full precision's own audio, or why this row has no rank by it."""
-    score = record.scores.get(NEAR_BY)
+    score = record.scores.get(CLOSE_BY)
     if reason := _unrankable(record):
         return reason
-    if record.method.name == BASELINE:
+    if record.method.name == FULL_PRECISION:
         return "this is full precision"
     if score is None or score.value is None:
         return "no FD to full precision"
@@ -207,11 +205,11 @@ def _unrankable(record: Record) -> str | None:
 
 
 def _row_order(row: Row) -> tuple[bool, int, bool, int, bool, float, str]:
-    """By rank; of the same rank full precision first, then the nearest to it."""
-    rank, near, score = row.place.rank, row.nearness.rank, row.record.scores.get(RANKED_BY)
-    value, full = score.value if score else None, row.record.method.name == BASELINE
-    unknown = near is None and not full
-    return rank is None, rank or 0, unknown, near or 0, value is None, value or 0.0, row.record.method.spec
+    """By rank; of the same rank full precision first, then the closest to it."""
+    rank, close, score = row.place.rank, row.closeness.rank, row.record.scores.get(RANKED_BY)
+    value, full = score.value if score else None, row.record.method.name == FULL_PRECISION
+    unknown = close is None and not full
+    return rank is None, rank or 0, unknown, close or 0, value is None, value or 0.0, row.record.method.spec
 
 
 def _metric_order(key: str) -> tuple[bool, int, str]:

@@ -1,4 +1,4 @@
-"""Whether records bear out what an abstract claims: met, not met, or not to be told from these captions.
+"""Whether records bear out what an abstract claims: met, not met, or these captions cannot tell.
 
 A claim is that a number lies on one side of a threshold. It is met if the number's 95 % interval lies wholly on that
 side, not met if it lies wholly on the other, and cannot be told if it holds the threshold. A number without error, such

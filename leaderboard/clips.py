@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from admbench.errors import DataError
+from admbench.leaderboard.run_folder import AUDIO, CAPTIONS_FILE
 from admbench.leaderboard.untrusted import clip_id, read_bytes, read_json
 
 MAX_WAV_BYTES = 64 * 2**20
@@ -48,7 +49,7 @@ def read_clips(root: Path, folder: Path) -> list[Clip]:
     Raises:
         DataError: the file is malformed, an id is not a safe file name or appears twice; it names file and entry.
     """
-    path = folder / "captions.json"
+    path = folder / CAPTIONS_FILE
     if not path.exists() and not path.is_symlink():
         return []
     try:
@@ -71,7 +72,7 @@ def read_sound(root: Path, folder: Path, clip: Clip) -> Sound | None:
     Raises:
         DataError: the file is not 16-bit PCM WAV, is empty or is too large; it names the file.
     """
-    path = folder / "audio" / f"{clip.id}.wav"
+    path = folder / AUDIO / f"{clip.id}.wav"
     if not path.exists() and not path.is_symlink():
         return None
     try:

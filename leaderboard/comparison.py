@@ -1,4 +1,4 @@
-"""Every method on every model as one table, from records: grouped by bits, nearest to full precision first.
+"""Every method on every model as one table, from records: grouped by bits, closest to full precision first.
 
 Scores stand beside each other only where they may be compared: one comparison per suite, number of captions and metric
 networks, as on the board. A number that is missing is None with its reason.

@@ -46,7 +46,7 @@ def _plain(value: object) -> str:
 
 
 class _Footnotes:
-    """Reasons, each told once, by number."""
+    """Reasons, each said once, by number."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}

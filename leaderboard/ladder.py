@@ -1,6 +1,6 @@
 """The sanity ladder, `RUN/ladder.json`: can this suite, with these metrics, tell good from bad?
 
-Per model, rungs that are known to be in order (real audio, full precision, ever coarser rounding, random weights) are
+Per model, levels that are known to be in order (real audio, full precision, ever coarser rounding, random weights) are
 scored by FD; each step either must be seen (`<`) or must not be (`~`), by the interval of its paired difference.
 """
 
@@ -10,17 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from admbench.errors import DataError
-from admbench.leaderboard.record import (
-    Fraction,
-    Interval,
-    MetricName,
-    Name,
-    Positive,
-    Provenance,
-    Section,
-    Suite,
-    Text,
-)
+from admbench.leaderboard.fields import Fraction, Interval, MetricName, Name, Positive, Section, Text
+from admbench.leaderboard.record import Provenance, Suite
+from admbench.leaderboard.run_folder import LADDER_FILE
 from admbench.leaderboard.untrusted import read_json
 
 Correlation = Annotated[float, Field(ge=-1 - 1e-9, le=1 + 1e-9)]  # rounding may end just beside 1
@@ -30,7 +22,7 @@ class Estimate(Section):
     """A number with its interval."""
 
     value: float | None
-    """The number; null with a reason if it does not exist for this rung."""
+    """The number; null with a reason if it does not exist for this level."""
     ci95: Interval | None = None
     """95 % interval."""
     reason: Text | None = None
@@ -38,33 +30,33 @@ class Estimate(Section):
 
 
 class Step(Section):
-    """How a rung must compare with the rung before it."""
+    """How a level must compare with the level before it."""
 
     relation: Literal["<", "~"]
-    """`<`: the rung before has the smaller FD. `~`: the two cannot be told apart."""
+    """`<`: the level before has the smaller FD. `~`: the two cannot be told apart."""
     difference: Estimate
-    """Paired difference of FD, this rung minus the rung before."""
+    """Paired difference of FD, this level minus the level before."""
     holds: bool
     """`<` holds if the interval lies above zero, `~` if it holds zero."""
 
 
-class Rung(Section):
+class Level(Section):
     """One system on the ladder."""
 
     name: Name
     """Name to show, such as `real vs real` or `random weights`."""
     method: Text | None
-    """Method spec; null for a rung that is no quantization."""
+    """Method spec; null for a level that is no quantization."""
     n: Positive
     """Number of clips."""
     scores: dict[MetricName, Estimate]
     """FD, KL and CLAP against the reference."""
     step: Step | None
-    """Relation to the rung before; null for the first."""
+    """Relation to the level before; null for the first."""
 
 
 class Agreement(Section):
-    """Do the other metrics rank the rungs as FD does? Spearman's rho, ties averaged, 1 for the same order."""
+    """Do the other metrics rank the levels as FD does? Spearman's rho, ties averaged, 1 for the same order."""
 
     kl: Correlation | None
     """Agreement of KL; null if it cannot be computed."""
@@ -77,13 +69,13 @@ class Agreement(Section):
 
 
 class LadderModel(Section):
-    """The ladder of one model, from the best rung to the worst."""
+    """The ladder of one model, from the best level to the worst."""
 
     model: Name
     """Model name."""
     suite: Suite
     """The captions."""
-    rungs: Annotated[list[Rung], Field(min_length=2)]
+    levels: Annotated[list[Level], Field(alias="rungs", min_length=2)]
     """In their expected order."""
     agreement: Agreement
     """Rank agreement of the other metrics."""
@@ -91,7 +83,7 @@ class LadderModel(Section):
     @property
     def holds(self) -> bool:
         """True if every step and the rank agreement hold."""
-        return self.agreement.holds and all(rung.step.holds for rung in self.rungs if rung.step)
+        return self.agreement.holds and all(level.step.holds for level in self.levels if level.step)
 
 
 class Ladder(Section):
@@ -107,7 +99,7 @@ class Ladder(Section):
 
 def read_ladder(run: Path) -> Ladder | None:
     """Read `run`/ladder.json as untrusted input; None if there is none. Raises DataError naming file and key."""
-    path = run / "ladder.json"
+    path = run / LADDER_FILE
     if not path.exists() and not path.is_symlink():
         return None
     try:
@@ -122,17 +114,17 @@ def read_ladder(run: Path) -> Ladder | None:
 
 def _check(model: LadderModel, where: str) -> None:
     """Raise DataError where a verdict contradicts its own numbers."""
-    for place, rung in enumerate(model.rungs):
-        if (rung.step is None) != (place == 0):
-            raise DataError(f"{where}: {rung.name}: every rung but the first needs a step")
-        if rung.step is None:
+    for place, level in enumerate(model.levels):
+        if (level.step is None) != (place == 0):
+            raise DataError(f"{where}: {level.name}: every level but the first needs a step")
+        if level.step is None:
             continue
-        interval = rung.step.difference.ci95
+        interval = level.step.difference.ci95
         if interval is None:
-            raise DataError(f"{where}: {rung.name}: step.difference.ci95 is needed to judge the step")
-        seen = interval[0] > 0 if rung.step.relation == "<" else interval[0] <= 0 <= interval[1]
-        if rung.step.holds is not seen:
-            raise DataError(f"{where}: {rung.name}: step.holds contradicts the interval of its difference")
+            raise DataError(f"{where}: {level.name}: step.difference.ci95 is needed to judge the step")
+        seen = interval[0] > 0 if level.step.relation == "<" else interval[0] <= 0 <= interval[1]
+        if level.step.holds is not seen:
+            raise DataError(f"{where}: {level.name}: step.holds contradicts the interval of its difference")
     agreement = model.agreement
     reached = all(rho is not None and rho >= agreement.threshold for rho in (agreement.kl, agreement.clap))
     if agreement.holds is not reached:

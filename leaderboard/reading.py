@@ -11,6 +11,7 @@ from admbench.errors import DataError, nearest
 from admbench.leaderboard.clips import read_clips
 from admbench.leaderboard.consistency import problems
 from admbench.leaderboard.record import Record
+from admbench.leaderboard.run_folder import CELLS, RECORDS
 from admbench.leaderboard.untrusted import check_inside, read_json
 
 
@@ -101,9 +102,9 @@ def _record_files(paths: Iterable[str | Path]) -> list[tuple[Path, Path]]:
 
 def _records_of_run(run: Path) -> list[Path]:
     """`cells/MODEL/METHOD/result.json`; names that start with a dot are unfinished work of another process."""
-    check_inside(run, run / "cells")
+    check_inside(run, run / CELLS)
     found = []
-    for path in sorted(run.glob("cells/*/*/result.json")):
+    for path in sorted(run.glob(RECORDS)):
         check_inside(run, path)
         if not any(part.startswith(".") for part in path.relative_to(run).parts):
             found.append(path)

@@ -58,9 +58,14 @@ def read_json(root: Path, path: Path) -> Any:
         DataError: besides what `read_bytes` raises, the text is not UTF-8 or not JSON, a number is not finite, a key
             appears twice in one object, or a string holds control or text-direction characters.
     """
+    return decode_json(read_bytes(root, path, MAX_JSON_BYTES), path)
+
+
+def decode_json(data: bytes, path: Path) -> Any:
+    """Decode JSON that was read from `path`, as strictly as `read_json`, and with its errors."""
     try:
         value = json.loads(
-            read_bytes(root, path, MAX_JSON_BYTES).decode("utf-8"),
+            data.decode("utf-8"),
             parse_constant=_refuse_constant,
             parse_float=_finite,
             object_pairs_hook=_without_duplicates,

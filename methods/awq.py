@@ -13,26 +13,24 @@ where a spec gives them bits, are rounded as `naive` does, after the division.
 
 from __future__ import annotations
 
-import time
-from typing import ClassVar
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from admbench.methods.base import CalibratedMethod
-from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
-from admbench.methods.core.calibration.statistics import channel_statistics, input_grams, output_error
-from admbench.methods.core.layers.policy import backbone_ends, input_quantizer, replace_layers
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    QuantizedLayer,
-    over_inputs,
-    quantizable_layers,
+from admbench.methods.core.calibration.statistics import (
+    ChannelStatistics,
+    channel_statistics,
+    gram_of_divided,
+    output_error,
 )
+from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs, quantizable_layers
+from admbench.methods.core.layers.policy import input_quantizer
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer, as_rows, per_row
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
-from admbench.methods.gptq import GramConfig, grouped_policy
+from admbench.methods.layerwise import GramMethod
 from admbench.methods.protocol import DenoisingModel
 
 GRID = 20
@@ -43,56 +41,48 @@ NOT_CLIPPED = ("to_q", "to_k")
 """Layers whose weights are not clipped, by the last part of their name."""
 
 
-class AWQ(CalibratedMethod):
+class AWQ(GramMethod[ChannelStatistics, tuple[Tensor, Quantizer]]):
     """Scale up the weights of salient input channels, clip groups, round to nearest."""
 
     name = "awq"
     summary = "salient weights scaled by their activations' magnitude, groups clipped (2306.00978)"
     version = "1"
-    Config: ClassVar[type[GramConfig]] = GramConfig
-    config: GramConfig
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Activations say which weights matter."""
-        return self.spec.bits != (16, 16)
+    def observe(self, model: DenoisingModel, calibration: CalibrationSet) -> Mapping[str, ChannelStatistics]:
+        """See `LayerwiseMethod`: which channels matter."""
+        return channel_statistics(model, calibration, quantizable_layers(model.backbone))
 
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-        calibration = self._checked(model, calibration)
-        layers = quantizable_layers(model.backbone)
-        seen = {} if calibration is None else channel_statistics(model, calibration, layers)
-        ends = () if calibration is None else backbone_ends(model.backbone, [*seen])
-        policy = grouped_policy(*self.spec.bits, ends, self.config.group)
-        found: dict[str, tuple[Tensor, Quantizer]] = {}
-        if calibration is not None and self.spec.bits[0] != 16:
-            for name, gram in input_grams(model, calibration, list(seen), self.config.positions):
-                weight, scheme = layers[name].weight.detach(), policy.scheme_of(name).weight
-                assert scheme is not None
-                scheme = scheme.for_terms(len(gram))
-                scale = search_scale(weight, gram, scheme, seen[name].mean_magnitude)
-                clips = name.rpartition(".")[2] not in NOT_CLIPPED and scheme.granularity == "group"
-                scaled_gram = gram / _terms(scale, weight)[:, None] / _terms(scale, weight)
-                scaled = weight * over_inputs(scale, weight)
-                quantizer = clipped(scaled, scaled_gram, scheme) if clips else Quantizer.min_max(scheme, scaled)
-                found[name] = scale, quantizer
+    def solve_weight(
+        self, name: str, layer: QuantizableLayer, gram: Tensor, scheme: Scheme, seen: ChannelStatistics
+    ) -> tuple[Tensor, Quantizer]:
+        """See `GramMethod`: the scale of the input, and the quantizer of the scaled weight."""
+        weight = layer.weight.detach()
+        scale = search_scale(weight, gram, scheme, seen.mean_magnitude)
+        scaled = weight * over_inputs(scale, weight)
+        if name.rpartition(".")[2] in NOT_CLIPPED or scheme.granularity != "group":
+            return scale, Quantizer.min_max(scheme, scaled)
+        return scale, clipped(scaled, gram_of_divided(gram, scale, weight), scheme)
 
-        def make(name: str, layer: QuantizableLayer, scheme: LayerScheme) -> QuantizedLayer | None:
-            if name not in seen:
-                return None
-            scale, weight_quantizer = found.get(name, (None, None))
-            over = torch.ones_like(seen[name].largest) if scale is None else scale
+    def quantize_layer(
+        self,
+        name: str,
+        layer: QuantizableLayer,
+        scheme: LayerScheme,
+        seen: ChannelStatistics,
+        solution: tuple[Tensor, Quantizer] | None,
+    ) -> QuantizedLayer:
+        """See `LayerwiseMethod`."""
+        scale, weight_quantizer = solution or (None, None)
+        over = torch.ones_like(seen.largest) if scale is None else scale
 
-            def fit(scheme: Scheme, name: str) -> Quantizer:
-                return Quantizer.min_max(scheme, seen[name].range_over(over))
+        def fit(scheme: Scheme, name: str) -> Quantizer:
+            return Quantizer.min_max(scheme, seen.range_over(over))
 
-            weight = None if scale is None else layer.weight.detach() * over_inputs(scale, layer.weight)
-            if weight_quantizer is None and scheme.weight is not None:  # a convolution in groups
-                weight_quantizer = Quantizer.min_max(scheme.weight, layer.weight.detach())
-            activation = input_quantizer(name, layer, scheme.activation, fit)
-            return QuantizedLayer.from_float(layer, weight_quantizer, activation, weight=weight, input_scale=scale)
-
-        return self._result(model, replace_layers(model.backbone, policy, make), started)
+        weight = None if scale is None else layer.weight.detach() * over_inputs(scale, layer.weight)
+        if weight_quantizer is None and scheme.weight is not None:  # a convolution in groups
+            weight_quantizer = Quantizer.min_max(scheme.weight, layer.weight.detach())
+        activation = input_quantizer(name, layer, scheme.activation, fit)
+        return QuantizedLayer.from_float(layer, weight_quantizer, activation, weight=weight, input_scale=scale)
 
 
 def search_scale(weight: Tensor, gram: Tensor, scheme: Scheme, magnitude: Tensor) -> Tensor:
@@ -138,8 +128,3 @@ def clipped(weight: Tensor, gram: Tensor, scheme: Scheme) -> Quantizer:
         errors.append((torch.einsum("ogi,gij->ogj", grouped_error, blocks) * grouped_error).sum(2).reshape(-1))
     best = torch.tensor(SHRINKS)[torch.stack(errors).argmin(0)]  # the first of equals: the widest
     return Quantizer.from_range(scheme, *(per_row(scheme, weight, end * best) for end in (low, high)))
-
-
-def _terms(scale: Tensor, weight: Tensor) -> Tensor:
-    """Return the scale of every term of an output, (terms,)."""
-    return over_inputs(scale, weight).expand_as(weight[:1]).reshape(-1)

@@ -14,7 +14,7 @@ from admbench.errors import UsageError, nearest
 from admbench.methods.core.backbone import QuantizedBackbone, make_report
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe, parse_calibration
-from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader
+from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
 from admbench.methods.core.reconstruction.objective import BlockReport
 from admbench.methods.protocol import DenoisingModel
 from admbench.methods.spec import MethodSpec
@@ -28,12 +28,21 @@ class MethodConfig(BaseModel):
     """Options that every method takes. A method adds its own, with defaults, and what its presets change.
 
     Methods that need no calibration accept `calibration` too, so that one option can go to a whole row of a grid.
+
+    >>> class RoundingConfig(CalibratedConfig):
+    ...     presets = {"paper": {"iterations": 20_000}}
+    ...
+    ...     iterations: int = Field(200, ge=0)
+    >>> RoundingConfig(preset="paper").iterations, RoundingConfig(preset="paper").prompts
+    (20000, 128)
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Preset -> options that it sets; an option that is typed wins over the preset."""
+    """Preset -> options that it sets beyond those, or other than those, of the base classes' presets of that name.
+
+    An option that is typed wins over the preset."""
 
     preset: Literal["quick", "paper"] = "quick"
     """`quick`: minutes on two cores. `paper`: the effort that was published."""
@@ -43,7 +52,9 @@ class MethodConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _apply_preset(cls, values: Any) -> Any:
-        return {**cls.presets.get(values.get("preset", "quick"), {}), **values}
+        preset = values.get("preset", "quick")
+        of_class = [vars(kind)["presets"] for kind in reversed(cls.__mro__) if "presets" in vars(kind)]
+        return {key: value for presets in of_class for key, value in presets.get(preset, {}).items()} | values
 
     @field_validator("calibration")
     @classmethod
@@ -82,19 +93,24 @@ class CalibratedConfig(MethodConfig):
         return min(model.default_steps, QUICK_STEPS) if self.preset == "quick" else model.default_steps
 
 
-class ReconstructionConfig(CalibratedConfig):
-    """Options of methods that learn the roundings of a block's weights."""
-
-    batch: int = Field(4, ge=1, le=4096)
-    """Samples of an iteration."""
-    iterations: int = Field(200, ge=0, le=1_000_000)
-    """Iterations for a block."""
-    learning_rate: float = Field(0.1, gt=0, le=10)
-    """Of the roundings."""
-
-
 class Method(ABC):
     """A quantization method. Subclass, set the class attributes, write `quantize`; override more if the paper does.
+
+    >>> from admbench.bench.conformance.tiny_models import tiny_tango
+    >>> from admbench.methods.core.layers.policy import quantize_layers, uniform_policy
+    >>> from admbench.methods.core.numbers.quantizer import Quantizer
+    >>> class NearestWeights(Method):
+    ...     name, summary, version = "nearest-weights", "weights to the nearest of 2**bits values", "1"
+    ...
+    ...     def quantize(self, model, calibration):
+    ...         started, policy = time.perf_counter(), uniform_policy(self.spec.bits[0], 16, ends=())
+    ...         module = quantize_layers(
+    ...             model.backbone, policy, fit_weight=Quantizer.min_max, fit_activation=lambda scheme, layer: None
+    ...         )
+    ...         return self.result(model, module, started)
+    >>> quantized = NearestWeights(MethodSpec.parse("nearest-weights@w4a16")).quantize(tiny_tango(), None)
+    >>> {layer.weight_bits for layer in quantized.report.layers}
+    {4}
 
     Args:
         spec: parsed spec; its bits and options are checked here.
@@ -163,11 +179,21 @@ class Method(ABC):
             DataError: an activation is not finite on the calibration set; names the layer.
         """
 
+    def check_calibration(self, model: DenoisingModel, calibration: CalibrationSet | None) -> CalibrationSet | None:
+        """Return the calibration set where one is needed and this one fits the model; None where none is needed.
+
+        `quantize` calls it first.
+
+        Raises:
+            UsageError: the calibration set is missing, or drawn from other weights.
+        """
+        return None
+
     def _settings(self, model: DenoisingModel) -> dict[str, Any]:
         """Return the configuration as a checkpoint and a record state it, all defaults filled in."""
         return self.config.model_dump(mode="json")
 
-    def _result(
+    def result(
         self,
         model: DenoisingModel,
         module: nn.Module,
@@ -176,7 +202,7 @@ class Method(ABC):
         original: nn.Module | None = None,
         blocks: Sequence[BlockReport] = (),
     ) -> QuantizedBackbone:
-        """Put the product together.
+        """Return what `quantize` returns: the quantized backbone with its report and where it came from.
 
         Args:
             model: in full precision.
@@ -196,7 +222,17 @@ class Method(ABC):
 
 
 class CalibratedMethod(Method):
-    """A method that draws a calibration set by its configuration's recipe."""
+    """A method that draws a calibration set by its configuration's recipe.
+
+    >>> from admbench.bench.conformance.tiny_models import tiny_tango
+    >>> from admbench.methods.naive import Naive
+    >>> method, model = Naive(MethodSpec.parse("naive@w4a8[prompts=2,timesteps=3,steps=6]")), tiny_tango()
+    >>> calibration = method.calibrate(model, ["a dog barks", "rain falls"], seed=0)
+    >>> len(calibration)  # 2 prompts, 3 steps of each, both halves of guidance
+    12
+    >>> len(method.quantize(model, calibration).report.unquantized)
+    0
+    """
 
     Config: ClassVar[type[CalibratedConfig]] = CalibratedConfig
     config: CalibratedConfig
@@ -207,8 +243,8 @@ class CalibratedMethod(Method):
             self._check_timesteps(self.config.steps)
 
     def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Return whether these bits need calibration data of this model."""
-        return True
+        """Return whether these bits need calibration data of this model: unless both sides are left as they are."""
+        return self.spec.bits != (16, 16)
 
     def calibration_key(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> str | None:
         """See `Method`."""
@@ -221,7 +257,7 @@ class CalibratedMethod(Method):
     def _recipe(self, model: DenoisingModel) -> CalibrationRecipe:
         recipe = self.config.recipe_for(model)
         cut = recipe.steps < model.default_steps
-        whose = f"which preset quick walks of the {model.default_steps}" if cut else "the default"
+        whose = f"which preset quick takes of the {model.default_steps}" if cut else "the default"
         self._check_timesteps(recipe.steps, f", {whose} of {model.name}")
         return recipe
 
@@ -238,8 +274,8 @@ class CalibratedMethod(Method):
         chosen = {"timesteps": recipe.timesteps, "steps": recipe.steps, "guidance": recipe.guidance}
         return super()._settings(model) | chosen
 
-    def _checked(self, model: DenoisingModel, calibration: CalibrationSet | None) -> CalibrationSet | None:
-        """Return the calibration set where it is needed and fits the model; None where none is needed."""
+    def check_calibration(self, model: DenoisingModel, calibration: CalibrationSet | None) -> CalibrationSet | None:
+        """See `Method`."""
         if not self.needs_calibration(model):
             return None
         if calibration is None:

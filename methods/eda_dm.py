@@ -17,15 +17,12 @@ are learned relative to their start. What `tdac` departs in is said there. Atten
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from admbench.methods.base import CalibratedMethod, ReconstructionConfig
-from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.blockwise import BlockwiseMethod, SampledConfig
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
 from admbench.methods.core.numbers.search import fit_lp
@@ -34,23 +31,13 @@ from admbench.methods.core.reconstruction.objective import Effort
 from admbench.methods.protocol import DenoisingModel
 
 
-class EDADMConfig(ReconstructionConfig):
+class EDADMConfig(SampledConfig):
     """Options of `eda-dm`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {
-            "calibration": "tdac",
-            "prompts": 16,
-            "timesteps": 8,
-            "samples": 96,
-            "batch": 4,
-            "iterations": 200,
-            "learning_rate": 0.1,
-            "step_learning_rate": 0.001,
-        },
+        "quick": {"calibration": "tdac", "timesteps": 8, "step_learning_rate": 0.001},
         "paper": {
             "calibration": "tdac",
-            "prompts": 128,
             "timesteps": 2,
             "samples": 512,
             "batch": 2,
@@ -60,17 +47,15 @@ class EDADMConfig(ReconstructionConfig):
         },
     }
 
-    samples: int = Field(96, ge=1, le=1_000_000)
-    """Calibration samples to reconstruct on, drawn at random; all if there are fewer."""
     step_learning_rate: float = Field(0.001, gt=0, le=10)
     """Of the step sizes, relative to their start."""
     inner_weight: float = Field(0.8, ge=0, le=100)
-    """Weight of the layers inside of a block; 0 is plain block reconstruction."""
+    """Weight of the layers inside of a block; 0 is block reconstruction alone."""
     drop: float = Field(0.5, ge=0, lt=1)
     """Probability that an input number stays in full precision in a step."""
 
 
-class EDADM(CalibratedMethod):
+class EDADM(BlockwiseMethod):
     """Reconstruct every block and the layers inside of it, roundings and step sizes together.
 
     Weights per output channel, activations per tensor, one range for all timesteps. The first and the last layer keep
@@ -83,19 +68,9 @@ class EDADM(CalibratedMethod):
     Config: ClassVar[type[EDADMConfig]] = EDADMConfig
     config: EDADMConfig
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Weights are reconstructed on data, too."""
-        return self.spec.bits != (16, 16)
-
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-        calibration = self._checked(model, calibration)
-        if calibration is None:
-            return self._result(model, copy.deepcopy(model.backbone), started)
-        config, seed = self.config, int(calibration.recipe["seed"])
-
-        work = BlockwiseQuantization(model, calibration.sample(config.samples, seed), seed=seed)
+    def reconstruct(self, work: BlockwiseQuantization, model: DenoisingModel, calibration: CalibrationSet) -> None:
+        """See `BlockwiseMethod`."""
+        config = self.config
         work.round_to_nearest(uniform_policy(*self.spec.bits, backbone_ends(model.backbone, work.order)), fit_lp)
         effort = Effort(
             config.iterations,
@@ -107,4 +82,3 @@ class EDADM(CalibratedMethod):
             inner_weight=config.inner_weight,
         )
         work.learn_jointly(fit_lp, effort)
-        return self._result(model, work.module, started, original=work.original, blocks=work.reports)

@@ -14,15 +14,12 @@ fine-tuned backbone is kept only if the error is lower on held-out prompts, too.
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from admbench.methods.base import CalibratedConfig, CalibratedMethod
-from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.blockwise import BlockwiseMethod, SampledConfig
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
 from admbench.methods.core.numbers.search import fit_lp, fit_mse
@@ -33,16 +30,13 @@ from admbench.methods.core.reconstruction.step_sizes import StepSizes
 from admbench.methods.protocol import DenoisingModel
 
 
-class EfficientDMConfig(CalibratedConfig):
+class EfficientDMConfig(SampledConfig):
     """Options of `efficientdm`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {
             "calibration": "per-step",
-            "prompts": 16,
-            "timesteps": 5,
             "samples": 128,
-            "batch": 4,
             "iterations": 100,
             "learning_rate": 0.02,
             "scale_learning_rate": 1e-3,
@@ -51,7 +45,6 @@ class EfficientDMConfig(CalibratedConfig):
         "paper": {
             "calibration": "per-step",
             "prompts": 64,
-            "timesteps": 25,
             "steps": 100,
             "samples": 3200,
             "batch": 4,
@@ -62,10 +55,6 @@ class EfficientDMConfig(CalibratedConfig):
         },
     }
 
-    samples: int = Field(128, ge=1, le=1_000_000)
-    """Calibration samples to fine-tune and to fit ranges on, drawn at random; all if there are fewer."""
-    batch: int = Field(4, ge=1, le=4096)
-    """Samples of an iteration."""
     iterations: int = Field(100, ge=0, le=1_000_000)
     """Iterations for the backbone as a whole."""
     rank: int = Field(32, ge=1, le=4096)
@@ -78,7 +67,7 @@ class EfficientDMConfig(CalibratedConfig):
     """Of the activations' step sizes, relative to their start."""
 
 
-class EfficientDM(CalibratedMethod):
+class EfficientDM(BlockwiseMethod):
     """Fine-tune the backbone through low-rank updates that are merged into its codes, with activations per timestep.
 
     Weights per output channel; activations per tensor and timestep. The first and the last layer keep at least 8 bits.
@@ -90,19 +79,9 @@ class EfficientDM(CalibratedMethod):
     Config: ClassVar[type[EfficientDMConfig]] = EfficientDMConfig
     config: EfficientDMConfig
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Weights are fine-tuned on data, too."""
-        return self.spec.bits != (16, 16)
-
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-        calibration = self._checked(model, calibration)
-        if calibration is None:
-            return self._result(model, copy.deepcopy(model.backbone), started)
-        config, seed = self.config, int(calibration.recipe["seed"])
-
-        work = BlockwiseQuantization(model, calibration.sample(config.samples, seed), seed=seed)
+    def reconstruct(self, work: BlockwiseQuantization, model: DenoisingModel, calibration: CalibrationSet) -> None:
+        """See `BlockwiseMethod`."""
+        config = self.config
         work.round_to_nearest(uniform_policy(*self.spec.bits, backbone_ends(model.backbone, work.order)), fit_lp)
         if self.spec.bits[1] != 16:
             work.learn_inputs(fit_mse, Effort(0), per_timestep=True)
@@ -116,4 +95,3 @@ class EfficientDM(CalibratedMethod):
             ]
 
         work.learn_backbone(learners, effort)
-        return self._result(model, work.module, started, original=work.original, blocks=work.reports)

@@ -13,6 +13,7 @@ from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.numbers.precision import run_in
 from admbench.methods.protocol import DenoisingModel
+from admbench.methods.spec import FULL_PRECISION
 
 
 class FloatingPoint(Method):
@@ -25,13 +26,13 @@ class FloatingPoint(Method):
     def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
         """Return a copy of the backbone in this type. `calibration` is not used."""
         started = time.perf_counter()
-        return self._result(model, run_in(copy.deepcopy(model.backbone), self.dtype), started)
+        return self.result(model, run_in(copy.deepcopy(model.backbone), self.dtype), started)
 
 
 class Float32(FloatingPoint):
     """The full-precision baseline: its checkpoint's bytes are what size reductions are measured against."""
 
-    name = "fp32"
+    name = FULL_PRECISION
     summary = "full precision: the baseline"
     version = "1"
     dtype = torch.float32

@@ -12,47 +12,25 @@ patches. Activations, where a spec gives them bits, are rounded as `naive` does.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from admbench.methods.base import CalibratedConfig, CalibratedMethod
-from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import MinMax, input_ranges
-from admbench.methods.core.calibration.statistics import input_grams
-from admbench.methods.core.layers.policy import (
-    Policy,
-    backbone_ends,
-    input_quantizer,
-    replace_layers,
-    uniform_policy,
-)
-from admbench.methods.core.layers.quantized import QuantizableLayer, QuantizedLayer, quantizable_layers
+from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers
+from admbench.methods.core.layers.policy import input_quantizer
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer
-from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, grouped
+from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
+from admbench.methods.layerwise import GramConfig, GramMethod
 from admbench.methods.protocol import DenoisingModel
 
 BLOCK = 128
 """Columns whose errors are passed on to the rest at once (section 3.3, step 2)."""
-
-
-class GramConfig(CalibratedConfig):
-    """Options of methods that weigh errors of weights by Gram matrices of inputs."""
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {**CalibratedConfig.presets["quick"], "positions": 4096},
-        "paper": {**CalibratedConfig.presets["paper"], "positions": 262_144},
-    }
-
-    positions: int = Field(default=4096, ge=1, le=10_000_000)
-    """Positions of a layer's input that its Gram matrix is made of; 128 sequences of 2,048 tokens in the papers."""
-    group: int = Field(default=128, ge=0, le=100_000)
-    """Most weights of an output channel that share a scale; 0 for one scale a channel."""
 
 
 class GPTQConfig(GramConfig):
@@ -62,7 +40,7 @@ class GPTQConfig(GramConfig):
     """Share of the mean of H's diagonal that is added to it."""
 
 
-class GPTQ(CalibratedMethod):
+class GPTQ(GramMethod[MinMax, tuple[Quantizer, Tensor]]):
     """Round the weights column by column, each making up for the errors of those before."""
 
     name = "gptq"
@@ -71,46 +49,33 @@ class GPTQ(CalibratedMethod):
     Config: ClassVar[type[GPTQConfig]] = GPTQConfig
     config: GPTQConfig
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Weights are rounded for the inputs that they meet."""
-        return self.spec.bits != (16, 16)
+    def observe(self, model: DenoisingModel, calibration: CalibrationSet) -> Mapping[str, MinMax]:
+        """See `LayerwiseMethod`: the range of each input."""
+        return input_ranges(model, calibration, quantizable_layers(model.backbone))
 
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-        calibration = self._checked(model, calibration)
-        layers = quantizable_layers(model.backbone)
-        seen = {} if calibration is None else input_ranges(model, calibration, layers)
-        ends = () if calibration is None else backbone_ends(model.backbone, [*seen])
-        policy = grouped_policy(*self.spec.bits, ends, self.config.group)
-        rounded: dict[str, tuple[Quantizer, Tensor]] = {}
-        if calibration is not None and self.spec.bits[0] != 16:
-            for name, gram in input_grams(model, calibration, list(seen), self.config.positions):
-                weight, scheme = layers[name].weight.detach(), policy.scheme_of(name).weight
-                assert scheme is not None
-                rounded[name] = gptq_codes(weight, gram, scheme.for_terms(gram.shape[0]), self.config.damping)
+    def solve_weight(
+        self, name: str, layer: QuantizableLayer, gram: Tensor, scheme: Scheme, seen: MinMax
+    ) -> tuple[Quantizer, Tensor]:
+        """See `GramMethod`: quantizer and codes."""
+        return gptq_codes(layer.weight.detach(), gram, scheme, self.config.damping)
 
-        def make(name: str, layer: QuantizableLayer, scheme: LayerScheme) -> QuantizedLayer | None:
-            if name not in seen:
-                return None
-            activation = input_quantizer(name, layer, scheme.activation, lambda scheme, name: _fit(scheme, seen[name]))
-            if scheme.weight is None or name not in rounded:
-                weight = None if scheme.weight is None else Quantizer.min_max(scheme.weight, layer.weight.detach())
-                return QuantizedLayer.from_float(layer, weight, activation)
-            quantizer, codes = rounded[name]
-            return QuantizedLayer(
-                layer, weight_codes=codes, weight_quantizer=quantizer, activation_quantizer=activation
-            )
-
-        return self._result(model, replace_layers(model.backbone, policy, make), started)
-
-
-def grouped_policy(weight_bits: int, activation_bits: int, ends: tuple[str, ...], group: int) -> Policy:
-    """Return `uniform_policy` with a scale per group of weights; per channel for 0, and for the ends."""
-    policy = uniform_policy(weight_bits, activation_bits, ends)
-    if group == 0:
-        return policy
-    return Policy((*policy.rules[:-1], *Policy(policy.rules[-1:]).changed(weight=grouped(group)).rules))
+    def quantize_layer(
+        self,
+        name: str,
+        layer: QuantizableLayer,
+        scheme: LayerScheme,
+        seen: MinMax,
+        solution: tuple[Quantizer, Tensor] | None,
+    ) -> QuantizedLayer:
+        """See `LayerwiseMethod`."""
+        activation = input_quantizer(
+            name, layer, scheme.activation, lambda scheme, name: Quantizer.from_range(scheme, seen.low, seen.high)
+        )
+        if solution is None:
+            weight = None if scheme.weight is None else Quantizer.min_max(scheme.weight, layer.weight.detach())
+            return QuantizedLayer.from_float(layer, weight, activation)
+        quantizer, codes = solution
+        return QuantizedLayer(layer, weight_codes=codes, weight_quantizer=quantizer, activation_quantizer=activation)
 
 
 def gptq_codes(weight: Tensor, gram: Tensor, scheme: Scheme, damping: float = 0.01) -> tuple[Quantizer, Tensor]:
@@ -154,7 +119,3 @@ def gptq_codes(weight: Tensor, gram: Tensor, scheme: Scheme, damping: float = 0.
         return quantizers[0], codes.view(weight.shape)
     scale, zero_point = (torch.stack([getattr(one, name) for one in quantizers], 1) for name in ("scale", "zero_point"))
     return Quantizer(scheme, scale, zero_point), codes.view(weight.shape)
-
-
-def _fit(scheme: Scheme, seen: MinMax) -> Quantizer:
-    return Quantizer.from_range(scheme, seen.low, seen.high)

@@ -6,7 +6,7 @@ the method that follows are not public here. The paper calibrates image classifi
 makes; here the diffusion model itself is calibrated, on its trajectories of such prompts (`calibration.prompts.mixup`).
 
 What is new is the prompts, and any other method takes them by `calibration=mixup-prompt`. Under this name they come
-with the plainest method, `naive`, so that the difference between the two is that of the prompts.
+with the simplest method, `naive`, so that the difference between the two is that of the prompts.
 """
 
 from __future__ import annotations

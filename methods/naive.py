@@ -14,13 +14,13 @@ from admbench.methods.base import CalibratedConfig, CalibratedMethod
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import input_ranges, input_samples
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.policy import (
     backbone_ends,
     has_named_ends,
     quantize_layers,
     uniform_policy,
 )
-from admbench.methods.core.layers.quantized import quantizable_layers
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme
 from admbench.methods.core.numbers.search import FITS, MOMENTUM, RangeRule
@@ -34,12 +34,12 @@ class NaiveConfig(CalibratedConfig):
     """One scale per output channel of a weight, or one per weight tensor."""
     ranges: RangeRule = "minmax"
     """Where ranges end, of weights and inputs alike: see `admbench.methods.core.numbers.search`."""
-    ends: Literal[8, 16] = 8
+    first_last_bits: Literal[8, 16] = 8
     """Fewest bits of the first and the last layer; 16 leaves both in floating point."""
 
-    @field_validator("ends", mode="before")
+    @field_validator("first_last_bits", mode="before")
     @classmethod
-    def _read_ends(cls, value: Any) -> Any:
+    def _read_first_last_bits(cls, value: Any) -> Any:
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
@@ -49,7 +49,7 @@ class Naive(CalibratedMethod):
     Weights range between their smallest and largest value, per output channel. Inputs range between the smallest and
     largest value that the full-precision backbone shows on the calibration set, per tensor, one range for all
     timesteps. The option `ranges` sets narrower ones. Every Linear, Conv1d and Conv2d takes part; the first and the
-    last layer keep at least 8 bits, or stay in floating point with `ends=16`.
+    last layer keep at least 8 bits, or stay in floating point with `first_last_bits=16`.
     """
 
     name = "naive"
@@ -66,7 +66,7 @@ class Naive(CalibratedMethod):
     def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
         """See `Method`."""
         started = time.perf_counter()
-        calibration = self._checked(model, calibration)
+        calibration = self.check_calibration(model, calibration)
         layers = quantizable_layers(model.backbone)
         fit = FITS[self.config.ranges]
         seen = {} if calibration is None else self._inputs(model, calibration, layers)
@@ -75,9 +75,9 @@ class Naive(CalibratedMethod):
             return fit(scheme, seen[layer]) if layer in seen else None
 
         ends = () if self.spec.bits == (16, 16) else backbone_ends(model.backbone, [*seen])
-        policy = uniform_policy(*self.spec.bits, ends, self.config.weights, self.config.ends)
+        policy = uniform_policy(*self.spec.bits, ends, self.config.weights, self.config.first_last_bits)
         module = quantize_layers(model.backbone, policy, fit_weight=fit, fit_activation=fit_activation)
-        return self._result(model, module, started)
+        return self.result(model, module, started)
 
     def _inputs(
         self, model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str]

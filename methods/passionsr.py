@@ -15,8 +15,6 @@ absolute.
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -24,12 +22,12 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from admbench.methods.base import CalibratedConfig, CalibratedMethod
-from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.blockwise import BlockwiseMethod, SampledConfig
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.statistics import channel_statistics
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
-from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
+from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.equivalent import LEAST, EquivalentTransform, LayerState
@@ -37,32 +35,14 @@ from admbench.methods.core.reconstruction.objective import BlockTask, Effort, Le
 from admbench.methods.protocol import DenoisingModel
 
 
-class PassionSRConfig(CalibratedConfig):
+class PassionSRConfig(SampledConfig):
     """Options of `passionsr`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {
-            "prompts": 16,
-            "timesteps": 5,
-            "samples": 64,
-            "batch": 4,
-            "iterations": 40,
-            "learning_rate": 0.01,
-        },
-        "paper": {
-            "prompts": 500,
-            "timesteps": 25,
-            "samples": 1000,
-            "batch": 1,
-            "iterations": 1000,
-            "learning_rate": 1e-3,
-        },
+        "quick": {"samples": 64, "iterations": 40, "learning_rate": 0.01},
+        "paper": {"prompts": 500, "samples": 1000, "batch": 1, "iterations": 1000},
     }
 
-    samples: int = Field(64, ge=1, le=1_000_000)
-    """Calibration samples to learn on, drawn at random; all if there are fewer."""
-    batch: int = Field(4, ge=1, le=4096)
-    """Samples of an iteration."""
     iterations: int = Field(40, ge=0, le=1_000_000)
     """Iterations of each of the two stages."""
     learning_rate: float = Field(0.01, gt=0, le=10)
@@ -71,7 +51,7 @@ class PassionSRConfig(CalibratedConfig):
     """a of the scales' start."""
 
 
-class PassionSR(CalibratedMethod):
+class PassionSR(BlockwiseMethod):
     """Learn scales and offsets of inputs for the network's output, then the ends of all ranges.
 
     Weights per output channel; activations per tensor. The first and the last layer keep at least 8 bits.
@@ -83,22 +63,10 @@ class PassionSR(CalibratedMethod):
     Config: ClassVar[type[PassionSRConfig]] = PassionSRConfig
     config: PassionSRConfig
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Weights are learned on data, too."""
-        return self.spec.bits != (16, 16)
-
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-        calibration = self._checked(model, calibration)
-        if calibration is None:
-            return self._result(model, copy.deepcopy(model.backbone), started)
-        config, seed = self.config, int(calibration.recipe["seed"])
-        samples = calibration.sample(config.samples, seed)
-        layers = quantizable_layers(model.backbone)
-        seen = channel_statistics(model, samples, layers)
-
-        work = BlockwiseQuantization(model, samples, seed=seed)
+    def reconstruct(self, work: BlockwiseQuantization, model: DenoisingModel, calibration: CalibrationSet) -> None:
+        """See `BlockwiseMethod`."""
+        config, layers = self.config, quantizable_layers(model.backbone)
+        seen = channel_statistics(model, self.samples(calibration), layers)
         policy = uniform_policy(*self.spec.bits, backbone_ends(model.backbone, work.order))
         work.round_to_nearest(policy, Quantizer.min_max)
         states = []
@@ -113,7 +81,6 @@ class PassionSR(CalibratedMethod):
         for stage in ("transform", "bounds"):
             learner = EquivalentTransform(states, stage, config.learning_rate)
             work.learn_backbone(partial(_just, learner), effort)
-        return self._result(model, work.module, started, original=work.original, blocks=work.reports)
 
 
 def _just(learner: Learner, task: BlockTask) -> list[Learner]:

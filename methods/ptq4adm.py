@@ -15,7 +15,6 @@ its own:
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -23,13 +22,12 @@ from pydantic import Field
 from torch import Tensor
 
 from admbench.errors import UsageError
-from admbench.methods.base import CalibratedMethod, ReconstructionConfig
-from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.blockwise import BlockwiseMethod, StepSizeConfig
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.sensitivity import output_noise
 from admbench.methods.core.layers.allocation import Choice, allocate, float_bytes, mixed_policy, weight_bytes
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.policy import EDGE_BITS, backbone_ends
-from admbench.methods.core.layers.quantized import quantizable_layers
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme, weight_scheme
 from admbench.methods.core.numbers.search import POWER, fit_lp
@@ -43,30 +41,12 @@ AT_ONCE = 8
 """Samples whose activations are in memory while sensitivity is measured."""
 
 
-class PTQ4ADMConfig(ReconstructionConfig):
+class PTQ4ADMConfig(StepSizeConfig):
     """Options of `ptq4adm`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {
-            "prompts": 16,
-            "timesteps": 4,
-            "sensitivity_samples": 32,
-            "batch": 4,
-            "iterations": 200,
-            "learning_rate": 0.1,
-            "step_iterations": 0,
-            "step_learning_rate": 0.003,
-        },
-        "paper": {
-            "prompts": 128,
-            "timesteps": 8,
-            "sensitivity_samples": 512,
-            "batch": 8,
-            "iterations": 20_000,
-            "learning_rate": 1e-3,
-            "step_iterations": 5000,
-            "step_learning_rate": 4e-4,
-        },
+        "quick": {"timesteps": 4, "sensitivity_samples": 32},
+        "paper": {"timesteps": 8, "sensitivity_samples": 512},
     }
 
     calibration: str = "coverage-prompt+activation-aware"
@@ -75,13 +55,9 @@ class PTQ4ADMConfig(ReconstructionConfig):
     """Share of the backbone's bytes to save at least, against 32-bit floats."""
     sensitivity_samples: int = Field(32, ge=1, le=1_000_000)
     """Samples that the sensitivity of layers is measured on, drawn at random; all if there are fewer."""
-    step_iterations: int = Field(0, ge=0, le=1_000_000)
-    """Iterations for the step sizes of a block's inputs."""
-    step_learning_rate: float = Field(0.003, gt=0, le=10)
-    """Of the step sizes, relative to their start."""
 
 
-class PTQ4ADM(CalibratedMethod):
+class PTQ4ADM(BlockwiseMethod):
     """Cover prompts and activations, give each layer the bits that it needs, reconstruct every block."""
 
     name = "ptq4adm"
@@ -92,31 +68,19 @@ class PTQ4ADM(CalibratedMethod):
     Config: ClassVar[type[PTQ4ADMConfig]] = PTQ4ADMConfig
     config: PTQ4ADMConfig
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Weights are reconstructed on data, too."""
-        return self.spec.bits != (16, 16)
-
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`; raises UsageError too where `reduction` is more than the bits can give."""
-        started = time.perf_counter()
-        calibration = self._checked(model, calibration)
-        if calibration is None:
-            return self._result(model, copy.deepcopy(model.backbone), started)
+    def reconstruct(self, work: BlockwiseQuantization, model: DenoisingModel, calibration: CalibrationSet) -> None:
+        """See `BlockwiseMethod`; raises UsageError too where `reduction` is more than the bits can give."""
         config, (weight_bits, activation_bits) = self.config, self.spec.bits
-        seed = int(calibration.recipe["seed"])
-
-        work = BlockwiseQuantization(model, calibration, seed=seed)
         ends = backbone_ends(model.backbone, work.order)
         work.split_concatenations()
         fit = _Remembering()
-        bits = self._allocate(model, work, calibration, ends, fit, seed)
+        bits = self._allocate(model, work, calibration, ends, fit)
         work.round_to_nearest(mixed_policy(bits, activation_bits, ends, EDGE_BITS), fit)
         if weight_bits != 16:
             work.learn_weights(Effort(config.iterations, config.batch, config.learning_rate))
         if activation_bits != 16:
             steps = Effort(config.step_iterations, config.batch, config.step_learning_rate, power=POWER)
             work.learn_inputs(fit_lp, steps)
-        return self._result(model, work.module, started, original=work.original, blocks=work.reports)
 
     def _allocate(
         self,
@@ -125,7 +89,6 @@ class PTQ4ADM(CalibratedMethod):
         calibration: CalibrationSet,
         ends: tuple[str, str],
         fit: _Remembering,
-        seed: int,
     ) -> dict[str, int]:
         """Return the bits of each layer's weight."""
         weight_bits = self.spec.bits[0]
@@ -138,8 +101,8 @@ class PTQ4ADM(CalibratedMethod):
             name: {bits: fit(scheme, layers[name].weight) for bits in tried if (scheme := schemes[bits])}
             for name, tried in options.items()
         }
-        some = calibration.sample(self.config.sensitivity_samples, seed)
-        noise = output_noise(model, work.original, some.batches(AT_ONCE), quantizers, seed=seed)
+        some = calibration.sample(self.config.sensitivity_samples, calibration.seed)
+        noise = output_noise(model, work.original, some.batches(AT_ONCE), quantizers, seed=calibration.seed)
         choices = {
             name: [
                 Choice(bits, weight_bytes(layers[name], schemes[bits]), noise.get(name, {}).get(bits, 0.0))

@@ -16,15 +16,12 @@ prompts is held out, and a block that reconstruction does not improve on these t
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from admbench.methods.base import CalibratedMethod, ReconstructionConfig
-from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.blockwise import BlockwiseMethod, ReconstructionConfig
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.layers.policy import EDGE_BITS, Policy, backbone_ends
 from admbench.methods.core.numbers.scheme import Granularity, LayerScheme, Scheme
@@ -41,8 +38,8 @@ class PTQ4DMConfig(ReconstructionConfig):
     """Options of `ptq4dm`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"prompts": 16, "timesteps": 4, "batch": 4, "iterations": 100, "learning_rate": 0.05},
-        "paper": {"prompts": 1024, "timesteps": 1, "batch": 32, "iterations": 100, "learning_rate": 1e-3},
+        "quick": {"timesteps": 4, "iterations": 100, "learning_rate": 0.05},
+        "paper": {"prompts": 1024, "timesteps": 1, "batch": 32, "iterations": 100},
     }
 
     calibration: str = "normal"
@@ -51,7 +48,7 @@ class PTQ4DMConfig(ReconstructionConfig):
     """Of the step sizes, relative to their start."""
 
 
-class PTQ4DM(CalibratedMethod):
+class PTQ4DM(BlockwiseMethod):
     """Reconstruct every block, roundings and step sizes together, on data of normally distributed timesteps.
 
     Weights per output channel, activations per tensor, one range for all timesteps, all symmetric.
@@ -63,23 +60,13 @@ class PTQ4DM(CalibratedMethod):
     Config: ClassVar[type[PTQ4DMConfig]] = PTQ4DMConfig
     config: PTQ4DMConfig
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Weights are reconstructed on data, too."""
-        return self.spec.bits != (16, 16)
-
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-        calibration = self._checked(model, calibration)
-        if calibration is None:
-            return self._result(model, copy.deepcopy(model.backbone), started)
+    def reconstruct(self, work: BlockwiseQuantization, model: DenoisingModel, calibration: CalibrationSet) -> None:
+        """See `BlockwiseMethod`."""
         config = self.config
-        work = BlockwiseQuantization(model, calibration, seed=int(calibration.recipe["seed"]))
         ends = backbone_ends(model.backbone, work.order)
         work.round_to_nearest(symmetric_policy(*self.spec.bits, ends), fit_mse)
         effort = Effort(config.iterations, config.batch, config.learning_rate, config.step_learning_rate, drop=DROP)
         work.learn_jointly(fit_mse, effort)
-        return self._result(model, work.module, started, original=work.original, blocks=work.reports)
 
 
 def symmetric_policy(weight_bits: int, activation_bits: int, ends: tuple[str, str]) -> Policy:

@@ -18,35 +18,35 @@ quantized, which the released text-to-image script leaves in floating point.
 
 from __future__ import annotations
 
-import copy
-import time
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from admbench.methods.base import CalibratedMethod
-from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.blockwise import BlockwiseMethod, SampledConfig
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import BATCH_SIZE
 from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
 from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.numbers.search import fit_lp
 from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.correction import correct, mean_noise
 from admbench.methods.core.reconstruction.objective import Effort
 from admbench.methods.protocol import DenoisingModel
-from admbench.methods.q_diffusion import QDiffusionConfig, fit_lp
 
 
-class QNCDConfig(QDiffusionConfig):
+class QNCDConfig(SampledConfig):
     """Options of `qncd`."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"timesteps": 25}}
 
     correction: bool = True
     """Whether the mean of the quantization noise is subtracted from the prediction."""
 
 
-class QNCD(CalibratedMethod):
+class QNCD(BlockwiseMethod):
     """Smooth the channels that timestep embeddings amplify, reconstruct every block, correct what is left on average.
 
     Weights per output channel; activations per tensor, one range for all timesteps. The first and the last layer keep
@@ -59,20 +59,9 @@ class QNCD(CalibratedMethod):
     Config: ClassVar[type[QNCDConfig]] = QNCDConfig
     config: QNCDConfig
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Weights are reconstructed on data, too."""
-        return self.spec.bits != (16, 16)
-
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-        calibration = self._checked(model, calibration)
-        if calibration is None:
-            return self._result(model, copy.deepcopy(model.backbone), started)
+    def reconstruct(self, work: BlockwiseQuantization, model: DenoisingModel, calibration: CalibrationSet) -> None:
+        """See `BlockwiseMethod`."""
         config, (weight_bits, activation_bits) = self.config, self.spec.bits
-        seed = int(calibration.recipe["seed"])
-
-        work = BlockwiseQuantization(model, calibration.sample(config.samples, seed), seed=seed)
         scales = {} if activation_bits == 16 else embedding_scales(model, calibration)
         ends = backbone_ends(model.backbone, work.order)
         work.round_to_nearest(uniform_policy(weight_bits, activation_bits, ends), fit_lp, scales)
@@ -83,7 +72,6 @@ class QNCD(CalibratedMethod):
         noise = mean_noise(model, work.module, calibration) if config.correction else None
         if noise is not None:
             correct(work.module, noise)
-        return self._result(model, work.module, started, original=work.original, blocks=work.reports)
 
 
 @torch.no_grad()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from admbench.errors import UsageError
 
+FULL_PRECISION = "fp32"
+"""Name of the method that leaves a model as it is: the baseline of every comparison."""
 BITS = (2, 3, 4, 5, 6, 7, 8, 16)
 """Bit widths that a spec may name; 16 leaves that side (weights or activations) as it is."""
 

@@ -14,36 +14,28 @@ position. Layers that share an input are smoothed apart, and a layer divides its
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from admbench.methods.base import CalibratedMethod
-from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.statistics import (
     ChannelStatistics,
     channel_statistics,
-    input_grams,
+    gram_of_divided,
     output_error,
 )
-from admbench.methods.core.layers.policy import backbone_ends, replace_layers
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    QuantizedLayer,
-    dynamic_input,
-    over_inputs,
-    quantizable_layers,
-)
+from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs, quantizable_layers
+from admbench.methods.core.layers.policy import Policy
+from admbench.methods.core.layers.quantized import QuantizedLayer, dynamic_input
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
-from admbench.methods.gptq import GramConfig, grouped_policy
+from admbench.methods.core.reconstruction.smoothing import smoothing_scale
+from admbench.methods.layerwise import GramConfig, GramMethod
 from admbench.methods.protocol import DenoisingModel
-from admbench.methods.smoothquant import smoothing_scale
 
 GRID = 20
 """Exponents tried: 0, 1/20, ... 19/20."""
@@ -53,8 +45,8 @@ class SVDQuantConfig(GramConfig):
     """Options of `svdquant`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {**GramConfig.presets["quick"], "iterations": 3},
-        "paper": {**GramConfig.presets["paper"], "iterations": 100},
+        "quick": {"iterations": 3},
+        "paper": {"iterations": 100},
     }
 
     group: int = Field(default=64, ge=1, le=100_000)
@@ -76,7 +68,7 @@ class Decomposition(NamedTuple):
     """float16 (rank, ...) and (out, rank)."""
 
 
-class SVDQuant(CalibratedMethod):
+class SVDQuant(GramMethod[ChannelStatistics, Decomposition]):
     """Smooth, keep the leading singular components in 16 bits, round the rest and the activations in groups."""
 
     name = "svdquant"
@@ -85,54 +77,29 @@ class SVDQuant(CalibratedMethod):
     Config: ClassVar[type[SVDQuantConfig]] = SVDQuantConfig
     config: SVDQuantConfig
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Smoothing needs the activations."""
-        return self.spec.bits != (16, 16)
+    def observe(self, model: DenoisingModel, calibration: CalibrationSet) -> Mapping[str, ChannelStatistics]:
+        """See `LayerwiseMethod`: the extremes of each input channel."""
+        return channel_statistics(model, calibration, quantizable_layers(model.backbone))
 
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-        calibration = self._checked(model, calibration)
-        layers = quantizable_layers(model.backbone)
-        seen = {} if calibration is None else channel_statistics(model, calibration, layers)
-        ends = () if calibration is None else backbone_ends(model.backbone, [*seen])
-        group = self.config.group
-        policy = grouped_policy(*self.spec.bits, ends, group).changed(activation=lambda own: _in_groups(own, group))
-        parts: dict[str, Decomposition] = {}
-        if calibration is not None and self.spec.bits[0] != 16:
-            for name, gram in input_grams(model, calibration, list(seen), self.config.positions):
-                scheme = policy.scheme_of(name).weight
-                assert scheme is not None
-                parts[name] = self._decompose(layers[name], gram, scheme.for_terms(len(gram)), seen[name])
+    def policy(self, ends: Sequence[str]) -> Policy:
+        """See `LayerwiseMethod`: activations in groups, too."""
+        return super().policy(ends).changed(activation=lambda scheme: _in_groups(scheme, self.config.group))
 
-        def make(name: str, layer: QuantizableLayer, scheme: LayerScheme) -> QuantizedLayer | None:
-            if name not in seen:
-                return None
-            activation = None if scheme.activation is None else dynamic_input(scheme.activation, layer)
-            if name not in parts or scheme.weight is None:  # a convolution in groups, or weights in 16 bits
-                weight = None if scheme.weight is None else Quantizer.min_max(scheme.weight, layer.weight.detach())
-                return QuantizedLayer.from_float(layer, weight, activation)
-            scale, residual, branch = parts[name]
-            quantizer = Quantizer.min_max(scheme.weight, residual)
-            return QuantizedLayer.from_float(
-                layer, quantizer, activation, weight=residual, input_scale=scale, low_rank=branch
-            )
-
-        return self._result(model, replace_layers(model.backbone, policy, make), started)
-
-    def _decompose(
-        self, layer: QuantizableLayer, gram: Tensor, scheme: Scheme, seen: ChannelStatistics
+    def solve_weight(
+        self, name: str, layer: QuantizableLayer, gram: Tensor, scheme: Scheme, seen: ChannelStatistics
     ) -> Decomposition:
-        """Return scale, residual and branch of a layer."""
+        """See `GramMethod`: scale, residual and branch."""
         weight = layer.weight.detach()
         rank = max(1, min(self.config.rank, min(len(weight), len(gram)) // 2))
         tried = []
         for step in range(GRID):
             scale = smoothing_scale(layer, seen, step / GRID)
             smooth = weight * over_inputs(scale, weight)
-            tried.append((float(output_error(_rounding_error(smooth, scheme), _divided(gram, scale, weight))), step))
+            tried.append(
+                (float(output_error(_rounding_error(smooth, scheme), gram_of_divided(gram, scale, weight))), step)
+            )
         scale = smoothing_scale(layer, seen, min(tried)[1] / GRID)
-        smooth, gram = weight * over_inputs(scale, weight), _divided(gram, scale, weight)
+        smooth, gram = weight * over_inputs(scale, weight), gram_of_divided(gram, scale, weight)
         best, least, rounded = None, float("inf"), torch.zeros_like(smooth)
         for _ in range(self.config.iterations):
             branch = leading_components(smooth - rounded, rank)
@@ -145,6 +112,25 @@ class SVDQuant(CalibratedMethod):
             best, least = Decomposition(scale, residual, branch), now
         assert best is not None
         return best
+
+    def quantize_layer(
+        self,
+        name: str,
+        layer: QuantizableLayer,
+        scheme: LayerScheme,
+        seen: ChannelStatistics,
+        solution: Decomposition | None,
+    ) -> QuantizedLayer:
+        """See `LayerwiseMethod`."""
+        activation = None if scheme.activation is None else dynamic_input(scheme.activation, layer)
+        if solution is None or scheme.weight is None:  # a convolution in groups, or weights in 16 bits
+            weight = None if scheme.weight is None else Quantizer.min_max(scheme.weight, layer.weight.detach())
+            return QuantizedLayer.from_float(layer, weight, activation)
+        scale, residual, branch = solution
+        quantizer = Quantizer.min_max(scheme.weight, residual)
+        return QuantizedLayer.from_float(
+            layer, quantizer, activation, weight=residual, input_scale=scale, low_rank=branch
+        )
 
 
 def leading_components(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -163,12 +149,6 @@ def _product(branch: tuple[Tensor, Tensor], weight: Tensor) -> Tensor:
 def _rounding_error(weight: Tensor, scheme: Scheme) -> Tensor:
     """Return what rounding to nearest changes, (out, terms)."""
     return (Quantizer.min_max(scheme, weight).fake_quantize(weight) - weight).flatten(1)
-
-
-def _divided(gram: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
-    """Return the Gram matrix of inputs divided by a scale."""
-    terms = over_inputs(scale, weight).expand_as(weight[:1]).reshape(-1)
-    return gram / terms[:, None] / terms
 
 
 def _in_groups(scheme: Scheme, group: int) -> Scheme:

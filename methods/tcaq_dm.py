@@ -5,7 +5,7 @@ verified. Timestep-channel reparameterization: a layer's input is divided, chann
 maxima over groups of timesteps, and the weight is multiplied by it. Here the maximum of a channel is the mean of its
 maxima in `GROUPS` groups of steps, a group weighted by how wide the layer's input is in it, and the scale shares the
 range between input and weight as SmoothQuant's does. Dynamic adaptive quantizer: attention weights that follow a power
-law are rounded to powers of two, others evenly; the law is told by the likelihood of a Pareto against an exponential
+law are rounded to powers of two, others evenly; the law is decided by the likelihood of a Pareto against an exponential
 distribution (Clauset et al., arXiv 0706.1062). Here one choice and one range hold for all timesteps, the paper has them
 per step. Progressively aligned reconstruction: when every block is reconstructed, calibration data is drawn again, of
 trajectories of the quantized model, and blocks are reconstructed a second time with fewer iterations.
@@ -14,7 +14,6 @@ trajectories of the quantized model, and blocks are reconstructed a second time 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -22,62 +21,43 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from admbench.methods.base import CalibratedMethod, ReconstructionConfig
-from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.blockwise import BlockwiseMethod, SampledConfig
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import BATCH_SIZE, sample_values, watch_inputs
-from admbench.methods.core.calibration.statistics import ChannelStatistics
+from admbench.methods.core.calibration.statistics import ChannelStatistics, channel_rows
 from admbench.methods.core.layers.attention import AttentionSites, set_sites, watch_operands
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
-from admbench.methods.core.layers.quantized import channel_dimension, layer_kind, quantizable_layers
 from admbench.methods.core.numbers.codebooks import Log2Quantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme, activation_scheme
 from admbench.methods.core.numbers.search import fit_lp
 from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.objective import Effort
+from admbench.methods.core.reconstruction.smoothing import smoothing_scale
 from admbench.methods.protocol import DenoisingModel
-from admbench.methods.smoothquant import smoothing_scale
 
 GROUPS = 5
 """Groups of consecutive steps whose maxima are averaged."""
 SAMPLED = 4096
-"""Attention weights of a call, of each attention, that its law is told by."""
+"""Attention weights of a call, of each attention, that its law is decided by."""
 
 
-class TCAQConfig(ReconstructionConfig):
+class TCAQConfig(SampledConfig):
     """Options of `tcaq-dm`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {
-            "prompts": 16,
-            "timesteps": 5,
-            "samples": 96,
-            "batch": 4,
-            "iterations": 200,
-            "learning_rate": 0.1,
-            "again": 50,
-        },
-        "paper": {
-            "prompts": 128,
-            "timesteps": 25,
-            "samples": 6400,
-            "batch": 32,
-            "iterations": 20_000,
-            "learning_rate": 1e-3,
-            "again": 5000,
-        },
+        "quick": {"again": 50},
+        "paper": {"batch": 32, "again": 5000},
     }
 
-    samples: int = Field(96, ge=1, le=1_000_000)
-    """Calibration samples to reconstruct on, drawn at random; all if there are fewer."""
     again: int = Field(50, ge=0, le=1_000_000)
     """Iterations on trajectories of the quantized model; 0 leaves this part out."""
     alpha: float = Field(0.11, ge=0, le=1)
     """Share of the inputs' range that the weights take over."""
 
 
-class TCAQDM(CalibratedMethod):
+class TCAQDM(BlockwiseMethod):
     """Balance channels over timesteps, choose the quantizer of attention weights, reconstruct twice.
 
     Weights per output channel; activations per tensor. The first and the last layer keep at least 8 bits.
@@ -89,20 +69,9 @@ class TCAQDM(CalibratedMethod):
     Config: ClassVar[type[TCAQConfig]] = TCAQConfig
     config: TCAQConfig
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Weights are reconstructed on data, too."""
-        return self.spec.bits != (16, 16)
-
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-        calibration = self._checked(model, calibration)
-        if calibration is None:
-            return self._result(model, copy.deepcopy(model.backbone), started)
+    def reconstruct(self, work: BlockwiseQuantization, model: DenoisingModel, calibration: CalibrationSet) -> None:
+        """See `BlockwiseMethod`."""
         config, (weight_bits, activation_bits) = self.config, self.spec.bits
-        seed = int(calibration.recipe["seed"])
-
-        work = BlockwiseQuantization(model, calibration.sample(config.samples, seed), seed=seed)
         scales = {} if activation_bits == 16 else channel_scales(model, calibration, config.alpha)
         ends = backbone_ends(model.backbone, work.order)
         work.round_to_nearest(uniform_policy(weight_bits, activation_bits, ends), fit_lp, scales)
@@ -111,22 +80,21 @@ class TCAQDM(CalibratedMethod):
             for name, quantizer in softmax_quantizers(model, calibration, scheme).items():
                 set_sites(work.module, name, AttentionSites({"softmax": quantizer}))
 
-        def reconstruct(iterations: int) -> None:
+        def learn(iterations: int) -> None:
             if weight_bits != 16:
                 work.learn_weights(Effort(iterations, config.batch, config.learning_rate))
             if activation_bits != 16:
                 work.learn_inputs(fit_lp, Effort(0))
 
-        reconstruct(config.iterations)
+        learn(config.iterations)
         if config.again:
             own, model.backbone = model.backbone, work.module
             try:
-                drawn = config.recipe_for(model).draw(model, calibration.prompts, seed=seed)
+                drawn = config.recipe_for(model).draw(model, calibration.prompts, seed=calibration.seed)
             finally:
                 model.backbone = own
-            work.use(drawn.sample(config.samples, seed))
-            reconstruct(config.again)
-        return self._result(model, work.module, started, original=work.original, blocks=work.reports)
+            work.use(self.samples(drawn))
+            learn(config.again)
 
 
 def channel_scales(model: DenoisingModel, calibration: CalibrationSet, alpha: float) -> dict[str, Tensor]:
@@ -137,8 +105,7 @@ def channel_scales(model: DenoisingModel, calibration: CalibrationSet, alpha: fl
         group: dict[str, Tensor] = {}
 
         def see(name: str, values: Tensor, group: dict[str, Tensor] = group) -> None:
-            rows = values.detach().movedim(channel_dimension(layer_kind(layers[name])), -1).flatten(0, -2)
-            largest = rows.abs().amax(0).float()
+            largest = channel_rows(layers[name], values).abs().amax(0).float()
             group[name] = torch.maximum(group[name], largest) if name in group else largest
 
         chosen = torch.nonzero(torch.isin(calibration.step, steps)).reshape(-1)
@@ -186,7 +153,7 @@ def softmax_quantizers(model: DenoisingModel, calibration: CalibrationSet, schem
 def follows_power_law(values: Tensor) -> bool:
     """Return whether positive numbers are likelier under a Pareto than under an exponential distribution.
 
-    Both start at the median, above which the tail is told; each has its maximum-likelihood parameter.
+    Both start at the median, above which the tail is looked at; each has its maximum-likelihood parameter.
     """
     tail = values[values > 0].double()
     least = tail.median()

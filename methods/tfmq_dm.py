@@ -16,15 +16,10 @@ nearest roundings.
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field
-
-from admbench.methods.base import CalibratedMethod, ReconstructionConfig
-from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.blockwise import BlockwiseMethod, SampledConfig
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.layers.policy import backbone_ends, uniform_policy
 from admbench.methods.core.numbers.search import fit_lp, fit_mse
@@ -33,35 +28,16 @@ from admbench.methods.core.reconstruction.objective import Effort
 from admbench.methods.protocol import DenoisingModel
 
 
-class TFMQConfig(ReconstructionConfig):
+class TFMQConfig(SampledConfig):
     """Options of `tfmq-dm`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {
-            "calibration": "per-step",
-            "prompts": 16,
-            "timesteps": 5,
-            "samples": 128,
-            "batch": 4,
-            "iterations": 200,
-            "learning_rate": 0.1,
-        },
-        "paper": {
-            "calibration": "per-step",
-            "prompts": 128,
-            "timesteps": 25,
-            "samples": 6400,
-            "batch": 8,
-            "iterations": 20_000,
-            "learning_rate": 1e-3,
-        },
+        "quick": {"calibration": "per-step", "samples": 128},
+        "paper": {"calibration": "per-step"},
     }
 
-    samples: int = Field(128, ge=1, le=1_000_000)
-    """Calibration samples to reconstruct and to fit ranges on, drawn at random; all if there are fewer."""
 
-
-class TFMQDM(CalibratedMethod):
+class TFMQDM(BlockwiseMethod):
     """Reconstruct what the timestep enters as one block, and give activations a range for each timestep.
 
     Weights per output channel; activations per tensor and timestep. The first and the last layer keep at least 8 bits.
@@ -73,20 +49,9 @@ class TFMQDM(CalibratedMethod):
     Config: ClassVar[type[TFMQConfig]] = TFMQConfig
     config: TFMQConfig
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Weights are reconstructed on data, too."""
-        return self.spec.bits != (16, 16)
-
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-        calibration = self._checked(model, calibration)
-        if calibration is None:
-            return self._result(model, copy.deepcopy(model.backbone), started)
+    def reconstruct(self, work: BlockwiseQuantization, model: DenoisingModel, calibration: CalibrationSet) -> None:
+        """See `BlockwiseMethod`."""
         config, (weight_bits, activation_bits) = self.config, self.spec.bits
-        seed = int(calibration.recipe["seed"])
-
-        work = BlockwiseQuantization(model, calibration.sample(config.samples, seed), seed=seed)
         ends = backbone_ends(model.backbone, work.order)
         work.round_to_nearest(uniform_policy(weight_bits, activation_bits, ends), fit_lp)
         effort = Effort(config.iterations, config.batch, config.learning_rate)
@@ -95,4 +60,3 @@ class TFMQDM(CalibratedMethod):
             work.learn_weights(effort)
         if activation_bits != 16:
             work.learn_inputs(fit_mse, Effort(0), per_timestep=True)
-        return self._result(model, work.module, started, original=work.original, blocks=work.reports)

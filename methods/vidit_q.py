@@ -13,29 +13,23 @@ timesteps. Its rotation of weights and its metric-decoupled mixed precision are 
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from admbench.methods.base import CalibratedConfig, CalibratedMethod
-from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.methods.base import CalibratedConfig
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import check_finite, watch_inputs
-from admbench.methods.core.calibration.statistics import ChannelStatistics
-from admbench.methods.core.layers.policy import backbone_ends, replace_layers, uniform_policy
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    QuantizedLayer,
-    channel_dimension,
-    layer_kind,
-    quantizable_layers,
-)
+from admbench.methods.core.calibration.statistics import ChannelStatistics, channel_rows
+from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, per_token
+from admbench.methods.core.reconstruction.smoothing import smoothed, smoothing_scale
+from admbench.methods.layerwise import LayerwiseMethod
 from admbench.methods.protocol import DenoisingModel
-from admbench.methods.smoothquant import smoothed, smoothing_scale
 
 
 class ViDiTQConfig(CalibratedConfig):
@@ -47,7 +41,7 @@ class ViDiTQConfig(CalibratedConfig):
     """Of the average of channel maxima; not stated in what could be read, the value is ours."""
 
 
-class ViDiTQ(CalibratedMethod):
+class ViDiTQ(LayerwiseMethod[ChannelStatistics, None]):
     """Balance channels, round weights per channel and activations per token at run time."""
 
     name = "vidit-q"
@@ -56,36 +50,13 @@ class ViDiTQ(CalibratedMethod):
     Config: ClassVar[type[ViDiTQConfig]] = ViDiTQConfig
     config: ViDiTQConfig
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Balancing needs the activations."""
-        return self.spec.bits != (16, 16)
-
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-        calibration = self._checked(model, calibration)
-        seen = {} if calibration is None else self._averages(model, calibration)
-
-        def make(name: str, layer: QuantizableLayer, scheme: LayerScheme) -> QuantizedLayer | None:
-            if name not in seen:
-                return None
-            if scheme.activation is not None:
-                own = per_token if isinstance(layer, nn.Linear) else per_sample
-                scheme = scheme.model_copy(update={"activation": own(scheme.activation)})
-            return smoothed(name, layer, scheme, smoothing_scale(layer, seen[name], self.config.alpha), seen[name])
-
-        ends = () if calibration is None else backbone_ends(model.backbone, [*seen])
-        module = replace_layers(model.backbone, uniform_policy(*self.spec.bits, ends), make)
-        return self._result(model, module, started)
-
-    def _averages(self, model: DenoisingModel, calibration: CalibrationSet) -> dict[str, ChannelStatistics]:
-        """Return, of each layer that runs, the averaged extremes of its input's channels, noisiest steps first."""
+    def observe(self, model: DenoisingModel, calibration: CalibrationSet) -> Mapping[str, ChannelStatistics]:
+        """See `LayerwiseMethod`: averages of the extremes of each input channel, noisiest steps first."""
         layers = quantizable_layers(model.backbone)
         found: dict[str, ChannelStatistics] = {}
 
         def see(name: str, values: Tensor) -> None:
-            rows = values.detach().movedim(channel_dimension(layer_kind(layers[name])), -1).flatten(0, -2).float()
-            low, high = torch.aminmax(rows, dim=0)
+            low, high = torch.aminmax(channel_rows(layers[name], values).float(), dim=0)
             check_finite(name, low + high)
             if name not in found:
                 found[name] = ChannelStatistics(low, high, high)
@@ -95,6 +66,15 @@ class ViDiTQ(CalibratedMethod):
 
         watch_inputs(model, calibration.take(calibration.step.argsort(stable=True)), layers, see)
         return found
+
+    def quantize_layer(
+        self, name: str, layer: QuantizableLayer, scheme: LayerScheme, seen: ChannelStatistics, solution: None
+    ) -> QuantizedLayer:
+        """See `LayerwiseMethod`."""
+        if scheme.activation is not None:
+            own = per_token if isinstance(layer, nn.Linear) else per_sample
+            scheme = scheme.model_copy(update={"activation": own(scheme.activation)})
+        return smoothed(name, layer, scheme, smoothing_scale(layer, seen, self.config.alpha), seen)
 
 
 def per_sample(scheme: Scheme) -> Scheme:

@@ -44,8 +44,8 @@ class ClapScore(Metric):
     name = "clap"
     summary = "Cosine of audio and caption embeddings, mean over captions; higher is better"
     higher_is_better = True
-    needs = ("clap_audio", "clap_text")
-    network = "clap"
+    range = (-1.0, 1.0)
+    needs = frozenset({"clap_audio", "clap_text"})
 
     def compute(self, generated: Features, against: Features | None) -> float:
         """Return the mean over clips."""
@@ -53,6 +53,4 @@ class ClapScore(Metric):
 
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the mean over clips."""
-        if generated.clap_audio is None or generated.clap_text is None:
-            raise ValueError("no CLAP embeddings of audio and captions")
-        return Mean(cosine_similarity(generated.clap_audio, generated.clap_text))
+        return Mean(cosine_similarity(generated["clap_audio"], generated["clap_text"]))

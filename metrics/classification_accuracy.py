@@ -66,9 +66,10 @@ class ClassificationAccuracy(Metric):
 
     name = "cas"
     summary = "Accuracy, on real clips, of a classifier trained on the generated ones; higher is better"
+    version = "2"
     higher_is_better = True
-    needs = ("embedding", "logits")
-    network = "tagger"
+    range = (0.0, 1.0)
+    needs = frozenset({"embedding", "logits"})
     against = ("reference",)
 
     def compute(self, generated: Features, against: Features | None) -> float:
@@ -78,7 +79,9 @@ class ClassificationAccuracy(Metric):
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the accuracy as a mean over real clips."""
         real = given(against)
-        return Mean(classified_rightly(generated.embedding, real.embedding, _top_classes(real)).astype(np.float64))
+        return Mean(
+            classified_rightly(generated["embedding"], real["embedding"], _top_classes(real)).astype(np.float64)
+        )
 
     def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
         """Return the number of classes, and what classifies."""
@@ -87,6 +90,5 @@ class ClassificationAccuracy(Metric):
 
 
 def _top_classes(features: Features) -> NDArray[np.int64]:
-    if features.logits is None:
-        raise ValueError("no logits")
-    return features.logits.argmax(axis=1)
+    classes: NDArray[np.int64] = features["logits"].argmax(axis=1)
+    return classes

@@ -1,30 +1,29 @@
-"""From waveforms and captions to features: one pass over the audio for all metrics."""
+"""From waveforms and captions to features: one pass over the audio for all extractors."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from admbench.metrics.audio import SHORT_SECONDS, Sound, is_finite, levels
-from admbench.metrics.embedders.base import AudioEmbedder, JointEmbedder
+from admbench.metrics.audio import Sound, is_finite, levels
+from admbench.metrics.extractors.base import AudioExtractor, Batch, CaptionExtractor, Extractor, Judges
 from admbench.metrics.features import Features
-from admbench.metrics.window_moments import moments
-from admbench.progress import track
 
 
 def extract_features(
     ids: Sequence[str],
     sounds: Iterable[Sound],
     captions: Sequence[str | None] | None,
-    tagger: AudioEmbedder,
-    clap: JointEmbedder | None,
+    extractors: Sequence[Extractor],
+    judges: Judges,
     batch_size: int = 16,
 ) -> Features:
-    """Embed clips, a batch at a time: no more than a batch of them is in memory.
+    """Compute the arrays of clips, a batch at a time: no more than a batch of them is in memory.
 
     Clips of one length are embedded together, never padded to another's; only those shorter than 1 s, which networks
     have no window for, are followed by silence up to 1 s. A clip whose audio is not finite is not embedded: its rows
@@ -33,44 +32,40 @@ def extract_features(
     Args:
         ids: n unique names.
         sounds: n clips of any lengths and sample rates; each network gets them at its own rate.
-        captions: n captions; without them, or where one is None, there are no text embeddings.
-        tagger: for embeddings and logits.
-        clap: for embeddings of audio and captions; None for none.
+        captions: n captions; without them, or where one is None, there are no arrays of captions.
+        extractors: what is computed besides `levels`; those that only a provider has are left to it.
+        judges: a network for the role of each.
         batch_size: clips at a time.
+
+    Returns:
+        Features with `levels`, and the array of each extractor that its judge gives.
 
     Raises:
         ValueError: no clips, ids that are not unique, or different numbers of ids, clips and captions.
     """
     if captions is not None and len(captions) != len(ids):
         raise ValueError("expected as many captions as ids")
-    embedding, logits, windows, clap_audio, level = (_Rows(len(ids)) for _ in range(5))
+    of_audio = [one for one in extractors if isinstance(one, AudioExtractor)]
+    rows = {one.name: _Rows(len(ids)) for one in of_audio}
+    level = _Rows(len(ids))
     source = iter(sounds)
-    for start in track(range(0, len(ids), batch_size), "Embedding"):
-        batch = dict(enumerate(islice(source, batch_size), start))
-        if len(batch) != min(batch_size, len(ids) - start):
+    for start in range(0, len(ids), batch_size):
+        numbered = dict(enumerate(islice(source, batch_size), start))
+        if len(numbered) != min(batch_size, len(ids) - start):
             raise ValueError("expected as many clips as ids")
-        level.put(list(batch), np.array([levels(one.samples, one.sample_rate) for one in batch.values()]))
-        for rows in _of_one_length(batch):
-            clips = [batch[row] for row in rows]
-            heard = tagger.embed_audio(_stack(clips, tagger.sample_rate))
-            embedding.put(rows, heard.embedding)
-            if heard.logits is not None:
-                logits.put(rows, heard.logits)
-            if heard.windows is not None:
-                windows.put(rows, moments(heard.windows))
-            if clap is not None:
-                clap_audio.put(rows, clap.embed_audio(_stack(clips, clap.sample_rate)).embedding)
+        level.put(list(numbered), np.array([levels(one.samples, one.sample_rate) for one in numbered.values()]))
+        for alike in _of_one_length(numbered):
+            batch = Batch([numbered[row] for row in alike])
+            for one in of_audio:
+                array = one.extract(batch, judges[one.role] if one.role else None)
+                if array is not None:
+                    rows[one.name].put(alike, array)
     if next(source, None) is not None:
         raise ValueError("expected as many clips as ids")
-    return Features(
-        ids=tuple(ids),
-        embedding=embedding.filled(tagger.embedding_dim),
-        logits=logits.array,
-        clap_audio=clap_audio.array,
-        clap_text=_embed_text(captions, clap, batch_size),
-        levels=level.array,
-        window_moments=windows.array,
-    )
+    arrays = {"levels": level.array, **{name: filled.array for name, filled in rows.items()}}
+    of_captions = [one for one in extractors if isinstance(one, CaptionExtractor)]
+    arrays |= {one.name: _of_captions(one, captions, judges, batch_size) for one in of_captions}
+    return Features(tuple(ids), {name: array for name, array in arrays.items() if array is not None})
 
 
 class _Rows:
@@ -80,12 +75,10 @@ class _Rows:
         self.n = n
         self.array: NDArray[np.float32] | None = None
 
-    def put(self, rows: Sequence[int], values: NDArray[np.float32]) -> None:
-        self.array = self.filled(values.shape[1])
+    def put(self, rows: Sequence[int], values: NDArray[Any]) -> None:
+        if self.array is None:
+            self.array = np.full((self.n, values.shape[1]), np.nan, dtype=np.float32)
         self.array[rows] = values
-
-    def filled(self, dim: int) -> NDArray[np.float32]:
-        return self.array if self.array is not None else np.full((self.n, dim), np.nan, dtype=np.float32)
 
 
 def _of_one_length(batch: dict[int, Sound]) -> list[list[int]]:
@@ -97,18 +90,13 @@ def _of_one_length(batch: dict[int, Sound]) -> list[list[int]]:
     return list(alike.values())
 
 
-def _stack(clips: Sequence[Sound], sample_rate: int) -> NDArray[np.float32]:
-    waveforms = np.stack([clip.at(sample_rate) for clip in clips])
-    missing = round(SHORT_SECONDS * sample_rate) - waveforms.shape[1]
-    return np.pad(waveforms, [(0, 0), (0, max(0, missing))])
-
-
-def _embed_text(
-    captions: Sequence[str | None] | None, clap: JointEmbedder | None, batch_size: int
-) -> NDArray[np.float32] | None:
+def _of_captions(
+    extractor: CaptionExtractor, captions: Sequence[str | None] | None, judges: Judges, batch_size: int
+) -> NDArray[Any] | None:
     known = [caption for caption in captions or () if caption is not None]
-    if clap is None or captions is None or len(known) != len(captions):
+    if captions is None or len(known) != len(captions):
         return None
-    return np.concatenate(
-        [clap.embed_text(known[start : start + batch_size]) for start in range(0, len(known), batch_size)]
-    )
+    judge = judges[extractor.role] if extractor.role else None
+    parts = [extractor.extract(known[start : start + batch_size], judge) for start in range(0, len(known), batch_size)]
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given) if len(given) == len(parts) else None

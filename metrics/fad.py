@@ -9,6 +9,7 @@ The trace of (S1 S2)^(1/2) is the sum of the square roots of the eigenvalues of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,14 +71,14 @@ class _Paired:
 
 
 class FrechetAudioDistance(Metric):
-    """Frechet distance of the windows that the tagger hears."""
+    """Frechet distance of the windows that the tagger embeds."""
 
     name = "fad"
-    summary = "Frechet distance of all windows of a judge that hears windows (vggish); lower is better"
+    summary = "Frechet distance of all windows of a judge that embeds windows (vggish); lower is better"
     higher_is_better = False
     ratio_scale = True
-    needs = ("window_moments",)
-    network = "tagger"
+    range = (0.0, math.inf)
+    needs = frozenset({"window_moments"})
     against = ("reference", "baseline")
     paired = False
 
@@ -91,7 +92,5 @@ class FrechetAudioDistance(Metric):
 
 
 def _paired(generated: Features, against: Features | None) -> _Paired:
-    first, second = generated.window_moments, given(against).window_moments
-    if first is None or second is None:
-        raise ValueError("the clips have no embeddings of windows")
+    first, second = generated["window_moments"], given(against)["window_moments"]
     return _Paired(first.astype(np.float64), second.astype(np.float64))

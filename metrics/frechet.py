@@ -16,6 +16,7 @@ decompositions A = Q R (Q orthonormal, R = diag(s) V^T), the norm is that of R1 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -162,15 +163,15 @@ class FrechetDistance(Metric):
     summary = "Frechet distance of embeddings; lower is better, compare at equal n only"
     higher_is_better = False
     ratio_scale = True
-    needs = ("embedding",)
-    network = "tagger"
+    range = (0.0, math.inf)
+    needs = frozenset({"embedding"})
     against = ("reference", "baseline")
     paired = False
 
     def compute(self, generated: Features, against: Features | None) -> float:
         """Return the distance; the two sets may be of different clips."""
-        return frechet_distance(generated.embedding, given(against).embedding)
+        return frechet_distance(generated["embedding"], given(against)["embedding"])
 
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the distance with fast removal of captions."""
-        return PairedFrechet(generated.embedding, given(against).embedding)
+        return PairedFrechet(generated["embedding"], given(against)["embedding"])

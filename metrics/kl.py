@@ -14,6 +14,8 @@ Yang et al. 2023 (DiffSound); Kreuk et al. 2023 (AudioGen).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
@@ -49,9 +51,9 @@ class KLDivergence(Metric):
     summary = "KL(reference || generated) of class posteriors, mean over captions; lower is better"
     higher_is_better = False
     ratio_scale = True
+    range = (0.0, math.inf)
     direction = "{against} || generated"
-    needs = ("logits",)
-    network = "tagger"
+    needs = frozenset({"logits"})
     against = ("reference", "baseline")
 
     def compute(self, generated: Features, against: Features | None) -> float:
@@ -60,10 +62,4 @@ class KLDivergence(Metric):
 
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the mean over pairs."""
-        return Mean(kl_divergence(_logits(given(against)), _logits(generated)))
-
-
-def _logits(features: Features) -> NDArray[np.float32]:
-    if features.logits is None:
-        raise ValueError("no logits")
-    return features.logits
+        return Mean(kl_divergence(given(against)["logits"], generated["logits"]))

@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 
 from admbench.metrics.base import Metric
 from admbench.metrics.features import Features
-from admbench.metrics.intervals import MINIMUM_CLIPS, Mean, Replicates
-from admbench.metrics.keys import BASELINE_SUFFIX
+from admbench.metrics.intervals import Mean, Statistic
 
-LATENT_SCORE = "latent_sqnr" + BASELINE_SUFFIX
-"""Key of the score in a record."""
+LATENTS = "latents"
+"""The extractor of what the score reads."""
 
 
 def signal_to_noise_of_latents(full: NDArray[np.floating], quantized: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -48,42 +47,40 @@ def signal_to_noise_of_latents(full: NDArray[np.floating], quantized: NDArray[np
     return ratio
 
 
-def latent_score(decibels: NDArray[np.float64], timesteps: Sequence[int]) -> dict[str, Any]:
-    """Return the score in the record's form, with the mean of every step as `steps`.
+def latent_features(ids: Sequence[str], decibels: NDArray[np.float64], timesteps: Sequence[int]) -> Features:
+    """Return what the score reads of the captions whose trajectories were compared.
 
     Args:
+        ids: of the captions.
         decibels: (captions, steps), of `signal_to_noise_of_latents` after each step.
         timesteps: of each step, in the training schedule's units.
+
+    Raises:
+        ValueError: a ratio is infinite.
     """
     if not np.isfinite(decibels).all():
-        return {"value": None, "reason": "some latents equal the baseline's, so that the ratio is infinite"}
-    means = decibels.mean(axis=0)
-    replicates = Replicates.of(Mean(decibels[:, -1])) if len(decibels) >= MINIMUM_CLIPS else None
-    return {
-        "value": float(means[-1]),
-        "ci95": list(replicates.interval()) if replicates else None,
-        "reason": None if replicates else f"an interval needs at least {MINIMUM_CLIPS} clips",
-        "n": len(decibels),
-        "backbone": None,
-        "backbone_sha256": None,
-        "against": "baseline",
-        "direction": None,
-        "higher_is_better": LatentSQNR.higher_is_better,
-        "unit": "dB",
-        "steps": [{"timestep": step, "db": float(mean)} for step, mean in zip(timesteps, means, strict=True)],
-    }
+        raise ValueError("some latents equal the baseline's, so that the ratio is infinite")
+    return Features(tuple(ids), {LATENTS: decibels, "timesteps": np.tile(np.asarray(timesteps), (len(ids), 1))})
 
 
 class LatentSQNR(Metric):
-    """Signal-to-quantization-noise ratio of latents; a run computes it, with `latent_score`."""
+    """Mean signal-to-quantization-noise ratio of latents after the last step."""
 
     name = "latent_sqnr"
     summary = "SQNR of the latents along the denoising trajectory in dB, in runs only; higher is better"
     higher_is_better = True
-    needs = ()
-    network = None
+    needs = frozenset({"latents"})
     against = ("baseline",)
 
     def compute(self, generated: Features, against: Features | None) -> float:
-        """Raise ValueError: clips do not say what the latents were."""
-        raise ValueError("only a run has latents along the denoising trajectory")
+        """Return the mean over captions."""
+        return self.statistic(generated, against).value
+
+    def statistic(self, generated: Features, against: Features | None) -> Statistic:
+        """Return the mean over captions; the baseline's latents are what they are compared with already."""
+        return Mean(generated[LATENTS][:, -1])
+
+    def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
+        """Return the mean of every step, from noise to sound."""
+        steps = zip(generated["timesteps"][0].tolist(), generated[LATENTS].mean(axis=0), strict=True)
+        return {"unit": "dB", "steps": [{"timestep": step, "db": float(mean)} for step, mean in steps]}

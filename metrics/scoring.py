@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from admbench.metrics.base import Metric
-from admbench.metrics.embedders.base import AudioEmbedder, JointEmbedder
+from admbench.metrics.extractors.base import CaptionExtractor, Judges, load_extractor
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import MINIMUM_CLIPS, Replicates
 from admbench.metrics.keys import ScoreKey, requested_scores
+from admbench.metrics.needs import role_of
 
 Score = dict[str, Any]
+Provided = Mapping[str, Callable[[], Features]]
+"""Extractor -> a function that gives its array for some of the generated clips; ValueError with why there is none."""
 
 OWN_SCORE = "baseline model's own score"
-_WORDS = {
-    "embedding": "embeddings",
-    "logits": "class logits",
-    "clap_audio": "CLAP embeddings",
-    "clap_text": "captions",
-    "files": "audio files",
-    "window_moments": "embeddings of windows: the tagger hears a clip as a whole; vggish does not",
-}
-
-
-class Embedders(Protocol):
-    """The networks that made the features."""
-
-    @property
-    def tagger(self) -> AudioEmbedder:
-        """Made embeddings and logits."""
-        ...
-
-    @property
-    def clap(self) -> JointEmbedder:
-        """Made the CLAP embeddings."""
-        ...
 
 
 def score(
@@ -43,7 +24,8 @@ def score(
     reference: Features | None,
     baseline: Features | None,
     metrics: Sequence[str],
-    embedders: Embedders,
+    judges: Judges,
+    provided: Provided | None = None,
 ) -> dict[str, Score]:
     """Score generated clips.
 
@@ -59,7 +41,8 @@ def score(
             for, and then no score has a `difference`, and of those against the baseline there are only the null ones
             of metrics that have no others.
         metrics: registry names.
-        embedders: the networks that made all these features.
+        judges: the networks that made all these features, by role.
+        provided: what clips alone do not give, such as latents; a score that needs it is over the clips that have it.
 
     Returns:
         Score by key, as the record has them: `fd`, `kl`, ..., `fd_vs_baseline`, ...; each of value, ci95, n, backbone,
@@ -69,24 +52,35 @@ def score(
 
     Raises:
         UsageError: an unknown metric.
-        PluginError: a metric cannot be loaded.
+        PluginError: a metric or an extractor cannot be loaded.
     """
     sources = {"reference": reference, "baseline": baseline, None: None}
     scores = {}
     for requested in requested_scores(metrics, baseline=baseline is not None):
-        network = requested.metric.network and getattr(embedders, requested.metric.network)
-        identity = {"backbone": network and network.name, "backbone_sha256": network and network.sha256}
+        role = role_of(requested.metric)
+        judge = judges.get(role) if role is not None else None
+        identity = {"backbone": judge and judge.name, "backbone_sha256": judge and judge.sha256}
         try:
-            scores[requested.key] = _score(requested, generated, sources[requested.against], baseline, identity)
+            own = _with_provided(requested.metric, generated, provided or {})
+            scores[requested.key] = _score(requested, own, sources[requested.against], baseline, identity)
         except ValueError as error:
             scores[requested.key] = {"value": None, "reason": str(error)}
     return scores
+
+
+def _with_provided(metric: Metric, generated: Features, provided: Provided) -> Features:
+    """Return the clips that have what a metric needs beyond their audio; all of them if it needs nothing."""
+    for name in sorted(metric.needs & provided.keys()):
+        generated = generated.extend(provided[name]())
+    return generated
 
 
 def _score(
     requested: ScoreKey, generated: Features, against: Features | None, baseline: Features | None, identity: Score
 ) -> Score:
     metric = requested.metric
+    if requested.against is not None and against is None:
+        raise ValueError(f"no {requested.against} audio")
     _check(metric, generated, "generated")
     about = {
         "n": len(generated.ids),
@@ -95,9 +89,7 @@ def _score(
         "direction": metric.direction and metric.direction.format(against=requested.against),
         "higher_is_better": metric.higher_is_better,
     }
-    if requested.against is not None:
-        if against is None:
-            raise ValueError(f"no {requested.against} audio")
+    if against is not None and requested.against is not None:
         _check(metric, against, requested.against)
         known = set(against.ids)
         shared = [name for name in generated.ids if name in known]
@@ -122,12 +114,12 @@ def _estimate(metric: Metric, generated: Features, against: Features | None, bas
     if statistic.n < MINIMUM_CLIPS:
         return {"value": statistic.value, "ci95": None, "reason": f"an interval needs at least {MINIMUM_CLIPS} clips"}
     replicates = Replicates.of(statistic)
-    estimate: Score = {"value": replicates.value, "ci95": list(replicates.interval(ratio_scale=metric.ratio_scale))}
+    estimate: Score = {"value": replicates.value, "ci95": list(metric.interval(replicates))}
     if baseline is not None:
         try:
             _check(metric, baseline, "baseline")
             own = baseline.match(generated.ids)
-            estimate["difference"] = _difference(replicates - Replicates.of(metric.statistic(own, against)))
+            estimate["difference"] = _difference(metric, replicates - Replicates.of(metric.statistic(own, against)))
         except KeyError as error:
             estimate["difference"] = {"value": None, "reason": f"the baseline has no clip called {error.args[0]}"}
         except ValueError as error:
@@ -135,8 +127,8 @@ def _estimate(metric: Metric, generated: Features, against: Features | None, bas
     return estimate
 
 
-def _difference(replicates: Replicates) -> Score:
-    low, high = replicates.interval()
+def _difference(metric: Metric, replicates: Replicates) -> Score:
+    low, high = metric.difference_interval(replicates)
     return {
         "value": replicates.value,
         "ci95": [low, high],
@@ -151,6 +143,9 @@ def _check(metric: Metric, features: Features, whose: str) -> None:
     if bad:
         shown = ", ".join(bad[:3]) + (", ..." if len(bad) > 3 else "")
         raise ValueError(f"{len(bad)} of {len(features.ids)} {whose} clips are not finite: {shown}")
-    for name in metric.needs:
-        if getattr(features, name) is None:
-            raise ValueError(f"the {whose} clips have no {_WORDS.get(name, name)}")
+    extractors = [load_extractor(name) for name in sorted(metric.needs)]
+    missing = [one for one in extractors if one.name not in features and not (one.compares and whose != "generated")]
+    if missing:
+        # without captions a network for audio and captions does not compute: the captions are what is missing
+        first = next((one for one in missing if isinstance(one, CaptionExtractor)), missing[0])
+        raise ValueError(first.missing.format(whose=whose))

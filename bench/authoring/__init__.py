@@ -1,1 +1,1 @@
-"""A plug-in package to begin with: what `bench new-method` writes."""
+"""Plug-in packages to begin with: what `bench new-method`, `bench new-metric` and `bench new-model` write."""

@@ -22,7 +22,7 @@ def calibrate(
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Calibration prompts.")] = 16,
     against: Annotated[
-        str | None, typer.Option(help="Caption file, or suite: how near the prompts are to its captions, too.")
+        str | None, typer.Option(help="Caption file, or suite: how close the prompts are to its captions, too.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice.")] = 0,
     random_weights: Annotated[
@@ -33,11 +33,12 @@ def calibrate(
 ) -> None:
     """Choose calibration prompts and show what they cover.
 
-    Prints the shares of the coverage space's values and pairs of values that the prompts state, and their nearness to
-    the candidates in the model's text embedding, before and after the choice. No trajectory is run.
+    Prints the shares of the coverage space's values and pairs of values that the prompts state, and how close they are
+    to the candidates in the model's text embedding, before and after the choice. No trajectory is run.
     """
-    from admbench.bench.cli.checks import check_model, check_writable_folder
-    from admbench.bench.studies.prompt_report import NUMBERS_FILE, PICTURE_FILE, write_study
+    from admbench.bench.cli.checks import check_writable_folder
+    from admbench.bench.models.checks import check_model
+    from admbench.bench.studies.prompt_report import NUMBERS_FILE, PLOT_FILE, write_study
     from admbench.bench.studies.prompts import study_prompts
     from admbench.bench.suites import calibration_prompts, load_suite
     from admbench.methods.core.calibration.samplers.recipe import parse_calibration
@@ -67,4 +68,4 @@ def calibrate(
         for aspect, share in before.coverage.aspects.items()
     ]
     print_table(("coverage", "before", "after"), rows)
-    print(out / PICTURE_FILE)
+    print(out / PLOT_FILE)

@@ -3,45 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from admbench.errors import PluginError, UsageError, nearest
-from admbench.registry import Registry
-
-
-def check_name(registry: Registry, name: str) -> None:
-    """Raise UsageError unless the registry has the name; without importing the plug-in."""
-    if name not in registry:
-        known = registry.names()
-        raise UsageError(f'unknown {registry.kind} "{name}".{nearest(name, known)} Available: {", ".join(known)}')
-
-
-def check_model(name: str) -> None:
-    """Raise UsageError unless there is a model of that name; say what a folder given as `dir:PATH` was taken for.
-
-    Raises:
-        CheckpointError: the folder holds nothing known.
-    """
-    from admbench.bench.models import registry
-    from admbench.bench.models.checkpoints.directory import describe, path_of
-
-    folder = path_of(name)
-    if folder is None:
-        check_name(registry, name)
-    else:
-        print(f"note: {folder}: {describe(folder)}", file=sys.stderr)
-
-
-def check_components_of(model: str, names: Sequence[str]) -> None:
-    """Raise UsageError unless a model has the components, as far as that is known without loading it."""
-    from admbench.bench.models import quantizable
-    from admbench.bench.models.components import components_of
-
-    present = quantizable(model)
-    if present is not None:
-        components_of(model, present, names)
+from admbench.errors import PluginError, UsageError
 
 
 def check_method(spec: str) -> None:
@@ -54,7 +19,7 @@ def check_method(spec: str) -> None:
     from admbench.methods.spec import MethodSpec
 
     name = MethodSpec.parse(spec).name
-    check_name(registry, name)
+    registry.check(name)
     if name in registry.builtin:
         unavailable = registry.info(name).unavailable
         if unavailable is not None:

@@ -30,8 +30,9 @@ def components(
 
     The same as `bench run --components NAME` for each that the model has, and a table of the records.
     """
-    from admbench.bench.cli.checks import check_method, check_model
+    from admbench.bench.cli.checks import check_method
     from admbench.bench.cli.run_progress import RunProgress
+    from admbench.bench.models.checks import check_model
     from admbench.bench.studies.components import run_components
     from admbench.leaderboard.component_table import SCORES, component_rows
     from admbench.leaderboard.reading import read_runs

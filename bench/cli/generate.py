@@ -12,7 +12,7 @@ from admbench.errors import UsageError
 
 
 def generate(
-    prompt: Annotated[str, typer.Option(help="What is to be heard.")],
+    prompt: Annotated[str, typer.Option(help="Caption of the audio.")],
     out: Annotated[Path, typer.Option(help="WAV file, 16-bit PCM.")],
     model: Annotated[str | None, typer.Option(help="Registry name of a full-precision model, or dir:PATH.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of a packed checkpoint, instead of --model.")] = None,
@@ -28,7 +28,8 @@ def generate(
 
     From a full-precision model or a packed checkpoint; the same seed gives the same bytes.
     """
-    from admbench.bench.cli.checks import check_model, check_writable_file
+    from admbench.bench.cli.checks import check_writable_file
+    from admbench.bench.models.checks import check_model
 
     if (model is None) == (checkpoint is None):
         raise UsageError("expected either --model or --checkpoint")

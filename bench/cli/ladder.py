@@ -22,10 +22,11 @@ def ladder(
 ) -> int:
     """Check that scores tell good from bad.
 
-    Climbs the sanity ladder: real audio, full precision, ever fewer bits, random weights. Exits with 1 if a step or the
+    Scores the sanity ladder: real audio, full precision, ever fewer bits, random weights. Exits with 1 if a step or the
     agreement of the metrics does not hold.
     """
-    from admbench.bench.cli.checks import check_model
+    from admbench.bench.models.checks import check_model
+    from admbench.bench.run.layout import RunLayout
     from admbench.bench.studies.ladder import run_ladder
     from admbench.methods.spec import split_specs
 
@@ -33,19 +34,19 @@ def ladder(
     for name in names or ():
         check_model(name)
     ladder = run_ladder(names, out, limit)
-    header = ("model", "rung", "FD", "95 % interval", "KL", "CLAP", "step from the rung before", "holds")
-    print_table(header, [_row(entry["model"], rung) for entry in ladder["models"] for rung in entry["rungs"]])
+    header = ("model", "level", "FD", "95 % interval", "KL", "CLAP", "step from the level before", "holds")
+    print_table(header, [_row(entry["model"], level) for entry in ladder["models"] for level in entry["rungs"]])
     for entry in ladder["models"]:
         agreement = entry["agreement"]
         print(f"{entry['model']}: rank agreement with FD: KL {_rho(agreement['kl'])}, CLAP {_rho(agreement['clap'])}")
-    print(out / "ladder.json")
-    steps = [rung["step"] for entry in ladder["models"] for rung in entry["rungs"] if rung["step"]]
+    print(RunLayout(out).ladder)
+    steps = [level["step"] for entry in ladder["models"] for level in entry["rungs"] if level["step"]]
     held = all(step["holds"] for step in steps) and all(entry["agreement"]["holds"] for entry in ladder["models"])
     return 0 if held else 1
 
 
-def _row(model: str, rung: dict[str, Any]) -> tuple[str, ...]:
-    scores, step = rung["scores"], rung["step"]
+def _row(model: str, level: dict[str, Any]) -> tuple[str, ...]:
+    scores, step = level["scores"], level["step"]
     change = "-"
     if step:
         low, high = step["difference"]["ci95"]
@@ -53,7 +54,7 @@ def _row(model: str, rung: dict[str, Any]) -> tuple[str, ...]:
     low, high = scores["fd"]["ci95"]
     return (
         model,
-        rung["name"],
+        level["name"],
         f"{scores['fd']['value']:.3f}",
         f"{low:.3f} .. {high:.3f}",
         f"{scores['kl']['value']:.3f}",

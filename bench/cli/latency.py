@@ -52,7 +52,8 @@ def latency(
     import time
 
     started = time.perf_counter()
-    from admbench.bench.cli.checks import check_method, check_model, check_writable_file
+    from admbench.bench.cli.checks import check_method, check_writable_file
+    from admbench.bench.models.checks import check_model
     from admbench.errors import UsageError
     from admbench.files import write_json_atomic
     from admbench.methods.spec import split_specs
@@ -96,7 +97,9 @@ def latency(
 
 
 def _rows(method: str, section: dict[str, Any]) -> list[tuple[str, ...]]:
-    fp32 = section["baselines"]["fp32"]["step_ms"]["median"]
+    from admbench.methods.spec import FULL_PRECISION
+
+    fp32 = section["baselines"][FULL_PRECISION]["step_ms"]["median"]
     rows: list[tuple[str, ...]] = []
     if section["kernel"] is None:
         rows.append((method, "-", "-", "-", "-", f"no kernel runs: {section['reason']}"))

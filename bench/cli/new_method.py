@@ -1,4 +1,4 @@
-"""`bench new-method`: a plug-in package to begin with."""
+"""`bench new-method`: a method's package to begin with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from admbench.bench.cli.options import Debug, Quiet
+from admbench.bench.cli.scaffold import write_package
 
 
 def new_method(
@@ -20,12 +21,6 @@ def new_method(
 
     Its entry point, one file that composes parts of the core, and a test that runs the conformance suite.
     """
-    from admbench.bench.authoring.new_method import write_package
-    from admbench.bench.cli.checks import check_writable_folder
+    from admbench.methods import registry
 
-    folder = out or Path(name)
-    check_writable_folder(folder, holds=["pyproject.toml"])
-    for file in write_package(name, folder):
-        print(file)
-    if not quiet:
-        print(f"next: pip install -e {folder} && bench check-plugin {name}")
+    write_package(registry, name, out, quiet=quiet)

@@ -28,12 +28,8 @@ def quantize(
 
     Of a model's backbone, or of other components: integers packed to their bits in safetensors, and one JSON header.
     """
-    from admbench.bench.cli.checks import (
-        check_components_of,
-        check_method,
-        check_model,
-        check_writable_folder,
-    )
+    from admbench.bench.cli.checks import check_method, check_writable_folder
+    from admbench.bench.models.checks import check_components_of, check_model
     from admbench.bench.models.components import COMPONENTS, check_components
     from admbench.errors import UsageError
 

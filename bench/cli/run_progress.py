@@ -98,7 +98,7 @@ def print_summary(results: list[CellResult]) -> None:
     """Print one row per cell: its scores against the reference, and its bytes."""
     from admbench.leaderboard.reading import read_record
 
-    records = [(result.job, read_record(result.job.target / "result.json")) for result in results if not result.reason]
+    records = [(result.job, read_record(result.job.target.record)) for result in results if not result.reason]
     keys = list(
         dict.fromkeys(
             key for _, record in records for key, score in record.scores.items() if score.against != "baseline"

@@ -34,13 +34,13 @@ def score(
 
     A score that cannot be computed is listed with its reason.
     """
-    from admbench.bench.cli.checks import check_name, check_writable_file
+    from admbench.bench.cli.checks import check_writable_file
     from admbench.files import write_json_atomic
     from admbench.metrics import registry
 
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     for name in names:
-        check_name(registry, name)
+        registry.check(name)
     if json is not None:
         check_writable_file(json)
     from admbench.bench import api

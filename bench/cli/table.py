@@ -22,7 +22,7 @@ def table(
         str | None, typer.Option(help="Score keys, such as fd_vs_baseline, separated by commas.")
     ] = None,
     versus: Annotated[
-        str | None, typer.Option(help="State whether each method is nearer to full precision than this one, or spec.")
+        str | None, typer.Option(help="State whether each method is closer to full precision than this one, or spec.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
     quiet: Quiet = False,
@@ -30,7 +30,7 @@ def table(
 ) -> None:
     """Print every method on every model as a table.
 
-    With intervals and the seconds spent in quantization; grouped by bits, the nearest to full precision first. With
+    With intervals and the seconds spent in quantization; grouped by bits, the closest to full precision first. With
     --versus NAME a statement for every model and method follows, judged by the interval of the paired difference:
     against that method at the same bits; with --versus SPEC against that one whatever the bits.
     """
@@ -72,7 +72,7 @@ def _orderings(records: Any, versus: str, comparisons: Any) -> list[Ordering]:
     return orderings(records, versus, next(iter(keys), "fd_vs_baseline"))
 
 
-_HEADER = ("model", "nearer to full precision", "than", "difference [95 %]", "n", "verdict")
+_HEADER = ("model", "closer to full precision", "than", "difference [95 %]", "n", "verdict")
 
 
 def _cells(one: Ordering) -> tuple[str, ...]:
@@ -88,5 +88,5 @@ def _markdown(versus: str, judged: list[Ordering]) -> str:
 
     score = judged[0].score if judged else "fd_vs_baseline"
     bits = "" if "@" in versus else " at the same bits"
-    about = f"Nearer to full precision than `{versus}`{bits}, by the paired difference of `{score}`:"
+    about = f"Closer to full precision than `{versus}`{bits}, by the paired difference of `{score}`:"
     return f"{about}\n\n{markdown_table(_HEADER, [_cells(one) for one in judged], code=(0, 1, 2))}\n"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -26,11 +25,17 @@ from admbench.bench.conformance.findings import (
 )
 from admbench.leaderboard.record import Score
 from admbench.metrics import registry
+from admbench.metrics.audio import read_audio
 from admbench.metrics.base import Metric
+from admbench.metrics.embedders.base import AudioFeatures
+from admbench.metrics.extract import extract_features
+from admbench.metrics.extractors import registry as extractors
+from admbench.metrics.extractors.base import ROLES, Judges, load_extractor
 from admbench.metrics.features import Features
 from admbench.metrics.keys import requested_scores
+from admbench.metrics.latents import LATENTS
+from admbench.metrics.needs import role_of
 from admbench.metrics.scoring import score
-from admbench.metrics.window_moments import moments
 
 CLIPS, WINDOWS, DIMENSIONS, CLASSES = 24, 3, 6, 5
 RATE, SECONDS = 16_000, 1.0
@@ -39,7 +44,8 @@ REMOVED = np.array([[0, 5], [3, 11]])
 CLOSE = 0.5
 """How far that may be from computing anew, of the score: a metric may keep what all clips have determined, such as a
 bandwidth, or which part of a set a clip was dealt to."""
-_FIELDS = ("embedding", "logits", "clap_audio", "clap_text", "levels", "files", "window_moments")
+STEPS = 4
+"""Of the denoising trajectories of the clips."""
 
 
 def check_metric(name: str) -> Iterator[Finding]:
@@ -66,12 +72,31 @@ class _Subject:
 
     @cached_property
     def generated(self) -> Features:
-        return _features(self.folder / "generated", seed=1)
+        return self.made_up("generated", seed=1)
 
     @cached_property
     def against(self) -> Features | None:
         """Other clips of the same ids, if the metric compares."""
-        return _features(self.folder / "against", seed=2) if self.plugin.against else None
+        return self.made_up("against", seed=2) if self.plugin.against else None
+
+    def made_up(self, whose: str, seed: int) -> Features:
+        """Return what the metric needs of clips that are tones in noise, of networks that draw what they give."""
+        clips = _write_clips(self.folder / whose, seed)
+        rng = np.random.default_rng(seed)
+        features = extract_features(
+            list(clips),
+            [read_audio(path) for path in clips.values()],
+            [f"a tone called {name}" for name in clips],
+            [load_extractor(need) for need in sorted(self.metric.needs)],
+            _judges(rng),
+            CLIPS,
+        )
+        arrays = {
+            **features.arrays,
+            LATENTS: rng.normal(20, 3, (CLIPS, STEPS)),
+            "timesteps": np.tile(np.arange(STEPS, 0, -1), (CLIPS, 1)),
+        }
+        return dataclasses.replace(features, arrays=arrays, files=tuple(clips.values()))
 
 
 def _is_a_metric(subject: _Subject) -> str:
@@ -81,11 +106,11 @@ def _is_a_metric(subject: _Subject) -> str:
     )
     require(plugin.name == subject.name, f"its name is {plugin.name!r}, it is registered as {subject.name!r}")
     require(isinstance(plugin.higher_is_better, bool), "higher_is_better: expected True or False")
-    unknown = [field for field in plugin.needs if field not in _FIELDS]
-    require(not unknown, f"needs: features have no {unknown}; expected some of {', '.join(_FIELDS)}")
-    require(
-        plugin.network in (None, "tagger", "clap"), f"network: expected tagger, clap or None, found {plugin.network}"
-    )
+    require(isinstance(plugin.needs, (set, frozenset)), "needs: expected a set of names of extractors")
+    for need in sorted(plugin.needs):
+        extractors.check(need)
+    role_of(subject.metric)  # raises if they are of two judges
+    require(plugin.range[0] < plugin.range[1], f"range: expected (least, greatest), found {plugin.range}")
     unknown = [one for one in plugin.against if one not in ("reference", "baseline")]
     require(not unknown, f"against: expected reference, baseline or both, found {unknown}")
     return check_description(registry, subject.name, plugin)
@@ -130,10 +155,9 @@ def _removes_clips(subject: _Subject) -> None:
 
 
 def _fits_the_record(subject: _Subject) -> str:
-    network = SimpleNamespace(name="made-up", sha256="0" * 64)
-    embedders: Any = SimpleNamespace(tagger=network, clap=network)
-    baseline = _features(subject.folder / "baseline", seed=3)
-    scores = score(subject.generated, subject.against, baseline, [subject.name], embedders)
+    judges = _judges(np.random.default_rng(0))
+    baseline = subject.made_up("baseline", seed=3)
+    scores = score(subject.generated, subject.against, baseline, [subject.name], judges)
     expected = [requested.key for requested in requested_scores([subject.name])]
     require(list(scores) == expected, f"its scores are {', '.join(scores)}; expected {', '.join(expected)}")
     for key, entry in scores.items():
@@ -146,34 +170,53 @@ def _fits_the_record(subject: _Subject) -> str:
         require(made.ci95 is not None, f"{key}: no interval: {made.reason}")
         low, high = made.ci95 or (math.nan, math.nan)
         require(low <= (made.value or 0) <= high, f"{key}: the interval [{low:.4g}, {high:.4g}] leaves the value out")
+        least, greatest = subject.plugin.range
+        require(least <= low and high <= greatest, f"{key}: the interval [{low:.4g}, {high:.4g}] leaves its range")
     return ", ".join(scores)
 
 
-def _features(folder: Path, seed: int) -> Features:
-    """Make up features of clips, and the sounds themselves: tones in noise."""
+class _MadeUpJudge:
+    """A network that draws what it gives, so that nothing is equal by chance."""
+
+    name, sha256, sample_rate, embedding_dim = "made-up", "0" * 64, RATE, DIMENSIONS
+
+    def __init__(self, rng: np.random.Generator, joint: bool) -> None:
+        self.rng, self.joint = rng, joint
+        self.place = rng.normal(0, 1, DIMENSIONS)  # of a set of clips: sets are further apart than single clips tell
+
+    def embed_audio(self, waveforms: NDArray[np.float32]) -> AudioFeatures:
+        """Normal or unit vectors, logits with a clear class, and windows that have nothing to do with either."""
+        n = len(waveforms)
+        logits = 2 * np.eye(CLASSES)[np.arange(n) % CLASSES] + self.rng.normal(0, 1, (n, CLASSES))
+        windows = self.rng.normal(0, 1, (n, WINDOWS, DIMENSIONS)).astype(np.float32)
+        return AudioFeatures(self._vectors(n), logits.astype(np.float32), windows)
+
+    def embed_text(self, captions: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors."""
+        return self._vectors(len(captions))
+
+    def _vectors(self, n: int) -> NDArray[np.float32]:
+        """Unit vectors of a network for audio and captions, others of a tagger."""
+        vectors = self.rng.normal(0.5 if self.joint else self.place, 1, (n, DIMENSIONS))
+        if self.joint:
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors.astype(np.float32)
+
+
+def _judges(rng: np.random.Generator) -> Judges:
+    return {role: _MadeUpJudge(rng, joint=role == "clap") for role in ROLES}
+
+
+def _write_clips(folder: Path, seed: int) -> dict[str, Path]:
+    """Write tones in noise; return the file of each clip."""
     rng = np.random.default_rng(seed)
-    ids = tuple(f"clip-{index:02d}" for index in range(CLIPS))
     folder.mkdir()
     time = np.arange(round(RATE * SECONDS)) / RATE
-    for index, name in enumerate(ids):
+    files = {f"clip-{index:02d}": folder / f"clip-{index:02d}.wav" for index in range(CLIPS)}
+    for index, file in enumerate(files.values()):
         sound = 0.3 * np.sin(2 * np.pi * 220 * (1 + index % CLASSES) * time) + rng.normal(0, 0.02, len(time))
-        soundfile.write(folder / f"{name}.wav", sound.astype(np.float32), RATE, subtype="PCM_16")
-    shape = np.eye(CLASSES)[np.arange(CLIPS) % CLASSES]
-    return Features(
-        ids=ids,
-        embedding=rng.normal(0, 1, (CLIPS, DIMENSIONS)).astype(np.float32),
-        logits=(2 * shape + rng.normal(0, 1, (CLIPS, CLASSES))).astype(np.float32),
-        clap_audio=_unit(rng.normal(0.5, 1, (CLIPS, DIMENSIONS))),
-        clap_text=_unit(rng.normal(0.5, 1, (CLIPS, DIMENSIONS))),
-        levels=np.tile(np.array([0.2, 0.0, SECONDS], np.float32), (CLIPS, 1)),
-        files=tuple(folder / f"{name}.wav" for name in ids),
-        window_moments=moments(rng.normal(0, 1, (CLIPS, WINDOWS, DIMENSIONS)).astype(np.float32)),
-    )
-
-
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
-    unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    return unit
+        soundfile.write(file, sound.astype(np.float32), RATE, subtype="PCM_16")
+    return files
 
 
 _IS_METRIC = "is a metric that lists can show"

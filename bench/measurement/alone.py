@@ -62,7 +62,7 @@ def measured_alone(
 
 
 def _main(checkpoint: str, inputs: str, unpack: Unpack, threads: str) -> None:
-    from admbench.methods.core.checkpoint.packed import load
+    from admbench.methods.core.checkpoint.reading import load
     from admbench.methods.core.kernels import with_kernels
     from admbench.methods.core.kernels.select import resident_bytes
 

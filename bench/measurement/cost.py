@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from admbench.methods.core.layers.quantized import layer_kind, quantizable_layers
+from admbench.methods.core.layers.kinds import layer_kind, quantizable_layers
 from admbench.methods.core.numbers.scheme import LayerScheme
 
 FLOAT_BITS = 32

@@ -26,18 +26,19 @@ from admbench.bench.measurement.timing import (
     threads,
 )
 from admbench.bench.suites import calibration_prompts
+from admbench.methods.core.checkpoint.third_party import third_party_layers
 from admbench.methods.core.kernels import WithKernels, with_kernels
 from admbench.methods.core.kernels.observed import observed
 from admbench.methods.core.kernels.select import SIMULATED, resident_bytes
 from admbench.methods.core.kernels.weights import Unpack
 from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.numbers.scheme import LayerScheme, activation_scheme, weight_scheme
-from admbench.methods.core.third_party import foreign_layers
+from admbench.methods.spec import FULL_PRECISION
 
 if TYPE_CHECKING:
     from admbench.bench.models.base import AudioDiffusionModel
 
-BASELINE = "fp32"
+BASELINE = FULL_PRECISION
 """Name of the full-precision backbone among what is timed; `speedup` is against it."""
 METHOD = "kernels"
 """Name of the quantized backbone among what is timed."""
@@ -69,14 +70,14 @@ class Settings:
 
 
 def kernels_in(model: AudioDiffusionModel, quantized: nn.Module, unpack: Unpack = "once") -> WithKernels:
-    """Return a quantized backbone as it is timed and heard: with our kernels, or a bridge's with those of its package.
+    """Return a quantized backbone as it is timed and sampled: with our kernels, or those of a bridge's package.
 
     Args:
         model: that the backbone belongs to; what a bridge's package runs is found by one call on its inputs.
         quantized: as a method or a checkpoint gives it.
         unpack: when weights become bytes, of our kernels; a bridge's package has its own way.
     """
-    if foreign_layers(quantized) is None:
+    if third_party_layers(quantized) is None:
         return with_kernels(quantized, model.device.type, unpack=unpack)
     inputs = step_inputs(model, 2)
     return observed(quantized, lambda: run_backbone(model, quantized, inputs))
@@ -149,7 +150,7 @@ def cost_of_step(
     """Return the cost of every layer of one step: operations and bytes."""
     inputs = step_inputs(model, batch)
     schemes = {name: layer.scheme for name, layer in quantized_layers(quantized).items()}
-    for name, found in (foreign_layers(quantized) or {}).items():
+    for name, found in (third_party_layers(quantized) or {}).items():
         schemes[name] = LayerScheme(
             weight=weight_scheme(found.weight_bits, "channel"), activation=activation_scheme(found.activation_bits)
         )

@@ -29,9 +29,9 @@ from admbench.bench.models.quantization import BACKBONE, quantize_components
 from admbench.errors import UsageError
 from admbench.methods import from_spec
 from admbench.methods.base import CalibratedConfig
+from admbench.methods.core.checkpoint.third_party import third_party_layers
 from admbench.methods.core.kernels import WithKernels
 from admbench.methods.core.layers.quantized import quantized_layers
-from admbench.methods.core.third_party import foreign_layers
 from admbench.methods.spec import MethodSpec
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def measure_latency(
     """
     started = time.perf_counter() if started is None else started
     settings = settings or Settings(threads=environment.cores())
-    if quantized_layers(model.backbone) or foreign_layers(model.backbone):
+    if quantized_layers(model.backbone) or third_party_layers(model.backbone):
         raise UsageError(f"{model.name}: its backbone is quantized already; expected one in full precision")
     quantized, ranges = _quick_backbone(model, method)
     began, building = started, time.perf_counter()
@@ -176,7 +176,7 @@ def _quick_backbone(model: AudioDiffusionModel, text: str) -> tuple[QuantizedBac
     spec = MethodSpec.parse(text)
     if isinstance(from_spec(spec).config, CalibratedConfig):
         spec = replace(spec, options={**_QUICK, **spec.options})
-    quantized, calibration = quantize_components(model, str(spec))[BACKBONE]
+    quantized, calibration = quantize_components(model, spec)[BACKBONE]
     if calibration is None:
         return quantized, "none are needed"
     weights = "random" if model.random_weights else "trained"

@@ -143,7 +143,7 @@ and rounding the input, starting threads."""
 
 
 def draw(section: dict[str, Any], title: str, file: Path) -> None:
-    """Draw the picture of a `roofline` section to a PNG file."""
+    """Draw the plot of a `roofline` section to a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

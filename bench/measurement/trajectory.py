@@ -34,8 +34,8 @@ def latents_apart(
         ValueError: a latent is not finite.
     """
     timesteps, rows = [], []
-    walks = [one.walk(prompts, seeds, steps=steps, guidance=guidance) for one in (full, quantized)]
-    for (timestep, ours), (_, theirs) in zip(*walks, strict=True):
+    trajectories = [one.denoise(prompts, seeds, steps=steps, guidance=guidance) for one in (full, quantized)]
+    for (timestep, ours), (_, theirs) in zip(*trajectories, strict=True):
         timesteps.append(timestep)
         rows.append(signal_to_noise_of_latents(ours.cpu().numpy(), theirs.cpu().numpy()))
     return {"timesteps": timesteps, "decibels": np.stack(rows, axis=1).tolist()}

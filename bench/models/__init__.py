@@ -4,88 +4,88 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from admbench.bench.models.checkpoints.directory import load as load_directory
-from admbench.bench.models.checkpoints.directory import path_of
 from admbench.bench.models.components import Component
-from admbench.errors import BenchError, UsageError
+from admbench.bench.models.directory import load as load_directory
+from admbench.bench.models.directory import path_of
+from admbench.bench.models.families import recognise
+from admbench.errors import BenchError, PluginError, UsageError
 from admbench.registry import Registry
 
 if TYPE_CHECKING:
     from admbench.bench.models.base import AudioDiffusionModel
 
 EMBEDDED = {
-    "tiny-audioldm": "admbench.bench.models.families.embedded:TinyAudioLDM",
-    "tiny-tango": "admbench.bench.models.families.embedded:TinyTango",
-    "tiny-make-an-audio": "admbench.bench.models.families.embedded:TinyMakeAnAudio",
-    "tiny-flow": "admbench.bench.models.families.embedded:TinyFlow",
+    "tiny-audioldm": "admbench.bench.models.families.embedded:AUDIOLDM",
+    "tiny-tango": "admbench.bench.models.families.embedded:TANGO",
+    "tiny-make-an-audio": "admbench.bench.models.families.embedded:MAKE_AN_AUDIO",
+    "tiny-flow": "admbench.bench.models.families.embedded:FLOW",
 }
 """The models that come with the package."""
 
 BUILTIN = EMBEDDED | {
-    "audioldm-s-full-v2": "admbench.bench.models.families.audioldm:AudioLDMSmallV2",
-    "audioldm-s-full": "admbench.bench.models.families.audioldm:AudioLDMSmall",
-    "audioldm-m-full": "admbench.bench.models.families.audioldm:AudioLDMMedium",
-    "audioldm-l-full": "admbench.bench.models.families.audioldm:AudioLDMLarge",
-    "tango": "admbench.bench.models.families.tango:TangoBase",
-    "tango-full": "admbench.bench.models.families.tango:TangoFull",
-    "tango-full-ft-audiocaps": "admbench.bench.models.families.tango:TangoFullAudioCaps",
-    "tango2": "admbench.bench.models.families.tango:Tango2",
-    "audioldm2": "admbench.bench.models.families.audioldm2:AudioLDM2",
-    "audioldm2-large": "admbench.bench.models.families.audioldm2:AudioLDM2Large",
-    "audioldm2-music": "admbench.bench.models.families.audioldm2:AudioLDM2Music",
-    "musicldm": "admbench.bench.models.families.musicldm:MusicLDM",
-    "stable-audio-open-1.0": "admbench.bench.models.families.stable_audio:StableAudioOpen",
-    "make-an-audio": "admbench.bench.models.families.make_an_audio:MakeAnAudio",
-    "stable-audio-3-medium": "admbench.bench.models.families.stable_audio_3:StableAudio3",
-    "stable-audio-3-medium-base": "admbench.bench.models.families.stable_audio_3:StableAudio3Base",
-    "ace-step-1.5-base": "admbench.bench.models.families.ace_step:AceStepBase",
-    "ace-step-1.5-turbo": "admbench.bench.models.families.ace_step:AceStepTurbo",
-    "longcat-audiodit-1b": "admbench.bench.models.families.longcat_audiodit:LongCatAudioDiT",
+    "audioldm-s-full-v2": "admbench.bench.models.families.audioldm:SMALL_V2",
+    "audioldm-s-full": "admbench.bench.models.families.audioldm:SMALL",
+    "audioldm-m-full": "admbench.bench.models.families.audioldm:MEDIUM",
+    "audioldm-l-full": "admbench.bench.models.families.audioldm:LARGE",
+    "tango": "admbench.bench.models.families.tango:BASE",
+    "tango-full": "admbench.bench.models.families.tango:FULL",
+    "tango-full-ft-audiocaps": "admbench.bench.models.families.tango:FULL_AUDIOCAPS",
+    "tango2": "admbench.bench.models.families.tango:TANGO2",
+    "audioldm2": "admbench.bench.models.families.audioldm2:SOUNDS",
+    "audioldm2-large": "admbench.bench.models.families.audioldm2:SOUNDS_LARGE",
+    "audioldm2-music": "admbench.bench.models.families.audioldm2:MUSIC",
+    "musicldm": "admbench.bench.models.families.musicldm:PUBLISHED",
+    "stable-audio-open-1.0": "admbench.bench.models.families.stable_audio:OPEN",
+    "make-an-audio": "admbench.bench.models.families.make_an_audio:PUBLISHED",
+    "stable-audio-3-medium": "admbench.bench.models.families.stable_audio_3:MEDIUM",
+    "stable-audio-3-medium-base": "admbench.bench.models.families.stable_audio_3:MEDIUM_BASE",
+    "ace-step-1.5-base": "admbench.bench.models.families.ace_step:BASE",
+    "ace-step-1.5-turbo": "admbench.bench.models.families.ace_step:TURBO",
+    "longcat-audiodit-1b": "admbench.bench.models.families.longcat_audiodit:ONE_B",
 }
 """All models that the package can load; the weights of those that are not embedded are the user's to get."""
 
 registry = Registry("admbench.models", "model", BUILTIN)
-"""A model plug-in is a class with literals `summary` and `requires`, `load(*, random_weights) -> AudioDiffusionModel`,
-and `fingerprint() -> str`, a hash of its weights that is had without loading them."""
+"""A model plug-in is a class, or an object, with
 
+- literals `summary` and `requires`, for lists;
+- `load(*, random_weights) -> AudioDiffusionModel`;
+- `fingerprint() -> str`, a hash of its weights that is had without loading them;
+- `components`, names of those that methods can quantize, `backbone` among them; left out: the backbone alone.
+
+`families.base.PublishedModel` and `families.embedded.EmbeddedModel` are those of the built-in models."""
+
+DEFAULT_COMPONENTS: tuple[Component, ...] = ("backbone",)
 DTYPES = ("float32", "bfloat16")
 
 
 def missing_weights(name: str) -> str | None:
     """Why the weights of a built-in model cannot be loaded here; None if they can. Downloads nothing, without torch."""
     try:
-        if name in EMBEDDED:
-            fingerprint(name)
-        else:
-            from admbench.bench.models.checkpoints.layouts import used_files
-            from admbench.bench.models.checkpoints.published import PUBLISHED, locate
-
-            used_files(locate(PUBLISHED[name], download=False))
+        registry.get(name).missing()
     except BenchError as error:
         return str(error)
     return None
 
 
 def quantizable(name: str) -> tuple[Component, ...] | None:
-    """The components of a model that methods can quantize, told without loading it and without torch.
+    """The components of a model that methods can quantize, without loading its weights; of a built-in, without torch.
 
-    None of a plug-in of another package, which would have to be loaded. Raises CheckpointError for a folder that holds
-    nothing known, or missing weights of an embedded model.
+    A plug-in of another package is imported, and says them as `components`; one that says nothing has its backbone.
+
+    Returns:
+        None if the plug-in cannot be imported; then nothing is known of it.
+
+    Raises:
+        CheckpointError: a folder that holds nothing known, or missing weights of an embedded model.
     """
-    from admbench.bench.models.checkpoints.layouts import QUANTIZABLE, recognise
-
     if (folder := path_of(name)) is not None:
-        return QUANTIZABLE[recognise(folder)]
-    if name in EMBEDDED:
-        from admbench.bench.models.checkpoints.shipped import components
-
-        return components(name)
-    if name in BUILTIN:
-        from admbench.bench.models.checkpoints.published import PUBLISHED
-
-        layout = PUBLISHED[name].layout
-        return None if layout is None else QUANTIZABLE[layout]
-    return None
+        return recognise(folder).components
+    try:
+        plugin = registry.get(name)
+    except PluginError:
+        return None
+    return tuple(getattr(plugin, "components", DEFAULT_COMPONENTS))
 
 
 def fingerprint(name: str) -> str:
@@ -93,18 +93,8 @@ def fingerprint(name: str) -> str:
 
     Raises UsageError for an unknown name and CheckpointError if the weights are missing.
     """
-    from admbench.bench.models.checkpoints.layouts import fingerprint as of_folder
-
     if (folder := path_of(name)) is not None:
-        return of_folder(folder)
-    if name in EMBEDDED:
-        from admbench.bench.models.checkpoints.shipped import fingerprint as of_shipped
-
-        return of_shipped(name)
-    if name in BUILTIN:
-        from admbench.bench.models.checkpoints.published import PUBLISHED, locate
-
-        return of_folder(locate(PUBLISHED[name], download=True))
+        return recognise(folder).fingerprint(folder)
     return str(registry.get(name).fingerprint())
 
 

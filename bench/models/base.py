@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from admbench.bench.models.components import CALLS, Component, ComponentCall
 from admbench.bench.models.conditioning import Conditioner, pooled
 from admbench.bench.models.sampling import Sampling, training_steps
 from admbench.errors import UsageError
@@ -39,8 +40,8 @@ class ModelCard:
     seconds: float
     """Length of what it makes."""
     latent_shape: tuple[int, ...]
-    """Of one latent, without batch dimension: (channels, frames, bands) of a picture, (channels, frames) of sound, or
-    (frames, channels) where the backbone takes a sequence."""
+    """Of one latent, without batch dimension: (channels, frames, bands) of a mel spectrogram, (channels, frames) of sound,
+    or (frames, channels) where the backbone takes a sequence."""
     random_weights: bool = False
     latent_rate: float | None = None
     """Latent frames (the second dimension of the shape) a second, where clips may have any length; None: fixed."""
@@ -58,6 +59,9 @@ class AudioDiffusionModel:
         scheduler: the sampler, of diffusers; a stochastic one draws each clip's noise from the clip's own seed.
         decode: scaled latents (n, *latent_shape) to waveforms (n, samples).
     """
+
+    calls: Mapping[Component, ComponentCall] = CALLS
+    """How the components are called on the way from caption to clip; what is not here runs its `forward`."""
 
     def __init__(
         self,
@@ -108,7 +112,7 @@ class AudioDiffusionModel:
         component._buffers = module._buffers
 
     def encode_text(self, prompts: Sequence[str], *, guided: bool) -> dict[str, Tensor]:
-        """What the backbone is told, n rows; guided 2n, those of the empty caption first. A family may do otherwise."""
+        """The backbone's conditioning, n rows; guided 2n, those of the empty caption first. A family may do otherwise."""
         return self._conditioner([""] * len(prompts) + list(prompts) if guided else prompts)
 
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
@@ -163,15 +167,15 @@ class AudioDiffusionModel:
     ) -> Iterator[BackboneCall]:
         """Denoises each prompt from the noise of its seed; see `admbench.methods.protocol.DenoisingModel`."""
         for indices in _batches(len(prompts), batch_size):
-            walk = self._denoise([prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance)
-            for number, (timestep, inputs, _) in enumerate(walk):
+            taken = self._steps([prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance)
+            for number, (timestep, inputs, _) in enumerate(taken):
                 yield BackboneCall(number, timestep, tuple(indices), inputs, guided=guidance != 1)
 
-    def walk(
+    def denoise(
         self, prompts: Sequence[str], seeds: Sequence[int], *, steps: int, guidance: float
     ) -> Iterator[tuple[int, Tensor]]:
         """Denoises one batch; yields, after each step, its timestep and the latents, float32 (n, *latent_shape)."""
-        for timestep, _, latents in self._denoise(prompts, seeds, steps, guidance):
+        for timestep, _, latents in self._steps(prompts, seeds, steps, guidance):
             yield timestep, latents
 
     def latents(
@@ -181,7 +185,7 @@ class AudioDiffusionModel:
         done = []
         for indices in track(list(_batches(len(prompts), batch_size)), f"{self.name}: denoising"):
             chosen = [prompts[i] for i in indices], [seeds[i] for i in indices]
-            *_, (_, latents) = self.walk(*chosen, steps=steps, guidance=guidance)
+            *_, (_, latents) = self.denoise(*chosen, steps=steps, guidance=guidance)
             done.append(latents)
         return torch.cat(done)
 
@@ -221,7 +225,7 @@ class AudioDiffusionModel:
         waveforms: NDArray[np.float32] = torch.cat(parts).numpy()
         return waveforms
 
-    def _denoise(
+    def _steps(
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
     ) -> Iterator[tuple[int, dict[str, Tensor], Tensor]]:
         """Yields, for each step of one batch, its timestep, the backbone's inputs and the latents after it."""
@@ -229,7 +233,7 @@ class AudioDiffusionModel:
         if not 1 <= steps <= most:
             raise UsageError(f"steps={steps}: expected 1 to {most}")
         guided = guidance != 1
-        told = self.encode_text(prompts, guided=guided)
+        conditioning = self.encode_text(prompts, guided=guided)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         sampling = self._sampling(steps, generators)
         guide = self._guidance(guidance)
@@ -238,7 +242,7 @@ class AudioDiffusionModel:
         for label, timestep in zip(sampling.labels, sampling.timesteps, strict=True):
             scaled = sampling.scaled(latents, timestep)
             sample = torch.cat([scaled, scaled]) if guided else scaled
-            inputs = {"sample": sample, "timestep": timestep.to(self.device).expand(len(sample)), **told}
+            inputs = {"sample": sample, "timestep": timestep.to(self.device).expand(len(sample)), **conditioning}
             predicted = self.call_backbone(inputs)
             if guided:
                 predicted = guide(*predicted.chunk(2))
@@ -253,10 +257,10 @@ class AudioDiffusionModel:
         """What joins both predictions at each step of one run: classifier-free guidance. A family may do otherwise."""
         return lambda unconditional, conditional: unconditional + scale * (conditional - unconditional)
 
-    def _predict(self, sample: Tensor, timestep: Tensor, told: dict[str, Tensor]) -> Tensor:
+    def _predict(self, sample: Tensor, timestep: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
         """Calls the backbone on what has its device and dtype. A family may add what is the same for all rows."""
         predicted: Tensor = self.backbone(
-            sample, timestep, **{"encoder_hidden_states": None, **told}, return_dict=False
+            sample, timestep, **{"encoder_hidden_states": None, **conditioning}, return_dict=False
         )[0]
         return predicted
 

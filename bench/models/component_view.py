@@ -16,15 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from admbench.bench.models.base import AudioDiffusionModel
-from admbench.bench.models.components import TEXT, Component
+from admbench.bench.models.components import TEXT, Component, ComponentCall
 from admbench.methods.protocol import BackboneCall, DenoisingModel
-
-METHOD_CALLED: dict[Component, str] = {"vae": "decode"}
-"""Component -> its method that runs on the way from caption to clip, if it is not `forward`."""
-CLASS_CALLED = {"ClapModel": "get_text_features"}
-"""Class of a component of which another method runs: of a whole CLAP, only what embeds captions."""
-ROW_NUMBERS = {"AceStepConditionEncoder": "refer_audio_order_mask"}
-"""Class of a component -> its input that says which row of the call each row belongs to: always its own."""
 
 
 class ComponentView:
@@ -50,7 +43,7 @@ class ComponentView:
         """Makes each prompt's clip; yields the component's calls, all as of one step and timestep."""
         for start in range(0, len(prompts), batch_size):
             indices = tuple(range(start, min(len(prompts), start + batch_size)))
-            with _recorded(self.backbone, self._called) as calls:
+            with _recorded(self.backbone, self._call.method) as calls:
                 self._run([prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance)
             rows = 0
             for inputs in calls:
@@ -64,10 +57,10 @@ class ComponentView:
     def call_backbone(self, inputs: dict[str, Tensor]) -> Tensor:
         """Runs the component on a call's inputs; returns its first output."""
         moved = {name: value.to(self._model.device) for name, value in inputs.items()}
-        if (rows := ROW_NUMBERS.get(type(self.backbone).__name__)) is not None:
+        if (rows := self._call.row_numbers) is not None:
             moved[rows] = torch.arange(len(moved[rows]), device=self._model.device)
         with torch.inference_mode():
-            output = getattr(self.backbone, self._called)(**moved)
+            output = getattr(self.backbone, self._call.method)(**moved)
         first: Tensor = output if isinstance(output, Tensor) else output[0]
         return first
 
@@ -76,8 +69,8 @@ class ComponentView:
         return self._model.embed_text(prompts)
 
     @property
-    def _called(self) -> str:
-        return CLASS_CALLED.get(type(self.backbone).__name__, METHOD_CALLED.get(self._component, "forward"))
+    def _call(self) -> ComponentCall:
+        return self._model.calls.get(self._component, ComponentCall())
 
     def _run(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> None:
         if self._component in TEXT:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Literal, get_args
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple, get_args
 
 from admbench.errors import UsageError, nearest
+from admbench.methods.core.checkpoint.header import Component
 
-Component = Literal[
-    "backbone", "text_encoder", "text_encoder_2", "language_model", "condition_encoder", "vae", "vocoder"
-]
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 """In the order of the record; of the autoencoder, the decoder is what runs."""
 TEXT: tuple[Component, ...] = ("text_encoder", "text_encoder_2", "language_model", "condition_encoder")
 """Those that run once a caption, before the backbone."""
 ALL = "all"
+
+
+class ComponentCall(NamedTuple):
+    """How a pipeline calls a component on the way from caption to clip."""
+
+    method: str = "forward"
+    row_numbers: str | None = None
+    """Name of an input that says which row of the call each row belongs to: always its own."""
+
+
+CALLS: Mapping[Component, ComponentCall] = {"vae": ComponentCall("decode")}
+"""Of every model, unless it says otherwise; a component that is not here runs its `forward`."""
 
 
 def check_components(names: Iterable[str]) -> tuple[str, ...]:

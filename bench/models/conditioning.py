@@ -1,4 +1,4 @@
-"""From captions to what a backbone is told: the conditioning routes of AudioLDM, MusicLDM, TANGO and Make-An-Audio."""
+"""From captions to a backbone's conditioning: the routes of AudioLDM, MusicLDM, TANGO and Make-An-Audio."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def limit_roberta_tokens(tokenizer: Any, config: Any) -> None:
     tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
 
 
-def pooled(told: dict[str, Tensor]) -> Tensor:
+def pooled(conditioning: dict[str, Tensor]) -> Tensor:
     """What a conditioner says, as one vector for each caption: float32 (n, width).
 
     A sequence of states becomes its mean over the tokens that its mask keeps, or over all where the backbone is given
@@ -42,12 +42,12 @@ def pooled(told: dict[str, Tensor]) -> Tensor:
     others, and they are put side by side.
     """
     vectors = []
-    for name, states in told.items():
+    for name, states in conditioning.items():
         if not states.is_floating_point():
             continue
         states = states.float()
         if states.ndim == 3:
-            mask = told.get(name.replace("hidden_states", "attention_mask"))
+            mask = conditioning.get(name.replace("hidden_states", "attention_mask"))
             kept = torch.ones_like(states[..., :1]) if mask is None else mask.unsqueeze(-1).float()
             states = (states * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
         vectors.append(states)

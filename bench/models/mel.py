@@ -1,6 +1,6 @@
-"""The log-mel pictures that the embedded models are made of, and Griffin-Lim to hear them without a vocoder.
+"""The log-mel spectrograms that the embedded models are made of, and Griffin-Lim to hear them without a vocoder.
 
-A picture is the natural logarithm of a Slaney-scaled mel magnitude spectrogram, clamped at 1e-5, shifted and scaled to
+A spectrogram here is the natural logarithm of a Slaney-scaled mel magnitude spectrogram, clamped at 1e-5, shifted and scaled to
 about zero mean and unit variance: ``(log(max(mel, 1e-5)) - mean) / scale``. Frames are centred by a reflect padding of
 ``(n_fft - hop) / 2`` on either side, so that n samples give exactly n / hop frames (the convention of HiFi-GAN).
 """
@@ -20,7 +20,7 @@ LOG_FLOOR = 1e-5
 
 @dataclass(frozen=True)
 class MelSpec:
-    """Parameters of a log-mel picture; frequencies in Hz, hop and n_fft in samples."""
+    """Parameters of a log-mel spectrogram; frequencies in Hz, hop and n_fft in samples."""
 
     sample_rate: int = 16_000
     n_fft: int = 1024
@@ -62,23 +62,23 @@ def magnitudes(waveforms: Tensor, spec: MelSpec) -> Tensor:
 
 
 def log_mel(waveforms: Tensor, spec: MelSpec) -> Tensor:
-    """Normalised log-mel pictures: float32 (n, samples) -> (n, frames, n_mels)."""
+    """Normalised log-mel spectrograms: float32 (n, samples) -> (n, frames, n_mels)."""
     mel = magnitudes(waveforms, spec) @ _filters(spec).to(waveforms.device)
     return (mel.clamp(min=LOG_FLOOR).log() - spec.mean) / spec.scale
 
 
-def griffin_lim(pictures: Tensor, spec: MelSpec, iterations: int = 16) -> Tensor:
-    """Waveforms whose log-mel pictures are close to the given ones: (n, frames, n_mels) -> (n, frames * hop).
+def griffin_lim(spectrograms: Tensor, spec: MelSpec, iterations: int = 16) -> Tensor:
+    """Waveforms whose log-mel spectrograms are close to the given ones: (n, frames, n_mels) -> (n, frames * hop).
 
     Magnitudes come from the pseudo-inverse of the mel filters, clipped at zero; phases from the fast Griffin-Lim
     iteration (Perraudin, Balazs, Sondergaard 2013, momentum 0.99) from zero phase, so the result is deterministic.
     On 104 clips of the corpus 32 iterations came no closer to the real clip than 16, by spectral distance or by ear of
     the tagger.
     """
-    mel = (pictures * spec.scale + spec.mean).exp()
+    mel = (spectrograms * spec.scale + spec.mean).exp()
     magnitude = (mel @ _inverse_filters(spec).to(mel.device)).clamp(min=0).transpose(1, 2)
     made: Tensor = audio_functional.griffinlim(
-        # a centred STFT has one frame more than the picture: repeat the last one
+        # a centred STFT has one frame more than the mel spectrogram: repeat the last one
         torch.cat([magnitude, magnitude[..., -1:]], dim=-1),
         torch.hann_window(spec.n_fft, device=mel.device),
         n_fft=spec.n_fft,
@@ -87,7 +87,7 @@ def griffin_lim(pictures: Tensor, spec: MelSpec, iterations: int = 16) -> Tensor
         power=1.0,
         n_iter=iterations,
         momentum=0.99,
-        length=pictures.shape[1] * spec.hop,
+        length=spectrograms.shape[1] * spec.hop,
         rand_init=False,
     )
     return made

@@ -17,9 +17,10 @@ from admbench.methods import from_spec
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.checkpoint.architectures import is_allowed
 from admbench.methods.core.checkpoint.formats import load, read_header
-from admbench.methods.core.checkpoint.packed import HEADER_FILE, Header
-from admbench.methods.core.third_party import ForeignBackbone, ForeignHeader
-from admbench.methods.core.weight_only_fallback import quantize_remaining
+from admbench.methods.core.checkpoint.header import HEADER_FILE, Header
+from admbench.methods.core.checkpoint.third_party import ThirdPartyHeader
+from admbench.methods.core.third_party import ThirdPartyBackbone
+from admbench.methods.core.weight_only_fallback import apply_weight_only_fallback
 from admbench.methods.spec import MethodSpec
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Quantized(NamedTuple):
 
 def quantize_components(
     model: AudioDiffusionModel,
-    spec: str,
+    spec: str | MethodSpec,
     components: Iterable[str] = (BACKBONE,),
     *,
     prompts: Sequence[str] | None = None,
@@ -62,7 +63,7 @@ def quantize_components(
 
     Args:
         model: in full precision.
-        spec: method spec, such as `naive@w4a8`.
+        spec: method spec, such as `naive@w4a8`; text, or as `MethodSpec.parse` returned it.
         components: names, or `all`.
         prompts: calibration prompts; None takes those of the embedded corpus's calibration split.
         seed: of the calibration trajectories.
@@ -72,19 +73,19 @@ def quantize_components(
         BenchError: the spec is not valid, the method cannot be loaded, the model cannot be quantized by it, or has no
             such component.
     """
-    parsed = MethodSpec.parse(spec)
+    spec = MethodSpec.parse(spec) if isinstance(spec, str) else spec
     present = [name for name, module in model.components.items() if name == BACKBONE or is_allowed(module)]
-    chosen = components_of(model.name, present, components) if parsed.weight_bits else (BACKBONE,)
+    chosen = components_of(model.name, present, components) if spec.weight_bits else (BACKBONE,)
     quantized: dict[Component, Quantized] = {}
     for component in chosen:
-        method = from_spec(str(_beside_backbone(parsed) if BACKBONE in chosen and component != BACKBONE else parsed))
+        method = from_spec(_beside_backbone(spec) if BACKBONE in chosen and component != BACKBONE else spec)
         offered = calibration_prompts(calibration_prompt_count(method)) if prompts is None else prompts
         kept = calibration_sets if calibration_sets is None or component == BACKBONE else calibration_sets / component
         view = view_of(model, component)
         calibration = _calibration(method, view, offered, seed, kept)
         network = method.quantize(view, calibration)
-        if component != BACKBONE and not isinstance(network, ForeignBackbone):
-            network = quantize_remaining(network, view, calibration, method.spec.bits[0])
+        if component != BACKBONE and not isinstance(network, ThirdPartyBackbone):
+            network = apply_weight_only_fallback(network, view, calibration, method.spec.bits[0])
         quantized[component] = Quantized(network, calibration)
     return quantized
 
@@ -116,7 +117,7 @@ def checkpoint_folders(folder: str | Path) -> dict[Component, Path]:
     return found
 
 
-def read_headers(folder: str | Path) -> dict[Component, Header | ForeignHeader]:
+def read_headers(folder: str | Path) -> dict[Component, Header | ThirdPartyHeader]:
     """Return the header of each component in a packed checkpoint.
 
     Raises:

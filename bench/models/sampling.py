@@ -16,7 +16,7 @@ UNITS_OF_TIME = 1000
 
 
 def training_steps(scheduler: Any) -> int:
-    """Steps of the training schedule; schedulers of flow matching that are told a plain time count as one step."""
+    """Steps of the training schedule; schedulers of flow matching over a plain time count as one step."""
     steps = int(scheduler.config["num_train_timesteps"])
     return steps if steps > 1 else UNITS_OF_TIME
 
@@ -52,7 +52,7 @@ class Sampling:
 
     @property
     def timesteps(self) -> Tensor:
-        """(calls,): what the backbone is told, integers or, for continuous time, float32."""
+        """(calls,): the backbone's `timestep`, integers or, for continuous time, float32."""
         timesteps: Tensor = self._scheduler.timesteps
         return timesteps
 

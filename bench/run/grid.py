@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from admbench.bench.models.components import check_components
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.suites.spec import CaptionFileSpec
 from admbench.errors import UsageError, nearest
 
@@ -34,25 +35,18 @@ class GenerationSpec(_Table):
     """Length of a clip."""
     batch_size: int = Field(default=8, ge=1, le=1024)
     """Captions per batch. Noise is drawn per caption, so that this changes the audio by float noise only."""
-    dtype: Literal["float32"] = "float32"
-    """Floating-point type of everything that is not quantized; lower precision of the backbone is a method, `bf16`."""
 
 
-class MetricsSpec(_Table):
-    """Which scores are computed."""
+class MetricsSpec(JudgeSpec):
+    """Which scores are computed, and by which judges."""
 
     names: tuple[str, ...] = Field(default=("fd", "kl", "is", "clap"), min_length=1)
     """Registry names of the metrics."""
-    tagger: str = "tiny-tagger"
-    """Judge for FD, KL and IS."""
-    clap: str = "tiny-clap"
-    """Judge for the CLAP score."""
-    tagger_weights: str | None = None
-    """Path of the tagger's weights; None is where the judge looks for them."""
-    clap_weights: str | None = None
-    """The same of the CLAP network, or a hub id."""
-    bootstrap: int | None = Field(default=None, ge=0)
-    """Resamples, for grids that ask for a bootstrap. No effect: intervals are jackknife ones."""
+
+    @property
+    def judges(self) -> JudgeSpec:
+        """The judges alone."""
+        return JudgeSpec(**self.model_dump(include=set(JudgeSpec.model_fields)))
 
 
 class ExecutionSpec(_Table):

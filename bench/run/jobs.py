@@ -3,7 +3,7 @@
 A run is a small graph of three kinds of jobs. A `ReferenceJob` embeds the suite's real audio, once per run. A
 `BaselineJob` makes a model's full-precision audio, features and checkpoint size, once per model. A `CellJob` takes one
 method through one model and leaves a record; it reads what the first two left. A job names its inputs by content and
-its outputs by path, travels as one JSON file, and is done by `python -m admbench.bench.run.cell JOB.json`.
+its outputs by path, travels as one JSON file, and is done by `python -m admbench.bench.run.program JOB.json`.
 """
 
 from __future__ import annotations
@@ -14,30 +14,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from admbench.bench.run.grid import GenerationSpec
+from admbench.bench.run.layout import JobFolder, RunLayout
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.suites.spec import CaptionFileSpec
-from admbench.files import slug
 
-FAILURE_FILE = "failure.json"
-"""Beside the job file: `{"reason": ...}` of a job that failed."""
 NO_SPACE = 74
 """Exit code of a job that found its disk full, and so could not leave a reason there."""
 TRAJECTORY = "trajectory"
 """Stage of a cell that keeps how far each caption's latents are from full precision's, in dB: `decibels`."""
-
-
-class JudgeSpec(BaseModel):
-    """The metric networks."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tagger: str = "tiny-tagger"
-    """Registry name of the audio embedder with class logits, for FD, KL and IS."""
-    clap: str = "tiny-clap"
-    """Registry name of the joint audio-text embedder, for the CLAP score."""
-    tagger_weights: str | None = None
-    """Path of the tagger's weights; None is where the judge looks for them."""
-    clap_weights: str | None = None
-    """The same of the CLAP network, or a hub id."""
 
 
 class _Job(BaseModel):
@@ -58,7 +42,9 @@ class _Job(BaseModel):
     generation: GenerationSpec
     """Sampler settings; None values are the model's defaults."""
     judges: JudgeSpec
-    """The metric networks."""
+    """Judge of each role."""
+    extractors: tuple[str, ...]
+    """Names of the extractors whose arrays are computed of the job's clips."""
     device: str
     """Device of the models."""
     threads: int
@@ -67,19 +53,14 @@ class _Job(BaseModel):
     """Stage -> hash of the source that carries it out, so that edited code does not meet stale products."""
 
     @property
-    def work(self) -> Path:
+    def work(self) -> JobFolder:
         """Where the job builds its products before they are published; a restarted job goes on from them."""
-        return self.run / "work" / self.key[:16]
+        return RunLayout(self.run).work(self.key)
 
     @property
-    def log(self) -> Path:
-        """What the job says while it runs."""
-        return self.work / "log.txt"
-
-    @property
-    def reference_folder(self) -> Path:
+    def reference(self) -> JobFolder:
         """Where the suite's real audio and features are."""
-        return reference_folder(self.run, self.suite_name)
+        return RunLayout(self.run).reference(self.suite_name)
 
 
 class ReferenceJob(_Job):
@@ -88,9 +69,9 @@ class ReferenceJob(_Job):
     kind: Literal["reference"] = "reference"
 
     @property
-    def target(self) -> Path:
+    def target(self) -> JobFolder:
         """Folder that the job publishes."""
-        return self.reference_folder
+        return self.reference
 
     @property
     def name(self) -> str:
@@ -108,9 +89,9 @@ class BaselineJob(_Job):
     """Fingerprint of the model's weights and code."""
 
     @property
-    def target(self) -> Path:
+    def target(self) -> JobFolder:
         """Folder that the job publishes."""
-        return baseline_folder(self.run, self.model)
+        return RunLayout(self.run).baseline(self.model)
 
     @property
     def name(self) -> str:
@@ -136,14 +117,14 @@ class CellJob(_Job):
     """Command line of the run, for the record."""
 
     @property
-    def target(self) -> Path:
+    def target(self) -> JobFolder:
         """Folder that the job publishes."""
-        return cell_folder(self.run, self.model, self.method)
+        return RunLayout(self.run).cell(self.model, self.method)
 
     @property
-    def baseline_folder(self) -> Path:
+    def baseline(self) -> JobFolder:
         """Where the model's full-precision audio and features are."""
-        return baseline_folder(self.run, self.model)
+        return RunLayout(self.run).baseline(self.model)
 
     @property
     def name(self) -> str:
@@ -159,18 +140,3 @@ _ADAPTER: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="kin
 def job_from_json(text: str) -> Job:
     """Return the job that `job.model_dump_json()` wrote."""
     return _ADAPTER.validate_json(text)
-
-
-def cell_folder(run: Path, model: str, method: str) -> Path:
-    """Return the folder of a cell; any model name and method spec becomes a safe, readable path."""
-    return run / "cells" / slug(model) / slug(method)
-
-
-def baseline_folder(run: Path, model: str) -> Path:
-    """Return the folder of a model's full-precision baseline."""
-    return run / "baselines" / slug(model)
-
-
-def reference_folder(run: Path, suite: str) -> Path:
-    """Return the folder of the suite's real audio."""
-    return run / "reference" / slug(suite)

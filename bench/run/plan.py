@@ -9,22 +9,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from admbench import children
-from admbench.bench.cli.checks import check_components_of, check_model, check_name
 from admbench.bench.measurement.environment import cores
 from admbench.bench.run import preflight
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import BaselineJob, CellJob, Job, JudgeSpec, ReferenceJob
-from admbench.bench.scoring.judges import identify_judges
-from admbench.errors import DataError, UsageError
+from admbench.bench.run.jobs import BaselineJob, CellJob, Job, ReferenceJob
+from admbench.bench.scoring.judges import check_judges, identify
+from admbench.bench.scoring.spec import JudgeSpec
+from admbench.errors import DataError, PluginError, UsageError
 from admbench.files import read_json
 from admbench.hashing import sha256_json
 from admbench.versions import package_version, plugin_identity, source_sha256
 
 if TYPE_CHECKING:
     from admbench.bench.suites.base import Suite, SuiteItem
+    from admbench.metrics.extractors.base import Extractor
+    from admbench.metrics.needs import Whose
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the meaning or the layout of a job's products changes."""
 PREFLIGHT_TIMEOUT = 900.0
 
@@ -54,7 +56,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     Args:
         grid: what to run.
         command: command line, for the records.
-        judges: the metric networks.
+        judges: judge of each role.
         fresh: whether finished cells are to be done again.
 
     Raises:
@@ -64,18 +66,22 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     from admbench.bench.suites import load_suite
 
     _check_names(grid)
+    check_judges(judges)
     suite = load_suite(grid.suite)
     items = suite.take(grid.limit)
     if not items:
         raise DataError(f"{suite.name}: the suite has no captions")
     fields = _shared_fields(grid, suite.name, judges)
-    heard = [suite.sha256, [item.id for item in items], identify_judges(judges), fields["code"]]
-    reference = ReferenceJob(key=sha256_json(["reference", heard]), **fields)
+    needed = _needed(grid)
+    real = [suite.sha256, [item.id for item in items], fields["code"], identify(judges, needed["reference"])]
+    reference = ReferenceJob(key=sha256_json(["reference", real]), extractors=_names(needed["reference"]), **fields)
+    fields["extractors"] = _names(needed["generated"])
+    clips = [real, identify(judges, needed["generated"])]
     baselines, cells = [], []
     for model in grid.models:
         weights = _fingerprint(model)
         identity = [model, weights, plugin_identity("admbench.models", model)]
-        made = [heard, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
+        made = [clips, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
         of_model = {**fields, "model": model, "model_sha256": weights}
         baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **of_model))
         for method in grid.methods:
@@ -89,6 +95,24 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     skipped = {cell.key: unavailable[cell.method] for cell in pending if cell.method in unavailable}
     pending = [cell for cell in pending if cell.key not in skipped]
     return Plan(tuple(cells), _tasks(reference, baselines, pending, fresh), _missing_audio(suite, items), skipped)
+
+
+def _needed(grid: GridSpec) -> dict[Whose, list[Extractor]]:
+    """Return what is computed of real and of generated clips; a metric that cannot be loaded fails in its cells."""
+    from admbench.metrics.needs import needed_extractors
+
+    names = []
+    for name in grid.metrics.names:
+        try:
+            needed_extractors([name])
+        except PluginError:
+            continue
+        names.append(name)
+    return needed_extractors(names)
+
+
+def _names(extractors: Sequence[Extractor]) -> tuple[str, ...]:
+    return tuple(one.name for one in extractors)
 
 
 def _missing_audio(suite: Suite, items: Sequence[SuiteItem]) -> tuple[str, ...]:
@@ -133,9 +157,9 @@ def _metric_identities(grid: GridSpec) -> list[list[str]]:
 def is_done(job: Job) -> bool:
     """Return whether the published folder of a job is for its key and, for a cell, holds a record that is done."""
     try:
-        if read_json(job.target / "job.json")["key"] != job.key:
+        if read_json(job.target.job)["key"] != job.key:
             return False
-        return not isinstance(job, CellJob) or read_json(job.target / "result.json")["status"] == "done"
+        return not isinstance(job, CellJob) or read_json(job.target.record)["status"] == "done"
     except (DataError, KeyError, TypeError):
         return False  # missing or damaged: to be done again
 
@@ -160,6 +184,7 @@ def _tasks(
 
 def _check_names(grid: GridSpec) -> None:
     """Refuse unknown names and malformed method specs before anything runs."""
+    from admbench.bench.models.checks import check_components_of, check_model
     from admbench.methods import registry as methods
     from admbench.metrics import registry as metrics
 
@@ -167,9 +192,9 @@ def _check_names(grid: GridSpec) -> None:
         check_model(model)
         check_components_of(model, grid.components)
     for spec in grid.methods:
-        check_name(methods, _method_name(spec))
+        methods.check(_method_name(spec))
     for metric in grid.metrics.names:
-        check_name(metrics, metric)
+        metrics.check(metric)
 
 
 def _fingerprint(model: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from admbench.bench.run.layout import RunLayout
 from admbench.files import write_text_atomic
 from admbench.hashing import sha256_file, sha256_json
 from admbench.versions import source_sha256
@@ -18,9 +19,9 @@ def publish_site(run: Path) -> Path:
     from admbench.leaderboard.reading import read_runs
     from admbench.leaderboard.site import build_site
 
-    site = run / "site"
-    key = _content_key(run)
-    mark = run / "site.key"
+    layout = RunLayout(run)
+    site, mark = layout.site, layout.site_key
+    key = _content_key(layout)
     if (site / "index.html").is_file() and mark.is_file() and mark.read_text(encoding="ascii") == key:
         return site
     mark.unlink(missing_ok=True)
@@ -29,8 +30,8 @@ def publish_site(run: Path) -> Path:
     return site
 
 
-def _content_key(run: Path) -> str:
+def _content_key(layout: RunLayout) -> str:
     """Hash everything that the page shows and the code that shows it; audio follows from a record's own provenance."""
-    files = [*sorted(run.glob("cells/*/*/result.json")), *sorted(run.glob("ladder.json"))]
-    shown = {path.relative_to(run).as_posix(): sha256_file(path) for path in files}
+    files = [*layout.records(), *([layout.ladder] if layout.ladder.is_file() else [])]
+    shown = {path.relative_to(layout.run).as_posix(): sha256_file(path) for path in files}
     return sha256_json([shown, source_sha256("admbench.leaderboard")])

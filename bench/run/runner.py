@@ -16,8 +16,10 @@ from admbench.bench.run import records
 from admbench.bench.run.executors.base import Executor, Outcome
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import CellJob, Job, JudgeSpec
+from admbench.bench.run.jobs import CellJob, Job
+from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.plan import Plan, is_done, make_plan
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import DataError, UsageError
 from admbench.files import write_text_atomic
 
@@ -67,7 +69,7 @@ def run_grid(
         grid: what to run.
         command: command line, for the records.
         fresh: do finished cells again; their old results stay until the new ones are ready.
-        judges: the metric networks; None is those that the grid names.
+        judges: judge of each role; None is those that the grid names.
         executor: who carries out the jobs; None is the one that the grid names.
         events: callbacks for progress.
 
@@ -91,19 +93,19 @@ def run_grid(
                 outcome = _settled(outcome)
                 ended[outcome.job.key] = outcome
                 events.ended(outcome)
-        _remove_empty(grid.out / "work")
+        _remove_empty(RunLayout(grid.out).all_work)
     return [_result(cell, ended.get(cell.key), plan.skipped.get(cell.key)) for cell in plan.cells]
 
 
 def _judges_of(grid: GridSpec) -> JudgeSpec:
-    return JudgeSpec(**grid.metrics.model_dump(include=set(JudgeSpec.model_fields)))
+    return grid.metrics.judges
 
 
 def _settled(outcome: Outcome) -> Outcome:
     """Make sure that a job which ended well left its product, and that a failed cell leaves a record."""
     job = outcome.job
     if not outcome.failed and not is_done(job):
-        outcome = Outcome(job, f"ended without a result in {job.target}", outcome.seconds)
+        outcome = Outcome(job, f"ended without a result in {job.target.path}", outcome.seconds)
     if outcome.failed and isinstance(job, CellJob):
         try:
             _record_failure(job, str(outcome.reason), outcome.seconds)
@@ -116,13 +118,13 @@ def _settled(outcome: Outcome) -> Outcome:
 def _record_failure(job: CellJob, reason: str, seconds: float) -> None:
     """Put a failed record and the log in the cell's folder. Products of an earlier success stay for a later reuse."""
     _write_cell(job, records.failed_record(job, reason, seconds))
-    if job.log.exists():
-        shutil.copyfile(job.log, job.target / "log.txt")
+    if job.work.log.exists():
+        shutil.copyfile(job.work.log, job.target.log)
 
 
 def _write_cell(job: CellJob, record: records.Section) -> None:
-    records.write_record(job.target / "result.json", record)
-    write_text_atomic(job.target / "job.json", job.model_dump_json(indent=2) + "\n")
+    records.write_record(job.target.record, record)
+    write_text_atomic(job.target.job, job.model_dump_json(indent=2) + "\n")
 
 
 def _result(cell: CellJob, outcome: Outcome | None, skipped: str | None) -> CellResult:
@@ -136,15 +138,15 @@ def _result(cell: CellJob, outcome: Outcome | None, skipped: str | None) -> Cell
 def _forget(plan: Plan) -> None:
     """Make the jobs of a fresh run start from nothing; old results stay until the new ones are there."""
     for job in plan.jobs:
-        shutil.rmtree(job.work, ignore_errors=True)
-        shutil.rmtree(job.target / "stages", ignore_errors=True)
+        shutil.rmtree(job.work.path, ignore_errors=True)
+        shutil.rmtree(job.target.stages, ignore_errors=True)
 
 
 def _lock(out: Path) -> IO[str]:
     """Make the run folder and hold it for this process alone, until the returned file is closed."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        file = open(out / ".lock", "w", encoding="ascii")  # noqa: SIM115 (the caller closes it)
+        file = open(RunLayout(out).lock, "w", encoding="ascii")  # noqa: SIM115 (the caller closes it)
     except OSError as error:
         raise unwritable(out, error) from None
     try:

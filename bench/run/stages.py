@@ -1,4 +1,4 @@
-"""Products of a job's stages: each is built once for a key, found again after a restart, and lent by earlier results.
+"""Products of a job's stages: each is built once for a key, found after a restart, and reused from earlier results.
 
 A stage leaves files in the job's work folder and, last, `stages/NAME.json` with its key and its facts (what the record
 needs to know of it). Whether a product may be reused is decided by the key alone, which hashes all that determines it.
@@ -7,13 +7,13 @@ needs to know of it). Whether a product may be reused is decided by the key alon
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from admbench.bench.run.layout import JobFolder
 from admbench.errors import DataError
-from admbench.files import read_json, write_json_atomic, write_text_atomic
+from admbench.files import link, read_json, remove, write_json_atomic, write_text_atomic
 from admbench.hashing import sha256_json
 
 Facts = dict[str, Any]
@@ -24,13 +24,13 @@ class Stages:
 
     Args:
         work: folder where the products are built.
-        donors: folders of earlier results; a product with the right key is hard-linked from there instead of built.
+        reuse: folders of earlier results; a product with the right key is hard-linked from there instead of built.
         report: called with the name of a stage when it starts to build; also for steps inside of one.
     """
 
-    def __init__(self, work: Path, donors: Sequence[Path], report: Callable[[str], None]) -> None:
+    def __init__(self, work: JobFolder, reuse: Sequence[JobFolder], report: Callable[[str], None]) -> None:
         self.work = work
-        self._donors = donors
+        self._reuse = reuse
         self.report = report
 
     def run(self, name: str, inputs: Any, products: Sequence[str], build: Callable[[], Facts]) -> Facts:
@@ -43,25 +43,25 @@ class Stages:
             build: writes the products and returns JSON facts about them.
         """
         key = sha256_json([name, inputs])
-        for folder in (self.work, *self._donors):
+        for folder in (self.work, *self._reuse):
             facts = _facts_of(folder, name, key, products)
             if facts is None:
                 continue
             if folder != self.work:
                 for product in products:
-                    _remove(self.work / product)
-                    _link(folder / product, self.work / product)
+                    remove(self.work.path / product)
+                    link(folder.path / product, self.work.path / product)
                 self._write(name, key, facts)
             return facts
         self.report(name)
         for product in products:
-            _remove(self.work / product)
+            remove(self.work.path / product)
         facts = build()
         self._write(name, key, facts)
         return facts
 
     def _write(self, name: str, key: str, facts: Facts) -> None:
-        write_json_atomic(self.work / "stages" / f"{name}.json", {"key": key, "facts": facts})
+        write_json_atomic(self.work.stage(name), {"key": key, "facts": facts})
 
 
 def publish(work: Path, target: Path) -> None:
@@ -71,18 +71,18 @@ def publish(work: Path, target: Path) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     replaced = target.with_name(f".{target.name}.replaced")
-    _remove(replaced)
+    remove(replaced)
     if target.exists():
         os.replace(target, replaced)
     os.replace(work, target)
-    _remove(replaced)
+    remove(replaced)
 
 
 class StageReport:
     """Says which stage runs now, through a one-line file that whoever watches the job may read."""
 
-    def __init__(self, work: Path) -> None:
-        self._path = work / "stage.txt"
+    def __init__(self, work: JobFolder) -> None:
+        self._path = work.current_stage
 
     def __call__(self, stage: str) -> None:
         """Write the name of the stage that begins, and log it."""
@@ -90,16 +90,16 @@ class StageReport:
         write_text_atomic(self._path, stage)
 
 
-def current_stage(work: Path) -> str:
+def current_stage(work: JobFolder) -> str:
     """Return the stage that a job last began; `start` before the first."""
     try:
-        return (work / "stage.txt").read_text(encoding="utf-8")
+        return work.current_stage.read_text(encoding="utf-8")
     except FileNotFoundError:
         return "start"
 
 
-def _facts_of(folder: Path, name: str, key: str, products: Sequence[str]) -> Facts | None:
-    path = folder / "stages" / f"{name}.json"
+def _facts_of(folder: JobFolder, name: str, key: str, products: Sequence[str]) -> Facts | None:
+    path = folder.stage(name)
     if not path.is_file():
         return None
     try:
@@ -108,27 +108,4 @@ def _facts_of(folder: Path, name: str, key: str, products: Sequence[str]) -> Fac
         return None  # not written by this class: build again
     if not isinstance(written, dict) or written.get("key") != key:
         return None
-    return written["facts"] if all((folder / product).exists() for product in products) else None
-
-
-def _link(source: Path, target: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, target, copy_function=_link_file)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _link_file(source, target)
-
-
-def _link_file(source: str | Path, target: str | Path) -> None:
-    """Hard-link a finished file, which nothing changes in place; copy it where the file system has no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    return written["facts"] if all((folder.path / product).exists() for product in products) else None

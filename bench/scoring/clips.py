@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from admbench.audio_files import AUDIO_SUFFIXES, is_audio_file
 from admbench.bench.suites import load_suite
 from admbench.errors import DataError
 from admbench.files import read_json, write_json_atomic
-
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff")
+from admbench.leaderboard.run_folder import AUDIO, CAPTIONS_FILE
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ def write_clips(
     sample_rate: int,
 ) -> None:
     """Write `folder/audio/ID.wav` for every clip and `folder/captions.json`."""
-    (folder / "audio").mkdir(parents=True, exist_ok=True)
+    (folder / AUDIO).mkdir(parents=True, exist_ok=True)
     for name, waveform in zip(ids, waveforms, strict=True):
-        write_wav(folder / "audio" / f"{name}.wav", waveform, sample_rate)
+        write_wav(folder / AUDIO / f"{name}.wav", waveform, sample_rate)
     entries = [
-        {"id": name, "caption": caption, "seed": seed, "file": f"audio/{name}.wav"}
+        {"id": name, "caption": caption, "seed": seed, "file": f"{AUDIO}/{name}.wav"}
         for name, caption, seed in zip(ids, captions, seeds, strict=True)
     ]
-    write_json_atomic(folder / "captions.json", entries)
+    write_json_atomic(folder / CAPTIONS_FILE, entries)
 
 
 def read_clips(folder: Path, prompts: str | None = None) -> list[Clip]:
@@ -77,11 +77,11 @@ def read_clips(folder: Path, prompts: str | None = None) -> list[Clip]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    if (folder / "captions.json").is_file():
+    if (folder / CAPTIONS_FILE).is_file():
         clips = _listed(folder)
     else:
-        place = folder / "audio" if (folder / "audio").is_dir() else folder
-        files = sorted(path for path in place.iterdir() if _is_audio(path.name))
+        place = folder / AUDIO if (folder / AUDIO).is_dir() else folder
+        files = sorted(path for path in place.iterdir() if is_audio_file(path))
         clips = [Clip(path.stem, path, None) for path in files]
     if not clips:
         raise DataError(f"{folder}: no audio; expected {', '.join(AUDIO_SUFFIXES)} files")
@@ -93,7 +93,7 @@ def read_clips(folder: Path, prompts: str | None = None) -> list[Clip]:
 
 
 def _listed(folder: Path) -> list[Clip]:
-    path = folder / "captions.json"
+    path = folder / CAPTIONS_FILE
     entries = read_json(path)
     if not isinstance(entries, list):
         raise DataError(f"{path}: expected a list of clips")
@@ -101,7 +101,7 @@ def _listed(folder: Path) -> list[Clip]:
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("id", "caption")):
             raise DataError(f'{path}: entry {index}: expected texts "id" and "caption"')
-        file = folder / str(entry.get("file", f"audio/{entry['id']}.wav"))
+        file = folder / str(entry.get("file", f"{AUDIO}/{entry['id']}.wav"))
         if not file.is_file():
             raise DataError(f"{file}: no such file, but {path} lists it")
         clips.append(Clip(entry["id"], file, entry["caption"]))
@@ -124,14 +124,10 @@ def _read_prompts(prompts: str, ids: Sequence[str]) -> dict[str, str]:
             raise DataError(f"{prompts}: {len(items)} captions for {len(ids)} clips; expected one caption per clip")
         return {name: item.caption for name, item in zip(ids, items, strict=True)}
     captions = {
-        item.id.removesuffix(Path(item.id).suffix if _is_audio(item.id) else ""): item.caption for item in items
+        item.id.removesuffix(Path(item.id).suffix if is_audio_file(item.id) else ""): item.caption for item in items
     }
     missing = [name for name in ids if name not in captions]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(f"{prompts}: no caption with the id of clip {missing[0]}{more}")
     return captions
-
-
-def _is_audio(name: str) -> bool:
-    return Path(name).suffix.lower() in AUDIO_SUFFIXES

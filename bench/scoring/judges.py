@@ -1,43 +1,27 @@
-"""The metric networks of a run: found, identified and loaded by name."""
+"""The judges of a run: found, identified and loaded by name."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from admbench.bench.cli.checks import check_name
-from admbench.bench.run.jobs import JudgeSpec
+from admbench.bench.scoring.spec import JudgeChoice, JudgeSpec
 from admbench.errors import UsageError
+from admbench.metrics.extractors.base import Extractor, Judges, Role
+from admbench.metrics.needs import roles_of
+from admbench.versions import plugin_identity
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from admbench.metrics.embedders.base import AudioEmbedder, JointEmbedder
-
-
-@dataclass(frozen=True)
-class Judges:
-    """The networks that turn audio and captions into features."""
-
-    tagger: AudioEmbedder
-    """Embeddings and class logits, for FD, KL and IS."""
-    clap: JointEmbedder
-    """Embeddings that audio and text share, for the CLAP score."""
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """Name -> hash of weights: what features depend on besides the audio."""
-        return {judge.name: judge.sha256 for judge in (self.tagger, self.clap)}
 
 
 def reading(judges: Judges) -> dict[str, Any]:
     """Return how audio comes to the networks, as results say it: in one way, to each at its own rate."""
     from admbench.metrics.audio import READING
 
-    return READING | {"sample_rates": {judge.name: judge.sample_rate for judge in (judges.tagger, judges.clap)}}
+    return READING | {"sample_rates": {judge.name: judge.sample_rate for judge in judges.values()}}
 
 
 class Timed:
@@ -66,38 +50,61 @@ class Timed:
             self.seconds += time.perf_counter() - started
 
 
-def load_judges(spec: JudgeSpec) -> Judges:
-    """Load the networks that a spec names.
+def load_judges(spec: JudgeSpec, extractors: Iterable[Extractor]) -> Judges:
+    """Load the judges that some extractors read, and no others; one that has two roles is loaded once.
 
     Raises:
-        BenchError: an unknown name, a judge of the other role, or weights that are missing or damaged.
+        BenchError: an unknown name, a judge that cannot take the role, or weights that are missing or damaged.
     """
-    tagger, clap = _chosen(spec)
-    return Judges(tagger.load(spec.tagger_weights), clap.load(spec.clap_weights))
+    loaded: dict[JudgeChoice, Any] = {}
+    judges: dict[str, Any] = {}
+    for role in roles_of(extractors):
+        choice = spec.of_role(role)
+        judge = _judge(role, choice)
+        if choice not in loaded:
+            loaded[choice] = judge.load(choice.weights)
+        judges[role] = loaded[choice]
+    return judges
 
 
-def identify_judges(spec: JudgeSpec) -> list[list[str]]:
-    """Return name and hash of weights of each network that a spec names, without loading it.
+def identify(spec: JudgeSpec, extractors: Iterable[Extractor]) -> list[list[str | None]]:
+    """Return what the arrays of some extractors depend on besides the clips, without loading a network.
+
+    Returns:
+        Of each extractor its name, its code and its version; name and hash of the weights of the judge that it reads.
 
     Raises:
         BenchError: as for `load_judges`, as far as that is known without loading.
     """
-    tagger, clap = _chosen(spec)
+    known = list(extractors)
+    judges: dict[Role | None, list[str | None]] = {None: [None, None]}
+    for role in roles_of(known):
+        choice = spec.of_role(role)
+        judges[role] = [choice.name, _judge(role, choice).fingerprint(choice.weights)]
     return [
-        [spec.tagger, tagger.fingerprint(spec.tagger_weights)],
-        [spec.clap, clap.fingerprint(spec.clap_weights)],
+        [one.name, plugin_identity("admbench.extractors", one.name), one.identity(), *judges[one.role]] for one in known
     ]
 
 
-def _chosen(spec: JudgeSpec) -> tuple[Any, Any]:
-    """Return the judges that a spec names; UsageError for one that is unknown or serves other metrics."""
+def check_judges(spec: JudgeSpec) -> None:
+    """Refuse judges that are unknown, or that cannot take their role, whether they are going to be read or not.
+
+    Raises:
+        UsageError: the first that is found.
+    """
+    for role, choice in spec.by_role().items():
+        _judge(role, choice)
+
+
+def _judge(role: Role, choice: JudgeChoice) -> Any:
+    """Return the plug-in of a judge."""
     from admbench.metrics.embedders import registry
 
-    judges = []
-    for role, name in (("tagger", spec.tagger), ("clap", spec.clap)):
-        check_name(registry, name)
-        judge = registry.get(name)
-        if judge.role != role:
-            raise UsageError(f'{role} "{name}": this judge is a {judge.role}; `bench list judges` shows what there is')
-        judges.append(judge)
-    return judges[0], judges[1]
+    registry.check(choice.name)
+    judge = registry.get(choice.name)
+    if role not in judge.roles:
+        able = " or ".join(judge.roles)
+        raise UsageError(
+            f'{role} "{choice.name}": this judge can be a {able} only; `bench list judges` shows what there is'
+        )
+    return judge

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,22 +10,24 @@ from admbench.bench.models.components import COMPONENTS, Component
 from admbench.bench.run.grid import load_grid
 from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.errors import UsageError
+from admbench.files import link
+from admbench.leaderboard.run_folder import BASELINES, REFERENCE
 
 METRICS = ("fd", "kl", "clap")
-SHARED = ("reference", "baselines")
-"""Folders of a run that do not depend on what is quantized; the runs after the first are lent them."""
+SHARED = (REFERENCE, BASELINES)
+"""Folders of a run that do not depend on what is quantized; the runs after the first reuse them."""
 
 
 def components_by_model(models: Sequence[str]) -> dict[Component, tuple[str, ...]]:
     """Return, for each component, the models that have it.
 
     Raises:
-        UsageError: it is not known of a model, without loading it, what it is made of.
+        UsageError: it is not known of a model what it is made of: its plug-in cannot be imported.
     """
     present = {model: quantizable(model) for model in models}
     for model, parts in present.items():
         if parts is None:
-            raise UsageError(f"{model}: its components are not known; expected a built-in model, or dir:PATH")
+            raise UsageError(f"{model}: its components are not known, because it cannot be imported")
     found = {part: tuple(model for model, parts in present.items() if part in (parts or ())) for part in COMPONENTS}
     return {part: names for part, names in found.items() if names}
 
@@ -74,23 +74,15 @@ def run_components(
             },
         )
         if before is not None:
-            _lend(before, grid.out)
+            _reuse(before, grid.out)
         results += run_grid(grid, command=command, events=events)
         before = grid.out
     return results
 
 
-def _lend(source: Path, target: Path) -> None:
+def _reuse(source: Path, target: Path) -> None:
     """Hard-link what a run has in common with another into its folder, where nothing is yet."""
     for finished in (entry for name in SHARED for entry in (source / name).glob("*")):
         place = target / finished.relative_to(source)
         if not place.exists():
-            shutil.copytree(finished, place, copy_function=_link)
-
-
-def _link(source: str, target: str) -> None:
-    """Hard-link a finished file, which nothing changes in place; copy it where the file system has no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+            link(finished, place)

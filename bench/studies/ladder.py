@@ -1,8 +1,8 @@
 """`bench ladder`: can this suite, with these metrics, tell good from bad?
 
-Rungs whose order is known beforehand are scored like any cell: real audio against other real audio, the full-precision
+Levels whose order is known beforehand are scored like any cell: real audio against other real audio, the full-precision
 model, ever coarser rounding, random weights. A step marked "<" must be seen, one marked "~" must not be, both judged by
-the interval of the paired difference of FD over the same captions. KL and CLAP must rank the rungs much as FD does.
+the interval of the paired difference of FD over the same captions. KL and CLAP must rank the levels much as FD does.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ from scipy.stats import spearmanr
 
 from admbench.bench.models import fingerprint, load_model
 from admbench.bench.run.grid import ExecutionSpec, GridSpec
-from admbench.bench.run.jobs import JudgeSpec, cell_folder, reference_folder
+from admbench.bench.run.layout import CLIPS, FEATURES_FILE, RunLayout
 from admbench.bench.run.runner import run_grid
 from admbench.bench.run.stages import Facts, Stages
 from admbench.bench.scoring.clips import read_clips, write_clips
-from admbench.bench.scoring.features import embed_clips
-from admbench.bench.scoring.judges import Judges, load_judges
+from admbench.bench.scoring.features import embed_clips, identity
+from admbench.bench.scoring.judges import load_judges
 from admbench.bench.suites.base import SuiteItem
 from admbench.bench.suites.corpus.corpus import SAMPLE_RATE, render
 from admbench.bench.suites.foley import Foley
 from admbench.errors import BenchError
 from admbench.files import write_json_atomic
+from admbench.methods.spec import FULL_PRECISION
 from admbench.metrics import registry as metric_registry
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
+from admbench.metrics.needs import needed_extractors
 from admbench.versions import git_state, source_sha256
 
 MODELS = ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
-"""Those that the steps below are known of; tiny-flow climbs where it is named."""
+"""Those that the steps below are known of; tiny-flow has a ladder where it is named."""
 METRICS = ("fd", "kl", "clap")
 AGREEMENT = 0.7
 Maker = Callable[[Sequence[SuiteItem]], Sequence[NDArray[np.float32]]]
@@ -48,7 +50,7 @@ REAL, RANDOM = "real vs real", "random weights"
 
 @dataclass(frozen=True)
 class Expected:
-    """A rung and how it must compare with the one before it."""
+    """A level and how it must compare with the one before it."""
 
     name: str
     relation: str | None
@@ -56,37 +58,29 @@ class Expected:
 
 FULL_LADDER = (
     Expected(REAL, None),
-    Expected("fp32", "<"),
+    Expected(FULL_PRECISION, "<"),
     Expected("bf16", "~"),
     Expected("naive@w8a8", "~"),
     Expected("naive@w4a8", "<"),
     Expected("naive@w3a8", "<"),
     Expected(RANDOM, "<"),
 )
-SHORT_LADDER = (
-    Expected(REAL, None),
-    Expected("fp32", "<"),
-    Expected("naive@w8a8", "~"),
-    Expected("naive@w3a8", "<"),
-    Expected(RANDOM, "<"),
-)
-"""Five rungs that are far enough apart to be told from few captions."""
 
 
 def run_ladder(
     models: Sequence[str] | None,
     out: Path,
     limit: int | None = None,
-    rungs: Sequence[Expected] = FULL_LADDER,
+    levels: Sequence[Expected] = FULL_LADDER,
     command: str = "bench ladder",
 ) -> dict[str, Any]:
-    """Climbs the ladder of each model and writes OUT/ladder.json; what is done already is not done again.
+    """Scores the ladder of each model and writes OUT/ladder.json; what is done already is not done again.
 
     Args:
         models: registry names; None is MODELS.
-        out: run folder; the quantized rungs are ordinary cells of it.
+        out: run folder; the quantized levels are ordinary cells of it.
         limit: size of the stratified subset of the suite; None is all of it.
-        rungs: from best to worst.
+        levels: from best to worst.
         command: for the provenance.
 
     Returns:
@@ -97,7 +91,7 @@ def run_ladder(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     names = tuple(models or MODELS)
-    methods = tuple(rung.name for rung in rungs if rung.name not in (REAL, RANDOM))
+    methods = tuple(level.name for level in levels if level.name not in (REAL, RANDOM))
     grid = GridSpec(
         models=names,
         methods=methods,
@@ -109,10 +103,10 @@ def run_ladder(
     for result in run_grid(grid, command=command):
         if result.reason is not None:
             raise BenchError(f"{result.job.name} failed: {result.reason}")
-    climb = _Climb(out, limit, load_judges(JudgeSpec()))
+    shared = _Ladder(out, limit, grid)
     ladder = {
         "schema_version": 1,
-        "models": [climb.model(name, rungs) for name in names],
+        "models": [shared.model(name, levels) for name in names],
         "provenance": {
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 1),
@@ -120,39 +114,41 @@ def run_ladder(
             "command": command,
         },
     }
-    write_json_atomic(out / "ladder.json", ladder)
+    write_json_atomic(RunLayout(out).ladder, ladder)
     return ladder
 
 
-class _Climb:
+class _Ladder:
     """What all models of a ladder share: captions, reference features, judges."""
 
-    def __init__(self, out: Path, limit: int | None, judges: Judges) -> None:
-        self.out, self.judges = out, judges
+    def __init__(self, out: Path, limit: int | None, grid: GridSpec) -> None:
+        self.layout = RunLayout(out)
+        self.extractors = needed_extractors(grid.metrics.names)["generated"]
+        self.judges = load_judges(grid.metrics.judges, self.extractors)
         self.suite = Foley()
         self.items = self.suite.take(limit)
         self.ids = tuple(item.id for item in self.items)
-        self.reference = Features.load(reference_folder(out, Foley.name) / "features.safetensors").match(self.ids)
+        self.reference = Features.load(self.layout.reference(Foley.name).features).match(self.ids)
 
-    def model(self, model: str, rungs: Sequence[Expected]) -> dict[str, Any]:
+    def model(self, model: str, levels: Sequence[Expected]) -> dict[str, Any]:
         """The ladder of one model."""
-        replicates = [self._scores(self._features(model, rung.name)) for rung in rungs]
+        replicates = [self._scores(self._features(model, level.name)) for level in levels]
         entries = []
-        for number, (rung, scores) in enumerate(zip(rungs, replicates, strict=True)):
+        for number, (level, scores) in enumerate(zip(levels, replicates, strict=True)):
             step = None
-            if rung.relation is not None:
+            if level.relation is not None:
                 difference = scores["fd"] - replicates[number - 1]["fd"]
                 low, high = difference.interval()
-                holds = low > 0 if rung.relation == "<" else low <= 0 <= high
+                holds = low > 0 if level.relation == "<" else low <= 0 <= high
                 step = {
-                    "relation": rung.relation,
+                    "relation": level.relation,
                     "difference": {"value": difference.value, "ci95": [low, high]},
                     "holds": holds,
                 }
             entries.append(
                 {
-                    "name": rung.name,
-                    "method": None if rung.name in (REAL, RANDOM) else rung.name,
+                    "name": level.name,
+                    "method": None if level.name in (REAL, RANDOM) else level.name,
                     "n": len(self.ids),
                     "scores": {name: _estimate(name, own) for name, own in scores.items()},
                     "step": step,
@@ -168,13 +164,13 @@ class _Climb:
             scores[name] = Replicates.of(metric.statistic(features, self.reference if metric.against else None))
         return scores
 
-    def _features(self, model: str, rung: str) -> Features:
-        if rung == REAL:
+    def _features(self, model: str, level: str) -> Features:
+        if level == REAL:
             return self._made("real", [self.suite.sha256], self._render_again)
-        if rung == RANDOM:
+        if level == RANDOM:
             inputs = [model, fingerprint(model), source_sha256("admbench.bench.models")]
             return self._made(f"random-{model}", inputs, lambda items: _generate_untrained(model, items))
-        return Features.load(cell_folder(self.out, model, rung) / "features.safetensors").match(self.ids)
+        return Features.load(self.layout.cell(model, level).features).match(self.ids)
 
     def _render_again(self, items: Sequence[SuiteItem]) -> list[NDArray[np.float32]]:
         """Real audio for the same captions: the same events and attributes, every random detail drawn anew."""
@@ -183,18 +179,18 @@ class _Climb:
 
     def _made(self, name: str, inputs: list[str], make: Maker) -> Features:
         """Audio that is no cell of the grid, kept with its features in OUT/ladder/NAME."""
-        folder = self.out / "ladder" / name
+        folder = self.layout.ladder_clips(name)
         stages = Stages(folder, [], lambda stage: None)
 
         def build() -> Facts:
             captions, seeds = [item.caption for item in self.items], [item.seed for item in self.items]
-            write_clips(folder, self.ids, captions, seeds, make(self.items), SAMPLE_RATE)
-            embed_clips(read_clips(folder), self.judges).save(folder / "features.safetensors")
+            write_clips(folder.path, self.ids, captions, seeds, make(self.items), SAMPLE_RATE)
+            embed_clips(read_clips(folder.path), self.extractors, self.judges).save(folder.features)
             return {}
 
-        key = [*inputs, list(self.ids), self.judges.identity, source_sha256("admbench.metrics")]
-        stages.run("audio", key, ["audio", "captions.json", "features.safetensors"], build)
-        return Features.load(folder / "features.safetensors")
+        key = [*inputs, list(self.ids), identity(self.extractors, self.judges)]
+        stages.run("audio", key, [*CLIPS, FEATURES_FILE], build)
+        return Features.load(folder.features)
 
 
 def _generate_untrained(model: str, items: Sequence[SuiteItem]) -> list[NDArray[np.float32]]:
@@ -203,17 +199,16 @@ def _generate_untrained(model: str, items: Sequence[SuiteItem]) -> list[NDArray[
 
 
 def _estimate(metric: str, own: Replicates) -> dict[str, Any]:
-    interval = own.interval(ratio_scale=metric_registry.get(metric).ratio_scale)
-    return {"value": own.value, "ci95": list(interval)}
+    return {"value": own.value, "ci95": list(metric_registry.get(metric)().interval(own))}
 
 
-def _agreement(rungs: Sequence[dict[str, Replicates]]) -> dict[str, Any]:
+def _agreement(levels: Sequence[dict[str, Replicates]]) -> dict[str, Any]:
     """Spearman's rho, ties averaged, of each other metric's ranking with FD's; 1 is the same order of quality."""
-    by_fd = [scores["fd"].value for scores in rungs]
+    by_fd = [scores["fd"].value for scores in levels]
     rhos: dict[str, float | None] = {}
     for name in ("kl", "clap"):
         sign = -1 if metric_registry.get(name).higher_is_better else 1
-        rho = float(spearmanr(by_fd, [sign * scores[name].value for scores in rungs]).statistic)
+        rho = float(spearmanr(by_fd, [sign * scores[name].value for scores in levels]).statistic)
         rhos[name] = rho if np.isfinite(rho) else None
     holds = all(rho is not None and rho >= AGREEMENT for rho in rhos.values())
     return {**rhos, "threshold": AGREEMENT, "holds": holds}

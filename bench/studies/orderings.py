@@ -1,4 +1,4 @@
-"""Is one method nearer to full precision than another? A statement per model, judged by a paired interval.
+"""Is one method closer to full precision than another? A statement per model, judged by a paired interval.
 
 The score of either method is over the same captions, so the difference of the two has an interval of its own, in which
 what makes a caption easy or hard for both cancels. It needs the features that a run keeps beside its records, or, of
@@ -14,30 +14,31 @@ from typing import Literal
 
 import numpy as np
 
-from admbench.bench.run.jobs import TRAJECTORY, baseline_folder
+from admbench.bench.run.jobs import TRAJECTORY
+from admbench.bench.run.layout import JobFolder, RunLayout
 from admbench.bench.scoring.clips import read_clips
 from admbench.bench.scoring.features import with_files
 from admbench.errors import DataError, UsageError, nearest
-from admbench.leaderboard.boards import BASELINE, make_boards
+from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.reading import LoadedRecord
+from admbench.leaderboard.record import FULL_PRECISION
 from admbench.leaderboard.untrusted import check_inside, read_json
 from admbench.metrics import registry
 from admbench.metrics.features import Features
-from admbench.metrics.intervals import MINIMUM_CLIPS, Mean, Replicates
+from admbench.metrics.intervals import MINIMUM_CLIPS, Replicates
 from admbench.metrics.keys import BASELINE_SUFFIX
-from admbench.metrics.latents import LATENT_SCORE
+from admbench.metrics.latents import LATENTS, latent_features
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
-FEATURES = "features.safetensors"
 
 
 @dataclass(frozen=True)
 class Ordering:
-    """`better` is nearer to full precision than `worse`, on one model: is that so?"""
+    """`better` is closer to full precision than `worse`, on one model: is that so?"""
 
     model: str
     better: str
-    """Method spec that is said to be nearer."""
+    """Method spec that is said to be closer."""
     worse: str
     score: str
     """Key of the score that is compared, such as `fd_vs_baseline`."""
@@ -53,7 +54,7 @@ class Ordering:
 
 
 def orderings(records: Iterable[LoadedRecord], versus: str, score: str = "fd" + BASELINE_SUFFIX) -> list[Ordering]:
-    """State for every model that every other method is nearer to full precision than `versus`.
+    """State for every model that every other method is closer to full precision than `versus`.
 
     Args:
         records: of some runs, with the runs' own files beside them.
@@ -73,7 +74,7 @@ def orderings(records: Iterable[LoadedRecord], versus: str, score: str = "fd" + 
     for board in make_boards(records):
         cells: dict[tuple[str, object], list[LoadedRecord]] = {}
         for row in board.rows:
-            if row.record.status == "done" and row.record.method.bits and row.record.method.name != BASELINE:
+            if row.record.status == "done" and row.record.method.bits and row.record.method.name != FULL_PRECISION:
                 cells.setdefault((row.group, one_spec or row.record.method.bits), []).append(row.loaded)
             names.add(_called(row.loaded, one_spec))
         for (model, _), group in cells.items():
@@ -93,7 +94,7 @@ def _called(cell: LoadedRecord, one_spec: bool) -> str:
 
 
 def compare_cells(model: str, better: LoadedRecord, worse: LoadedRecord, score: str) -> Ordering:
-    """Judge whether one cell is nearer to full precision than another of the same model, by a paired interval."""
+    """Judge whether one cell is closer to full precision than another of the same model, by a paired interval."""
     specs = (better.record.method.spec, worse.record.method.spec)
     metric = registry.get(score.removesuffix(BASELINE_SUFFIX))()
     try:
@@ -103,13 +104,13 @@ def compare_cells(model: str, better: LoadedRecord, worse: LoadedRecord, score: 
         difference = one[1] - other[1]
     except ValueError as error:
         return Ordering(model, *specs, score, None, None, None, "cannot be told", str(error))
-    low, high = difference.interval()
+    low, high = metric.difference_interval(difference)
     if metric.higher_is_better:
-        nearer, farther = low > 0, high < 0
+        closer, further = low > 0, high < 0
     else:
-        nearer, farther = high < 0, low > 0
-    verdict: Verdict = "holds" if nearer else "does not hold" if farther else "cannot be told"
-    reason = None if nearer or farther else "the interval holds zero"
+        closer, further = high < 0, low > 0
+    verdict: Verdict = "holds" if closer else "does not hold" if further else "cannot be told"
+    reason = None if closer or further else "the interval holds zero"
     return Ordering(model, *specs, score, difference.value, (low, high), difference.n, verdict, reason)
 
 
@@ -118,35 +119,38 @@ def _replicates(cell: LoadedRecord, score: str) -> tuple[Sequence[str], Replicat
     recorded = cell.record.scores.get(score)
     if recorded is None or recorded.value is None:
         raise ValueError((recorded and recorded.reason) or f"{cell.record.method.spec} has no score {score}")
-    if score == LATENT_SCORE:
-        return _of_latents(cell)
-    generated = _features(cell.run, cell.cell)
-    baseline = _features(cell.run, baseline_folder(cell.run, cell.record.model.name))
+    metric = registry.get(score.removesuffix(BASELINE_SUFFIX))()
+    if metric.needs == {LATENTS}:
+        latents = _kept_latents(cell)
+        return latents.ids, Replicates.of(metric.statistic(latents, None))
+    generated = _features(cell.run, JobFolder(cell.cell))
+    baseline = _features(cell.run, RunLayout(cell.run).baseline(cell.record.model.name))
     if generated is None or baseline is None:
         raise ValueError(f"the run of {cell.record.method.spec} has no features beside its records")
     ids = sorted(set(generated.ids) & set(baseline.ids))
     if len(ids) < max(MINIMUM_CLIPS, recorded.n or 0):
         raise ValueError(f"features of {len(ids)} captions, the score is of {recorded.n}")
-    metric = registry.get(score.removesuffix(BASELINE_SUFFIX))()
     return ids, Replicates.of(metric.statistic(generated.match(ids), baseline.match(ids)))
 
 
-def _of_latents(cell: LoadedRecord) -> tuple[Sequence[str], Replicates]:
-    """Return the first captions and their ratios after the last step, which a run keeps; ValueError without them."""
-    kept = cell.cell / "stages" / f"{TRAJECTORY}.json"
+def _kept_latents(cell: LoadedRecord) -> Features:
+    """Return how far latents of the first captions are from full precision's, which a run keeps; ValueError if not."""
+    kept = JobFolder(cell.cell).stage(TRAJECTORY)
     if not kept.is_file():
         raise ValueError(f"the run of {cell.record.method.spec} has no latents' ratios beside its records")
     try:
-        decibels = np.asarray(read_json(cell.run, kept)["facts"]["decibels"], dtype=np.float64)
-        ids = [clip.id for clip in read_clips(cell.cell)][: len(decibels)]
-        return ids, Replicates.of(Mean(decibels[:, -1]))
+        facts = read_json(cell.run, kept)["facts"]
+        decibels = np.asarray(facts["decibels"], dtype=np.float64)
+        return latent_features(
+            [clip.id for clip in read_clips(cell.cell)][: len(decibels)], decibels, facts["timesteps"]
+        )
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise DataError(f"{kept}: not what a run leaves ({error})") from error
 
 
-def _features(run: Path, folder: Path) -> Features | None:
+def _features(run: Path, folder: JobFolder) -> Features | None:
     """Read the features that a job left in a folder of its run; None if there are none."""
-    path = folder / FEATURES
+    path = folder.features
     try:
         check_inside(run, path)
     except DataError:
@@ -154,4 +158,4 @@ def _features(run: Path, folder: Path) -> Features | None:
     if not path.is_file():
         return None
     features = Features.load(path)
-    return with_files(features, read_clips(folder)) if (folder / "captions.json").is_file() else features
+    return with_files(features, read_clips(folder.path)) if folder.captions.is_file() else features

@@ -20,11 +20,11 @@ from admbench.methods.core.calibration.prompts.tagger import audio_tagger
 
 BEFORE, AFTER, REST = "#3566a8", "#d1662c", "#c8c8c8"
 
-PROMPTS_FILE, NUMBERS_FILE, PICTURE_FILE = "prompts.csv", "coverage.json", "coverage.png"
+PROMPTS_FILE, NUMBERS_FILE, PLOT_FILE = "prompts.csv", "coverage.json", "coverage.png"
 
 
 def draw_study(study: PromptStudy, file: Path) -> None:
-    """Write the picture as PNG, 1500 x 960 pixels."""
+    """Write the plot as PNG, 1500 x 960 pixels."""
     figure = Figure(figsize=(12.5, 8), layout="constrained")
     plane, bars = figure.subplots(1, 2, width_ratios=(3, 2))
     _draw_plane(plane, study)
@@ -80,7 +80,7 @@ def _draw_values(axes: Axes, before: Selection, after: Selection) -> None:
 
 
 def write_study(study: PromptStudy, folder: Path) -> None:
-    """Write the prompts with what each states, the numbers, and the picture.
+    """Write the prompts with what each states, the numbers, and the plot.
 
     Raises:
         DataError: the folder cannot be written.
@@ -92,7 +92,7 @@ def write_study(study: PromptStudy, folder: Path) -> None:
             writer.writerow(["id", "caption", "from", "states", "unknown_words"])
             writer.writerows(_rows(study))
         write_json_atomic(folder / NUMBERS_FILE, _numbers(study))
-        draw_study(study, folder / PICTURE_FILE)
+        draw_study(study, folder / PLOT_FILE)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror or error})") from error
 

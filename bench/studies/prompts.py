@@ -24,7 +24,7 @@ class Selection:
     coverage: PromptCoverage
     """Of the candidates."""
     against: PromptCoverage | None
-    """The same, but for other captions than the candidates as what the text embedding is to be near to."""
+    """The same, but for other captions than the candidates as what the text embedding is to be close to."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def study_prompts(
         calibration: value of a method's option `calibration`; the sampler in it changes nothing here.
         count: prompts wanted.
         seed: of the choice.
-        against: captions to measure the nearness of the prompts to, beside the candidates.
+        against: captions to measure how close the prompts are to, beside the candidates.
 
     Raises:
         UsageError: no such calibration, or too few prompts for it.

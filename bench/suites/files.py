@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from admbench.audio_files import is_audio_file
 from admbench.bench.suites.base import Suite, SuiteItem
 from admbench.bench.suites.formats import (
-    AUDIO_SUFFIXES,
     IMPORTED,
     Captions,
     ClipFolder,
@@ -278,7 +278,7 @@ def _clip_name(where: str, value: Any) -> str:
     """Return the name, without suffix, that a plain row gives its clip in a folder of clips."""
     if not isinstance(value, str) or Path(value).name != value:
         raise DataError(f"{where}: expected the reference as the name of a file in the folder, found {_show(value)}")
-    return Path(value).stem if Path(value).suffix.lower() in AUDIO_SUFFIXES else value
+    return Path(value).stem if is_audio_file(value) else value
 
 
 def _kind(value: Any) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from admbench.audio_files import is_audio_file
 from admbench.errors import DataError
 from admbench.files import slug
 
@@ -30,7 +31,6 @@ IMPORTED: dict[Format, tuple[str, ...]] = {
 }
 """The columns, all needed, by which a .csv file is recognised as one of these."""
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 CLIP_SECONDS = 10
 """Length of an AudioCaps clip, which some file names hold as the end of the clip."""
 
@@ -102,8 +102,8 @@ def from_clotho(path: Path, rows: Iterable[Row], captions: Captions) -> Iterator
     """
     for row in rows:
         name = row.values["file_name"]
-        stem, suffix = Path(name or "").stem, Path(name or "").suffix
-        if not stem or name != stem + suffix or suffix.lower() not in AUDIO_SUFFIXES:
+        stem = Path(name or "").stem
+        if not stem or name != stem + Path(name).suffix or not is_audio_file(name):
             raise DataError(f'{path}:{row.line}: expected an audio file\'s name in column "file_name", found {name!r}')
         for number, column in enumerate(CLOTHO_CAPTIONS if captions == "all" else CLOTHO_CAPTIONS[:1], start=1):
             identifier = f"{slug(stem)}_{number}" if captions == "all" else slug(stem)
@@ -156,7 +156,7 @@ class ClipFolder:
         except OSError as error:
             raise DataError(f"{path}: expected a folder of reference clips ({error.strerror})") from None
         for name in names:
-            if Path(name).suffix.lower() in AUDIO_SUFFIXES:
+            if is_audio_file(name):
                 self._files.setdefault(Path(name).stem, []).append(name)
 
     def find(self, where: str, names: Iterable[str]) -> str | None:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from transformers import SpeechT5HifiGan
 
 from admbench.bench.models.checkpoints.shipped import CHECKPOINTS
-from admbench.bench.models.families.embedded import PictureDecoder
 from admbench.bench.models.mel import log_mel
+from admbench.bench.models.pipelines.mel_latents import MelDecoder
 from admbench.bench.suites.corpus.corpus import CLIP_SECONDS, EVENTS, draw_clip, render_many
 from admbench.bench.zoo.architectures import (
     BLUEPRINTS,
@@ -125,7 +125,7 @@ def try_decoders(
     truth = np.repeat(np.arange(len(EVENTS)), trials_per_event)
     trials = []
     for name in ("hifi-gan", "griffin-lim"):
-        decoder = PictureDecoder(vae, vocoder, blueprint.mel, name, blueprint.transposed)
+        decoder = MelDecoder(vae, vocoder, blueprint.mel, name, blueprint.transposed)
         made = []
         for start in range(0, len(real), 13):
             picture = log_mel(real[start : start + 13], blueprint.mel)

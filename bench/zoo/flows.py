@@ -64,12 +64,6 @@ def flow_time(alphas_cumprod: Tensor) -> Tensor:
     return noise / (signal + noise)
 
 
-def as_flow(v: Tensor, x: Tensor, alpha_cumprod: Tensor) -> Tensor:
-    """The velocity u of a rectified flow at x = z / (a + b), from a v-prediction at z; all (n, ...), a^2 a number."""
-    signal, noise = alpha_cumprod.sqrt(), (1 - alpha_cumprod).sqrt()
-    return (signal + noise) * ((noise - signal) * x + v)
-
-
 def retime(network: UNet2DConditionModel, alphas_cumprod: Tensor, *, steps: int = 400) -> float:
     """Refits a network's time embedding so that it says at 1000 s what it said at the timestep of that s.
 

@@ -25,8 +25,9 @@ from admbench.methods.base import CalibratedMethod
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import input_ranges
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.policy import backbone_ends, quantize_layers, uniform_policy
-from admbench.methods.core.layers.quantized import QuantizedLayer, quantizable_layers, quantized_layers
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme
 from admbench.methods.protocol import DenoisingModel
@@ -42,14 +43,10 @@ class BiasCorrection(CalibratedMethod):
     summary = "round to nearest, mean error of every layer taken off its bias (1906.04721)"
     version = "1"
 
-    def needs_calibration(self, model: DenoisingModel) -> bool:
-        """Return whether these bits need data: at 16 bits a side is left as it is."""
-        return self.spec.bits != (16, 16)
-
     def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
         """Return the model's backbone, quantized; the model is left as it is."""
         started = time.perf_counter()
-        calibration = self._checked(model, calibration)
+        calibration = self.check_calibration(model, calibration)
         seen = {} if calibration is None else input_ranges(model, calibration, quantizable_layers(model.backbone))
 
         def fit_activation(scheme: Scheme, layer: str) -> Quantizer | None:
@@ -64,7 +61,7 @@ class BiasCorrection(CalibratedMethod):
                 bias = layers[name].bias
                 if bias is not None:
                     layers[name].bias = nn.Parameter(bias.detach() - error, requires_grad=False)
-        return self._result(model, module, started)
+        return self.result(model, module, started)
 
 
 @torch.no_grad()

@@ -21,8 +21,8 @@ from admbench.leaderboard.frame import flat_row
 from admbench.leaderboard.ladder import Ladder, read_ladder
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.site import definitions, plot, summary
+from admbench.leaderboard.site.levels import ladder_table
 from admbench.leaderboard.site.listening import ListeningGroup, write_listening
-from admbench.leaderboard.site.rungs import ladder_table
 from admbench.leaderboard.site.spectrogram import RANGE_DB
 from admbench.leaderboard.site.table import anchor, table
 
@@ -129,7 +129,7 @@ def _write_data(boards: Sequence[Board], site: Path) -> None:
         {
             "board": summary.suite_label(board),
             "rank": row.place.rank,
-            "nearness": row.nearness.rank,
+            "closeness": row.closeness.rank,
             **flat_row(row.record),
         }
         for board in boards

@@ -1,4 +1,4 @@
-"""The listening page's material: clips and pictures of a few captions, written into the site."""
+"""The listening page's material: clips and spectrograms of a few captions, written into the site."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,9 @@ import numpy as np
 from admbench.files import slug
 from admbench.leaderboard.boards import Board, Row
 from admbench.leaderboard.clips import Clip, Sound, read_clips, read_sound, write_sound
-from admbench.leaderboard.site.spectrogram import mel_decibels, mel_height, write_picture
+from admbench.leaderboard.record import FULL_PRECISION
+from admbench.leaderboard.run_folder import BASELINES, CAPTIONS_FILE, REFERENCE
+from admbench.leaderboard.site.spectrogram import mel_decibels, mel_height, write_spectrogram
 from admbench.progress import track
 
 _FREQUENCIES = (500, 1000, 2000, 4000, 8000, 16000)  # Hz, labelled on the frequency axis
@@ -22,7 +24,7 @@ class Card:
     label: str
     kind: str  # reference | baseline | method
     audio: str | None
-    picture: str | None
+    spectrogram: str | None
     seconds: float
     axis: tuple[tuple[float, str], ...]  # frequency labels: share of the height from the bottom, text
     missing: str | None = None
@@ -61,10 +63,10 @@ class _Source:
 
 
 def write_listening(boards: Sequence[Board], site: Path, max_captions: int) -> list[ListeningGroup]:
-    """Write audio/ and pictures/ below `site` and return what the page shows, one entry per group that has audio.
+    """Write audio/ and spectrograms/ below `site` and return what the page shows, one entry per group that has audio.
 
     Captions are taken at even steps through the suite, so that the strata of a suite in order are all met. Per caption,
-    all pictures of a board share one colour scale.
+    all spectrograms of a board share one colour scale.
 
     Raises:
         DataError: a clip or captions.json that is not valid; it names the file.
@@ -93,9 +95,9 @@ def _sources(board: Board) -> Iterator[_Source]:
     yield from _reference_source(board)
     for group in board.groups:
         rows = [row for row in board.rows if row.group == group]
-        if all(row.record.method.name != "fp32" for row in rows):
+        if all(row.record.method.name != FULL_PRECISION for row in rows):
             yield from _baseline_source(rows[0])
-        for row in sorted(rows, key=lambda row: row.record.method.name != "fp32"):
+        for row in sorted(rows, key=lambda row: row.record.method.name != FULL_PRECISION):
             yield _row_source(row)
 
 
@@ -104,7 +106,7 @@ def _reference_source(board: Board) -> Iterator[_Source]:
     for row in board.rows:
         run = row.loaded.run
         own = {(clip.id, clip.caption) for clip in read_clips(run, row.loaded.cell)}
-        for folder in sorted((run / "reference").glob("*/")):
+        for folder in sorted((run / REFERENCE).glob("*/")):
             if any((clip.id, clip.caption) in own for clip in read_clips(run, folder)):
                 yield _Source("reference", "reference", run, folder, "reference", None, "no recording for this caption")
                 return
@@ -112,14 +114,16 @@ def _reference_source(board: Board) -> Iterator[_Source]:
 
 def _baseline_source(row: Row) -> Iterator[_Source]:
     """The model's full-precision audio where the grid has no cell of it."""
-    folder = row.loaded.run / "baselines" / slug(row.record.model.name)
-    if (folder / "captions.json").exists():
-        yield _Source("fp32", "baseline", row.loaded.run, folder, "baseline", row.group, "no audio in the run folder")
+    folder = row.loaded.run / BASELINES / slug(row.record.model.name)
+    if (folder / CAPTIONS_FILE).exists():
+        yield _Source(
+            FULL_PRECISION, "baseline", row.loaded.run, folder, "baseline", row.group, "no audio in the run folder"
+        )
 
 
 def _row_source(row: Row) -> _Source:
     spec, status = row.record.method.spec, row.record.status
-    kind = "baseline" if row.record.method.name == "fp32" else "method"
+    kind = "baseline" if row.record.method.name == FULL_PRECISION else "method"
     without = f"{status}: {row.record.reason}" if status != "done" else "no audio in the run folder"
     return _Source(spec, kind, row.loaded.run, row.loaded.cell, slug(spec), row.group, without)
 
@@ -141,21 +145,21 @@ def _evenly(clips: Sequence[Clip], count: int) -> list[Clip]:
 
 
 def _write_caption(sources: Sequence[_Source], clip: Clip, site: Path, board: str) -> list[Card]:
-    """Write the clips and pictures of one caption; one card per source."""
+    """Write the clips and spectrograms of one caption; one card per source."""
     sounds = [read_sound(source.run, source.folder, clip) for source in sources]
-    pictures = [mel_decibels(sound) if sound else None for sound in sounds]
-    loudest = max((float(np.max(picture)) for picture in pictures if picture is not None), default=0.0)
+    spectrograms = [mel_decibels(sound) if sound else None for sound in sounds]
+    loudest = max((float(np.max(spectrogram)) for spectrogram in spectrograms if spectrogram is not None), default=0.0)
     cards = []
-    for source, sound, picture in zip(sources, sounds, pictures, strict=True):
-        if sound is None or picture is None:
+    for source, sound, spectrogram in zip(sources, sounds, spectrograms, strict=True):
+        if sound is None or spectrogram is None:
             cards.append(Card(source.label, source.kind, None, None, 0.0, (), source.without))
             continue
         place = Path(board, slug(source.group) if source.group else "real", source.slug, slug(clip.id))
-        audio, image = Path("audio", place).with_name(place.name + ".wav"), Path("pictures", f"{place}.png")
+        audio, image = Path("audio", place).with_name(place.name + ".wav"), Path("spectrograms", f"{place}.png")
         for path in (audio, image):
             (site / path).parent.mkdir(parents=True, exist_ok=True)
         write_sound(site / audio, sound)
-        write_picture(site / image, picture, loudest)
+        write_spectrogram(site / image, spectrogram, loudest)
         cards.append(Card(source.label, source.kind, audio.as_posix(), image.as_posix(), sound.seconds, _axis(sound)))
     return cards
 

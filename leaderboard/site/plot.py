@@ -1,12 +1,13 @@
 """Geometry of the quality-size plot: FD over checkpoint bytes, one panel per model, drawn as SVG by the template.
 
-SVG rather than a picture: it follows the page's colours in light and dark, stays sharp, and every point keeps its text.
+SVG rather than a bitmap: it follows the page's colours in light and dark, stays sharp, and every point keeps its text.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from admbench.leaderboard.boards import RANKED_BY, Board, Row
+from admbench.leaderboard.record import FULL_PRECISION
 from admbench.leaderboard.site.numbers import Scale, decimals, fixed, interval, megabytes
 
 WIDTH, HEIGHT = 400, 300
@@ -73,7 +74,7 @@ def _panel(rows: Sequence[Row], quality: Scale) -> Panel:
         Point(x, y, low, high, place in front, label, _title(row))
         for place, (row, x, (y, low, high), label) in enumerate(zip(rows, xs, ys, labels, strict=True))
     ]
-    full = next((ys[i] for i, row in enumerate(rows) if row.record.method.name == "fp32"), None)
+    full = next((ys[i] for i, row in enumerate(rows) if row.record.method.name == FULL_PRECISION), None)
     y_ticks = quality.ticks()
     places = 0 if max(y_ticks, default=0) >= 10 else decimals(y_ticks)
     return Panel(

@@ -1,4 +1,4 @@
-"""Small spectrogram pictures: mel-spaced frequency over time, in decibels, on a colour scale given from outside."""
+"""Small spectrograms: mel-spaced frequency over time, in decibels, on a colour scale given from outside."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ _WINDOW_SECONDS = 0.032
 def mel_decibels(sound: Sound) -> np.ndarray:
     """Power in dB, float32 (ROWS, about COLUMNS): from row 0 at 0 Hz to half the sample rate, evenly spaced in mel.
 
-    The spectrum is interpolated at the mel-spaced frequencies: a picture, not a feature.
+    The spectrum is interpolated at the mel-spaced frequencies: to look at, not a feature.
     """
     hop = max(1, round(len(sound.samples) / COLUMNS))
     length = max(16, round(_WINDOW_SECONDS * sound.rate), 2 * hop)
@@ -38,11 +38,11 @@ def mel_frequencies(rate: int) -> np.ndarray:
 
 
 def mel_height(frequency: float, rate: int) -> float:
-    """Height of a frequency in the picture, from 0 (bottom) to 1 (half the sample rate)."""
+    """Height of a frequency in the image, from 0 (bottom) to 1 (half the sample rate)."""
     return float(np.log(1 + frequency / 700) / np.log(1 + rate / 2 / 700))
 
 
-def write_picture(path: Path, decibels: np.ndarray, loudest: float) -> None:
+def write_spectrogram(path: Path, decibels: np.ndarray, loudest: float) -> None:
     """Write a palette PNG: `loudest` - RANGE_DB .. `loudest` from dark to bright, low frequencies at the bottom."""
     shade = np.clip((decibels - loudest) / RANGE_DB + 1, 0, 1)
     image = Image.fromarray(np.round(shade[::-1] * 255).astype(np.uint8), mode="L")

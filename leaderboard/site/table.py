@@ -7,7 +7,7 @@ from typing import Any
 from admbench.files import slug
 from admbench.hashing import sha256_json
 from admbench.leaderboard.boards import RANKED_BY, Board, Place, Row
-from admbench.leaderboard.record import Latency, Memory, PipelineSize, Record, Score, Size, Timing
+from admbench.leaderboard.record import FULL_PRECISION, Latency, Memory, PipelineSize, Record, Score, Size, Timing
 from admbench.leaderboard.site.cells import Cell, Column, estimate_cells
 from admbench.leaderboard.site.definitions import against, definition
 from admbench.leaderboard.site.numbers import count, decimals, fixed, interval, megabytes, percent
@@ -35,9 +35,9 @@ def table(board: Board) -> Table:
     """Columns and cells of a board."""
     columns: list[Column] = [
         Column("rank", "Rank", "in its model", meaning=_RANK_MEANING),
-        Column("nearness", "Nearness", "to fp32, rank", meaning=_NEARNESS_MEANING),
+        Column("closeness", "Closeness", "to fp32, rank", meaning=_CLOSENESS_MEANING),
     ]
-    cells = [[_place("rank", row.place), _place("nearness", row.nearness)] for row in board.rows]
+    cells = [[_place("rank", row.place), _place("closeness", row.closeness)] for row in board.rows]
     own_audio = [key for key in board.metrics if key.endswith("_vs_baseline")]
     for key in board.metrics:
         if key in own_audio:
@@ -64,9 +64,9 @@ _RANK_MEANING = (
     "1 + the number of methods for the same model whose interval of the paired FD difference to full precision lies "
     "wholly below this one's. Methods with the same rank cannot be told apart by these captions."
 )
-_NEARNESS_MEANING = (
+_CLOSENESS_MEANING = (
     "1 + the number of methods for the same model whose interval of FD to the full-precision model's own audio lies "
-    "wholly below this one's. It tells methods apart that FD against real audio cannot; being near is not being good."
+    "wholly below this one's. It tells methods apart that FD against real audio cannot; being close is not being good."
 )
 _DIFFERENCE_MEANING = (
     "FD of this method minus FD of the same model in full precision, captions resampled jointly for both. An interval "
@@ -131,7 +131,7 @@ def _difference_cells(rows: Sequence[Row]) -> list[Cell]:
     cells = []
     for row, score in zip(rows, scores, strict=True):
         difference = score.difference if score else None
-        if row.record.method.name == "fp32":
+        if row.record.method.name == FULL_PRECISION:
             cells.append(Cell("fd.difference", missing="this is full precision"))
             continue
         if difference is None or difference.value is None or difference.ci95 is None:

@@ -14,9 +14,10 @@ from admbench.errors import CheckpointError, PluginError, UsageError
 from admbench.methods.base import Method
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
-from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader
-from admbench.methods.core.layers.quantized import quantizable_layers
-from admbench.methods.core.third_party import ForeignBackbone, ForeignFormat, foreign_report, mark
+from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
+from admbench.methods.core.checkpoint.third_party import ThirdPartyFormat, mark
+from admbench.methods.core.layers.kinds import quantizable_layers
+from admbench.methods.core.third_party import ThirdPartyBackbone, third_party_report
 from admbench.methods.protocol import DenoisingModel
 from admbench.methods.spec import MethodSpec
 from admbench.registry import missing_distributions
@@ -40,7 +41,7 @@ class Bridge(Method):
             raise UsageError(f'method "{spec}": the package does not do w{weight}a{activation}; expected {possible}')
 
     @abstractmethod
-    def form(self) -> ForeignFormat:
+    def form(self) -> ThirdPartyFormat:
         """Return how the result is stored."""
 
     @abstractmethod
@@ -67,24 +68,20 @@ class Bridge(Method):
             raise PluginError(f'method "{self.spec}" {missing}')
         started = time.perf_counter()
         self._check_weights(model.backbone)
-        module = self.apply(copy.deepcopy(model.backbone), model, self.checked(model, calibration))
+        module = self.apply(copy.deepcopy(model.backbone), model, self.check_calibration(model, calibration))
         form = self.form()
         layers, seconds = form.describe(module), time.perf_counter() - started
         if not layers:
             raise UsageError(f'method "{self.spec}": {form.package} quantizes no layer of {model.name}')
-        return ForeignBackbone(
+        return ThirdPartyBackbone(
             module=mark(module, layers),
-            report=foreign_report(model.backbone, module, form, seconds, simulated=self.simulates(module)),
+            report=third_party_report(model.backbone, module, form, seconds, simulated=self.simulates(module)),
             method=MethodHeader(
                 name=self.name, spec=str(self.spec), version=self.version, config=self.config.model_dump(mode="json")
             ),
             source=SourceHeader(model=model.name, weights_sha256=model.weights_sha256, license=model.license),
             format=form,
         )
-
-    def checked(self, model: DenoisingModel, calibration: CalibrationSet | None) -> CalibrationSet | None:
-        """Return the calibration set where it is needed and fits the model; None where none is needed."""
-        return None
 
     @staticmethod
     def _check_weights(backbone: nn.Module) -> None:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from admbench.errors import CheckpointError
 from admbench.methods.bridges.base import Bridge
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
-from admbench.methods.core.third_party import ForeignFormat, ForeignLayer, described
+from admbench.methods.core.checkpoint.third_party import ThirdPartyFormat, ThirdPartyLayer, described
 from admbench.methods.protocol import DenoisingModel
 
 _DECOMPRESSOR = "INT8SymmetricWeightsDecompressor"
@@ -43,7 +43,7 @@ class NNCFInt8(Bridge):
     version = "1"
     takes = ("w8a16",)
 
-    def form(self) -> ForeignFormat:
+    def form(self) -> ThirdPartyFormat:
         """See `Bridge`."""
         return NNCFFormat()
 
@@ -58,7 +58,7 @@ class NNCFInt8(Bridge):
         return compressed
 
 
-class NNCFFormat(ForeignFormat):
+class NNCFFormat(ThirdPartyFormat):
     """The state dict of a model with NNCF's hooks, and which weights have a decompressor."""
 
     summary = "compressed weights of NNCF"
@@ -66,25 +66,25 @@ class NNCFFormat(ForeignFormat):
     name = "nncf"
     package = "nncf"
 
-    def describe(self, module: nn.Module) -> dict[str, ForeignLayer]:
-        """See `ForeignFormat`."""
+    def describe(self, module: nn.Module) -> dict[str, ThirdPartyLayer]:
+        """See `ThirdPartyFormat`."""
         hooked = _decompressors(module)
         return {name: described(layer, (8, "channel")) for name, layer in module.named_modules() if name in hooked}
 
     def weight(self, module: nn.Module, name: str) -> Tensor:
-        """See `ForeignFormat`."""
+        """See `ThirdPartyFormat`."""
         decompressed: Tensor = _decompressors(module)[name](module.get_submodule(name).weight)
         return decompressed
 
     def flatten(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """See `ForeignFormat`."""
+        """See `ThirdPartyFormat`."""
         hooked = _decompressors(module)
         state = {name: tensor for name, tensor in module.state_dict().items() if not name.startswith(_HOOKS)}
         scales = {f"{name}{_SCALE}": hook.get_buffer("_scale") for name, hook in hooked.items()}
         return {**state, **scales}, {"decompressed": sorted(hooked)}
 
     def restore(self, module: nn.Module, tensors: Mapping[str, Tensor], layout: Mapping[str, Any]) -> nn.Module:
-        """See `ForeignFormat`."""
+        """See `ThirdPartyFormat`."""
         _import_nncf()
         from nncf.torch.function_hook.wrapper import register_post_function_hook, wrap_model
         from nncf.torch.quantization.layers import INT8SymmetricWeightsDecompressor

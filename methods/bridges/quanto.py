@@ -23,7 +23,7 @@ from admbench.errors import CheckpointError
 from admbench.methods.base import CalibratedConfig, CalibratedMethod
 from admbench.methods.bridges.base import Bridge
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
-from admbench.methods.core.third_party import FLOAT_BITS, ForeignFormat, ForeignLayer, described
+from admbench.methods.core.checkpoint.third_party import FLOAT_BITS, ThirdPartyFormat, ThirdPartyLayer, described
 from admbench.methods.protocol import DenoisingModel
 
 CALIBRATION_BATCH = 16
@@ -37,17 +37,13 @@ class QuantoBridge(Bridge, CalibratedMethod):
     Config: ClassVar[type[CalibratedConfig]] = CalibratedConfig
     config: CalibratedConfig
 
-    def form(self) -> ForeignFormat:
+    def form(self) -> ThirdPartyFormat:
         """See `Bridge`."""
         return QuantoFormat()
 
     def needs_calibration(self, model: DenoisingModel) -> bool:
         """Activations need their scales."""
         return self.spec.activation_bits != FLOAT_BITS
-
-    def checked(self, model: DenoisingModel, calibration: CalibrationSet | None) -> CalibrationSet | None:
-        """See `Bridge`."""
-        return self._checked(model, calibration)
 
     def apply(self, backbone: nn.Module, model: DenoisingModel, calibration: CalibrationSet | None) -> nn.Module:
         """See `Bridge`."""
@@ -100,7 +96,7 @@ class QuantoInt2(QuantoBridge):
     takes = ("w2a16", "w2a8")
 
 
-class QuantoFormat(ForeignFormat):
+class QuantoFormat(ThirdPartyFormat):
     """quanto's state dict and quantization map, and what the map leaves out: which layers round their output."""
 
     summary = "Linear and Conv2d of optimum-quanto"
@@ -108,8 +104,8 @@ class QuantoFormat(ForeignFormat):
     name = "quanto"
     package = "optimum-quanto"
 
-    def describe(self, module: nn.Module) -> dict[str, ForeignLayer]:
-        """See `ForeignFormat`."""
+    def describe(self, module: nn.Module) -> dict[str, ThirdPartyLayer]:
+        """See `ThirdPartyFormat`."""
         layers = {}
         for name, layer in _quantized(module).items():
             bits, group = layer.weight_qtype.bits, layer.weight_group_size
@@ -118,14 +114,14 @@ class QuantoFormat(ForeignFormat):
         return layers
 
     def weight(self, module: nn.Module, name: str) -> Tensor:
-        """See `ForeignFormat`."""
+        """See `ThirdPartyFormat`."""
         quantized: Any = module.get_submodule(name).weight
         with torch.inference_mode(False), torch.no_grad():
             dequantized: Tensor = quantized.dequantize()
         return dequantized
 
     def flatten(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """See `ForeignFormat`."""
+        """See `ThirdPartyFormat`."""
         from optimum.quanto import quantization_map
 
         state = module.state_dict()
@@ -133,7 +129,7 @@ class QuantoFormat(ForeignFormat):
         return dict(state), {"quantization_map": quantization_map(module), "rounded_outputs": rounded}
 
     def restore(self, module: nn.Module, tensors: Mapping[str, Tensor], layout: Mapping[str, Any]) -> nn.Module:
-        """See `ForeignFormat`."""
+        """See `ThirdPartyFormat`."""
         from optimum.quanto import requantize
 
         parts, rounded = layout.get("quantization_map"), layout.get("rounded_outputs")

@@ -6,7 +6,7 @@ call. `torchao-int4@w4a16` has one layout for CPUs, of a prototype: groups of we
 A Linear whose inputs are no multiple of the group, which torchao skips silently, or whose outputs are no multiple of
 16, at which it raises, stays in floating point, and the report lists it.
 
-The order of int4 weights in memory is the processor's. A checkpoint holds their codes in plain order, two to a byte.
+The order of int4 weights in memory is the processor's. A checkpoint holds the codes in row-major order, two to a byte.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from admbench.errors import CheckpointError
 from admbench.methods.base import MethodConfig
 from admbench.methods.bridges.base import Bridge
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.checkpoint.third_party import FLOAT_BITS, ThirdPartyFormat, ThirdPartyLayer, described
 from admbench.methods.core.numbers.packing import pack_bits, unpack_bits
-from admbench.methods.core.third_party import FLOAT_BITS, ForeignFormat, ForeignLayer, described
 from admbench.methods.protocol import DenoisingModel
 
 OUTPUT_BLOCK = 16
@@ -40,7 +40,7 @@ class TorchAOInt8(Bridge):
     version = "1"
     takes = ("w8a8", "w8a16")
 
-    def form(self) -> ForeignFormat:
+    def form(self) -> ThirdPartyFormat:
         """See `Bridge`."""
         return TorchAOFormat()
 
@@ -77,7 +77,7 @@ class TorchAOInt4(Bridge):
     Config: ClassVar[type[MethodConfig]] = TorchAOInt4Config
     config: TorchAOInt4Config
 
-    def form(self) -> ForeignFormat:
+    def form(self) -> ThirdPartyFormat:
         """See `Bridge`."""
         return TorchAOFormat()
 
@@ -100,7 +100,7 @@ def fits_int4(layer: nn.Linear, group: int) -> bool:
     return layer.out_features % OUTPUT_BLOCK == 0 and layer.in_features % group == 0
 
 
-class TorchAOFormat(ForeignFormat):
+class TorchAOFormat(ThirdPartyFormat):
     """torchao's own flat form of `Int8Tensor`, which is safetensors with JSON; ours of `Int4OpaqueTensor`."""
 
     summary = "Linear weights of torchao"
@@ -108,8 +108,8 @@ class TorchAOFormat(ForeignFormat):
     name = "torchao"
     package = "torchao"
 
-    def describe(self, module: nn.Module) -> dict[str, ForeignLayer]:
-        """See `ForeignFormat`."""
+    def describe(self, module: nn.Module) -> dict[str, ThirdPartyLayer]:
+        """See `ThirdPartyFormat`."""
         layers = {}
         for name, layer in module.named_modules():
             if not isinstance(layer, nn.Linear):
@@ -125,7 +125,7 @@ class TorchAOFormat(ForeignFormat):
         return layers
 
     def weight(self, module: nn.Module, name: str) -> Tensor:
-        """See `ForeignFormat`."""
+        """See `ThirdPartyFormat`."""
         weight: Any = module.get_submodule(name).weight.data
         if type(weight).__name__ == "Int4OpaqueTensor":
             return _dequantized_int4(weight)
@@ -133,7 +133,7 @@ class TorchAOFormat(ForeignFormat):
         return dequantized
 
     def flatten(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """See `ForeignFormat`."""
+        """See `ThirdPartyFormat`."""
         from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
 
         state = {name: getattr(tensor, "data", tensor) for name, tensor in module.state_dict().items()}
@@ -148,15 +148,15 @@ class TorchAOFormat(ForeignFormat):
         return {**tensors, **packed}, {"tensors": kinds, "int4_group_sizes": groups}
 
     def restore(self, module: nn.Module, tensors: Mapping[str, Tensor], layout: Mapping[str, Any]) -> nn.Module:
-        """See `ForeignFormat`."""
+        """See `ThirdPartyFormat`."""
         from torchao.prototype.safetensors.safetensors_support import unflatten_tensor_state_dict
 
-        plain = {name: tensor for name, tensor in tensors.items() if not name.endswith((_CODES, _SCALES))}
+        ordinary = {name: tensor for name, tensor in tensors.items() if not name.endswith((_CODES, _SCALES))}
         kinds, groups = layout.get("tensors"), layout.get("int4_group_sizes")
         if not isinstance(kinds, dict) or not isinstance(groups, dict):
             raise CheckpointError("bridge.layout: expected tensors and int4_group_sizes")
         _check_kinds(kinds)
-        state, left = unflatten_tensor_state_dict(plain, kinds)
+        state, left = unflatten_tensor_state_dict(ordinary, kinds)
         if left:
             raise CheckpointError(f"tensor {min(left)} belongs to nothing")
         linears = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
@@ -205,8 +205,8 @@ def _restored_int4(name: str, shape: tuple[int, ...], group: Any, tensors: Mappi
         raise CheckpointError(f"tensor {name + _CODES}: expected the codes of {rows} x {columns} weights")
     if scales is None or scales.dtype != torch.float32 or tuple(scales.shape) != (columns // group, rows, 2):
         raise CheckpointError(f"tensor {name + _SCALES}: expected float32 {(columns // group, rows, 2)}")
-    plain = torch.from_numpy(unpack_bits(codes.reshape(-1).numpy(), 4, rows * columns)).reshape(shape)
-    qdata = torch.ops.aten._convert_weight_to_int4pack_for_cpu(plain.to(torch.int32), 1)
+    unpacked = torch.from_numpy(unpack_bits(codes.reshape(-1).numpy(), 4, rows * columns)).reshape(shape)
+    qdata = torch.ops.aten._convert_weight_to_int4pack_for_cpu(unpacked.to(torch.int32), 1)
     restored: Tensor = Int4OpaqueTensor(qdata, scales, [1, group], torch.Size(shape))
     return restored
 

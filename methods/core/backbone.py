@@ -11,14 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from admbench.methods.core.checkpoint import packed as checkpoint
-from admbench.methods.core.layers.quantized import (
-    AnyLayer,
-    QuantizedLayer,
-    quantizable_layers,
-    quantized_layers,
-    weight_of,
-)
+from admbench.methods.core.checkpoint.header import Component, MethodHeader, SourceHeader
+from admbench.methods.core.checkpoint.writing import pack
+from admbench.methods.core.layers.kinds import AnyLayer, quantizable_layers, weight_of
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.reconstruction.objective import BlockReport
 
 FULL_PRECISION_BITS = 32
@@ -89,14 +85,14 @@ class QuantizedBackbone:
     module: nn.Module
     """Takes the place of the model's backbone: same class, same call, its layers replaced."""
     report: QuantizationReport
-    method: checkpoint.MethodHeader
+    method: MethodHeader
     """The method and its configuration."""
-    source: checkpoint.SourceHeader
+    source: SourceHeader
     """The model that was quantized."""
 
-    def pack(self, directory: str | Path, component: checkpoint.Component = "backbone") -> None:
-        """Write the packed checkpoint that `checkpoint.load` gives the same module from. See there for errors."""
-        checkpoint.pack(directory, self.module, self.method, self.source, component)
+    def pack(self, directory: str | Path, component: Component = "backbone") -> None:
+        """Write the packed checkpoint that `checkpoint.reading.load` gives the same module from; raises like `pack`."""
+        pack(directory, self.module, self.method, self.source, component)
 
 
 def make_report(

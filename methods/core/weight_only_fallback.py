@@ -18,21 +18,21 @@ from torch import nn
 from admbench.errors import CheckpointError
 from admbench.methods.core.backbone import QuantizedBackbone, with_more_layers
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
-from admbench.methods.core.layers.quantized import (
+from admbench.methods.core.layers.kinds import (
     AnyLayer,
-    QuantizedLayer,
     quantizable_layers,
     replace_shared,
     weight_of,
     weight_only_layers,
 )
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import weight_scheme
 from admbench.methods.protocol import DenoisingModel
 
 
 @torch.no_grad()
-def quantize_remaining(
+def apply_weight_only_fallback(
     quantized: QuantizedBackbone, model: DenoisingModel, calibration: CalibrationSet | None, bits: int
 ) -> QuantizedBackbone:
     """Round what is left of a component's weights to the nearest codes, between the extremes of each output channel.

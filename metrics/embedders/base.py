@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Role = Literal["tagger", "clap"]
+"""What a network is used for in a run: `tagger` for distances between sets of clips and for classes, `clap` for the
+space that audio and captions share. Extractors say which one they read."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class AudioFeatures:
     logits: NDArray[np.float32] | None
     """(n, classes), before softmax; None for an embedder without classes."""
     windows: NDArray[np.float32] | None = None
-    """(n, windows, dim), of each window of a clip; None for an embedder that hears a clip as a whole."""
+    """(n, windows, dim), of each window of a clip; None for an embedder that takes a clip as a whole."""
 
 
 class AudioEmbedder(Protocol):

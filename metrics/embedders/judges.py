@@ -1,21 +1,21 @@
 """What a judge is, and those that are built in: names, roles, licences, and where weights are. Imports no torch.
 
-A judge is an embedder that a user can name. Those of role `tagger` give embeddings and class logits, for FD, KL and IS;
-those of role `clap` embed audio and captions in one space, for the CLAP score.
+A judge is an embedder that a user can name, for the roles that it can take. Any may be the `tagger`, whose embeddings
+distances are between, and whose class logits, if it has any, KL and IS are of. The `clap` embeds audio and captions in
+one space.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from admbench.errors import CheckpointError
 from admbench.hashing import sha256_file
+from admbench.metrics.embedders.base import Role
 from admbench.metrics.embedders.hub import find_folder, weight_file
 from admbench.metrics.embedders.published import Published
-
-Role = Literal["tagger", "clap"]
 
 _ZENODO = "https://zenodo.org/records/3987831/files"
 _LAION = "https://huggingface.co/lukewys/laion_clap/resolve/main"
@@ -28,8 +28,8 @@ class Judge(ABC):
     """One line for lists; a literal."""
     requires: ClassVar[tuple[str, ...]] = ()
     """Distributions that must be installed; a literal."""
-    role: ClassVar[Role]
-    """Which metrics it serves."""
+    roles: ClassVar[tuple[Role, ...]]
+    """Which it can take."""
     license: ClassVar[str]
     """Of the weights."""
 
@@ -45,7 +45,7 @@ class Judge(ABC):
     @classmethod
     @abstractmethod
     def load(cls, weights: str | None = None) -> Any:
-        """Return the embedder: an `AudioEmbedder`, or a `JointEmbedder` for the role `clap`.
+        """Return the embedder: an `AudioEmbedder`, a `JointEmbedder` if it can take the role `clap`.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another network's; names the file.
@@ -77,7 +77,7 @@ class TinyTagger(_Shipped):
     """See the summary."""
 
     summary = "Small log-mel CNN trained on the embedded corpus; ships with the package"
-    role = "tagger"
+    roles = ("tagger",)
     folder = "tiny-tagger"
 
     @classmethod
@@ -92,7 +92,7 @@ class TinyClap(_Shipped):
     """See the summary."""
 
     summary = "Small audio and text towers trained on the embedded corpus; ships with the package"
-    role = "clap"
+    roles = ("clap", "tagger")
     folder = "tiny-clap"
 
     @classmethod
@@ -106,7 +106,7 @@ class TinyClap(_Shipped):
 class _PannsCnn14(Judge):
     """CNN14 of Kong et al. 2020 at one sample rate."""
 
-    role = "tagger"
+    roles = ("tagger",)
     license = "CC-BY-4.0"
     name: ClassVar[str]
     published: ClassVar[Published]
@@ -148,7 +148,7 @@ class VGGish(Judge):
     """See the summary."""
 
     summary = "VGGish, 128 numbers for each 0.96 s, of the Frechet audio distance; no logits"
-    role = "tagger"
+    roles = ("tagger",)
     license = "Apache-2.0"
     published = Published.at(
         "vggish-10086976.pth", "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
@@ -172,7 +172,7 @@ class Passt(Judge):
 
     summary = "PaSST of AudioSet at 32 kHz: 768 features, 527 logits"
     requires = ("hear21passt", "timm")
-    role = "tagger"
+    roles = ("tagger",)
     license = "Apache-2.0"
     published = Published.at(
         "passt-s-f128-p16-s10-ap.476-swa.pt",
@@ -197,7 +197,7 @@ class LaionClap(Judge):
 
     summary = "LAION-CLAP in its original format: any unfused checkpoint, 630k-audioset-best.pt if none is named"
     requires = ("laion-clap",)
-    role = "clap"
+    roles = ("clap", "tagger")
     license = "CC0-1.0"
     published = Published.at("630k-audioset-best.pt", f"{_LAION}/630k-audioset-best.pt")
 
@@ -218,7 +218,7 @@ class ClapHuggingFace(Judge):
     """See the summary."""
 
     summary = "CLAP in the format of transformers, a folder or hub id; laion/clap-htsat-unfused if none is named"
-    role = "clap"
+    roles = ("clap", "tagger")
     license = "Apache-2.0"
     hub_id = "laion/clap-htsat-unfused"
 

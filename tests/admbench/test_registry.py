@@ -81,7 +81,7 @@ def test_a_built_in_is_described_without_being_imported(tmp_path, monkeypatch):
     assert by_name["class"].requires == ("numpy",)
     assert by_name["class"].unavailable is None
     assert by_name["function"].summary == "Load it."
-    assert "no class or function Gone" in str(by_name["gone"].unavailable)
+    assert "no class, function or object Gone" in str(by_name["gone"].unavailable)
     assert "no module absent.x" in str(by_name["no"].unavailable)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from admbench.bench.run.grid import GridSpec, load_grid
-from admbench.bench.run.jobs import JudgeSpec
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.files import read_json
 
 ENTRY_POINTS = """

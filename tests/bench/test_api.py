@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 import admbench
-from admbench.bench.run.jobs import JudgeSpec
 from admbench.bench.scoring.clips import write_clips
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import CheckpointError, DataError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,7 +155,7 @@ def test_features_of_a_folder_are_computed_once(
 ) -> None:
     write_folder(tmp_path / "a", 1)
     first = admbench.score_folders(tmp_path / "a")
-    monkeypatch.setattr("admbench.bench.scoring.features.embed_clips", lambda *_: pytest.fail("embedded again"))
+    monkeypatch.setattr("admbench.bench.scoring.features.extract_features", lambda *_: pytest.fail("embedded again"))
     assert admbench.score_folders(tmp_path / "a") == first
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from admbench.bench.models import fingerprint, load_model, missing_weights
-from admbench.bench.models.checkpoints import layouts, shipped
-from admbench.bench.models.checkpoints.published import PUBLISHED
-from admbench.bench.models.families import audioldm
+from admbench.bench.models import fingerprint, load_model, missing_weights, registry
+from admbench.bench.models.checkpoints import shipped
+from admbench.bench.models.checkpoints.files import weights_file
+from admbench.bench.models.families.audioldm import AUDIOLDM
+from admbench.bench.models.networks.published_sizes import audioldm_unet
 from admbench.errors import CheckpointError, UsageError
 
 from .test_components import assert_told
@@ -65,9 +67,10 @@ def test_it_makes_what_audioldm_pipeline_makes(weights):
 
 def test_every_tensor_of_the_files_is_in_the_model(weights):
     model = load_model(NAME)
-    folders = {"backbone": "unet", "text_encoder": "text_encoder", "vae": "vae", "vocoder": "vocoder"}
-    for component, folder in folders.items():
-        stored = load_file(layouts.weights_file(weights / folder, layouts.AUDIOLDM_COMPONENTS[folder]))
+    assert list(AUDIOLDM.networks) == ["backbone", "text_encoder", "vae", "vocoder"]
+    for component in AUDIOLDM.networks:
+        folder = weights / AUDIOLDM.folder_of(component)
+        stored = load_file(weights_file(folder, AUDIOLDM.weights_of(component)))
         loaded = model.components[component].state_dict()
         for name, tensor in stored.items():
             assert torch.equal(loaded[name], tensor), name
@@ -92,8 +95,9 @@ def test_ten_seconds_are_250_latent_frames_and_sampling_is_the_authors(weights):
 
 def test_bin_files_load_like_safetensors(weights, tmp_path, monkeypatch):
     shutil.copytree(weights, tmp_path / NAME)
-    for folder, stems in layouts.AUDIOLDM_COMPONENTS.items():
-        file = layouts.weights_file(tmp_path / NAME / folder, stems)
+    for component in AUDIOLDM.networks:
+        stems = AUDIOLDM.weights_of(component)
+        file = weights_file(tmp_path / NAME / AUDIOLDM.folder_of(component), stems)
         torch.save(load_file(file), file.with_name(f"{stems[-1]}.bin"))
         file.unlink()
     first = load_model(NAME).latents(["rain"], [1], steps=1, guidance=1.0, batch_size=1)
@@ -140,7 +144,7 @@ def test_without_a_folder_of_weights_the_command_fills_the_hub_cache(nothing_her
 
 def test_a_snapshot_in_the_hub_cache_is_found_and_its_commit_recorded(nothing_here, pipeline, tmp_path):
     commit = "0123456789abcdef0123456789abcdef01234567"
-    repository = tmp_path / "hub" / f"models--{PUBLISHED[NAME].repository.replace('/', '--')}"
+    repository = tmp_path / "hub" / f"models--{registry.get(NAME).repository.replace('/', '--')}"
     shutil.copytree(pipeline, repository / "snapshots" / commit)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
@@ -168,7 +172,7 @@ def test_the_hash_follows_a_changed_file(weights, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("channels", "millions"), [(128, 185.04), (192, 415.95), (256, 739.14)])
 def test_backbones_have_their_published_size(channels, millions):
     with torch.device("meta"):
-        unet = audioldm.unet_of(channels)
+        unet = UNet2DConditionModel(**audioldm_unet(channels))
     assert sum(parameter.numel() for parameter in unet.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
 
 

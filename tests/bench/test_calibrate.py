@@ -74,9 +74,9 @@ def test_it_prints_what_it_writes(captions: Path, tmp_path: Path, capsys: pytest
     rows = list(csv.DictReader((out / "prompts.csv").open()))
     assert {row["from"] for row in rows} <= {"user", "coverage-prompt"}
     assert "temporal=" in " ".join(row["states"] for row in rows)
-    picture = (out / "coverage.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) > 20_000
+    plot = (out / "coverage.png").read_bytes()
+    assert plot.startswith(b"\x89PNG")
+    assert len(plot) > 20_000
 
     chosen = [item.caption for item in load_suite(str(out / "prompts.csv")).items]  # a caption file, to go on with
     assert chosen == [row["caption"] for row in rows]

@@ -17,7 +17,7 @@ from admbench.bench.models.components import COMPONENTS, check_components, compo
 from admbench.bench.models.quantization import checkpoint_folders, quantize_components
 from admbench.errors import CheckpointError, UsageError
 from admbench.methods.core.checkpoint.architectures import is_allowed
-from admbench.methods.core.checkpoint.packed import load as load_network
+from admbench.methods.core.checkpoint.reading import load as load_network
 from admbench.methods.core.layers.quantized import QuantizedLayer
 
 SPEC = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
@@ -90,7 +90,7 @@ def test_beside_the_backbone_other_components_keep_eight_bits():
 
 
 def test_what_a_method_leaves_alone_of_the_layers_that_run_stays_in_floating_point():
-    method = "naive@w4a8[ends=16,prompts=2,timesteps=2,steps=2]"
+    method = "naive@w4a8[first_last_bits=16,prompts=2,timesteps=2,steps=2]"
     quantized = quantize_components(admbench.load_model("tiny-tango"), method, ["vae"])["vae"]
     assert len(quantized.network.report.unquantized) == 2
 
@@ -106,7 +106,7 @@ def test_a_table_of_tokens_that_two_places_share_is_stored_once_and_still_shared
     assert header["component"] == "text_encoder"
     stored = [name for name in header["tensors"] if "shared" in name or "embed_tokens" in name]
     assert sorted(stored) == ["shared.weight_codes", "shared.weight_scale", "shared.weight_zero_point"]
-    from admbench.methods.core.checkpoint.packed import load
+    from admbench.methods.core.checkpoint.reading import load
 
     loaded = load(tmp_path / "packed")
     assert loaded.shared is loaded.encoder.embed_tokens
@@ -191,6 +191,13 @@ def test_a_checkpoint_of_random_weights_is_loaded_into_the_same_random_weights(t
     monkeypatch.setattr("diffusers.__version__", "0.0.1")
     with pytest.raises(CheckpointError, match="other versions of torch, diffusers or transformers drew"):
         admbench.load_checkpoint(tmp_path / "packed")
+
+
+def test_a_study_takes_a_plugin_with_the_components_that_it_says(plugins):
+    from admbench.bench.studies.components import components_by_model
+
+    found = components_by_model(["tiny-tango", "fake-adm"])
+    assert found == {"backbone": ("tiny-tango", "fake-adm"), "text_encoder": ("tiny-tango",), "vae": ("tiny-tango",)}
 
 
 @pytest.mark.slow

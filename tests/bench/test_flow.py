@@ -18,13 +18,12 @@ from torch import Tensor, nn
 
 from admbench.bench.models.base import ModelCard
 from admbench.bench.models.checkpoints import shipped
-from admbench.bench.models.families.embedded import RectifiedFlow
+from admbench.bench.models.pipelines.embedded import RectifiedFlow
 from admbench.bench.zoo import flows
 from admbench.bench.zoo.architectures import BLUEPRINTS, scheduler
 from admbench.bench.zoo.backbones import Conditions
 from admbench.bench.zoo.flows import (
     Pairs,
-    as_flow,
     flow_time,
     make_pairs,
     pair_noise,
@@ -66,6 +65,12 @@ def drawn(count: int) -> tuple[Tensor, Tensor]:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # A v-prediction is a rectified flow in other coordinates
+
+
+def as_flow(v: Tensor, x: Tensor, alpha_cumprod: Tensor) -> Tensor:
+    """The velocity u of a rectified flow at x = z / (a + b), from a v-prediction at z; all (n, ...), a^2 a number."""
+    signal, noise = alpha_cumprod.sqrt(), (1 - alpha_cumprod).sqrt()
+    return (signal + noise) * ((noise - signal) * x + v)
 
 
 @pytest.mark.parametrize("timestep", [0, 250, 500, 999])

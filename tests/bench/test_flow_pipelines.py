@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from admbench.bench.cli.checks import check_components_of
 from admbench.bench.models import load_model
+from admbench.bench.models.checks import check_components_of
 from admbench.bench.models.component_view import view_of
-from admbench.bench.models.families import pipelines
+from admbench.bench.models.families.ace_step import ACE_STEP
+from admbench.bench.models.families.longcat_audiodit import LONGCAT_AUDIODIT
+from admbench.bench.models.families.stable_audio_3 import STABLE_AUDIO_3
 from admbench.bench.models.quantization import quantize_components
 from admbench.errors import UsageError
-from admbench.methods.core.checkpoint.packed import load as load_backbone
+from admbench.methods.core.checkpoint.reading import load as load_backbone
 
 from . import pipeline_directories
 from .test_components import assert_autoencoder_is_quantized, assert_told
@@ -28,6 +30,7 @@ FAMILIES = {
     "ace-step": pipeline_directories.ace_step,
     "longcat-audiodit": pipeline_directories.longcat_audiodit,
 }
+DESCRIBED = {"stable-audio-3": STABLE_AUDIO_3, "ace-step": ACE_STEP, "longcat-audiodit": LONGCAT_AUDIODIT}
 SECONDS = 0.4
 
 
@@ -168,13 +171,13 @@ def test_stable_audio_3_takes_as_many_steps_as_its_scheduler_is_made_for(tmp_pat
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sampling_is_the_pipelines_default(family):
     call = inspect.signature(pipeline_of(family).__call__).parameters
-    found = pipelines.family(family)
+    found = DESCRIBED[family]
     assert found.default_guidance == call["guidance_scale"].default
     assert found.default_steps == (call["num_inference_steps"].default or 8)
 
 
 def pipeline_of(family: str) -> Any:
-    return getattr(diffusers, pipelines.PIPELINE_LAYOUTS[family].pipeline)
+    return getattr(diffusers, DESCRIBED[family].pipeline)
 
 
 NEVER_RUN = {"stable-audio-3": "to_local_embed"}

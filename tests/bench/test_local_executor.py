@@ -13,7 +13,8 @@ import pytest
 from admbench.bench.run.executors.base import Outcome, Task
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GenerationSpec
-from admbench.bench.run.jobs import CellJob, Job, JudgeSpec
+from admbench.bench.run.jobs import CellJob, Job
+from admbench.bench.scoring.spec import JudgeSpec
 
 MakeTask = Callable[..., Task]
 
@@ -24,6 +25,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTask:
 
     def make(method: str, after: tuple[str, ...] = ()) -> Task:
         shared = {"limit": None, "seed": 0, "generation": GenerationSpec(), "judges": JudgeSpec(), "device": "cpu"}
+        shared["extractors"] = ()
         job = CellJob(
             key=f"key-of-{method}",
             run=tmp_path,
@@ -63,13 +65,13 @@ def test_every_way_to_fail_has_its_reason_and_the_others_go_on(task: MakeTask) -
     assert str(ended["fills"].reason).startswith("no space left on the disk of")
     killed = str(ended["killed"].reason)
     assert killed.startswith("killed by SIGKILL in stage generate (probably out of memory; peak resident memory 0.0")
-    assert ended["works"].job.log.read_text().splitlines() == ["done 3"], "its share of the cores"
+    assert ended["works"].job.work.log.read_text().splitlines() == ["done 3"], "its share of the cores"
 
 
 def test_a_job_past_its_timeout_is_killed_with_its_own_children(task: MakeTask) -> None:
     ended = carry_out(task("spawns"), timeout=2.0)
     assert ended["spawns"].reason == "timed out after 2 s in stage generate"
-    group = int((ended["spawns"].job.work / "child.txt").read_text())
+    group = int((ended["spawns"].job.work.path / "child.txt").read_text())
     assert _left_alive(group) == []
 
 
@@ -91,7 +93,7 @@ def test_stages_are_reported_while_a_job_runs(task: MakeTask) -> None:
 def test_closing_the_iterator_stops_what_runs(task: MakeTask) -> None:
     outcomes = LocalExecutor(2, 60.0, "fake_program").run([task("spawns"), task("works")], _ignore)
     assert next(iter(outcomes)).job.key == "key-of-works"
-    marker = task("spawns").job.work / "child.txt"
+    marker = task("spawns").job.work.path / "child.txt"
     deadline = time.monotonic() + 30
     while not marker.exists():
         assert time.monotonic() < deadline

@@ -31,15 +31,15 @@ from torch import Tensor
 
 from admbench.bench.cli.app import main
 from admbench.bench.models import fingerprint, load_model, missing_weights
-from admbench.bench.models.checkpoints import layouts, shipped
+from admbench.bench.models.checkpoints import make_an_audio, shipped
 from admbench.bench.models.checkpoints.compvis import unet_tensors
-from admbench.bench.models.checkpoints.ldm_config import UNetConfig, read_latent_diffusion
-from admbench.bench.models.families import make_an_audio
+from admbench.bench.models.checkpoints.ldm_config import TEXT_PREFIX, UNetConfig, read_latent_diffusion
+from admbench.bench.models.families.make_an_audio import MAKE_AN_AUDIO
 from admbench.bench.models.networks.bigvgan import BigVGAN, BigVGANConfig
 from admbench.bench.models.networks.clap_bert import ClapBertConfig, ClapBertTextModel
 from admbench.bench.models.quantization import quantize_components
 from admbench.errors import BenchError, CheckpointError, UsageError
-from admbench.methods.core.checkpoint.packed import load as load_packed
+from admbench.methods.core.checkpoint.reading import load as load_packed
 
 from .test_components import assert_told
 
@@ -204,8 +204,8 @@ def bigvgan(activation: str = "snakebeta", *, logscale: bool = True) -> Tensors:
     return at
 
 
-def sound(at: Tensors, pictures: Tensor, *, logscale: bool = True) -> Tensor:
-    """What BigVGAN (Lee et al. 2022, section 3) computes from log-mel pictures (n, frames, 80)."""
+def sound(at: Tensors, spectrograms: Tensor, *, logscale: bool = True) -> Tensor:
+    """What BigVGAN (Lee et al. 2022, section 3) computes from log-mel spectrograms (n, frames, 80)."""
 
     def filtered(name: str, x: Tensor, dilation: int = 1) -> Tensor:
         weight = at[f"{name}.weight"]
@@ -227,7 +227,7 @@ def sound(at: Tensors, pictures: Tensor, *, logscale: bool = True) -> Tensor:
         low = upfirdn(at[f"{name}.downsample.lowpass.filter"][0, 0].numpy(), held(risen, 5, 6))
         return torch.from_numpy(np.ascontiguousarray(low[..., 11 : 11 + 2 * length : 2])).float()
 
-    x = filtered("conv_pre", pictures.transpose(1, 2))
+    x = filtered("conv_pre", spectrograms.transpose(1, 2))
     for level, (rate, kernel) in enumerate(
         zip(VOCODER["upsample_rates"], VOCODER["upsample_kernel_sizes"], strict=True)
     ):
@@ -254,7 +254,7 @@ def parts() -> dict[str, Tensors]:
 
 def state(parts: dict[str, Tensors]) -> Tensors:
     """The state of the authors' training class: parts, betas and what follows from them, the measured scale."""
-    prefixes = {"unet": "model.diffusion_model.", "vae": "first_stage_model.", "text": layouts.LDM_TEXT}
+    prefixes = {"unet": "model.diffusion_model.", "vae": "first_stage_model.", "text": TEXT_PREFIX}
     named = {f"{prefix}{name}": value for part, prefix in prefixes.items() for name, value in parts[part].items()}
     alphas = (1 - BETAS).cumprod(0)
     named |= {"betas": BETAS.float(), "alphas_cumprod": alphas.float(), "posterior_variance": alphas.float()}
@@ -350,9 +350,9 @@ def test_other_levels_and_places_of_attention_are_mapped_too():
 
 def test_the_autoencoder_computes_what_compvis_does_with_attention_in_its_two_coarsest_levels(weights, parts):
     vae = load_model(NAME).components["vae"]
-    latents, pictures = torch.randn(2, 4, 10, 6), torch.randn(2, 1, 80, 48)
+    latents, spectrograms = torch.randn(2, 4, 10, 6), torch.randn(2, 1, 80, 48)
     assert close(vae.decode(latents).sample, VAE.decode(parts["vae"], latents))
-    assert close(vae.encode(pictures).latent_dist.parameters, VAE.encode(parts["vae"], pictures))
+    assert close(vae.encode(spectrograms).latent_dist.parameters, VAE.encode(parts["vae"], spectrograms))
 
 
 def test_captions_become_all_77_projected_states_and_no_mask(weights, parts):
@@ -368,10 +368,10 @@ def test_captions_become_all_77_projected_states_and_no_mask(weights, parts):
 @pytest.mark.parametrize("normed", [False, True], ids=["plain", "weight norm"])
 def test_the_vocoder_computes_what_bigvgan_does(copy, parts, normed):
     write_vocoder(copy, with_weight_norm(parts["vocoder"]) if normed else parts["vocoder"])
-    pictures = torch.randn(2, 12, 80)
-    made = load_model(NAME).components["vocoder"](pictures)
+    spectrograms = torch.randn(2, 12, 80)
+    made = load_model(NAME).components["vocoder"](spectrograms)
     assert made.shape == (2, 12 * 256)
-    assert close(made, sound(parts["vocoder"], pictures))
+    assert close(made, sound(parts["vocoder"], spectrograms))
 
 
 def test_the_vocoder_is_quantized_packed_and_loaded_again(weights, tmp_path):
@@ -382,10 +382,10 @@ def test_the_vocoder_is_quantized_packed_and_loaded_again(weights, tmp_path):
     quantized = quantize_components(model, spec, ["vocoder"], prompts=["rain"])["vocoder"].network
     assert "conv_pre" in {layer.name for layer in quantized.report.layers}
     quantized.pack(tmp_path / "packed", "vocoder")
-    pictures = torch.randn(2, 20, VOCODER["num_mels"])
+    spectrograms = torch.randn(2, 20, VOCODER["num_mels"])
     with torch.inference_mode():
-        heard, full = quantized.module(pictures), model.components["vocoder"](pictures)
-        assert torch.equal(load_packed(tmp_path / "packed")(pictures), heard)
+        heard, full = quantized.module(spectrograms), model.components["vocoder"](spectrograms)
+        assert torch.equal(load_packed(tmp_path / "packed")(spectrograms), heard)
     assert not torch.equal(heard, full)
     assert (heard - full).norm() < 0.2 * full.norm()
 
@@ -396,9 +396,9 @@ def test_the_vocoder_has_the_other_activations(activation, logscale):
     config = BigVGANConfig.model_validate(VOCODER | {"activation": activation, "snake_logscale": logscale})
     vocoder = BigVGAN(config)
     vocoder.load_state_dict(tensors)
-    pictures = torch.randn(1, 7, 80)
+    spectrograms = torch.randn(1, 7, 80)
     with torch.no_grad():
-        assert close(vocoder(pictures), sound(tensors, pictures, logscale=logscale))
+        assert close(vocoder(spectrograms), sound(tensors, spectrograms, logscale=logscale))
 
 
 def test_without_a_file_the_filters_of_the_vocoder_are_the_same():
@@ -411,10 +411,10 @@ def test_latents_become_waveforms_through_the_scale_the_decoder_and_the_vocoder(
     model = load_model(NAME)
     model.set_seconds(1.024)
     latents = torch.randn(1, *model.card.latent_shape)
-    pictures = VAE.decode(parts["vae"], latents / SCALE)[:, 0].transpose(1, 2)
+    spectrograms = VAE.decode(parts["vae"], latents / SCALE)[:, 0].transpose(1, 2)
     made = model.decode(latents)
     assert made.shape == (1, 8 * 8 * 256)
-    assert close(torch.from_numpy(made), sound(parts["vocoder"], pictures))
+    assert close(torch.from_numpy(made), sound(parts["vocoder"], spectrograms))
 
 
 def test_every_tensor_of_the_files_is_in_the_model(weights, parts):
@@ -504,8 +504,8 @@ def test_running_averages_are_the_weights_if_the_configuration_says_so(copy, par
 
 def test_claps_own_file_is_taken_where_the_checkpoint_has_no_text_encoder(copy, parts):
     captions = load_model(NAME)._conditioner(CAPTIONS)["encoder_hidden_states"]
-    before = set(layouts.used_files(copy))
-    tensors = {name: value for name, value in state(parts).items() if not name.startswith(layouts.LDM_TEXT)}
+    before = set(MAKE_AN_AUDIO.used_files(copy))
+    tensors = {name: value for name, value in state(parts).items() if not name.startswith(TEXT_PREFIX)}
     write_main(copy, tensors)
     assert "holds no cond_stage_model.caption_encoder.*" in missing_weights(NAME)
     assert "CLAP/CLAP_weights_2022.safetensors or CLAP/CLAP_weights_2022.pth" in missing_weights(NAME)
@@ -513,7 +513,7 @@ def test_claps_own_file_is_taken_where_the_checkpoint_has_no_text_encoder(copy, 
     clap |= {"audio_encoder.base.bn0.weight": torch.ones(64), "logit_scale": torch.tensor(2.6)}
     torch.save({"model": clap}, copy / "CLAP" / "CLAP_weights_2022.pth")
     assert torch.equal(load_model(NAME)._conditioner(CAPTIONS)["encoder_hidden_states"], captions)
-    assert set(layouts.used_files(copy)) == before | {"CLAP/CLAP_weights_2022.pth"}
+    assert set(MAKE_AN_AUDIO.used_files(copy)) == before | {"CLAP/CLAP_weights_2022.pth"}
     torch.save({"model": clap | {"odd": torch.ones(1)}}, copy / "CLAP" / "CLAP_weights_2022.pth")
     with pytest.raises(CheckpointError, match=r"CLAP_weights_2022\.pth: tensors that belong to no part.*: odd"):
         load_model(NAME)
@@ -534,7 +534,7 @@ def test_safetensors_are_preferred_and_make_the_same_model(copy, parts):
         (copy / file).unlink()
         (copy / file).write_bytes(b"damaged")
     second = load_model(NAME)
-    assert {"maa1_full.safetensors", "bigvgan/best_netG.safetensors"} <= set(layouts.used_files(copy))
+    assert {"maa1_full.safetensors", "bigvgan/best_netG.safetensors"} <= set(MAKE_AN_AUDIO.used_files(copy))
     for model in (first, second):
         model.set_seconds(0.5)
     options = {"steps": 2, "guidance": 3.0}
@@ -650,7 +650,7 @@ def test_each_damaged_file_is_one_line_that_names_it(copy, file, damage):
         ({"beta_schedule": "cosine"}, r"beta_schedule: Input should be 'linear'"),
         ({"parameterization": "x0"}, r"parameterization: Input should be 'eps'"),
         ({"unet_config": {"target": "a.OtherModel", "params": {}}}, r"unet_config\.target: .*expected UNetModel"),
-        ({"mel_dim": 8}, r"latents of 8 rows are pictures of 64 mel bands; expected the vocoder's 80"),
+        ({"mel_dim": 8}, r"latents of 8 rows are spectrograms of 64 mel bands; expected the vocoder's 80"),
     ],
 )
 def test_another_architecture_is_refused_by_the_key_that_says_it(copy, changed, said):

@@ -1,4 +1,4 @@
-"""Log-mel pictures and Griffin-Lim, on physical signals."""
+"""Log-mel spectrograms and Griffin-Lim, on physical signals."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_a_clip_gives_samples_over_hop_frames(spec):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_silence_is_the_floor(spec):
-    picture = log_mel(torch.zeros(1, 40_960), spec) * spec.scale + spec.mean
-    assert torch.allclose(picture, torch.full_like(picture, np.log(1e-5)), atol=1e-3)
+    spectrogram = log_mel(torch.zeros(1, 40_960), spec) * spec.scale + spec.mean
+    assert torch.allclose(spectrogram, torch.full_like(spectrogram, np.log(1e-5)), atol=1e-3)
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -53,5 +53,5 @@ def test_griffin_lim_keeps_the_pitch_of_a_tone(spec, frequency):
 
 
 def test_griffin_lim_is_deterministic():
-    picture = log_mel(tone(500), SPECS[0])
-    assert torch.equal(griffin_lim(picture, SPECS[0], 4), griffin_lim(picture, SPECS[0], 4))
+    spectrogram = log_mel(tone(500), SPECS[0])
+    assert torch.equal(griffin_lim(spectrogram, SPECS[0], 4), griffin_lim(spectrogram, SPECS[0], 4))

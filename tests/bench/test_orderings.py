@@ -1,4 +1,4 @@
-"""Statements about which method is nearer to full precision, and the command that prints them with the table."""
+"""Statements about which method is closer to full precision, and the command that prints them with the table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def features(seed: int, shift: float = 0.0) -> Features:
     rng = np.random.default_rng(seed)
     common = np.random.default_rng(0).normal(0, 1, (CLIPS, WIDTH))
     embedding = common + shift + rng.normal(0, 0.05, (CLIPS, WIDTH))
-    return Features(ids=tuple(f"clip-{index}" for index in range(CLIPS)), embedding=embedding.astype(np.float32))
+    return Features(tuple(f"clip-{index}" for index in range(CLIPS)), {"embedding": embedding.astype(np.float32)})
 
 
 def record(spec: str, value: float) -> dict[str, object]:
@@ -99,7 +99,7 @@ def test_a_spec_is_held_against_all_bits(make_run) -> None:
 
 
 def test_latents_are_compared_caption_by_caption(make_run) -> None:
-    """SQNR of eight captions, 3 dB apart on each: more is nearer."""
+    """SQNR of eight captions, 3 dB apart on each: more is closer."""
     run = make_run(naive=1.0, clever=1.0)
     ids = [{"id": f"clip-{index}", "file": f"audio/{index}.wav", "caption": "a dog"} for index in range(CLIPS)]
     for spec, decibels in {FAR: 10.0, NEAR: 13.0}.items():
@@ -113,7 +113,7 @@ def test_latents_are_compared_caption_by_caption(make_run) -> None:
         for index in range(CLIPS):
             (cell / "audio" / f"{index}.wav").touch()
         (cell / "stages").mkdir()
-        kept = {"facts": {"decibels": [[20.0, decibels + index] for index in range(8)]}}
+        kept = {"facts": {"timesteps": [999, 499], "decibels": [[20.0, decibels + index] for index in range(8)]}}
         (cell / "stages" / "trajectory.json").write_text(json.dumps(kept))
     (one,) = orderings(read_runs([run]), "naive", "latent_sqnr_vs_baseline")
     assert (one.difference, one.n, one.verdict) == (pytest.approx(3), 8, "holds")

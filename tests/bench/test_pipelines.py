@@ -14,15 +14,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from admbench.bench.models import load_model, missing_weights
-from admbench.bench.models.checkpoints import layouts
+from admbench.bench.models import load_model, missing_weights, registry
+from admbench.bench.models.checkpoints.files import weights_file
 from admbench.bench.models.checkpoints.compvis import without_weight_norm
-from admbench.bench.models.checkpoints.pipeline_layouts import PIPELINE_LAYOUTS
-from admbench.bench.models.checkpoints.published import PUBLISHED, download_command
-from admbench.bench.models.families import audioldm2, pipelines
+from admbench.bench.models.checkpoints.repositories import download_command
+from admbench.bench.models.families import recognise
+from admbench.bench.models.families.audioldm2 import AUDIOLDM2, BASE, LARGE, UNET
+from admbench.bench.models.families.musicldm import MUSICLDM
+from admbench.bench.models.families.stable_audio import STABLE_AUDIO
+from admbench.bench.models.pipelines import parts
 from admbench.bench.models.quantization import quantize_components
 from admbench.errors import CheckpointError, UsageError
-from admbench.methods.core.checkpoint.packed import load as load_backbone
+from admbench.methods.core.checkpoint.reading import load as load_backbone
 
 from . import pipeline_directories
 from .test_components import assert_autoencoder_is_quantized, assert_told
@@ -32,6 +35,7 @@ FAMILIES = {
     "musicldm": pipeline_directories.musicldm,
     "stable-audio": pipeline_directories.stable_audio,
 }
+DESCRIBED = {"audioldm2": AUDIOLDM2, "musicldm": MUSICLDM, "stable-audio": STABLE_AUDIO}
 CAPTIONS = ["a dog barks", "rain", "loud rain falls"]
 
 
@@ -225,20 +229,54 @@ def test_continuous_time_is_labelled_by_the_step_of_the_training_schedule(folder
     assert float(calls[-1].inputs["timestep"][0]) == pytest.approx(0.1855, abs=1e-4)  # the backbone is told the time
 
 
+def set_index(folder: Path, **changes: Any) -> None:
+    """Changes model_index.json; a part that becomes None is left out."""
+    file = folder / "model_index.json"
+    changed = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps({name: value for name, value in changed.items() if value is not None}))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_directory_of_another_class_is_taken_for_the_family_whose_parts_it_has(folders, family):
+    folder = folders / family
+    as_named = load_model(f"dir:{folder}").generate(CAPTIONS[:1], [1], steps=2)
+    set_index(folder, _class_name="MyOwnPipeline")
+    assert recognise(folder) is DESCRIBED[family]
+    model = load_model(f"dir:{folder}")
+    assert model.source == f"folder: {DESCRIBED[family].saw} by its parts, though its class is called MyOwnPipeline"
+    assert np.array_equal(model.generate(CAPTIONS[:1], [1], steps=2), as_named)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"text_encoder": ["transformers", "CLIPTextModel"]}, "text_encoder is CLIPTextModel and not ClapModel"),
+        ({"unet": ["os", "system"]}, "unet is system and not UNet2DConditionModel"),
+        ({"vocoder": None}, "there is no vocoder"),
+        ({"tokenizer": None}, "there is no tokenizer"),
+        ({"controlnet": ["diffusers", "ControlNetModel"]}, "controlnet is none of its parts"),
+    ],
+)
+def test_a_directory_of_another_class_with_other_parts_is_refused_by_their_names(folders, changes, reason):
+    set_index(folders / "musicldm", _class_name="MyOwnPipeline", **changes)
+    with pytest.raises(CheckpointError, match=rf"directory of MyOwnPipeline \(nearest is a MusicLDM .*, but {reason}\)"):
+        load_model(f"dir:{folders / 'musicldm'}")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_tensor_of_the_files_is_in_the_model(folders, family):
     model = load_model(f"dir:{folders / family}")
-    layout = PIPELINE_LAYOUTS[family]
-    for part, stems in layouts.components_of(layout).items():
-        stored = load_file(layouts.weights_file(folders / family / part, stems))
-        component = "backbone" if part in ("unet", "transformer") else part
+    described = DESCRIBED[family]
+    for component in described.networks:
+        part = described.folder_of(component)
+        stored = load_file(weights_file(folders / family / part, described.weights_of(component)))
         loaded = model.components[component].state_dict()
         assert stored
         for name, tensor in without_weight_norm(stored).items():
             if part == "language_model" and "weight" in name and ".c_" in name:
                 tensor = tensor.T  # GPT-2's layers are Linear ones, transposed
             assert torch.allclose(loaded[name], tensor, rtol=1e-6 if f"{name}_g" in stored else 0, atol=0)
-    assert len(model.components) == len(layout.models) + len(layout.encoders)
+    assert list(model.components) == list(described.networks)
 
 
 def test_masks_that_older_versions_saved_with_gpt2_are_not_tensors_too_many(folders):
@@ -254,13 +292,13 @@ def test_weights_in_shards_load_like_one_file(folders, pipes):
     unet = folders / "musicldm" / "unet"
     whole = unet / "diffusion_pytorch_model.safetensors"
     expected = load_file(whole)
-    before = layouts.fingerprint(folders / "musicldm")
+    before = MUSICLDM.fingerprint(folders / "musicldm")
     whole.unlink()
     pipes["musicldm"].unet.save_pretrained(unet, max_shard_size="20KB")
     shards = sorted(file.name for file in unet.glob("*-of-*.safetensors"))
     assert len(shards) > 1
-    assert set(layouts.used_files(folders / "musicldm")) >= {f"unet/{name}" for name in shards}
-    assert layouts.fingerprint(folders / "musicldm") != before  # other files, though of the same tensors
+    assert set(MUSICLDM.used_files(folders / "musicldm")) >= {f"unet/{name}" for name in shards}
+    assert MUSICLDM.fingerprint(folders / "musicldm") != before  # other files, though of the same tensors
     loaded = load_model(f"dir:{folders / 'musicldm'}").backbone.state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in expected.items())
     (unet / shards[0]).unlink()
@@ -274,7 +312,7 @@ def test_weights_in_shards_load_like_one_file(folders, pipes):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_tensor_without_a_place_is_named(folders, family):
-    part = PIPELINE_LAYOUTS[family].models[0]
+    part = DESCRIBED[family].folder_of("backbone")
     file = folders / family / part / "diffusion_pytorch_model.safetensors"
     save_file(load_file(file) | {"odd.weight": torch.zeros(2)}, file)
     with pytest.raises(CheckpointError, match=rf"{part}/diffusion_pytorch_model.*left over: odd\.weight"):
@@ -317,7 +355,7 @@ def test_a_scheduler_that_needs_a_package_says_which(monkeypatch):
 
     monkeypatch.setattr(diffusers, "CosineDPMSolverMultistepScheduler", CosineDPMSolverMultistepScheduler)
     with pytest.raises(UsageError, match="CosineDPMSolverMultistepScheduler needs torchsde: pip install torchsde"):
-        pipelines.scheduler_class("CosineDPMSolverMultistepScheduler")
+        parts.scheduler_class("CosineDPMSolverMultistepScheduler")
 
 
 @pytest.mark.parametrize(
@@ -409,9 +447,9 @@ def test_bfloat16_runs(folders, family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sampling_is_the_pipelines_default(family):
-    call = inspect.signature(getattr(diffusers, PIPELINE_LAYOUTS[family].pipeline).__call__).parameters
-    assert pipelines.family(family).default_steps == call["num_inference_steps"].default
-    assert pipelines.family(family).default_guidance == call["guidance_scale"].default
+    call = inspect.signature(getattr(diffusers, DESCRIBED[family].pipeline).__call__).parameters
+    assert DESCRIBED[family].default_steps == call["num_inference_steps"].default
+    assert DESCRIBED[family].default_guidance == call["guidance_scale"].default
 
 
 NAMES = {"audioldm2": "audioldm2", "audioldm2-large": "audioldm2", "audioldm2-music": "audioldm2"}
@@ -424,8 +462,8 @@ def test_a_registry_name_loads_the_folder_of_its_name(folders, name, family, mon
     monkeypatch.setenv("ADMBENCH_WEIGHTS", str(folders))
     assert missing_weights(name) is None
     model = load_model(name)
-    assert (model.name, model.source) == (name, f"hf:{PUBLISHED[name].repository}")
-    assert model.license == PUBLISHED[name].license
+    assert (model.name, model.source) == (name, f"hf:{registry.get(name).repository}")
+    assert model.license == registry.get(name).license
 
 
 def test_a_registry_name_takes_no_other_pipeline(folders, monkeypatch):
@@ -437,14 +475,17 @@ def test_a_registry_name_takes_no_other_pipeline(folders, monkeypatch):
 
 def test_of_stable_audio_only_the_pipeline_is_downloaded(monkeypatch):
     monkeypatch.delenv("ADMBENCH_WEIGHTS", raising=False)
-    command = download_command(PUBLISHED["stable-audio-open-1.0"])
-    assert command.startswith("hf download stabilityai/stable-audio-open-1.0 model_index.json transformer/ vae/ ")
+    command = download_command(registry.get("stable-audio-open-1.0"))
+    assert command.startswith(
+        "hf download stabilityai/stable-audio-open-1.0 model_index.json transformer/ text_encoder/ "
+    )
+    assert {"vae/", "projection_model/", "tokenizer/", "scheduler/"} == set(command.split()[6:])
 
 
-@pytest.mark.parametrize(("attention", "millions"), [(audioldm2.BASE, 346.94), (audioldm2.LARGE, 718.01)])
+@pytest.mark.parametrize(("attention", "millions"), [(BASE, 346.94), (LARGE, 718.01)])
 def test_audioldm2_has_its_published_size(attention, millions):
     with torch.device("meta"):
-        unet = diffusers.AudioLDM2UNet2DConditionModel(**audioldm2.UNET, **attention)
+        unet = diffusers.AudioLDM2UNet2DConditionModel(**UNET, **attention)
     assert sum(parameter.numel() for parameter in unet.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
 
 

@@ -22,13 +22,15 @@ import soundfile
 from admbench.bench.run.executors.base import Outcome, Task
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import CellJob, Job, JudgeSpec, cell_folder, job_from_json
+from admbench.bench.run.jobs import CellJob, Job, job_from_json
+from admbench.bench.run.layout import JobFolder, RunLayout
 from admbench.bench.run.plan import Plan
 from admbench.bench.run.runner import CellResult, Events, run_grid
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import BenchError
 from admbench.hashing import sha256_file
 from admbench.leaderboard.reading import read_record, read_runs, validate
-from admbench.methods.core.kernels.processor import has_vnni
+from admbench.methods.core.processor import has_vnni
 
 NAIVE = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 JUDGES = JudgeSpec(tagger="band-tagger", clap="band-clap")
@@ -44,7 +46,7 @@ class Here:
         self.interrupt_at = interrupt_at
 
     def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Generator[Outcome, None, None]:
-        from admbench.bench.run.cell import explain, run_job
+        from admbench.bench.run.program import explain, run_job
 
         failed: dict[str, str] = {}
         for task in tasks:
@@ -65,13 +67,16 @@ def run(grid: GridSpec, **options: Any) -> list[CellResult]:
     return run_grid(grid, command="bench run", judges=JUDGES, **{"executor": Here(), **options})
 
 
+def cell_of(grid: GridSpec, method: str) -> JobFolder:
+    return RunLayout(grid.out).cell("fake-adm", method)
+
+
 def record_of(grid: GridSpec, method: str) -> Any:
-    return read_record(cell_folder(grid.out, "fake-adm", method) / "result.json")
+    return read_record(cell_of(grid, method).record)
 
 
 def wavs(grid: GridSpec, method: str) -> dict[str, str]:
-    folder = cell_folder(grid.out, "fake-adm", method) / "audio"
-    return {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+    return {path.name: sha256_file(path) for path in sorted(cell_of(grid, method).audio.iterdir())}
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +107,10 @@ def test_every_cell_leaves_a_valid_record_and_all_its_products(finished: GridSpe
         assert record.audio.clips == 4
         assert record.memory.peak_bytes > 50e6
         assert record.provenance.command == "bench run"
-        cell = cell_folder(finished.out, "fake-adm", method)
-        captions = json.loads((cell / "captions.json").read_text())
+        cell = cell_of(finished, method)
+        captions = json.loads(cell.captions.read_text())
         assert [entry["caption"] for entry in captions][:2] == ["a dog barks", "rain falls"]
-        assert all((cell / entry["file"]).is_file() for entry in captions)
+        assert all((cell.path / entry["file"]).is_file() for entry in captions)
     assert not (finished.out / "work").exists()
 
 
@@ -141,7 +146,7 @@ def test_a_caption_file_with_clips_goes_through_every_stage_and_the_record_count
 
 def test_size_is_what_lies_on_disk(finished: GridSpec) -> None:
     size = record_of(finished, NAIVE).size
-    folder = cell_folder(finished.out, "fake-adm", NAIVE) / "checkpoint"
+    folder = cell_of(finished, NAIVE).checkpoint
     assert size.checkpoint_bytes == sum(path.stat().st_size for path in folder.iterdir())
     assert size.baseline_bytes == record_of(finished, "fp32").size.checkpoint_bytes
     assert record_of(finished, "fp32").size.reduction == 0
@@ -239,7 +244,7 @@ def test_another_run_seed_gives_other_noise(finished: GridSpec, make_grid: MakeG
 
 
 def test_scoring_again_does_not_generate_again(finished: GridSpec, make_grid: MakeGrid) -> None:
-    audio = cell_folder(finished.out, "fake-adm", NAIVE) / "audio" / "row-00001.wav"
+    audio = cell_of(finished, NAIVE).audio / "row-00001.wav"
     inode = audio.stat().st_ino
     grid = make_grid(metrics__names=["clap"])
     assert [result.resumed for result in run(grid)] == [False, False]
@@ -248,7 +253,7 @@ def test_scoring_again_does_not_generate_again(finished: GridSpec, make_grid: Ma
 
 
 def test_fresh_does_everything_again(finished: GridSpec) -> None:
-    audio = cell_folder(finished.out, "fake-adm", NAIVE) / "audio" / "row-00001.wav"
+    audio = cell_of(finished, NAIVE).audio / "row-00001.wav"
     inode, jobs = audio.stat().st_ino, []
     results = run(finished, fresh=True, events=Events(planned=lambda plan: jobs.extend(job.kind for job in plan.jobs)))
     assert jobs == ["reference", "baseline", "cell", "cell"]
@@ -295,7 +300,7 @@ def test_a_failed_change_says_so_and_undoing_it_costs_nothing(
         quantized.append(spec)
         return quantize_components(model, spec, *components, **options)
 
-    monkeypatch.setattr("admbench.bench.run.cell.quantize_components", quantize)
+    monkeypatch.setattr("admbench.bench.run.generating.quantize_components", quantize)
     assert [result.reason for result in run(finished)] == [None, None]
     assert wavs(finished, NAIVE) == audio
     assert quantized == ["fp32"], "the baseline's"

@@ -1,10 +1,11 @@
-"""A stage is built once for what determines it, found again after a restart, and lent by earlier results."""
+"""A stage is built once for what determines it, found again after a restart, and reused from earlier results."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from admbench.bench.run.layout import JobFolder
 from admbench.bench.run.stages import Stages, current_stage, publish
 
 
@@ -21,8 +22,9 @@ class Counter:
         return {"clips": self.built}
 
 
-def run(work: Path, inputs: Any, build: Counter, donors: tuple[Path, ...] = ()) -> dict[str, Any]:
-    return Stages(work, donors, lambda stage: None).run("generate", inputs, ["audio"], build)
+def run(work: Path, inputs: Any, build: Counter, reuse: tuple[Path, ...] = ()) -> dict[str, Any]:
+    stages = Stages(JobFolder(work), [JobFolder(path) for path in reuse], lambda stage: None)
+    return stages.run("generate", inputs, ["audio"], build)
 
 
 def test_a_stage_with_the_same_inputs_is_not_built_again(tmp_path: Path) -> None:
@@ -48,11 +50,11 @@ def test_a_build_that_fails_leaves_nothing_that_passes_for_its_product(tmp_path:
         raise RuntimeError("halfway")
 
     with pytest.raises(RuntimeError, match="halfway"):
-        Stages(tmp_path, (), lambda stage: None).run("generate", 1, ["audio"], fail)
+        Stages(JobFolder(tmp_path), (), lambda stage: None).run("generate", 1, ["audio"], fail)
     assert run(tmp_path, 1, build) == {"clips": 2}
 
 
-def test_an_earlier_result_lends_its_product_and_survives_its_replacement(tmp_path: Path) -> None:
+def test_the_product_of_an_earlier_result_is_reused_and_survives_its_replacement(tmp_path: Path) -> None:
     old, work = tmp_path / "old", tmp_path / "work"
     run(old, "same", Counter(old))
     build = Counter(work)
@@ -76,4 +78,4 @@ def test_publishing_replaces_the_old_folder_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_a_job_that_has_not_begun_is_at_its_start(tmp_path: Path) -> None:
-    assert current_stage(tmp_path) == "start"
+    assert current_stage(JobFolder(tmp_path)) == "start"

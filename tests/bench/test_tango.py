@@ -17,9 +17,11 @@ from torch import Tensor
 from transformers import T5Config, T5EncoderModel
 
 from admbench.bench.models import fingerprint, load_model, missing_weights
-from admbench.bench.models.checkpoints import layouts, shipped
+from admbench.bench.models.checkpoints import shipped
 from admbench.bench.models.checkpoints.compvis import fold_weight_norm
-from admbench.bench.models.families import tango
+from admbench.bench.models.families.tango import TANGO
+from admbench.bench.models.networks.published_sizes import FLAN_T5_LARGE
+from admbench.bench.models.pipelines import tango
 from admbench.errors import CheckpointError
 
 from .test_components import assert_told
@@ -319,11 +321,11 @@ def test_the_hash_is_of_the_files(copy, parts):
     assert load_model(NAME).weights_sha256 == before
     write(copy, parts | {"unet": parts["unet"] | {"conv_in.bias": torch.zeros(32)}})
     assert fingerprint(NAME) != before
-    assert set(layouts.used_files(copy)) >= {"pytorch_model_main.bin", "vae_config.json", "texts/tokenizer.json"}
+    assert set(TANGO.used_files(copy)) >= {"pytorch_model_main.bin", "vae_config.json", "texts/tokenizer.json"}
 
 
 def test_published_sizes():
     with torch.device("meta"):
-        unet, text = UNet2DConditionModel(**tango.UNET), T5EncoderModel(T5Config(**tango.FLAN_T5_LARGE))
+        unet, text = UNet2DConditionModel(**tango.UNET), T5EncoderModel(T5Config(**FLAN_T5_LARGE))
     assert sum(value.numel() for value in unet.parameters()) / 1e6 == pytest.approx(865.93, abs=0.01)
     assert sum(value.numel() for value in set(text.parameters())) / 1e6 == pytest.approx(341.2, abs=0.1)

@@ -20,7 +20,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import T5Config, T5EncoderModel
 
 from admbench.bench.models.checkpoints import shipped
-from admbench.bench.models.families import tango
+from admbench.bench.models.networks.published_sizes import FLAN_T5_LARGE
+from admbench.bench.models.pipelines import tango
 
 from .test_tango import hifigan
 
@@ -34,7 +35,7 @@ PROGRAM = """
 import sys
 from admbench.bench.measurement.memory import peak_resident_bytes
 from admbench.bench.models import load_model
-from admbench.bench.models.families import tango  # imports what loading needs
+from admbench.bench.models.pipelines import tango  # imports what loading needs
 
 libraries = peak_resident_bytes()
 model = load_model(f"dir:{sys.argv[1]}")
@@ -63,7 +64,7 @@ def write_checkpoint(folder: Path) -> None:
     """All files of declare-lab's layout, at full size, without ever having all of it in memory."""
     texts = folder / "google" / "flan-t5-large"
     shutil.copytree(shipped.folder_of("tiny-tango") / "tokenizer", texts)
-    config = T5Config(**tango.FLAN_T5_LARGE)
+    config = T5Config(**FLAN_T5_LARGE)
     (texts / "config.json").write_text(json.dumps(config.to_dict()))
     with torch.device("meta"):
         parts = {"unet": UNet2DConditionModel(**tango.UNET), "text_encoder": T5EncoderModel(config)}

@@ -38,7 +38,7 @@ def test_a_method_can_rank_above_full_precision(board_of, make_record):
     assert ranks(board) == {"naive@w4a8": (1, False), "fp32": (2, False)}
 
 
-def test_what_real_audio_cannot_tell_apart_is_ordered_by_nearness_to_full_precision(board_of, make_record):
+def test_what_real_audio_cannot_tell_apart_is_ordered_by_closeness_to_full_precision(board_of, make_record):
     losses = {
         "fp32": 0.0,
         "naive@w4a8": 1.0,
@@ -47,7 +47,7 @@ def test_what_real_audio_cannot_tell_apart_is_ordered_by_nearness_to_full_precis
     }  # each within 1.2 of fp32
     board = board_of(*(make_record(spec=spec, loss=loss) for spec, loss in losses.items()))
     assert all((row.place.rank, row.place.tied) == (1, True) for row in board.rows)
-    places = {row.record.method.spec: row.nearness for row in board.rows}
+    places = {row.record.method.spec: row.closeness for row in board.rows}
     assert list(places) == ["fp32", "naive@w8a8", "bf16", "naive@w4a8"]
     assert (places["naive@w8a8"].rank, places["bf16"].rank, places["naive@w4a8"].rank) == (1, 1, 3)
     assert (places["bf16"].tied, places["naive@w4a8"].tied) == (True, False)

@@ -1,4 +1,4 @@
-"""The pages in a real browser: sorting, filtering, state in the URL, sound and pictures, nothing from a network."""
+"""The pages in a real browser: sorting, filtering, state in the URL, sound and spectrograms, nothing from a network."""
 
 import shutil
 
@@ -48,7 +48,7 @@ def page(browser):
     page.on("dialog", lambda dialog: (trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
     page.on("request", lambda request: None if request.url.startswith("file:") else trouble.append(request.url))
     page.on(
-        "requestfailed",  # leaving a page aborts the pictures that it is still loading
+        "requestfailed",  # leaving a page aborts the spectrograms that it is still loading
         lambda request: None if "ABORTED" in request.failure else trouble.append(f"{request.failure}: {request.url}"),
     )
     yield page
@@ -132,17 +132,17 @@ def test_one_model_is_heard_at_a_time(site, page):
     assert page.locator("section.group:visible h2").inner_text() == "tiny-tango"
 
 
-def test_clips_and_pictures_load(site, page):
+def test_clips_and_spectrograms_load(site, page):
     page.goto(site.listening.as_uri())
     seconds = page.locator("audio:visible").first.evaluate(
         "audio => new Promise((resolve, reject) => { audio.onloadedmetadata = () => resolve(audio.duration);"
         " audio.onerror = () => reject(audio.error.message); audio.preload = 'auto'; audio.load(); })"
     )
     assert seconds == pytest.approx(0.5, abs=0.01)
-    picture = page.locator("img:visible").first
-    picture.scroll_into_view_if_needed()
-    picture.evaluate("image => image.decode()")
-    assert picture.evaluate("image => image.naturalWidth") > 200
+    spectrogram = page.locator("img:visible").first
+    spectrogram.scroll_into_view_if_needed()
+    spectrogram.evaluate("image => image.decode()")
+    assert spectrogram.evaluate("image => image.naturalWidth") > 200
 
 
 @pytest.mark.parametrize("width", [360, 768, 1440])

@@ -14,7 +14,7 @@ def estimate(value, half):
 
 @pytest.fixture
 def ladder(make_record):
-    def rung(name, fd, step):
+    def level(name, fd, step):
         scores = {"fd": estimate(fd, 1.0), "kl": estimate(fd / 20, 0.05), "clap": estimate(0.5 - fd / 600, 0.02)}
         return {"name": name, "method": None, "n": 4, "scores": scores, "step": step}
 
@@ -28,9 +28,9 @@ def ladder(make_record):
                 "model": "tiny-tango",
                 "suite": make_record()["suite"],
                 "rungs": [
-                    rung("real vs real", 5.0, None),
-                    rung("fp32", 21.0, step("<", 16.0, 3.0)),
-                    rung("bf16", 21.2, step("~", 0.2, 1.0)),
+                    level("real vs real", 5.0, None),
+                    level("fp32", 21.0, step("<", 16.0, 3.0)),
+                    level("bf16", 21.2, step("~", 0.2, 1.0)),
                 ],
                 "agreement": {"kl": 1.0, "clap": 0.9, "threshold": 0.7, "holds": True},
             }
@@ -52,7 +52,7 @@ def test_a_ladder_is_read_and_judged(tmp_path, ladder):
     [
         (("rungs", 1, "step", "holds"), False, "fp32: step.holds contradicts"),
         (("rungs", 2, "step", "relation"), "<", "bf16: step.holds contradicts"),
-        (("rungs", 1, "step"), None, "fp32: every rung but the first needs a step"),
+        (("rungs", 1, "step"), None, "fp32: every level but the first needs a step"),
         (("rungs", 1, "step", "difference", "ci95"), None, "ci95 is needed"),
         (("agreement", "kl"), 0.2, "agreement.holds contradicts"),
         (("rungs", 0, "n"), 0, r"models.0.rungs.0.n: Input should be greater"),

@@ -91,8 +91,8 @@ def test_the_listening_page_puts_the_baseline_beside_each_method(site):
     assert len(sources) == 3 * 2 * 4
     assert all((site.root / source).is_file() for source in sources)
     assert all(attributes["preload"] == "none" for tag, attributes in tags if tag == "audio")
-    pictures = [attributes["src"] for tag, attributes in tags if tag == "img"]
-    assert all(Image.open(site.root / picture).format == "PNG" for picture in pictures)
+    spectrograms = [attributes["src"] for tag, attributes in tags if tag == "img"]
+    assert all(Image.open(site.root / spectrogram).format == "PNG" for spectrogram in spectrograms)
     assert "failed: out of memory" in site.listening.read_text()
 
 
@@ -236,14 +236,14 @@ def test_a_tone_is_bright_at_its_frequency():
     rate = 16_000
     for frequency in (250.0, 1000.0, 5000.0):
         tone = np.sin(2 * np.pi * frequency * np.arange(rate) / rate).astype(np.float32)
-        picture = mel_decibels(Sound(tone, rate))
-        loudest = mel_frequencies(rate)[picture.mean(axis=1).argmax()]
+        spectrogram = mel_decibels(Sound(tone, rate))
+        loudest = mel_frequencies(rate)[spectrogram.mean(axis=1).argmax()]
         assert abs(loudest - frequency) < 0.1 * frequency + 30
 
 
 @pytest.mark.parametrize("samples", [1, 50, 16_000, 700_000])
-def test_clips_of_any_length_have_a_picture(samples):
-    picture = mel_decibels(Sound(np.zeros(samples, np.float32), 16_000))
-    assert picture.shape[0] == 96
-    assert 1 <= picture.shape[1] <= 300
-    assert np.isfinite(picture).all()
+def test_clips_of_any_length_have_a_spectrogram(samples):
+    spectrogram = mel_decibels(Sound(np.zeros(samples, np.float32), 16_000))
+    assert spectrogram.shape[0] == 96
+    assert 1 <= spectrogram.shape[1] <= 300
+    assert np.isfinite(spectrogram).all()

@@ -13,7 +13,7 @@ from admbench import methods
 from admbench.bench.conformance.tiny_models import TinyModel, tiny_audioldm, tiny_tango
 from admbench.methods.base import CalibratedConfig
 from admbench.methods.core.backbone import QuantizedBackbone
-from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader
+from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
 
 from .everything import quantize_everything
 

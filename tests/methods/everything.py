@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from admbench.methods.core.layers.attention import AttentionSites, attentions, set_sites
-from admbench.methods.core.layers.quantized import QuantizedLayer, quantizable_layers, replace_layer
+from admbench.methods.core.layers.kinds import quantizable_layers, replace_layer
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.codebooks import FloatZeroQuantizer, Log2Quantizer, NF4Quantizer
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer

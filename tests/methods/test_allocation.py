@@ -15,7 +15,7 @@ from admbench.errors import DataError, UsageError
 from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe
 from admbench.methods.core.calibration.sensitivity import output_noise
 from admbench.methods.core.layers.allocation import Choice, allocate, float_bytes, mixed_policy, weight_bytes
-from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import weight_scheme
 

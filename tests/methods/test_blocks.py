@@ -6,7 +6,7 @@ from torch import nn
 
 from admbench.methods.core.layers import memory
 from admbench.methods.core.layers.blocks import BlockRuns, execution_order, find_blocks
-from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.core.layers.kinds import quantizable_layers
 
 
 @pytest.fixture

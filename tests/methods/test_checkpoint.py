@@ -11,7 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from admbench.errors import CheckpointError
-from admbench.methods.core.checkpoint.packed import directory_bytes, load, pack, read_header
+from admbench.files import directory_bytes
+from admbench.methods.core.checkpoint.header import read_header
+from admbench.methods.core.checkpoint.reading import load
+from admbench.methods.core.checkpoint.writing import pack
 from admbench.methods.core.layers.quantized import quantized_layers
 
 SPECS = ["fp32", "bf16", "naive@w16a16", "naive@w16a8", "naive@w4a16", "naive@w4a8[weights=tensor]"]

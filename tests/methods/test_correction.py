@@ -9,7 +9,9 @@ from torch import nn
 
 from admbench import methods
 from admbench.errors import CheckpointError
-from admbench.methods.core.checkpoint.packed import load, pack, read_header
+from admbench.methods.core.checkpoint.header import read_header
+from admbench.methods.core.checkpoint.reading import load
+from admbench.methods.core.checkpoint.writing import pack
 from admbench.methods.core.kernels import with_kernels
 from admbench.methods.core.reconstruction.correction import NoiseCorrection, correct, correction_of, mean_noise
 

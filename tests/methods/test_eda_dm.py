@@ -5,7 +5,7 @@ import torch
 
 from admbench import methods
 from admbench.errors import UsageError
-from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.checkpoint.reading import load
 
 QUICK = "prompts=20,timesteps=2,samples=80,iterations=50,learning_rate=0.1"
 

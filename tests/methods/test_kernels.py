@@ -17,7 +17,6 @@ from admbench.methods.core.kernels.blocks import BLOCKS, FusedAttention, FusedGE
 from admbench.methods.core.kernels.codes import InputCodes
 from admbench.methods.core.kernels.cuda import IntMMLinear
 from admbench.methods.core.kernels.onednn import Int8Conv2d, Int8Linear
-from admbench.methods.core.kernels.processor import has_bf16, has_vnni, product_refusal
 from admbench.methods.core.kernels.select import choose, default_glue, resident_bytes
 from admbench.methods.core.kernels.weights import Weights
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
@@ -25,6 +24,7 @@ from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme, activation_scheme, weight_scheme
 from admbench.methods.core.numbers.timesteps import Clock, TimestepTable
+from admbench.methods.core.processor import has_bf16, has_vnni, product_refusal
 
 from .rounding import FLIPS, assert_layers_agree, assert_near_exact
 
@@ -366,7 +366,7 @@ def test_streamlined_blocks_compute_the_very_same_numbers(model, quantize, predi
 
 @needs_vnni
 def test_ends_in_floating_point_do_not_leave_channels_last(audioldm, quantize, predict):
-    backbone = quantize(audioldm, "naive@w8a8[ends=16]").module
+    backbone = quantize(audioldm, "naive@w8a8[first_last_bits=16]").module
     result = with_kernels(backbone)
     assert result.layers["float"] == 2
     layouts = []

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from admbench.methods.core.layers.quantized import QuantizedLayer, quantizable_layers
+from admbench.methods.core.layers.kinds import quantizable_layers
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme, activation_scheme, weight_scheme
 

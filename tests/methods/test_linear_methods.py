@@ -14,13 +14,13 @@ from admbench.methods.core.calibration.statistics import (
     output_error,
     patches,
 )
-from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme, weight_scheme
+from admbench.methods.core.reconstruction.smoothing import smoothed, smoothing_scale
 from admbench.methods.gptq import gptq_codes
 from admbench.methods.hqq import fit_zero_points
-from admbench.methods.smoothquant import smoothed, smoothing_scale
 from admbench.methods.svdquant import leading_components
 
 CHANNEL = weight_scheme(4, "channel")

@@ -80,5 +80,5 @@ def test_typed_steps_and_preset_paper_are_not_cut(many_step, spec):
 
 def test_more_typed_timesteps_than_the_cap_are_refused_with_the_reason(many_step, prompts):
     method = methods.from_spec("naive@w4a8[prompts=2,timesteps=60]")
-    with pytest.raises(UsageError, match=r"of steps=50, which preset quick walks of the 200 of tiny-audioldm"):
+    with pytest.raises(UsageError, match=r"of steps=50, which preset quick takes of the 200 of tiny-audioldm"):
         method.calibration_key(many_step, prompts, seed=0)

@@ -6,7 +6,8 @@ from torch import nn
 
 from admbench import methods
 from admbench.errors import UsageError
-from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
+from admbench.methods.core.layers.kinds import quantizable_layers
+from admbench.methods.core.layers.quantized import quantized_layers
 
 
 def relative_error(prediction: torch.Tensor, target: torch.Tensor) -> float:

@@ -67,7 +67,7 @@ def test_the_configuration_has_all_defaults_expanded():
         "guidance": None,
         "weights": "tensor",
         "ranges": "minmax",
-        "ends": 8,
+        "first_last_bits": 8,
     }
 
 

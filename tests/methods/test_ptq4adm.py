@@ -8,9 +8,10 @@ from safetensors import safe_open
 
 from admbench import methods
 from admbench.errors import UsageError
-from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.layers.allocation import float_bytes, weight_bytes
-from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
+from admbench.methods.core.layers.kinds import quantizable_layers
+from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.numbers.scheme import weight_scheme
 
 QUICK = "prompts=4,timesteps=2,steps=3,iterations=2,calibration=activation-aware"

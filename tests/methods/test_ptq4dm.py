@@ -3,7 +3,7 @@
 import torch
 
 from admbench import methods
-from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.layers.quantized import quantized_layers
 
 QUICK = "prompts=5,timesteps=2,steps=3,iterations=10,learning_rate=0.1"

@@ -5,8 +5,9 @@ import torch
 
 from admbench import methods
 from admbench.errors import UsageError
-from admbench.methods.core.checkpoint.packed import load
-from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
+from admbench.methods.core.checkpoint.reading import load
+from admbench.methods.core.layers.kinds import quantizable_layers
+from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.layers.split import splits_of
 
 QUICK = "prompts=20,samples=80,iterations=20,batch=4,learning_rate=0.1,step_iterations=5"

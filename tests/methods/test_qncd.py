@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from admbench import methods
-from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.reconstruction.correction import correction_of
 from admbench.methods.qncd import adds_embedding, embedding_scales

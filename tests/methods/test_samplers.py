@@ -10,7 +10,7 @@ from torch import nn
 
 from admbench.errors import DataError, UsageError
 from admbench.methods.core.calibration.calibration_set import CalibrationSet, stack_calls
-from admbench.methods.core.calibration.row_buffer import Spool
+from admbench.methods.core.calibration.row_buffer import RowBuffer
 from admbench.methods.core.calibration.samplers import SAMPLERS
 from admbench.methods.core.calibration.samplers.activation_aware import coverage, reach
 from admbench.methods.core.calibration.samplers.covercal import REACH, channel_reach, cover, outliers
@@ -19,7 +19,7 @@ from admbench.methods.core.calibration.samplers.observing import observe
 from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe
 from admbench.methods.core.calibration.samplers.tdac import allot, density_and_variety, middle_block
 from admbench.methods.core.calibration.submodular import FacilityLocation, Reach, WeightedSum, greedy
-from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.core.layers.kinds import quantizable_layers
 
 RECIPE = CalibrationRecipe("uniform", prompts=6, timesteps=2, steps=5, guidance=3.0)
 
@@ -293,7 +293,7 @@ def test_a_layer_whose_input_is_not_finite_is_named(audioldm, prompts):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool])
 def test_rows_beyond_the_limit_of_memory_are_read_from_disk_unchanged(dtype):
     parts = [torch.randn(5, 3, 2).mul(4).to(dtype) for _ in range(7)]
-    small, large = Spool(), Spool(memory=64)
+    small, large = RowBuffer(), RowBuffer(memory=64)
     for part in parts:
         small.add("x", part)
         large.add("x", part)

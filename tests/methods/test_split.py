@@ -7,9 +7,12 @@ import torch
 from torch import nn
 
 from admbench.errors import CheckpointError
-from admbench.methods.core.checkpoint.packed import MethodHeader, SourceHeader, load, pack
+from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
+from admbench.methods.core.checkpoint.reading import load
+from admbench.methods.core.checkpoint.writing import pack
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.policy import quantize_layers, uniform_policy
-from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
+from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.layers.split import (
     split_layer,
     split_layers,

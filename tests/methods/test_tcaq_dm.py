@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe
-from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.layers.attention import attention_sites, attentions
-from admbench.methods.core.layers.quantized import quantizable_layers, quantized_layers
+from admbench.methods.core.layers.kinds import quantizable_layers
+from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.numbers.codebooks import Log2Quantizer
 from admbench.methods.tcaq_dm import channel_scales, follows_power_law
 

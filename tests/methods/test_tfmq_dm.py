@@ -3,7 +3,7 @@
 import torch
 
 from admbench import methods
-from admbench.methods.core.checkpoint.packed import load
+from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.layers.temporal import TemporalBlock
 from admbench.methods.core.numbers.timesteps import TimestepTable

@@ -32,11 +32,7 @@ class DummyClap(DummyTagger):
         return np.float32([[1, 0] if len(caption) % 2 else [0, 1] for caption in captions])
 
 
-class Embedders:
-    tagger = DummyTagger()
-    clap = DummyClap()
-
-
 @pytest.fixture
-def embedders():
-    return Embedders()
+def judges():
+    """A network of each role."""
+    return {"tagger": DummyTagger(), "clap": DummyClap()}

@@ -5,6 +5,7 @@ import pytest
 import scipy.linalg
 
 from admbench.metrics.extract import extract_features
+from admbench.metrics.extractors.base import load_extractor
 from admbench.metrics.fad import FrechetAudioDistance, frechet_audio_distance
 from admbench.metrics.features import Features
 from admbench.metrics.frechet import frechet_distance
@@ -23,7 +24,7 @@ def of_windows(clips):
     """Features of clips of any numbers of windows."""
     rows = np.concatenate([moments(clip[None]) for clip in clips])
     means = np.stack([clip.mean(axis=0) for clip in clips])
-    return Features(ids=tuple(str(i) for i in range(len(clips))), embedding=means, window_moments=rows)
+    return Features(tuple(str(i) for i in range(len(clips))), {"embedding": means, "window_moments": rows})
 
 
 def test_moments_give_mean_and_covariance_of_all_windows():
@@ -77,7 +78,7 @@ def test_one_window_in_all_has_no_distance():
 
 
 class Windowed:
-    """An embedder that hears two halves of a clip."""
+    """An embedder of the two halves of a clip."""
 
     name, sample_rate, embedding_dim, sha256 = "halves", 8000, 2, "0" * 64
 
@@ -85,8 +86,8 @@ class Windowed:
         from admbench.metrics.embedders.base import AudioFeatures
 
         halves = waveforms.reshape(len(waveforms), 2, -1)
-        heard = np.stack([halves.mean(axis=2), halves.std(axis=2)], axis=2)
-        return AudioFeatures(embedding=heard.mean(axis=1), logits=None, windows=heard)
+        windows = np.stack([halves.mean(axis=2), halves.std(axis=2)], axis=2)
+        return AudioFeatures(embedding=windows.mean(axis=1), logits=None, windows=windows)
 
 
 def test_extraction_keeps_the_moments_of_windows_of_clips_of_any_length():
@@ -94,7 +95,8 @@ def test_extraction_keeps_the_moments_of_windows_of_clips_of_any_length():
 
     generator = np.random.default_rng(0)
     sounds = [Sound(generator.normal(size=n).astype(np.float32), 8000) for n in (8000, 8000, 16_000)]
-    features = extract_features(["a", "b", "c"], sounds, None, Windowed(), None)
-    assert features.window_moments.shape == (3, 1 + 2 + 3)
-    np.testing.assert_array_equal(features.window_moments[:, 0], [2, 2, 2])
-    assert features.logits is None
+    extractors = [load_extractor(name) for name in ("embedding", "logits", "window_moments")]
+    features = extract_features(["a", "b", "c"], sounds, None, extractors, {"tagger": Windowed()})
+    assert features["window_moments"].shape == (3, 1 + 2 + 3)
+    np.testing.assert_array_equal(features["window_moments"][:, 0], [2, 2, 2])
+    assert "logits" not in features

@@ -10,9 +10,8 @@ RNG = np.random.default_rng(0)
 
 
 def features(n=4, **arrays):
-    return Features(
-        ids=tuple(f"clip-{row}" for row in range(n)), embedding=RNG.normal(size=(n, 3)).astype(np.float32), **arrays
-    )
+    embedding = RNG.normal(size=(n, 3)).astype(np.float32)
+    return Features(tuple(f"clip-{row}" for row in range(n)), {"embedding": embedding, **arrays})
 
 
 def test_they_come_back_from_disk_as_they_were(tmp_path):
@@ -20,9 +19,9 @@ def test_they_come_back_from_disk_as_they_were(tmp_path):
     before.save(tmp_path / "deep" / "features.safetensors")
     after = Features.load(tmp_path / "deep" / "features.safetensors")
     assert after.ids == before.ids
-    assert after.arrays().keys() == {"embedding", "logits"}
-    for name, array in before.arrays().items():
-        np.testing.assert_array_equal(getattr(after, name), array)
+    assert after.arrays.keys() == {"embedding", "logits"}
+    for name, array in before.arrays.items():
+        np.testing.assert_array_equal(after[name], array)
 
 
 def test_the_same_features_are_the_same_bytes(tmp_path):
@@ -49,7 +48,7 @@ def test_rows_are_matched_by_id():
     whole = features()
     part = whole.match(["clip-3", "clip-1"])
     assert part.ids == ("clip-3", "clip-1")
-    np.testing.assert_array_equal(part.embedding, whole.embedding[[3, 1]])
+    np.testing.assert_array_equal(part["embedding"], whole["embedding"][[3, 1]])
     with pytest.raises(KeyError, match="clip-9"):
         whole.match(["clip-9"])
 
@@ -59,8 +58,8 @@ def test_clips_that_were_not_finite_are_marked_and_listed():
     marked = whole.invalidate(["clip-2"])
     assert whole.not_finite() == ()
     assert marked.not_finite() == ("clip-2",)
-    assert np.isnan(marked.logits[2]).all()
-    np.testing.assert_array_equal(marked.embedding[[0, 1, 3]], whole.embedding[[0, 1, 3]])
+    assert np.isnan(marked["logits"][2]).all()
+    np.testing.assert_array_equal(marked["embedding"][[0, 1, 3]], whole["embedding"][[0, 1, 3]])
 
 
 @pytest.mark.parametrize(
@@ -74,4 +73,4 @@ def test_clips_that_were_not_finite_are_marked_and_listed():
 )
 def test_malformed_features_are_refused(ids, embedding, message):
     with pytest.raises(ValueError, match=message):
-        Features(ids=ids, embedding=embedding)
+        Features(ids, {"embedding": embedding})

@@ -100,16 +100,16 @@ def make(tmp_path):
         for file, waveform in zip(files, waveforms, strict=True):
             soundfile.write(file, waveform, rate, subtype="FLOAT")
         unit = np.tile(np.float32([0.6, 0.8]), (len(files), 1))
-        return Features(tuple(file.stem for file in files), unit, clap_audio=unit, files=files)
+        return Features(tuple(file.stem for file in files), {"clap_audio": unit}, files)
 
     return make
 
 
-def test_scores_are_means_over_captions_with_intervals(make, embedders):
+def test_scores_are_means_over_captions_with_intervals(make, judges):
     baseline = make("baseline", [noise(row) for row in range(6)])
     generated = make("generated", [noise(row) * np.float32(1 - 0.1 * (row + 1)) for row in range(6)])
     order = [3, 1, 0, 2, 5, 4]
-    scores = score(generated.take(order), None, baseline, [*WAVEFORM_METRICS, "clap_audio"], embedders)
+    scores = score(generated.take(order), None, baseline, [*WAVEFORM_METRICS, "clap_audio"], judges)
     assert list(scores) == KEYS
     for key, one in scores.items():
         RecordScore.model_validate(json.loads(json.dumps(one)))
@@ -124,29 +124,29 @@ def test_scores_are_means_over_captions_with_intervals(make, embedders):
     assert scores["clap_audio_vs_baseline"]["value"] == pytest.approx(1)
 
 
-def test_the_baseline_itself_is_at_no_distance_and_has_no_ratio(make, embedders):
+def test_the_baseline_itself_is_at_no_distance_and_has_no_ratio(make, judges):
     baseline = make("baseline", [noise(row) for row in range(4)])
-    scores = score(baseline, None, baseline, [*WAVEFORM_METRICS, "clap_audio"], embedders)
+    scores = score(baseline, None, baseline, [*WAVEFORM_METRICS, "clap_audio"], judges)
     assert scores["lmd_vs_baseline"]["value"] == scores["mrstft_vs_baseline"]["value"] == 0
     assert scores["clap_audio_vs_baseline"]["value"] == pytest.approx(1, abs=1e-6)
     reason = "clip clip-0: equals the baseline's, so that the ratio is infinite"
     assert scores["snr_vs_baseline"] == {"value": None, "reason": reason}
 
 
-def test_clips_that_cannot_be_compared_are_named(make, embedders):
+def test_clips_that_cannot_be_compared_are_named(make, judges):
     baseline = make("baseline", [noise(row) for row in range(4)])
     shorter = make("shorter", [noise(9, RATE - 1) for _ in range(4)])
     slower = make("slower", [noise(9) for _ in range(4)], rate=8_000)
     for generated, found in ((shorter, "15999 samples at 16000 Hz"), (slower, "16000 samples at 8000 Hz")):
-        for one in score(generated, None, baseline, WAVEFORM_METRICS, embedders).values():
+        for one in score(generated, None, baseline, WAVEFORM_METRICS, judges).values():
             reason = f"clip clip-0 has {found}, the baseline's has 16000 samples at 16000 Hz"
             assert one == {"value": None, "reason": reason}
 
 
-def test_without_files_there_is_nothing_to_compare(make, embedders):
+def test_without_files_there_is_nothing_to_compare(make, judges):
     baseline = make("baseline", [noise(row) for row in range(4)])
-    alone = Features(baseline.ids, baseline.embedding)
-    scores = score(alone, None, baseline, ["snr"], embedders)
+    alone = Features(baseline.ids)
+    scores = score(alone, None, baseline, ["snr"], judges)
     assert scores["snr_vs_baseline"] == {"value": None, "reason": "the generated clips have no audio files"}
-    scores = score(baseline, baseline, None, ["snr"], embedders)
+    scores = score(baseline, baseline, None, ["snr"], judges)
     assert scores == {"snr_vs_baseline": {"value": None, "reason": "no baseline audio"}}

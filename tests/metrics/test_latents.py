@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from admbench.leaderboard.record import Score
-from admbench.metrics import registry
-from admbench.metrics.latents import latent_score, signal_to_noise_of_latents
+from admbench.metrics.features import Features
+from admbench.metrics.latents import LATENTS, latent_features, signal_to_noise_of_latents
+from admbench.metrics.scoring import score
 
 RNG = np.random.default_rng(0)
 
@@ -32,21 +33,36 @@ def test_latents_that_cannot_be_compared_are_refused(quantized, message):
         signal_to_noise_of_latents(np.ones((2, 10)), quantized)
 
 
+def score_of(decibels, timesteps, clips=6):
+    """Score clips of which the first have a trajectory, as a run provides it."""
+    ids = [f"clip-{row}" for row in range(clips)]
+    provided = {LATENTS: lambda: latent_features(ids[: len(decibels)], np.array(decibels), timesteps)}
+    made, full = (Features(tuple(ids), {"levels": np.ones((clips, 3))}) for _ in range(2))
+    found = score(made, None, full, ["latent_sqnr"], {}, provided)
+    assert list(found) == ["latent_sqnr_vs_baseline"]
+    return found["latent_sqnr_vs_baseline"]
+
+
 def test_the_score_is_that_of_the_last_step_and_has_all_steps():
-    decibels = np.array([[40.0, 20.0], [42.0, 22.0], [44.0, 24.0], [46.0, 26.0]])
-    score = latent_score(decibels, [999, 499])
-    Score.model_validate(json.loads(json.dumps(score)))
-    assert (score["value"], score["n"], score["against"]) == (23, 4, "baseline")
-    assert score["steps"] == [{"timestep": 999, "db": 43}, {"timestep": 499, "db": 23}]
+    found = score_of([[40.0, 20.0], [42.0, 22.0], [44.0, 24.0], [46.0, 26.0]], [999, 499])
+    Score.model_validate(json.loads(json.dumps(found)))
+    assert (found["value"], found["n"], found["against"], found["unit"]) == (23, 4, "baseline", "dB")
+    assert (found["backbone"], found["higher_is_better"]) == (None, True)
+    assert found["steps"] == [{"timestep": 999, "db": 43}, {"timestep": 499, "db": 23}]
     half = 3.182446 * np.std([20, 22, 24, 26], ddof=1) / 2  # Student's t of 3 degrees of freedom
-    assert score["ci95"] == pytest.approx([23 - half, 23 + half])
+    assert found["ci95"] == pytest.approx([23 - half, 23 + half])
 
 
 def test_few_captions_have_no_interval_and_equal_latents_no_ratio():
-    assert latent_score(np.array([[30.0]]), [1])["reason"] == "an interval needs at least 4 clips"
-    assert latent_score(np.array([[np.inf]] * 4), [1])["value"] is None
+    few = score_of([[30.0]], [1])
+    assert (few["value"], few["ci95"], few["reason"]) == (30, None, "an interval needs at least 4 clips")
+    equal = score_of([[np.inf]] * 4, [1])
+    assert equal == {"value": None, "reason": "some latents equal the baseline's, so that the ratio is infinite"}
 
 
 def test_clips_alone_have_no_latents():
-    with pytest.raises(ValueError, match="only a run"):
-        registry.get("latent_sqnr")().compute(None, None)
+    clips = Features(("a", "b"), {"levels": np.ones((2, 3))})
+    assert score(clips, None, clips, ["latent_sqnr"], {})["latent_sqnr_vs_baseline"] == {
+        "value": None,
+        "reason": "only a run has latents along the denoising trajectory",
+    }

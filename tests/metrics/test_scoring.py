@@ -7,10 +7,12 @@ import pytest
 
 from admbench.errors import UsageError
 from admbench.leaderboard.record import Score as RecordScore
-from admbench.metrics import registry
+from admbench.metrics import BUILTIN, registry
 from admbench.metrics.base import Metric
 from admbench.metrics.features import Features
 from admbench.metrics.frechet import FrechetDistance, frechet_distance
+from admbench.metrics.inception import SplitInception
+from admbench.metrics.intervals import Mean, Replicates
 from admbench.metrics.keys import score_keys
 from admbench.metrics.kl import kl_divergence
 from admbench.metrics.scoring import score
@@ -24,16 +26,18 @@ def features(seed=0, n=N, shift=0.0):
     unit = rng.normal(size=(2, n, 4))
     unit /= np.linalg.norm(unit, axis=-1, keepdims=True)
     return Features(
-        ids=tuple(f"clip-{row}" for row in range(n)),
-        embedding=(rng.normal(size=(n, 5)) + shift).astype(np.float32),
-        logits=(rng.normal(size=(n, 6)) * 2).astype(np.float32),
-        clap_audio=unit[0].astype(np.float32),
-        clap_text=unit[1].astype(np.float32),
+        tuple(f"clip-{row}" for row in range(n)),
+        {
+            "embedding": (rng.normal(size=(n, 5)) + shift).astype(np.float32),
+            "logits": (rng.normal(size=(n, 6)) * 2).astype(np.float32),
+            "clap_audio": unit[0].astype(np.float32),
+            "clap_text": unit[1].astype(np.float32),
+        },
     )
 
 
-def test_every_key_is_there_in_the_records_form(embedders):
-    scores = score(features(1), features(2), features(3), ALL, embedders)
+def test_every_key_is_there_in_the_records_form(judges):
+    scores = score(features(1), features(2), features(3), ALL, judges)
     assert list(scores) == score_keys(ALL) == ["fd", "kl", "is", "clap", "fd_vs_baseline", "kl_vs_baseline"]
     for key, one in scores.items():
         RecordScore.model_validate(json.loads(json.dumps(one)))
@@ -51,72 +55,74 @@ def test_every_key_is_there_in_the_records_form(embedders):
     assert scores["is"]["splits"] == 1
 
 
-def test_values_are_those_of_the_functions(embedders):
+def test_values_are_those_of_the_functions(judges):
     generated, reference, baseline = features(1), features(2), features(3)
-    scores = score(generated, reference, baseline, ALL, embedders)
-    assert scores["fd"]["value"] == pytest.approx(frechet_distance(generated.embedding, reference.embedding))
-    assert scores["kl_vs_baseline"]["value"] == pytest.approx(kl_divergence(baseline.logits, generated.logits).mean())
-    own = frechet_distance(baseline.embedding, reference.embedding)
+    scores = score(generated, reference, baseline, ALL, judges)
+    assert scores["fd"]["value"] == pytest.approx(frechet_distance(generated["embedding"], reference["embedding"]))
+    assert scores["kl_vs_baseline"]["value"] == pytest.approx(
+        kl_divergence(baseline["logits"], generated["logits"]).mean()
+    )
+    own = frechet_distance(baseline["embedding"], reference["embedding"])
     assert scores["fd"]["difference"]["value"] == pytest.approx(scores["fd"]["value"] - own)
     assert scores["fd"]["difference"]["versus"] == "baseline model's own score"
 
 
-def test_clips_belong_together_by_id_in_any_order(embedders):
+def test_clips_belong_together_by_id_in_any_order(judges):
     generated, reference, baseline = features(1), features(2), features(3)
-    expected = score(generated, reference, baseline, ALL, embedders)
+    expected = score(generated, reference, baseline, ALL, judges)
     shuffled = [features.take(np.random.default_rng(0).permutation(N)) for features in (reference, baseline)]
-    assert score(generated, *shuffled, ALL, embedders) == expected
+    assert score(generated, *shuffled, ALL, judges) == expected
 
 
-def test_clips_of_the_reference_that_were_not_generated_are_left_out(embedders):
+def test_clips_of_the_reference_that_were_not_generated_are_left_out(judges):
     few = features(1).take(range(10))
-    scores = score(few, features(2), features(3), ALL, embedders)
-    assert scores == score(few, features(2).take(range(10)), features(3).take(range(10)), ALL, embedders)
+    scores = score(few, features(2), features(3), ALL, judges)
+    assert scores == score(few, features(2).take(range(10)), features(3).take(range(10)), ALL, judges)
     assert scores["fd"]["n"] == 10
 
 
-def test_the_baseline_does_not_differ_from_itself(embedders):
+def test_the_baseline_does_not_differ_from_itself(judges):
     baseline = features(3)
-    scores = score(baseline, features(2), baseline, ALL, embedders)
+    scores = score(baseline, features(2), baseline, ALL, judges)
     for key in ALL:
         difference = scores[key]["difference"]
         assert (difference["value"], difference["ci95"], difference["significant"]) == (0, [0, 0], False)
     assert scores["fd_vs_baseline"]["value"] == pytest.approx(0, abs=1e-9)
 
 
-def test_a_large_difference_is_significant(embedders):
-    scores = score(features(1, shift=3.0), features(2), features(1), ["fd"], embedders)
+def test_a_large_difference_is_significant(judges):
+    scores = score(features(1, shift=3.0), features(2), features(1), ["fd"], judges)
     difference = scores["fd"]["difference"]
     assert difference["significant"]
     assert difference["ci95"][0] > 0
 
 
-def test_without_baseline_nothing_is_compared_with_it(embedders):
-    scores = score(features(1), features(2), None, ALL, embedders)
+def test_without_baseline_nothing_is_compared_with_it(judges):
+    scores = score(features(1), features(2), None, ALL, judges)
     assert list(scores) == list(ALL)
     assert all("difference" not in one for one in scores.values())
 
 
-def test_without_reference_its_scores_are_null_with_the_reason(embedders):
-    scores = score(features(1), None, features(3), ALL, embedders)
+def test_without_reference_its_scores_are_null_with_the_reason(judges):
+    scores = score(features(1), None, features(3), ALL, judges)
     assert scores["fd"] == scores["kl"] == {"value": None, "reason": "no reference audio"}
     assert scores["is"]["value"] is not None
     assert scores["fd_vs_baseline"]["value"] is not None
 
 
-def test_without_captions_there_is_no_clap_score(embedders):
+def test_without_captions_there_is_no_clap_score(judges):
     generated = features(1)
-    silent = Features(generated.ids, generated.embedding, generated.logits, generated.clap_audio, None)
-    scores = score(silent, features(2), None, ALL, embedders)
+    arrays = {name: array for name, array in generated.arrays.items() if name != "clap_text"}
+    scores = score(Features(generated.ids, arrays), features(2), None, ALL, judges)
     assert scores["clap"] == {"value": None, "reason": "the generated clips have no captions"}
     assert scores["kl"]["value"] is not None
 
 
 @pytest.mark.parametrize("whose", ["generated", "reference", "baseline"])
-def test_clips_that_are_not_finite_make_scores_null_and_are_named(embedders, whose):
+def test_clips_that_are_not_finite_make_scores_null_and_are_named(judges, whose):
     sets = {"generated": features(1), "reference": features(2), "baseline": features(3)}
     sets[whose] = sets[whose].invalidate(["clip-4", "clip-7"])
-    scores = score(sets["generated"], sets["reference"], sets["baseline"], ALL, embedders)
+    scores = score(sets["generated"], sets["reference"], sets["baseline"], ALL, judges)
     reason = f"2 of 30 {whose} clips are not finite: clip-4, clip-7"
     affected = {"generated": score_keys(ALL), "reference": ["fd", "kl"], "baseline": ["fd_vs_baseline"]}[whose]
     for key in affected:
@@ -126,21 +132,21 @@ def test_clips_that_are_not_finite_make_scores_null_and_are_named(embedders, who
         assert scores["fd"]["difference"] == {"value": None, "reason": reason}
 
 
-def test_a_reference_of_other_clips_gives_a_distance_without_interval_and_no_pairs(embedders):
+def test_a_reference_of_other_clips_gives_a_distance_without_interval_and_no_pairs(judges):
     generated, other = features(1), features(2, n=14)
-    scores = score(generated, other, None, ALL, embedders)
-    assert scores["fd"]["value"] == pytest.approx(frechet_distance(generated.embedding, other.embedding))
+    scores = score(generated, other, None, ALL, judges)
+    assert scores["fd"]["value"] == pytest.approx(frechet_distance(generated["embedding"], other["embedding"]))
     assert scores["fd"]["ci95"] is None
     assert scores["fd"]["n"] == 30
     assert "16 of 30 are missing" in scores["fd"]["reason"]
     assert scores["kl"] == {"value": None, "reason": "the reference has other clips (16 of 30 are missing)"}
 
 
-def test_clips_whose_partner_is_missing_are_left_out_of_the_pairs_and_counted(embedders):
+def test_clips_whose_partner_is_missing_are_left_out_of_the_pairs_and_counted(judges):
     generated, reference, baseline = features(1), features(2), features(3)
     kept = [name for name in reference.ids if name not in ("clip-3", "clip-8")]
-    scores = score(generated, reference.match(kept), baseline, ALL, embedders)
-    without = score(generated.match(kept), reference.match(kept), baseline.match(kept), ALL, embedders)
+    scores = score(generated, reference.match(kept), baseline, ALL, judges)
+    without = score(generated.match(kept), reference.match(kept), baseline.match(kept), ALL, judges)
     for key in ("fd", "kl"):
         assert scores[key] == without[key] | {"without_partner": 2}
         assert scores[key]["n"] == 28
@@ -149,8 +155,8 @@ def test_clips_whose_partner_is_missing_are_left_out_of_the_pairs_and_counted(em
 
 
 @pytest.mark.parametrize(("n", "fd", "interval"), [(1, False, False), (3, True, False), (4, True, True)])
-def test_few_clips_say_what_they_lack(embedders, n, fd, interval):
-    scores = score(features(1, n=n), features(2, n=n), features(3, n=n), ALL, embedders)
+def test_few_clips_say_what_they_lack(judges, n, fd, interval):
+    scores = score(features(1, n=n), features(2, n=n), features(3, n=n), ALL, judges)
     assert (scores["fd"]["value"] is not None) == fd
     for one in scores.values():
         RecordScore.model_validate(json.loads(json.dumps(one)))
@@ -158,12 +164,12 @@ def test_few_clips_say_what_they_lack(embedders, n, fd, interval):
         assert interval or one["reason"]
 
 
-def test_an_unknown_metric_is_a_usage_error(embedders):
+def test_an_unknown_metric_is_a_usage_error(judges):
     with pytest.raises(UsageError, match='unknown metric "fid"'):
-        score(features(1), None, None, ["fid"], embedders)
+        score(features(1), None, None, ["fid"], judges)
 
 
-def test_a_plugin_that_only_computes_gets_the_same_interval(embedders, monkeypatch):
+def test_a_plugin_that_only_computes_gets_the_same_interval(judges, monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
 
     @registry.register("plain-fd")
@@ -174,7 +180,44 @@ def test_a_plugin_that_only_computes_gets_the_same_interval(embedders, monkeypat
         statistic = Metric.statistic
 
     generated, reference, baseline = features(1), features(2), features(3)
-    scores = score(generated, reference, baseline, ["fd", "plain-fd"], embedders)
+    scores = score(generated, reference, baseline, ["fd", "plain-fd"], judges)
     assert scores["plain-fd"]["ci95"] == pytest.approx(scores["fd"]["ci95"])
     assert scores["plain-fd"]["difference"]["ci95"] == pytest.approx(scores["fd"]["difference"]["ci95"])
     assert "plain-fd_vs_baseline" in scores
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILTIN) - {"latent_sqnr", "snr", "lmd", "mrstft", "fad"}))
+def test_every_interval_is_inside_its_scores_range(judges, name):
+    """At the ends of the range: clips that are all of one class, embeddings that all separate, equal directions."""
+    n, classes = 24, np.arange(24) % 4
+    logits = (np.eye(4)[classes] * 6).astype(np.float32)
+    logits[0] = [0, 0, 0, 6]
+    arrays = {"embedding": np.eye(4)[classes] + 0.01 * np.random.default_rng(0).normal(size=(n, 4)), "logits": logits}
+    arrays |= {name: np.tile(np.float32([1, 0]), (n, 1)) for name in ("clap_audio", "clap_text")}
+    arrays["clap_audio"][0] = [0.6, 0.8]
+    ids = tuple(f"clip-{row:02d}" for row in range(n))
+    alike = {**arrays, "logits": np.tile(np.float32([3, 0, 0, 0]), (n, 1))}
+    alike["logits"][:2] = np.float32([0, 3, 0, 0])
+    metric = registry.get(name)
+    for own in (arrays, alike):
+        real = {**arrays, "embedding": arrays["embedding"][::-1], "logits": logits}
+        for entry in score(Features(ids, own), Features(ids, real), Features(ids, arrays), [name], judges).values():
+            low, high = entry["ci95"]
+            assert metric.range[0] <= low <= entry["value"] <= high <= metric.range[1]
+            if "difference" in entry:
+                low, high = entry["difference"]["ci95"]
+                assert metric.range[0] - metric.range[1] <= low <= high <= metric.range[1] - metric.range[0]
+
+
+def test_accuracies_end_at_one_and_inception_scores_at_one():
+    """23 of 24 right is an accuracy whose interval would reach beyond 1; two odd clips of 24 an IS near 1."""
+    rights = np.ones(24)
+    rights[0] = 0
+    accuracy = Replicates.of(Mean(rights))
+    assert accuracy.interval()[1] > 1
+    assert registry.get("cas")().interval(accuracy)[1] == 1
+    logits = np.tile([3.0, 0.0, 0.0], (24, 1))
+    logits[0] = [0.0, 3.0, 0.0]
+    diversity = Replicates.of(SplitInception(logits, 1))
+    assert diversity.interval()[0] < 1
+    assert registry.get("is")().interval(diversity)[0] == 1

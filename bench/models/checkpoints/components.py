@@ -12,7 +12,7 @@ from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from admbench.bench.models.checkpoints.layouts import component_files
+from admbench.bench.models.checkpoints.files import component_files
 from admbench.errors import CheckpointError
 
 CONSTANT_BUFFERS = ("position_ids", "token_type_ids", "attn.masked_bias")

@@ -16,6 +16,9 @@ from admbench.files import read_yaml
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
+TEXT_PREFIX = "cond_stage_model.caption_encoder."
+"""Of the text encoder's tensors in Make-An-Audio's own checkpoint."""
+
 
 class _Parameters(BaseModel):
     """Keyword arguments of a class of the code base: an unknown one might change what is computed."""
@@ -59,7 +62,7 @@ class AutoencoderShape(_Parameters):
 
     z_channels: int
     resolution: int
-    """Frames of the pictures that it was trained on; it counts only for where there is attention."""
+    """Frames of the spectrograms that it was trained on; it counts only for where there is attention."""
     in_channels: int
     out_ch: int
     ch: int

@@ -1,35 +1,16 @@
 """Stable Audio Open (Evans et al. 2024, arXiv 2407.14358): a diffusion transformer over latents of 44.1 kHz stereo.
 
-Whatever its length, a clip is the beginning of the one latent length that the model knows, and it is told when it
-ends. Waveforms are the mean of both channels: the harness and its networks hear mono.
-
 The configurations of random weights are the defaults of diffusers' classes, which are this model's; T5-base's and the
 sampler's constants are those of the paper's repository as diffusers' conversion script names them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
-from diffusers.models.autoencoders.autoencoder_oobleck import AutoencoderOobleck
-from diffusers.models.embeddings import get_1d_rotary_pos_embed
-from diffusers.models.transformers.stable_audio_transformer import StableAudioDiTModel
-from diffusers.pipelines.stable_audio.modeling_stable_audio import StableAudioProjectionModel
-from numpy.typing import NDArray
-from torch import Tensor
-from transformers import T5Config, T5EncoderModel
+from admbench.bench.models.families.base import PublishedModel
+from admbench.bench.models.families.pipeline import Parts, PipelineFamily
 
-from admbench.bench.models.base import AudioDiffusionModel, ModelCard
-from admbench.bench.models.conditioning import TokenStates
-from admbench.bench.models.families.pipelines import Parts, PipelineFamily, PublishedPipeline, scheduler_class
-from admbench.bench.models.networks.untrained import ByteTokenizer
-from admbench.errors import UsageError
-
-CAPTION_TOKENS = 128
 T5_BASE: dict[str, Any] = {
     "vocab_size": 32_128,
     "d_model": 768,
@@ -42,121 +23,51 @@ LONGEST_TOLD = 512
 """Seconds: the largest number that the conditioning on time tells apart."""
 
 
-class StableAudioModel(AudioDiffusionModel):
-    """Stable Audio: told the caption and where the clip begins and ends; its unconditional half is told zeros.
+def random_parts() -> Parts:
+    """Make the published parts with random weights: transformer, T5-base's encoder, projections, autoencoder."""
+    import diffusers
+    from transformers import T5Config, T5EncoderModel
 
-    Args:
-        parts: the pipeline's.
-        card: facts; `seconds` is the longest clip.
-    """
+    from admbench.bench.models.networks.untrained import ByteTokenizer
+    from admbench.bench.models.pipelines.parts import scheduler_class
+    from admbench.bench.models.pipelines.stable_audio import CAPTION_TOKENS
 
-    _conditioner: TokenStates
-
-    def __init__(self, parts: Parts, card: ModelCard) -> None:
-        tokenizer = parts["tokenizer"]
-        tokenizer.model_max_length = min(tokenizer.model_max_length, CAPTION_TOKENS)
-        conditioner = TokenStates(tokenizer, parts["text_encoder"])
-        decoder = OobleckDecoder(parts["vae"])
-        super().__init__(card, FAMILY.modules(parts), conditioner, parts["scheduler"], decoder)
-        self._longest = card.seconds
-        self._rotary_width = parts["transformer"].config["attention_head_dim"] // 2
-
-    def set_seconds(self, seconds: float) -> None:
-        """Makes clips of that length from now on. Raises UsageError for one longer than the latents are."""
-        if not 0 < seconds <= self._longest:
-            raise UsageError(
-                f"{self.name}: generation.seconds = {seconds:g}; expected more than 0 and at most {self._longest:g}"
-            )
-        self.card = replace(self.card, seconds=seconds)
-
-    def decode(self, latents: Tensor) -> NDArray[np.float32]:
-        """Latents (n, channels, frames) to waveforms, float32 (n, samples): the channels' mean, cut to length."""
-        # truncated, not rounded, as in the pipeline
-        return super().decode(latents)[:, : int(self.seconds * self.sample_rate)]
-
-    @torch.inference_mode()
-    def encode_text(self, prompts: Sequence[str], *, guided: bool) -> dict[str, Tensor]:
-        """`encoder_hidden_states` (n, tokens + 2, width) and `global_hidden_states` (n, 1, 2 width)."""
-        text = self._conditioner(prompts)
-        project, count = self.components["projection_model"], len(prompts)
-        words = project(text_hidden_states=text["encoder_hidden_states"]).text_hidden_states
-        words = words * text["encoder_attention_mask"].unsqueeze(-1)
-        times = project(
-            start_seconds=torch.zeros(count, device=self.device),
-            end_seconds=torch.full((count,), float(self.seconds), device=self.device),
-        )
-        begins, ends = times.seconds_start_hidden_states, times.seconds_end_hidden_states
-        states, clip = torch.cat([words, begins, ends], dim=1), torch.cat([begins, ends], dim=2)
-        if guided:
-            states, clip = torch.cat([torch.zeros_like(states), states]), torch.cat([clip, clip])
-        return {"encoder_hidden_states": states, "global_hidden_states": clip}
-
-    def _predict(self, sample: Tensor, timestep: Tensor, told: dict[str, Tensor]) -> Tensor:
-        # positions of the frames and, before them, of the one token that tells time and length
-        cos, sin = get_1d_rotary_pos_embed(
-            self._rotary_width, sample.shape[-1] + 1, use_real=True, repeat_interleave_real=False
-        )
-        rotary = (cos.to(self.device), sin.to(self.device))
-        predicted: Tensor = self.backbone(sample, timestep, **told, rotary_embedding=rotary, return_dict=False)[0]
-        return predicted
+    return {
+        "backbone": diffusers.StableAudioDiTModel(),
+        "text_encoder": T5EncoderModel(T5Config(**T5_BASE)),
+        "projection_model": diffusers.StableAudioProjectionModel(768, 768, 0, LONGEST_TOLD),
+        "tokenizer": ByteTokenizer(CAPTION_TOKENS, pad=0),
+        "vae": diffusers.AutoencoderOobleck(),
+        "scheduler": scheduler_class("CosineDPMSolverMultistepScheduler")(),
+    }
 
 
-class OobleckDecoder:
-    """Latents to waveforms, one clip at a time: at its last layers a clip of 47 s takes gigabytes."""
-
-    def __init__(self, vae: AutoencoderOobleck) -> None:
-        self.vae = vae
-
-    def __call__(self, latents: Tensor) -> Tensor:
-        """(n, channels, frames) to (n, samples)."""
-        return torch.cat([self.vae.decode(latent[None]).sample.mean(dim=1) for latent in latents])
-
-
-def assemble(parts: Parts, known: dict[str, Any]) -> AudioDiffusionModel:
-    """The model of the pipeline's parts."""
-    transformer, vae = parts["transformer"], parts["vae"]
-    frames, rate = int(transformer.config["sample_size"]), vae.config["sampling_rate"]
-    card = ModelCard(
-        sample_rate=rate,
-        seconds=frames * vae.hop_length / rate,
-        latent_shape=(transformer.config["in_channels"], frames),
-        **known,
-    )
-    return StableAudioModel(parts, card)
-
-
-FAMILY = PipelineFamily(
-    classes={
-        "transformer": StableAudioDiTModel,
-        "text_encoder": T5EncoderModel,
-        "projection_model": StableAudioProjectionModel,
-        "vae": AutoencoderOobleck,
+STABLE_AUDIO = PipelineFamily(
+    pipeline="StableAudioPipeline",
+    saw="a Stable Audio pipeline directory",
+    backbone="transformer",
+    networks={
+        "backbone": "diffusers:StableAudioDiTModel",
+        "text_encoder": "transformers:T5EncoderModel",
+        "projection_model": "diffusers:StableAudioProjectionModel",
+        "vae": "diffusers:AutoencoderOobleck",
     },
     default_steps=100,
     default_guidance=7.0,
-    assemble=assemble,
+    assemble="admbench.bench.models.pipelines.stable_audio:assemble",
+    random_parts=random_parts,
 )
 
-
-class StableAudioOpen(PublishedPipeline):
-    """Stable Audio Open 1.0."""
-
-    summary = (
+OPEN = PublishedModel(
+    name="stable-audio-open-1.0",
+    family=STABLE_AUDIO,
+    repository="stabilityai/stable-audio-open-1.0",
+    license="Stability AI Community License",
+    summary=(
         "Stable Audio Open 1.0 (backbone 1,057 M), stabilityai/stable-audio-open-1.0 (gated), 44.1 kHz, mean of stereo;"
         " weights Stability AI Community License"
-    )
-    requires = ("torchsde",)
-    name = "stable-audio-open-1.0"
-    layout = "stable-audio"
-
-    @classmethod
-    def parts(cls) -> Parts:
-        """The published sizes: transformer, T5-base's encoder, projections, autoencoder."""
-        return {
-            "transformer": StableAudioDiTModel(),
-            "text_encoder": T5EncoderModel(T5Config(**T5_BASE)),
-            "projection_model": StableAudioProjectionModel(768, 768, 0, LONGEST_TOLD),
-            "tokenizer": ByteTokenizer(CAPTION_TOKENS, pad=0),
-            "vae": AutoencoderOobleck(),
-            "scheduler": scheduler_class("CosineDPMSolverMultistepScheduler")(),
-        }
+    ),
+    requires=("torchsde",),
+    # beside the pipeline the repository holds all weights once more in the authors' own format
+    files=STABLE_AUDIO.holds,
+)

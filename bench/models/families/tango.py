@@ -1,4 +1,4 @@
-"""TANGO (Ghosal et al. 2023, arXiv 2304.13731) and TANGO 2 from the files that declare-lab publishes.
+"""TANGO (Ghosal et al. 2023, arXiv 2304.13731) from the files that declare-lab publishes.
 
     main_config.json            names of the text encoder and of the U-Net's configuration
     pytorch_model_main.bin      `unet.*` by diffusers' names, `text_encoder.*` (FLAN-T5-large) by transformers'
@@ -6,231 +6,109 @@
     pytorch_model_vae.bin       the autoencoder by CompVis' names, HiFi-GAN as `vocoder.*`
     stft_config.json            sample rate and hop
 
-Facts from github.com/declare-lab/tango (tango.py, models.py, inference_hf.py, configs/). Sampling is DDPM there. The
-scheduler's constants are those of Stable Diffusion 2.1, whose repository the configuration names and which is gone. The
-text encoder's tokenizer is not among the files: it is taken from the text encoder's own repository.
+The text encoder's tokenizer is not among the files: it is taken from the text encoder's own repository.
 """
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-from torch import Tensor
-from transformers import AutoTokenizer, SpeechT5HifiGan, SpeechT5HifiGanConfig, T5Config, T5EncoderModel
-
-from admbench.bench.models.base import AudioDiffusionModel, ModelCard
-from admbench.bench.models.checkpoints import layouts
-from admbench.bench.models.checkpoints.compvis import autoencoder_tensors, vocoder_tensors
-from admbench.bench.models.checkpoints.tensors import build, read_tensors, split
-from admbench.bench.models.conditioning import TokenStates
-from admbench.bench.models.families import audioldm
-from admbench.bench.models.families.embedded import PictureDecoder
-from admbench.bench.models.families.published_model import PublishedModel
-from admbench.bench.models.mel import MelSpec
-from admbench.bench.models.networks.untrained import ByteTokenizer
+from admbench.bench.models.checkpoints.files import weights_file
+from admbench.bench.models.checkpoints.text_encoders import TextEncoderRepository
+from admbench.bench.models.families.base import Family, PublishedModel
 from admbench.errors import CheckpointError
-from admbench.files import read_json
-from admbench.weights import require_vocabulary
 
-LATENT_FRAMES = 256
-"""The one length that it makes: 10.24 s."""
-DEFAULT_STEPS = 200
-DEFAULT_GUIDANCE = 3.0
-CAPTION_TOKENS = 128
-"""Every caption is padded to so many tokens, behind its mask, so that calls of different captions can be stacked."""
+if TYPE_CHECKING:
+    from admbench.bench.models.base import AudioDiffusionModel
 
-UNET_CONFIG = "configs/diffusion_model_config.json"
-"""Names the U-Net below; the file is in the code's repository, not among the published ones."""
-UNET: dict[str, Any] = {
-    "in_channels": 8,
-    "out_channels": 8,
-    "sample_size": (32, 2),
-    "layers_per_block": 2,
-    "block_out_channels": (320, 640, 1280, 1280),
-    "down_block_types": (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
-    "attention_head_dim": (5, 10, 20, 20),
-    "cross_attention_dim": 1024,
-    "use_linear_projection": True,
-    "upcast_attention": True,
-}
-FLAN_T5_LARGE: dict[str, Any] = {
-    "vocab_size": 32_128,
-    "d_model": 1024,
-    "d_kv": 64,
-    "d_ff": 2816,
-    "num_layers": 24,
-    "num_heads": 16,
-    "feed_forward_proj": "gated-gelu",
-}
-SCHEDULER: dict[str, Any] = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "prediction_type": "v_prediction",
-    "clip_sample": False,
-    "steps_offset": 1,
-}
+CONFIGS = ("main_config.json", "vae_config.json", "stft_config.json")
+MAIN, VAE = "pytorch_model_main", "pytorch_model_vae"
+TEXTS = TextEncoderRepository(
+    config=CONFIGS[0],
+    key="text_encoder_name",
+    example="google/flan-t5-large",
+    files=("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "spiece.model"),
+)
 
 
-class Tango(PublishedModel):
-    """Plug-in of one published checkpoint (866 M backbone, 341 M text encoder); subclasses name it."""
+@dataclass(frozen=True, kw_only=True)
+class TangoFamily(Family):
+    """The folders that the module describes."""
 
-    @classmethod
-    def untrained(cls, known: dict[str, Any]) -> AudioDiffusionModel:
+    @property
+    def holds(self) -> tuple[str, ...]:
         """See the base class."""
-        return _assemble(
-            UNet2DConditionModel(**UNET),
-            T5EncoderModel(T5Config(**FLAN_T5_LARGE)),
-            AutoencoderKL(**audioldm.VAE),
-            SpeechT5HifiGan(SpeechT5HifiGanConfig(**audioldm.VOCODER)),
-            ByteTokenizer(CAPTION_TOKENS, pad=0),
-            known,
+        return (*CONFIGS, f"{MAIN}.bin", f"{VAE}.bin")
+
+    def recognises(self, folder: Path) -> bool:
+        """See the base class."""
+        return (folder / CONFIGS[0]).is_file()
+
+    def used_files(self, folder: Path, *, download: bool = False) -> dict[str, Path]:
+        """See the base class; the tokenizer's files are called `texts/NAME`."""
+        files = [folder / name for name in CONFIGS]
+        files += [weights_file(folder, (stem,)) for stem in (MAIN, VAE)]
+        for file in files:
+            if not file.is_file():
+                raise CheckpointError(f"{file}: missing; expected {self.expected}")
+        return {file.name: file for file in files} | TEXTS.used_files(folder, download=download)
+
+    def build(self, folder: Path, known: dict[str, Any]) -> AudioDiffusionModel:
+        """See the base class; weights stay mapped to their file."""
+        from admbench.bench.models.pipelines import tango
+
+        texts = TEXTS.locate(folder, download=True)
+        return tango.load(
+            folder, main=weights_file(folder, (MAIN,)), vae=weights_file(folder, (VAE,)), texts=texts, known=known
         )
 
+    def build_untrained(self, variant: Mapping[str, Any], known: dict[str, Any]) -> AudioDiffusionModel:
+        """See the base class."""
+        from admbench.bench.models.pipelines import tango
 
-def load_directory(folder: Path, known: dict[str, Any]) -> AudioDiffusionModel:
-    """Loads a folder of declare-lab's layout in float32; weights stay mapped to their file.
-
-    Args:
-        folder: with the files that the module lists.
-        known: the fields of the model's card that do not follow from the parts.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or its tensors are not those of its configuration.
-    """
-    main, stft = read_json(folder / "main_config.json"), read_json(folder / "stft_config.json")
-    texts = layouts.text_encoder_folder(folder, download=True)
-    tensors = read_tensors(layouts.weights_file(folder, (layouts.TANGO_MAIN,)))
-    unet, encoder, rest = split(tensors, "unet.", "text_encoder.")
-    if rest:
-        raise CheckpointError(f"{folder}: tensors that are neither unet.* nor text_encoder.*: {', '.join(rest)}")
-    if "shared.weight" in encoder:  # one table under two names, of which some versions save one
-        encoder.setdefault("encoder.embed_tokens.weight", encoder["shared.weight"])
-    backbone = build(f"{folder}: unet", lambda: _unet(folder, main), unet)
-    text_config = T5Config.from_pretrained(texts, local_files_only=True)
-    text_encoder = build(f"{folder}: text_encoder", lambda: T5EncoderModel(text_config), encoder)
-    text_encoder.encoder.embed_tokens.weight = text_encoder.shared.weight
-    tokenizer = AutoTokenizer.from_pretrained(require_vocabulary(texts), local_files_only=True)
-    tokenizer.model_max_length = min(tokenizer.model_max_length, CAPTION_TOKENS)
-    vae, vocoder = _sound(folder, stft)
-    return _assemble(backbone, text_encoder, vae, vocoder, tokenizer, known)
+        return tango.untrained(known)
 
 
-def _unet(folder: Path, main: dict[str, Any]) -> UNet2DConditionModel:
-    """The U-Net that the configuration names: one beside it, else the published one."""
-    named = main.get("unet_model_config_path")
-    if named and (folder / named).is_file():
-        made: Any = UNet2DConditionModel.from_config(read_json(folder / named))
-        return made
-    if named != UNET_CONFIG:
-        raise CheckpointError(
-            f"{folder / 'main_config.json'}: unet_model_config_path is {named}; expected {UNET_CONFIG}, or a file here"
-        )
-    return UNet2DConditionModel(**UNET)
+TANGO = TangoFamily(
+    saw="a TANGO checkpoint (declare-lab's files)",
+    networks={
+        "backbone": "diffusers:UNet2DConditionModel",
+        "text_encoder": "transformers:T5EncoderModel",
+        "vae": "diffusers:AutoencoderKL",
+        "vocoder": "transformers:SpeechT5HifiGan",
+    },
+    default_steps=200,
+    default_guidance=3.0,
+)
 
-
-def _sound(folder: Path, stft: dict[str, Any]) -> tuple[AutoencoderKL, SpeechT5HifiGan]:
-    """The autoencoder and the vocoder that its file holds."""
-    config = read_json(folder / "vae_config.json")
-    shape = config["ddconfig"]
-    if shape.get("attn_resolutions") or shape.get("downsample_time") or config.get("subband", 1) != 1:
-        raise CheckpointError(
-            f"{folder / 'vae_config.json'}: expected AudioLDM's autoencoder: no attn_resolutions, no downsample_time,"
-            " subband 1"
-        )
-    vocoder, rest = split(read_tensors(layouts.weights_file(folder, (layouts.TANGO_VAE,))), "vocoder.")
-    levels = len(shape["ch_mult"])
-    made = audioldm.VAE | {
-        "in_channels": shape["in_channels"],
-        "out_channels": shape["out_ch"],
-        "latent_channels": shape["z_channels"],
-        "layers_per_block": shape["num_res_blocks"],
-        "block_out_channels": tuple(shape["ch"] * multiple for multiple in shape["ch_mult"]),
-        "down_block_types": ("DownEncoderBlock2D",) * levels,
-        "up_block_types": ("UpDecoderBlock2D",) * levels,
-        "scaling_factor": config["scale_factor"],
-    }
-    vae = build(f"{folder}: autoencoder", lambda: AutoencoderKL(**made), autoencoder_tensors(rest, levels))
-    return vae, _vocoder(folder, vocoder_tensors(vocoder), stft)
-
-
-def _vocoder(folder: Path, tensors: dict[str, Tensor], stft: dict[str, Any]) -> SpeechT5HifiGan:
-    """HiFi-GAN at the strides of AudioLDM's code, which no file names; width and bands are those of its first layer."""
-    first = tensors.get("conv_pre.weight")
-    if first is None:
-        raise CheckpointError(f"{folder}: the autoencoder's file holds no vocoder (vocoder.conv_pre.weight is missing)")
-    config = audioldm.VOCODER | {
-        "upsample_initial_channel": first.shape[0],
-        "model_in_dim": first.shape[1],
-        "sampling_rate": stft["sampling_rate"],
-    }
-    if prod(config["upsample_rates"]) != stft["hop_length"]:
-        raise CheckpointError(
-            f"{folder / 'stft_config.json'}: hop_length {stft['hop_length']}; expected {prod(config['upsample_rates'])}"
-        )
-    # normalisation of the input, which is not done: buffers of the class that the file does not have
-    constants = {"mean": first.new_zeros(first.shape[1]), "scale": first.new_ones(first.shape[1])}
-    return build(f"{folder}: vocoder", lambda: SpeechT5HifiGan(SpeechT5HifiGanConfig(**config)), tensors | constants)
-
-
-def _assemble(
-    backbone: UNet2DConditionModel,
-    encoder: T5EncoderModel,
-    vae: AutoencoderKL,
-    vocoder: SpeechT5HifiGan,
-    tokenizer: Any,
-    known: dict[str, Any],
-) -> AudioDiffusionModel:
-    hop, bands = prod(vocoder.config.upsample_rates), vocoder.config.model_in_dim
-    mel = MelSpec(sample_rate=vocoder.config.sampling_rate, hop=hop, n_mels=bands)
-    shrink = 2 ** (len(vae.config["block_out_channels"]) - 1)
-    card = ModelCard(
-        sample_rate=mel.sample_rate,
-        seconds=LATENT_FRAMES * shrink * mel.hop / mel.sample_rate,
-        latent_shape=(backbone.config["in_channels"], LATENT_FRAMES, mel.n_mels // shrink),
-        default_steps=DEFAULT_STEPS,
-        default_guidance=DEFAULT_GUIDANCE,
-        **known,
-    )
-    parts = {"backbone": backbone, "text_encoder": encoder, "vae": vae, "vocoder": vocoder}
-    decoder = PictureDecoder(vae, vocoder, mel, "vocoder", transposed=False)
-    return AudioDiffusionModel(card, parts, TokenStates(tokenizer, encoder), DDPMScheduler(**SCHEDULER), decoder)
-
-
-class TangoBase(Tango):
-    """TANGO, trained on AudioCaps."""
-
-    summary = "TANGO (backbone 866 M), declare-lab/tango, trained on AudioCaps; weights CC-BY-NC-SA-4.0"
-    requires = ()
-    name = "tango"
-
-
-class TangoFull(Tango):
-    """TANGO, trained on TangoPromptBank."""
-
-    summary = "TANGO (backbone 866 M), declare-lab/tango-full, trained on TangoPromptBank; weights CC-BY-NC-SA-4.0"
-    requires = ()
-    name = "tango-full"
-
-
-class TangoFullAudioCaps(Tango):
-    """TANGO, trained on TangoPromptBank, then on AudioCaps."""
-
-    summary = "TANGO (backbone 866 M), declare-lab/tango-full-ft-audiocaps; weights CC-BY-NC-SA-4.0"
-    requires = ()
-    name = "tango-full-ft-audiocaps"
-
-
-class Tango2(Tango):
-    """TANGO 2, aligned by direct preference optimisation."""
-
-    summary = "TANGO 2 (backbone 866 M), declare-lab/tango2, aligned by preferences; weights CC-BY-NC-SA-4.0"
-    requires = ()
-    name = "tango2"
+BASE = PublishedModel(
+    name="tango",
+    family=TANGO,
+    repository="declare-lab/tango",
+    license="CC-BY-NC-SA-4.0",
+    summary="TANGO (backbone 866 M), declare-lab/tango, trained on AudioCaps; weights CC-BY-NC-SA-4.0",
+)
+FULL = PublishedModel(
+    name="tango-full",
+    family=TANGO,
+    repository="declare-lab/tango-full",
+    license="CC-BY-NC-SA-4.0",
+    summary="TANGO (backbone 866 M), declare-lab/tango-full, trained on TangoPromptBank; weights CC-BY-NC-SA-4.0",
+)
+FULL_AUDIOCAPS = PublishedModel(
+    name="tango-full-ft-audiocaps",  # trained on TangoPromptBank, then on AudioCaps
+    family=TANGO,
+    repository="declare-lab/tango-full-ft-audiocaps",
+    license="CC-BY-NC-SA-4.0",
+    summary="TANGO (backbone 866 M), declare-lab/tango-full-ft-audiocaps; weights CC-BY-NC-SA-4.0",
+)
+TANGO2 = PublishedModel(
+    name="tango2",
+    family=TANGO,
+    repository="declare-lab/tango2",
+    license="CC-BY-NC-SA-4.0",
+    summary="TANGO 2 (backbone 866 M), declare-lab/tango2, aligned by preferences; weights CC-BY-NC-SA-4.0",
+)

@@ -1,4 +1,4 @@
-"""The generator of BigVGAN (Lee et al. 2022, arXiv 2206.04658): log-mel pictures to waveforms.
+"""The generator of BigVGAN (Lee et al. 2022, arXiv 2206.04658): log-mel spectrograms to waveforms.
 
 HiFi-GAN's upsampling with the residual blocks of section 3.2: each nonlinearity is a periodic Snake, computed at twice
 the rate and filtered on the way up and down, so that the frequencies that it makes do not alias (anti-aliased
@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
-from admbench.methods.core.checkpoint.architectures import allow_architecture
 
 TAPS = 12
 """Of either filter: 6 for each of the two samples that stand for one."""
@@ -59,9 +58,8 @@ class BigVGANConfig(BaseModel):
         return prod(self.upsample_rates)
 
 
-@allow_architecture
 class BigVGAN(nn.Module):
-    """Log-mel pictures (n, frames, num_mels) -> waveforms (n, frames * hop), full scale 1."""
+    """Log-mel spectrograms (n, frames, num_mels) -> waveforms (n, frames * hop), full scale 1."""
 
     config_class = BigVGANConfig
 
@@ -80,9 +78,9 @@ class BigVGAN(nn.Module):
         self.activation_post = AntiAliased(width, config)
         self.conv_post = nn.Conv1d(width, 1, 7, padding=3)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, spectrogram: Tensor) -> Tensor:
         """See the class."""
-        x = self.conv_pre(pictures.transpose(1, 2))
+        x = self.conv_pre(spectrogram.transpose(1, 2))
         branches = len(self.config.resblock_kernel_sizes)
         for level, grow in enumerate(self.ups):
             x = grow(x)

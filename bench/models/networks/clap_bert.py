@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PretrainedConfig, PreTrainedModel
 
-from admbench.methods.core.checkpoint.architectures import allow_architecture
 
 
 class ClapBertConfig(PretrainedConfig):
@@ -45,7 +44,6 @@ class Projection(nn.Module):
         return normed
 
 
-@allow_architecture
 class ClapBertTextModel(PreTrainedModel):
     """Token ids (n, tokens) -> projected hidden states (n, tokens, projection_dim)."""
 

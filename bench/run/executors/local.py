@@ -13,7 +13,7 @@ import psutil
 
 from admbench import children
 from admbench.bench.run.executors.base import Outcome, Task
-from admbench.bench.run.jobs import FAILURE_FILE, NO_SPACE, Job
+from admbench.bench.run.jobs import NO_SPACE, Job
 from admbench.bench.run.stages import current_stage
 from admbench.errors import DataError
 from admbench.files import read_json, write_text_atomic
@@ -28,10 +28,10 @@ class LocalExecutor:
     Args:
         workers: jobs side by side.
         timeout: seconds after which a job's process group is killed.
-        program: module that does the job in a JSON file; see `admbench.bench.run.cell.main` for what is expected of it.
+        program: module that does the job in a JSON file; `admbench.bench.run.program.main` says what is expected.
     """
 
-    def __init__(self, workers: int, timeout: float, program: str = "admbench.bench.run.cell") -> None:
+    def __init__(self, workers: int, timeout: float, program: str = "admbench.bench.run.program") -> None:
         self.workers = workers
         self.timeout = timeout
         self.program = program
@@ -88,12 +88,12 @@ class _Child:
         self._timed_out = False
         self._stage = ""
         self._peak_bytes = 0
-        job.work.mkdir(parents=True, exist_ok=True)
-        (job.work / FAILURE_FILE).unlink(missing_ok=True)
-        path = job.work / "job.json"
+        job.work.path.mkdir(parents=True, exist_ok=True)
+        job.work.failure.unlink(missing_ok=True)
+        path = job.work.job
         write_text_atomic(path, job.model_dump_json(indent=2) + "\n")
         self._started = time.monotonic()
-        with open(job.log, "ab") as log:
+        with open(job.work.log, "ab") as log:
             self._process = subprocess.Popen(
                 children.command(program, str(path), "--parent", str(os.getpid())),
                 stdin=subprocess.DEVNULL,
@@ -141,9 +141,9 @@ class _Child:
         if code == NO_SPACE:
             return f"no space left on the disk of {self.job.run} in stage {current_stage(self.job.work)}"
         try:
-            return str(read_json(self.job.work / FAILURE_FILE)["reason"])
+            return str(read_json(self.job.work.failure)["reason"])
         except DataError:
-            return f"exit code {code} in stage {current_stage(self.job.work)}: {_last_line(self.job.log)}"
+            return f"exit code {code} in stage {current_stage(self.job.work)}: {_last_line(self.job.work.log)}"
 
 
 def _resident_bytes(pid: int) -> int:

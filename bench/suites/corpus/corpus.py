@@ -221,11 +221,6 @@ def _hash(clips: NDArray[np.float32]) -> str:
     return hashlib.sha256(pcm16(clips).tobytes()).hexdigest()
 
 
-def corpus_hash() -> str:
-    """sha256 over the 16-bit audio of the fingerprint clips."""
-    return _hash(render_many(fingerprint_specs(), workers=1))
-
-
 def _figures(clip: NDArray[np.float32]) -> dict[str, float]:
     sound = clip.astype(np.float64)
     power = np.abs(np.fft.rfft(sound)) ** 2

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from admbench.errors import DataError, UsageError
 from admbench.files import atomic_directory, read_json, write_json_atomic
-from admbench.methods.core.calibration.row_buffer import MEMORY_BYTES, Spool
+from admbench.methods.core.calibration.row_buffer import MEMORY_BYTES, RowBuffer
 from admbench.methods.protocol import BackboneCall, DenoisingModel
 
 FORMAT_VERSION = 2
@@ -24,14 +24,22 @@ _INPUT = "inputs."
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """N recorded backbone inputs. With guidance, both halves of a call are here, each as a sample of its own."""
+    """N recorded backbone inputs. With guidance, both halves of a call are here, each as a sample of its own.
+
+    >>> from admbench.bench.conformance.tiny_models import tiny_tango
+    >>> from admbench.methods import from_spec
+    >>> method = from_spec("naive@w4a8[prompts=2,timesteps=3,steps=6]")
+    >>> calibration = method.calibrate(tiny_tango(), ["a dog barks", "rain falls"], seed=0)
+    >>> len(calibration), sorted(calibration.inputs), calibration.step.unique().tolist()
+    (12, ['encoder_attention_mask', 'encoder_hidden_states', 'sample', 'timestep'], [0, 2, 5])
+    """
 
     inputs: dict[str, Tensor]
     """The backbone's inputs by name, each (N, ...)."""
     step: Tensor
     """(N,) int64: denoising step of each sample, 0 for the noisiest."""
     timestep: Tensor
-    """(N,) int64: timestep that the backbone was told."""
+    """(N,) int64: timestep that the backbone was conditioned on."""
     prompt_index: Tensor
     """(N,) int64: position of the sample's prompt in `prompts`."""
     conditional: Tensor
@@ -51,6 +59,11 @@ class CalibrationSet:
 
     def __len__(self) -> int:
         return len(self.step)
+
+    @property
+    def seed(self) -> int:
+        """The seed that the set was drawn with; methods seed by it what is random in them."""
+        return int(self.recipe["seed"])
 
     def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
         """Yield the inputs in order, at most `size` samples at a time, for `DenoisingModel.call_backbone`."""
@@ -159,7 +172,7 @@ def stack_calls(
     Raises:
         DataError: there are no calls, their inputs differ in name or shape, or hold NaN or infinity.
     """
-    spool, labels = Spool(memory), _Labels()
+    rows, labels = RowBuffer(memory), _Labels()
     names: set[str] = set()
     for call in calls:
         halves = (False, True) if call.guided else (True,)
@@ -173,7 +186,7 @@ def stack_calls(
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise DataError(f"{model.name}: input {name} holds NaN or infinity at step {call.step}")
             try:
-                spool.add(name, tensor)
+                rows.add(name, tensor)
             except DataError as error:
                 raise DataError(f"{model.name}: input {error}") from error
         labels.step += [call.step] * count
@@ -183,7 +196,7 @@ def stack_calls(
     if not labels.step:
         raise DataError(f"{model.name}: its trajectories have none of the steps to calibrate on")
     return CalibrationSet(
-        inputs=spool.close(),
+        inputs=rows.close(),
         step=torch.tensor(labels.step),
         timestep=torch.tensor(labels.timestep),
         prompt_index=torch.tensor(labels.prompt_index),

@@ -13,10 +13,10 @@ from torch import Tensor
 from admbench.errors import DataError
 
 MEMORY_BYTES = 2**30
-"""Rows that a spool holds in memory; when there are more, all of them go to disk."""
+"""Bytes of rows that a buffer holds in memory; when there are more, all of them go to disk."""
 
 
-class Spool:
+class RowBuffer:
     """Rows under several names, in the order in which they come.
 
     In memory are at most `memory` bytes and the rows that are being added. The files have no name: the operating system

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from admbench.errors import DataError
-from admbench.methods.core.layers.quantized import QuantizableLayer
+from admbench.methods.core.layers.kinds import QuantizableLayer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.protocol import DenoisingModel
 from admbench.progress import track

@@ -16,10 +16,11 @@ from torch.nn import functional as F
 
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import BATCH_SIZE, check_finite, watch_inputs
-from admbench.methods.core.layers.quantized import (
+from admbench.methods.core.layers.kinds import (
     QuantizableLayer,
     channel_dimension,
     layer_kind,
+    over_inputs,
     quantizable_layers,
 )
 from admbench.methods.protocol import DenoisingModel
@@ -58,12 +59,12 @@ def channel_statistics(
         UsageError: the set belongs to another model.
         DataError: an input is NaN or infinite; names the layer.
     """
-    kinds = {name: layer_kind(layer) for name, layer in quantizable_layers(model.backbone).items()}
+    modules = quantizable_layers(model.backbone)
     found: dict[str, ChannelStatistics] = {}
     counts: dict[str, int] = {}
 
     def see(name: str, values: Tensor) -> None:
-        rows = values.detach().movedim(channel_dimension(kinds[name]), -1).flatten(0, -2).float()
+        rows = channel_rows(modules[name], values).float()
         low, high = torch.aminmax(rows, dim=0)
         total = rows.abs().sum(0)
         if name in found:
@@ -79,6 +80,11 @@ def channel_statistics(
         own.mean_magnitude /= counts[name]
         check_finite(name, own.low + own.high)
     return found
+
+
+def channel_rows(layer: QuantizableLayer, values: Tensor) -> Tensor:
+    """Return a layer's input with a row for each position and a column for each channel, (positions, in)."""
+    return values.detach().movedim(channel_dimension(layer_kind(layer)), -1).flatten(0, -2)
 
 
 def input_grams(
@@ -173,3 +179,15 @@ def _batches_of(names: Sequence[str], terms: Mapping[str, int]) -> Iterator[list
         some.append(name)
     if some:
         yield some
+
+
+def gram_of_divided(gram: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
+    """Return the Gram matrix of inputs divided, channel by channel, by a scale.
+
+    Args:
+        gram: (terms, terms) of the inputs.
+        scale: (in,), positive.
+        weight: (out, in, ...) of the layer: says which channel a term is of.
+    """
+    terms = over_inputs(scale, weight).expand_as(weight[:1]).reshape(-1)
+    return gram / terms[:, None] / terms

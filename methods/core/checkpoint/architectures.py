@@ -1,4 +1,4 @@
-"""The network classes that a checkpoint may name. A checkpoint is data from outside: it never names an import path."""
+"""Networks from the class name and the configuration that a checkpoint holds; see `allowed` for which classes."""
 
 from __future__ import annotations
 
@@ -6,55 +6,21 @@ import inspect
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import diffusers
 import torch
-import transformers
+from diffusers import ConfigMixin
 from torch import nn
 
 from admbench.errors import CheckpointError, nearest
-from admbench.methods.core.layers.canonical import make_plain, quiet_weight_norm
+from admbench.methods.core.checkpoint.allowed import allowed_class, allowed_names
+from admbench.methods.core.layers.canonical import make_canonical, quiet_weight_norm
 
-DIFFUSERS = (
-    "UNet2DConditionModel",
-    "AudioLDM2UNet2DConditionModel",
-    "StableAudioDiTModel",
-    "StableAudio3DiTModel",
-    "AceStepTransformer1DModel",
-    "LongCatAudioDiTTransformer",
-    "DiTTransformer2DModel",
-    "PixArtTransformer2DModel",
-    "AutoencoderKL",
-    "AutoencoderOobleck",
-    "AutoencoderSAME",
-    "LongCatAudioDiTVae",
-    "AceStepConditionEncoder",
-)
-"""Classes of diffusers, built from keyword arguments."""
-TRANSFORMERS = (
-    "T5EncoderModel",
-    "ClapTextModelWithProjection",
-    "ClapModel",
-    "SpeechT5HifiGan",
-    "T5GemmaEncoderModel",
-    "Qwen3Model",
-    "UMT5EncoderModel",
-    "GPT2Model",
-)
-"""Classes of transformers, built from a configuration object."""
-_own: dict[str, type[Any]] = {}
 NOT_STRUCTURE = ("architectures", "dtype", "torch_dtype", "transformers_version", "model_type", "max_new_tokens")
 """What a configuration of transformers says of something else than the structure."""
 
 
-def allow_architecture(network: type[Any]) -> type[Any]:
-    """Let checkpoints name a class of ours that is built like those of transformers; a decorator."""
-    _own[network.__name__] = network
-    return network
-
-
 def is_allowed(network: nn.Module) -> bool:
     """Return whether checkpoints may name the class of a network."""
-    return type(network) is _class_of(type(network).__name__)
+    return type(network) is allowed_class(type(network).__name__)
 
 
 def describe_network(network: nn.Module) -> tuple[str, dict[str, Any]]:
@@ -65,14 +31,14 @@ def describe_network(network: nn.Module) -> tuple[str, dict[str, Any]]:
     """
     name = type(network).__name__
     if not is_allowed(network):
-        raise CheckpointError(f"a {name} cannot be written to a checkpoint: expected one of {', '.join(_names())}")
+        raise CheckpointError(f"a {name} cannot be written to a checkpoint: expected one of {', '.join(allowed_names())}")
     config: Any = network.config
-    values = dict(config) if name in DIFFUSERS else config.to_dict()
+    values = dict(config) if isinstance(network, ConfigMixin) else config.to_dict()
     return name, {key: value for key, value in values.items() if not key.startswith("_") and key not in NOT_STRUCTURE}
 
 
 def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.Module:
-    """Build a network without numbers, on the meta device, of plain layers alone, see `make_plain`.
+    """Build a network without numbers, on the meta device, of plain layers alone, see `make_canonical`.
 
     Args:
         name: a class that is allowed.
@@ -82,10 +48,10 @@ def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.
     Raises:
         CheckpointError: the class is not allowed, or its constructor refuses the configuration.
     """
-    network_class = _class_of(name)
+    network_class = allowed_class(name)
     if network_class is None:
-        raise CheckpointError(f'network class "{name}" is not allowed: expected one of {", ".join(_names())}')
-    allowed = _configuration_keys(name, network_class)
+        raise CheckpointError(f'network class "{name}" is not allowed: expected one of {", ".join(allowed_names())}')
+    allowed = _configuration_keys(network_class)
     for key, value in config.items():
         if key not in allowed:
             raise CheckpointError(f'{name} has no configuration key "{key}".{nearest(key, allowed)}')
@@ -93,33 +59,24 @@ def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.
             raise CheckpointError(f"{name}: {key} = {value} asks for more layers than there are tensors")
     try:
         with torch.device("meta"), quiet_weight_norm():
-            if name in DIFFUSERS:
-                network: nn.Module = network_class(**config)
-            else:
-                network = network_class(network_class.config_class(**config))
+            network: nn.Module = (
+                network_class(**config)
+                if _takes_arguments(network_class)
+                else network_class(network_class.config_class(**config))
+            )
     except Exception as error:  # whatever a foreign configuration makes the constructor do, it is the file's fault
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise CheckpointError(f"{name} cannot be built from the configuration: {reason}") from error
-    return make_plain(network)
+    return make_canonical(network)
 
 
-def _names() -> list[str]:
-    return [*DIFFUSERS, *TRANSFORMERS, *_own]
+def _takes_arguments(network_class: type[Any]) -> bool:
+    """Return whether a class is built from keyword arguments, as those of diffusers, and not from a configuration."""
+    return issubclass(network_class, ConfigMixin)
 
 
-def _class_of(name: str) -> type[Any] | None:
-    """Return the class of that name if checkpoints may name it."""
-    if name in DIFFUSERS:
-        found: type[Any] = getattr(diffusers, name)
-        return found
-    if name in TRANSFORMERS:
-        found = getattr(transformers, name)
-        return found
-    return _own.get(name)
-
-
-def _configuration_keys(name: str, network_class: type[Any]) -> Collection[str]:
-    if name in DIFFUSERS:
+def _configuration_keys(network_class: type[Any]) -> Collection[str]:
+    if _takes_arguments(network_class):
         return inspect.signature(network_class.__init__).parameters.keys() - {"self"}
     # a configuration of pydantic need not have defaults to be made from
     fields = getattr(network_class.config_class, "model_fields", None)

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from admbench.methods.core.checkpoint.third_party import FLOAT_BITS, third_party_layers
 from admbench.methods.core.kernels.select import FLOAT, SIMULATED, Fallback, WithKernels
-from admbench.methods.core.layers.quantized import QuantizableLayer
-from admbench.methods.core.third_party import FLOAT_BITS, foreign_layers
+from admbench.methods.core.layers.kinds import QuantizableLayer
 
 INTEGER_PRODUCTS = {
     "aten::_int_mm": "torch-int8-int8-mm",
@@ -44,7 +44,7 @@ def observed(module: nn.Module, run: Callable[[], object]) -> WithKernels:
     Raises:
         ValueError: no bridge made the module.
     """
-    quantized = foreign_layers(module)
+    quantized = third_party_layers(module)
     if quantized is None:
         raise ValueError("expected a module that another package quantized")
     products = _products(module, run)

@@ -18,8 +18,8 @@ from scipy.sparse import coo_array
 from torch import nn
 
 from admbench.errors import UsageError
+from admbench.methods.core.layers.kinds import QuantizableLayer
 from admbench.methods.core.layers.policy import Policy
-from admbench.methods.core.layers.quantized import QuantizableLayer
 from admbench.methods.core.numbers.packing import packed_size
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, activation_scheme, weight_scheme
 

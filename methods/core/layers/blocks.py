@@ -20,8 +20,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from admbench.methods.core.layers.memory import Ring, empty_rows, leaves, map_tree
-from admbench.methods.core.layers.quantized import QuantizedLayer, quantizable_layers
+from admbench.methods.core.layers.kinds import quantizable_layers
+from admbench.methods.core.layers.memory import TensorCache, empty_rows, leaves, map_tree
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.protocol import DenoisingModel
 
 BlockKind = Literal["resnet", "transformer", "layer", "temporal", "backbone"]
@@ -137,7 +138,7 @@ class BlockRuns:
         self._blocks = list(blocks)
         self._batches = batches
         self._sizes = [len(next(iter(batch.values()))) for batch in batches]
-        self._outputs: Ring[tuple[str, int]] = Ring()
+        self._outputs: TensorCache[tuple[str, int]] = TensorCache()
         self._batch = 0
 
     def inputs(self, block: Block) -> BlockInputs:

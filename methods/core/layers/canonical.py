@@ -1,6 +1,6 @@
-"""Layers that libraries make in other ways, as the plain Linear and convolution layers that they compute.
+"""Layers that libraries make in other ways, as the canonical Linear and convolution layers that they compute.
 
-What is quantized, or written to a checkpoint, is a plain layer with one weight, its output channels first.
+What is quantized, or written to a checkpoint, is a canonical layer: one weight, its output channels first.
 
 - Weight normalisation (Salimans and Kingma 2016), which some autoencoders of diffusers are made with: w = g v / |v|
   (eq. 2) is computed at each call from two parameters, which only training needs apart.
@@ -31,14 +31,14 @@ def quiet_weight_norm() -> Iterator[None]:
 
 
 @torch.no_grad()
-def make_plain(network: Network) -> Network:
-    """Put plain layers in the place of those that are made otherwise; return the network, which computes the same.
+def make_canonical(network: Network) -> Network:
+    """Put canonical layers in the place of those that are made otherwise; return the network, which computes the same.
 
     >>> with quiet_weight_norm():
     ...     layer = nn.utils.weight_norm(nn.Linear(3, 2))
-    >>> sorted(name for name, _ in make_plain(layer).named_parameters())
+    >>> sorted(name for name, _ in make_canonical(layer).named_parameters())
     ['bias', 'weight']
-    >>> make_plain(nn.Sequential(Conv1D(2, 3)))
+    >>> make_canonical(nn.Sequential(Conv1D(2, 3)))
     Sequential(
       (0): Linear(in_features=3, out_features=2, bias=True)
     )

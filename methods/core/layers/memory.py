@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 IN_MEMORY_BYTES = 2**30
-"""What a `Ring` keeps in memory, and the size from which tensors of `empty_rows` are in files."""
+"""What a `TensorCache` keeps in memory, and the size from which tensors of `empty_rows` are in files."""
 ON_DISK_BYTES = 2**35
-"""What a `Ring` keeps in files at most; never more than half of what is free when it is made."""
+"""What a `TensorCache` keeps in files at most; never more than half of what is free when it is made."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -44,7 +44,7 @@ def empty_rows(rows: int, like: Tensor) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, device=like.device)
 
 
-class Ring(Generic[K]):
+class TensorCache(Generic[K]):
     """Remembers trees of tensors by key: the newest in memory, older ones in files, the oldest not at all."""
 
     def __init__(self) -> None:

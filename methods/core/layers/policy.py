@@ -11,13 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from admbench.errors import CheckpointError, UsageError
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    QuantizedLayer,
-    dynamic_input,
-    quantizable_layers,
-    replace_layer,
-)
+from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers, replace_layer
+from admbench.methods.core.layers.quantized import QuantizedLayer, dynamic_input
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import (
     FLOAT,
@@ -25,6 +20,7 @@ from admbench.methods.core.numbers.scheme import (
     LayerScheme,
     Scheme,
     activation_scheme,
+    grouped,
     weight_scheme,
 )
 from admbench.progress import track
@@ -35,7 +31,12 @@ EDGE_BITS = 8
 
 @dataclass(frozen=True)
 class Policy:
-    """Ordered rules; the first whose pattern matches a layer's name decides, and no rule leaves the layer alone."""
+    """Ordered rules; the first whose pattern matches a layer's name decides, and no rule leaves the layer alone.
+
+    >>> policy = uniform_policy(4, 8, ends=("conv_in", "conv_out"))
+    >>> [policy.scheme_of(name).weight.bits for name in ("conv_in", "mid_block.attentions.0.proj_in")]
+    [8, 4]
+    """
 
     rules: tuple[tuple[str, LayerScheme], ...]
     """(shell pattern such as `*.attn1.*`, scheme), most particular first."""
@@ -85,6 +86,14 @@ def uniform_policy(
         )
 
     return Policy((*((name, scheme(edge_bits)) for name in ends), ("*", scheme(0))))
+
+
+def grouped_policy(weight_bits: int, activation_bits: int, ends: Sequence[str], group: int) -> Policy:
+    """Return `uniform_policy` with a scale per `group` weights; per channel for 0, and for the ends."""
+    policy = uniform_policy(weight_bits, activation_bits, ends)
+    if group == 0:
+        return policy
+    return Policy((*policy.rules[:-1], *Policy(policy.rules[-1:]).changed(weight=grouped(group)).rules))
 
 
 def backbone_ends(backbone: nn.Module, execution_order: Sequence[str] = ()) -> tuple[str, str]:

@@ -12,9 +12,8 @@ the weight is quantized.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -22,24 +21,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from admbench.methods.core.layers.transposed import conv_transpose1d, conv_transpose2d, swap_channels
+from admbench.methods.core.layers.kinds import (
+    WEIGHT_ONLY_KINDS,
+    AnyLayer,
+    QuantizableLayer,
+    WeightOnlyLayer,
+    channel_dimension,
+    geometry_of,
+    input_channels,
+    layer_kind,
+    over_inputs,
+    weight_of,
+    with_weight,
+)
+from admbench.methods.core.layers.transposed import conv_transpose1d, conv_transpose2d
 from admbench.methods.core.numbers.codebooks import CODEBOOKS, FloatZeroQuantizer
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
-from admbench.methods.core.numbers.scheme import PLAIN, LayerKind, LayerParts, LayerScheme, Scheme
+from admbench.methods.core.numbers.scheme import NO_PARTS, LayerKind, LayerParts, LayerScheme, Scheme
 from admbench.methods.core.numbers.timesteps import TimestepTable
-
-QuantizableLayer = nn.Linear | nn.Conv1d | nn.Conv2d
-"""What methods quantize, weights and inputs."""
-WeightOnlyLayer = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.Embedding
-"""What is quantized by its weights alone; see `admbench.methods.core.weight_only_fallback`."""
-AnyLayer = QuantizableLayer | WeightOnlyLayer
-_KINDS: dict[type[nn.Module], LayerKind] = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
-_WEIGHT_ONLY_KINDS: dict[type[nn.Module], LayerKind] = {
-    nn.ConvTranspose1d: "conv_transpose1d",
-    nn.ConvTranspose2d: "conv_transpose2d",
-    nn.Embedding: "embedding",
-}
 
 
 def _look_up(ids: Tensor, table: Tensor, bias: None) -> Tensor:
@@ -73,6 +73,13 @@ class QuantizedLayer(nn.Module):
 
     Raises:
         ValueError: a part does not fit the layer.
+
+    >>> from admbench.methods.core.numbers.scheme import weight_scheme
+    >>> linear = nn.Linear(64, 32)
+    >>> weight = Quantizer.min_max(weight_scheme(4, "channel"), linear.weight)
+    >>> layer = QuantizedLayer.from_float(linear, weight, activation_quantizer=None)
+    >>> layer.weight_codes.dtype, layer.weight_codes.max() <= 15, layer(torch.ones(1, 64)).shape
+    (torch.uint8, tensor(True), torch.Size([1, 32]))
     """
 
     weight_codes: Tensor | None
@@ -108,7 +115,7 @@ class QuantizedLayer(nn.Module):
         self.register_buffer("low_rank_down", low_rank[0] if low_rank else None)
         self.register_buffer("low_rank_up", low_rank[1] if low_rank else None)
         self._operation = _OPERATIONS[self.kind]
-        self._geometry = _geometry(layer)
+        self._geometry = geometry_of(layer)
         self._dequantized: Tensor | None = None
         self._check_parts()
 
@@ -144,7 +151,7 @@ class QuantizedLayer(nn.Module):
         )
 
     @classmethod
-    def unfitted(cls, layer: AnyLayer, scheme: LayerScheme, parts: LayerParts = PLAIN) -> Self:
+    def unfitted(cls, layer: AnyLayer, scheme: LayerScheme, parts: LayerParts = NO_PARTS) -> Self:
         """Return one without numbers, on the meta device: the shapes and dtypes that a checkpoint must fill.
 
         Raises:
@@ -270,7 +277,7 @@ class QuantizedLayer(nn.Module):
         geometry = self._geometry
         if self.input_shift is not None and geometry and geometry["padding"] not in ("valid", (0,), (0, 0)):
             raise ValueError("a shifted input cannot be padded with zeros")
-        if self.parts.model_copy(update={"timesteps": 0}) != PLAIN and geometry.get("groups", 1) != 1:
+        if self.parts.model_copy(update={"timesteps": 0}) != NO_PARTS and geometry.get("groups", 1) != 1:
             raise ValueError("a convolution in groups has neither a scaled input nor a low-rank branch")
         channels = self.shape[1]
         for part in (self.input_scale, self.input_shift):
@@ -290,64 +297,9 @@ class QuantizedLayer(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
 
-def layer_kind(layer: AnyLayer) -> LayerKind:
-    """Return which kind of layer it is."""
-    return (_KINDS | _WEIGHT_ONLY_KINDS)[type(layer)]
-
-
-def weight_of(layer: AnyLayer) -> Tensor:
-    """Return a layer's weight with the output channels first; of an embedding, what it looks up."""
-    if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d):
-        return swap_channels(layer.weight, layer.groups)
-    return layer.weight
-
-
-def with_weight(layer: QuantizableLayer, weight: Tensor) -> QuantizableLayer:
-    """Return a layer of the same geometry and bias with another weight, of the same shape."""
-    other = copy.copy(layer)
-    other._parameters = {**layer._parameters, "weight": nn.Parameter(weight, layer.weight.requires_grad)}
-    return other
-
-
-def over_inputs(numbers: Tensor, weight: Tensor) -> Tensor:
-    """Return a number for each input channel, (in,), shaped to broadcast over a weight (out, in, ...)."""
-    return numbers.view(1, -1, *[1] * (weight.ndim - 2))
-
-
-def input_channels(layer: QuantizableLayer) -> int:
-    """Return how many channels a layer reads."""
-    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-
-
-def channel_dimension(kind: LayerKind) -> int:
-    """Return the dimension of the channels in a layer's input."""
-    return -1 if kind == "linear" else 1
-
-
 def dynamic_input(scheme: Scheme, layer: QuantizableLayer) -> DynamicQuantizer:
     """Return the quantizer of a layer's input under a dynamic scheme, groups fitted to the layer's channels."""
     return DynamicQuantizer(scheme.for_terms(input_channels(layer)), channel_dimension(layer_kind(layer)))
-
-
-def quantizable_layers(module: nn.Module) -> dict[str, QuantizableLayer]:
-    """Return the layers of a module that can be quantized, by name, in the order of their definition.
-
-    Only the exact classes are taken: a subclass may compute something else. A convolution that pads with anything but
-    zeros is left out.
-    """
-    return {name: layer for name, layer in _leaves(module) if getattr(layer, "padding_mode", "zeros") == "zeros"}
-
-
-def weight_only_layers(module: nn.Module) -> dict[str, WeightOnlyLayer]:
-    """Return the embeddings and transposed convolutions of a module by name, in the order of their definition.
-
-    Only the exact classes are taken, and no embedding that rescales its rows. A weight that layers share is there once.
-    """
-    found: dict[int, tuple[str, Any]] = {}
-    for name, layer in module.named_modules():
-        if type(layer) in _WEIGHT_ONLY_KINDS and getattr(layer, "max_norm", None) is None:
-            found.setdefault(id(layer.weight), (name, layer))
-    return dict(found.values())
 
 
 def quantized_layers(module: nn.Module) -> dict[str, QuantizedLayer]:
@@ -355,34 +307,9 @@ def quantized_layers(module: nn.Module) -> dict[str, QuantizedLayer]:
     return {name: layer for name, layer in module.named_modules() if isinstance(layer, QuantizedLayer)}
 
 
-def replace_layer(module: nn.Module, name: str, layer: nn.Module) -> None:
-    """Put `layer` in the place of the submodule called `name`."""
-    parent, _, attribute = name.rpartition(".")
-    setattr(module.get_submodule(parent), attribute, layer)
-
-
-def replace_shared(module: nn.Module, name: str, layer: nn.Module) -> None:
-    """Put `layer` in the place of the submodule called `name`, and of each of its class that shares its weight."""
-    old = module.get_submodule(name)
-    for place, other in [*module.named_modules(remove_duplicate=False)]:
-        if type(other) is type(old) and other.weight is old.weight:
-            replace_layer(module, place, layer)
-
-
-def _leaves(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    return ((name, layer) for name, layer in module.named_modules() if type(layer) in _KINDS)
-
-
-def _geometry(layer: AnyLayer) -> dict[str, Any]:
-    if isinstance(layer, nn.Linear | nn.Embedding):
-        return {}
-    transposed = ("output_padding",) if isinstance(layer, WeightOnlyLayer) else ()
-    return {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups", *transposed)}
-
-
 def _check_kind(kind: LayerKind, scheme: LayerScheme, parts: LayerParts) -> None:
-    only_weight = scheme.weight is not None and scheme.activation is None and parts == PLAIN
-    if kind in _WEIGHT_ONLY_KINDS.values() and not only_weight:
+    only_weight = scheme.weight is not None and scheme.activation is None and parts == NO_PARTS
+    if kind in WEIGHT_ONLY_KINDS.values() and not only_weight:
         raise ValueError(f"of a layer of kind {kind} the weights are quantized, and nothing else")
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from admbench.methods.core.layers.quantized import QuantizableLayer, quantizable_layers, replace_layer
+from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers, replace_layer
 
 
 class SplitLayer(nn.Module):

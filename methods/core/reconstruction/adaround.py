@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from admbench.methods.core.layers.quantized import QuantizableLayer, QuantizedLayer
+from admbench.methods.core.layers.kinds import QuantizableLayer
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import along
 from admbench.methods.core.reconstruction.objective import BlockReport, BlockTask, Effort, Learner, learn
 

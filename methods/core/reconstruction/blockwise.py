@@ -25,14 +25,9 @@ from admbench.methods.core.layers.blocks import (
     execution_order,
     find_blocks,
 )
+from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs, quantizable_layers
 from admbench.methods.core.layers.policy import Policy, copy_sharing, input_quantizer, replace_layers
-from admbench.methods.core.layers.quantized import (
-    QuantizableLayer,
-    QuantizedLayer,
-    over_inputs,
-    quantizable_layers,
-    quantized_layers,
-)
+from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.layers.split import split_layers, watching_concatenations
 from admbench.methods.core.layers.temporal import TemporalBlock
 from admbench.methods.core.numbers.quantizer import Quantizer
@@ -197,7 +192,7 @@ class BlockwiseQuantization:
             fit: scheme and values (1, n) -> quantizer.
             effort: of learning; with 0 iterations ranges stay as fitted.
             per_timestep: fit a range, and learn a step size, for each timestep that there are samples of. A network
-                that is told no timestep has one range for all.
+                without a timestep among its inputs has one range for all.
         """
         per_timestep = per_timestep and self._timesteps is not None
         if per_timestep:

@@ -3,7 +3,7 @@
 A layer W x + b is W diag(s) ((x - o) / s) + (b + W o), whatever the scale s > 0 and the offset o of each input channel:
 both are learned, so that what is rounded, (x - o) / s and W diag(s), suits its ranges better ("learnable equivalent
 transformation"). The ends of these ranges are learned as well ("learnable boundary quantizer"): a range [low, high]
-gives a step of (high - low) / (levels - 1), and a number outside of it is clipped to the nearer end.
+gives a step of (high - low) / (levels - 1), and a number outside of it is clipped to the closer end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from admbench.methods.core.layers.quantized import QuantizableLayer, QuantizedLayer, over_inputs
+from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer, along, as_rows, per_row
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 from admbench.methods.core.reconstruction.objective import Learner

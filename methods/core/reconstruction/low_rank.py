@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from admbench.methods.core.layers.quantized import QuantizableLayer, QuantizedLayer
+from admbench.methods.core.layers.kinds import QuantizableLayer
+from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer, fake_quantize
 from admbench.methods.core.reconstruction.objective import Learner
 

@@ -124,7 +124,7 @@ class BandClap(BandTagger):
 
 class BandTaggerJudge(Judge):
     summary = "bands"
-    role = "tagger"
+    roles = ("tagger",)
     license = "none"
     network: type[BandTagger] = BandTagger
 
@@ -142,7 +142,7 @@ class BandTaggerJudge(Judge):
 
 
 class BandClapJudge(BandTaggerJudge):
-    role = "clap"
+    roles = ("clap", "tagger")
     network = BandClap
 
 

@@ -1,4 +1,4 @@
-"""Stands in for `admbench.bench.run.cell` without torch: does what the method of its job is called."""
+"""Stands in for `admbench.bench.run.program` without torch: does what the method of its job is called."""
 
 import json
 import os

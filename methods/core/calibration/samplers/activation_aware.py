@@ -29,7 +29,7 @@ from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.samplers.drawing import Drawing
 from admbench.methods.core.calibration.samplers.observing import observe
 from admbench.methods.core.calibration.submodular import FacilityLocation, Reach, WeightedSum, greedy
-from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.core.layers.kinds import quantizable_layers
 
 TAIL = 0.02
 """Share of a layer's input beyond either quantile."""

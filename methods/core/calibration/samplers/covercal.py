@@ -33,7 +33,7 @@ from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.samplers.drawing import Drawing
 from admbench.methods.core.calibration.samplers.observing import observe
 from admbench.methods.core.calibration.submodular import Coverage, greedy
-from admbench.methods.core.layers.quantized import quantizable_layers
+from admbench.methods.core.layers.kinds import quantizable_layers
 
 OUTLIER = 3.0
 """Multiple of the layer's median channel beyond which a channel is an outlier."""

@@ -2,7 +2,7 @@
 
 A sampler that chooses by activations does not run the trajectories again: it measures while they run, and takes its
 choice from what was recorded. Of activations only the measured numbers are kept; they, and the recorded inputs, are on
-disk where they are more than a `Spool` holds in memory.
+disk where they are more than a `RowBuffer` holds in memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from admbench.errors import DataError
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
-from admbench.methods.core.calibration.row_buffer import Spool
+from admbench.methods.core.calibration.row_buffer import RowBuffer
 from admbench.methods.core.calibration.samplers.drawing import Counts, Drawing
 from admbench.methods.protocol import BackboneCall
 
@@ -69,7 +69,7 @@ def observe(
         DataError: the trajectories do not call the backbone once for every step, or what was measured is not finite;
             names the module.
     """
-    statistics = Spool()
+    statistics = RowBuffer()
     labels: tuple[list[int], list[int]] = ([], [])  # prompts, steps
     with _watched(drawing.model.backbone, modules, measure, of) as finished:
         calls, stepwise = drawing.calls()
@@ -101,7 +101,7 @@ def _settle(
     waiting: deque[BackboneCall],
     finished: deque[dict[str, Tensor]],
     steps: int,
-    statistics: Spool,
+    statistics: RowBuffer,
     labels: tuple[list[int], list[int]],
 ) -> None:
     """Keep the numbers of those calls that were yielded and have run: the backbone may run before or after a yield."""

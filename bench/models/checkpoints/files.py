@@ -1,0 +1,70 @@
+"""The files of a component, as diffusers, transformers and torch.save name them, and the hash of files; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from admbench import cache
+from admbench.errors import CheckpointError
+from admbench.files import read_json, write_text_atomic
+from admbench.hashing import sha256_file, sha256_json
+
+WEIGHTS = {"diffusers": ("diffusion_pytorch_model",), "transformers": ("model", "pytorch_model")}
+"""Library -> names, without suffix, that the weights of its models may have."""
+
+
+def weights_file(folder: Path, stems: tuple[str, ...], suffix: str = ".bin") -> Path:
+    """Return a component's weights: safetensors if there, else torch.save's file. CheckpointError if there is neither.
+
+    Args:
+        folder: of the component.
+        stems: names, without suffix, that the weights may have.
+        suffix: of torch.save's file.
+    """
+    for kind in (".safetensors", suffix):
+        for stem in stems:
+            if (folder / f"{stem}{kind}").is_file():
+                return folder / f"{stem}{kind}"
+    raise CheckpointError(f"{folder}: no weights; expected {stems[0]}.safetensors or {stems[-1]}{suffix}")
+
+
+def component_files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
+    """Return the files that hold the weights of a pipeline's component: one, or an index followed by its shards.
+
+    Args:
+        folder: of the component.
+        stems: names, without suffix, that the weights may have.
+
+    Raises:
+        CheckpointError: there are none, or the index names something else than files beside it.
+    """
+    try:
+        return [weights_file(folder, stems)]
+    except CheckpointError:
+        indexes = [folder / f"{stem}.safetensors.index.json" for stem in stems]
+        found = next((index for index in indexes if index.is_file()), None)
+        if found is None:
+            raise
+    content = read_json(found)
+    shards = content.get("weight_map") if isinstance(content, dict) else None
+    names = set(shards.values()) if isinstance(shards, dict) else set()
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise CheckpointError(f"{found}: expected a weight_map to names of files beside it")
+    return [found, *(folder / name for name in sorted(names))]
+
+
+def fingerprint(files: Mapping[str, Path]) -> str:
+    """Return a hash over files and the names that they have in a checkpoint."""
+    return sha256_json({name: _sha256(file) for name, file in files.items()})
+
+
+def _sha256(file: Path) -> str:
+    """Hash a file, or remember the hash from when it had the same place, size and time: gigabytes take a while."""
+    status = file.stat()
+    known = cache.path("hashes", sha256_json([str(file.resolve()), status.st_size, status.st_mtime_ns]), ".txt")
+    if known.is_file():
+        return known.read_text(encoding="utf-8")
+    digest = sha256_file(file)
+    write_text_atomic(known, digest)
+    return digest

@@ -1,0 +1,61 @@
+"""Text encoders whose weights a checkpoint holds, and whose tokenizer another repository does; without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from admbench.bench.models.checkpoints.repositories import Repository, locate
+from admbench.errors import CheckpointError
+from admbench.files import read_json, read_yaml
+
+HUB_NAMES = {"bert-base-uncased": "google-bert/bert-base-uncased"}
+"""Repositories of the hub that configurations name by what they were called before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoderRepository:
+    """The repository that a checkpoint's configuration names."""
+
+    config: str
+    """File of the checkpoint, JSON or YAML, that names the repository."""
+    key: str
+    """Under which it does."""
+    example: str
+    files: tuple[str, ...]
+    """What is taken from the repository, as far as it has them; config.json has to be there."""
+
+    def locate(self, folder: Path, *, download: bool) -> Path:
+        """Return where configuration and tokenizer of the text encoder are that a checkpoint names.
+
+        Raises:
+            CheckpointError: they are not here; gives the command that gets them.
+        """
+        config = folder / self.config
+        if not config.is_file():
+            raise CheckpointError(f"{config}: missing; it names the text encoder")
+        content = read_json(config) if config.suffix == ".json" else read_yaml(config)
+        named = content.get(self.key) if isinstance(content, dict) else None
+        if not isinstance(named, str):
+            raise CheckpointError(f"{config}: expected {self.key}, such as {self.example}")
+        if (folder / named).is_dir():
+            return folder / named
+        wanted = Repository(
+            name=named.split("/")[-1],
+            repository=HUB_NAMES.get(named, named),
+            license="Apache-2.0",
+            files=self.files,
+        )
+        return locate(wanted, download=download)
+
+    def used_files(self, folder: Path, *, download: bool) -> dict[str, Path]:
+        """Return those of the files that are there, as `texts/NAME`.
+
+        Raises:
+            CheckpointError: the repository is not here, or holds no configuration.
+        """
+        texts = self.locate(folder, download=download)
+        if not (texts / "config.json").is_file():
+            expected = ", ".join(self.files)
+            raise CheckpointError(f"{texts / 'config.json'}: missing; expected the text encoder's {expected}")
+        return {f"texts/{name}": texts / name for name in self.files if (texts / name).is_file()}

@@ -1,0 +1,30 @@
+"""Checks of a model's name and components before it is loaded, which takes time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from admbench.bench.models import quantizable, registry
+from admbench.bench.models.components import components_of
+from admbench.bench.models.directory import describe, path_of
+
+
+def check_model(name: str) -> None:
+    """Raise UsageError unless there is a model of that name; say what a folder given as `dir:PATH` was taken for.
+
+    Raises:
+        CheckpointError: the folder holds nothing known.
+    """
+    folder = path_of(name)
+    if folder is None:
+        registry.check(name)
+    else:
+        print(f"note: {folder}: {describe(folder)}", file=sys.stderr)
+
+
+def check_components_of(model: str, names: Sequence[str]) -> None:
+    """Raise UsageError unless a model has the components, as far as that is known without loading it."""
+    present = quantizable(model)
+    if present is not None:
+        components_of(model, present, names)

@@ -1,0 +1,67 @@
+"""The parts of a pipeline directory that are no networks of the family: tokenizers, and schedulers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import diffusers
+from diffusers.utils import DummyObject
+from torch import nn
+from transformers import AutoTokenizer
+
+from admbench.errors import CheckpointError, UsageError
+from admbench.weights import require_vocabulary
+
+SCHEDULERS = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "PNDMScheduler",
+    "EulerDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "EDMDPMSolverMultistepScheduler",
+    "CosineDPMSolverMultistepScheduler",
+    "FlowMatchEulerDiscreteScheduler",
+)
+"""Those of diffusers that a pipeline directory may name."""
+
+Parts = Mapping[str, Any]
+"""A pipeline's components by name, `backbone` first, its tokenizers, and `scheduler`."""
+
+
+def networks(parts: Parts) -> dict[str, nn.Module]:
+    """Return the networks among the parts, in their order."""
+    return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Load a tokenizer. Raises CheckpointError if its folder holds no vocabulary."""
+    return AutoTokenizer.from_pretrained(require_vocabulary(folder), local_files_only=True)
+
+
+def load_scheduler(folder: Path) -> Any:
+    """Makes the scheduler that scheduler_config.json names.
+
+    Raises:
+        CheckpointError: the file is damaged, or names none of `SCHEDULERS`.
+        UsageError: it needs a package that is not installed.
+    """
+    file = folder / "scheduler_config.json"
+    try:  # not our own reader: some schedulers save -Infinity, which is not JSON. The class of the method is any one.
+        config = diffusers.DDIMScheduler.load_config(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: not the configuration of a scheduler ({str(error).splitlines()[0]})") from error
+    named = config.get("_class_name") if isinstance(config, dict) else None
+    if named not in SCHEDULERS:
+        raise CheckpointError(f"{file}: _class_name is {named}; expected one of {', '.join(SCHEDULERS)}")
+    return scheduler_class(named).from_config(config)
+
+
+def scheduler_class(name: str) -> Any:
+    """A scheduler of diffusers by name. Raises UsageError if it needs a package that is not installed."""
+    found = getattr(diffusers, name)
+    if isinstance(found, DummyObject):
+        missing = " ".join(package for package in found._backends if package != "torch")
+        raise UsageError(f"{name} needs {missing}: pip install {missing}")
+    return found

@@ -1,0 +1,42 @@
+"""The two jobs that cells build on: the suite's real audio, and a model's own audio in full precision."""
+
+from __future__ import annotations
+
+from admbench.bench.run.generating import Generating
+from admbench.bench.run.jobs import BaselineJob, ReferenceJob
+from admbench.bench.run.layout import CLIPS
+from admbench.bench.run.stages import Facts
+from admbench.bench.run.work import Work
+from admbench.methods.spec import FULL_PRECISION
+
+
+class Reference(Work):
+    """The suite's real audio and its features."""
+
+    def __init__(self, job: ReferenceJob) -> None:
+        super().__init__(job, [job.target])
+
+    def run(self) -> None:
+        """Write the clips, and their features if there are any."""
+        inputs = [self.suite.sha256, [item.id for item in self.items], self.job.code["harness"]]
+        audio = self.stages.run("audio", inputs, CLIPS, self._build)
+        if audio["clips"]:  # a plain list of captions has no real audio
+            self.embed(audio)
+
+    def _build(self) -> Facts:
+        pairs = [(item, self.suite.reference_audio(item)) for item in self.items]
+        items = [item for item, audio in pairs if audio is not None]
+        waveforms = [audio for _, audio in pairs if audio is not None]
+        return self.write_audio(items, [item.seed for item in items], waveforms, self.suite.sample_rate)
+
+
+class Baseline(Generating):
+    """A model's own audio in full precision, and the bytes of its backbone in fp32."""
+
+    def __init__(self, job: BaselineJob) -> None:
+        super().__init__(job, FULL_PRECISION, [job.target])
+
+    def run(self) -> None:
+        """Write checkpoint, clips and features."""
+        self.quantize()
+        self.embed(self.generate())

@@ -1,0 +1,164 @@
+"""Where everything of a run lies: `RunLayout` of the run folder, `JobFolder` of one job's folder in it.
+
+    RUN/cells/MODEL/METHOD/    a cell: result.json, audio/, captions.json, checkpoint/, features.safetensors, ...
+    RUN/baselines/MODEL/       a model's own audio in full precision, its features and checkpoint
+    RUN/reference/SUITE/       the suite's real audio and its features
+    RUN/work/KEY/              a job at work; it becomes one of the three above
+    RUN/calibration/           calibration sets by content, which methods share
+    RUN/ladder.json            the sanity ladder, with the clips that are no cell's in RUN/ladder/NAME
+    RUN/site/                  the leaderboard
+
+What the board reads is named in `admbench.leaderboard.run_folder`; the rest is the harness's own and named here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from admbench.files import slug
+from admbench.leaderboard.run_folder import (
+    AUDIO,
+    BASELINES,
+    CAPTIONS_FILE,
+    CELLS,
+    LADDER_FILE,
+    RECORD_FILE,
+    RECORDS,
+    REFERENCE,
+)
+
+CLIPS = (AUDIO, CAPTIONS_FILE)
+"""What a stage that makes audio leaves in a job's folder."""
+CHECKPOINT = "checkpoint"
+"""The packed checkpoint, in a job's folder."""
+FEATURES_FILE = "features.safetensors"
+"""The features of the clips, in a job's folder."""
+_KEY_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """What a job leaves in its folder, where it works and where that is published."""
+
+    path: Path
+
+    @property
+    def job(self) -> Path:
+        """The job itself, as JSON."""
+        return self.path / "job.json"
+
+    @property
+    def record(self) -> Path:
+        """The record; a cell's only."""
+        return self.path / RECORD_FILE
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the packed checkpoint."""
+        return self.path / CHECKPOINT
+
+    @property
+    def audio(self) -> Path:
+        """Folder of the clips."""
+        return self.path / AUDIO
+
+    @property
+    def captions(self) -> Path:
+        """List of the clips."""
+        return self.path / CAPTIONS_FILE
+
+    @property
+    def features(self) -> Path:
+        """Features of the clips."""
+        return self.path / FEATURES_FILE
+
+    @property
+    def stages(self) -> Path:
+        """Folder that says which stages are done, and for which inputs."""
+        return self.path / "stages"
+
+    def stage(self, name: str) -> Path:
+        """Key and facts of a finished stage."""
+        return self.stages / f"{name}.json"
+
+    @property
+    def current_stage(self) -> Path:
+        """One line: the stage that runs now. Gone when the job is done."""
+        return self.path / "stage.txt"
+
+    @property
+    def step_timing(self) -> Path:
+        """Times of a denoising step that a process of its own measured; gone when they are read."""
+        return self.path / "step.json"
+
+    @property
+    def log(self) -> Path:
+        """What the job says while it runs."""
+        return self.path / "log.txt"
+
+    @property
+    def failure(self) -> Path:
+        """`{"reason": ...}` of a job that failed."""
+        return self.path / "failure.json"
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """The folders of a run; any model name, method spec and suite name becomes a safe, readable path."""
+
+    run: Path
+
+    def cell(self, model: str, method: str) -> JobFolder:
+        """Folder of a model quantized by a method."""
+        return JobFolder(self.run / CELLS / slug(model) / slug(method))
+
+    def baseline(self, model: str) -> JobFolder:
+        """Folder of a model in full precision."""
+        return JobFolder(self.run / BASELINES / slug(model))
+
+    def reference(self, suite: str) -> JobFolder:
+        """Folder of a suite's real audio."""
+        return JobFolder(self.run / REFERENCE / slug(suite))
+
+    def work(self, key: str) -> JobFolder:
+        """Folder where the job with this key builds its products."""
+        return JobFolder(self.all_work / key[:_KEY_DIGITS])
+
+    @property
+    def all_work(self) -> Path:
+        """Folder of the jobs at work; gone when none is."""
+        return self.run / "work"
+
+    @property
+    def calibration(self) -> Path:
+        """Folder of the calibration sets."""
+        return self.run / "calibration"
+
+    def records(self) -> list[Path]:
+        """The records that there are, in the order of their paths."""
+        return sorted(self.run.glob(RECORDS))
+
+    @property
+    def ladder(self) -> Path:
+        """The sanity ladder."""
+        return self.run / LADDER_FILE
+
+    def ladder_clips(self, name: str) -> JobFolder:
+        """Folder of clips on the ladder that are no cell's."""
+        return JobFolder(self.run / "ladder" / name)
+
+    @property
+    def site(self) -> Path:
+        """Folder of the leaderboard."""
+        return self.run / "site"
+
+    @property
+    def site_key(self) -> Path:
+        """What the leaderboard was built from."""
+        return self.run / "site.key"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that carries the run out."""
+        return self.run / ".lock"

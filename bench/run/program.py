@@ -1,0 +1,96 @@
+"""Does one job, from serializable inputs to files; knows nothing of who started it.
+
+`python -m admbench.bench.run.program JOB.json` is the same as a program: exit code 0 when the job's folder has been
+published, 1 when it failed, with the reason in `failure.json` beside the job file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from admbench.bench.run.cell import Cell
+from admbench.bench.run.groundwork import Baseline, Reference
+from admbench.bench.run.jobs import NO_SPACE, BaselineJob, CellJob, Job, ReferenceJob, job_from_json
+from admbench.bench.run.layout import JobFolder
+from admbench.bench.run.stages import publish
+from admbench.errors import BenchError
+from admbench.files import write_json_atomic
+from admbench.progress import set_quiet
+
+ORPHAN_POLL_SECONDS = 1.0
+
+
+def run_job(job: Job) -> None:
+    """Do a job and publish its folder at `job.target`.
+
+    Raises:
+        BenchError: a user's mistake or a broken input; anything else that a model or a method raises passes through.
+    """
+    torch.set_num_threads(job.threads)
+    job.work.path.mkdir(parents=True, exist_ok=True)
+    if isinstance(job, ReferenceJob):
+        Reference(job).run()
+    elif isinstance(job, BaselineJob):
+        Baseline(job).run()
+    else:
+        Cell(job).run()
+    job.work.current_stage.unlink(missing_ok=True)
+    publish(job.work.path, job.target.path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do the job in a JSON file; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m admbench.bench.run.program")
+    parser.add_argument("job", type=Path, help="JSON file of the job")
+    parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
+    parser.add_argument("--time-step", type=Path, help="only time a step of the cell's checkpoint, into this JSON file")
+    options = parser.parse_args(arguments)
+    if options.parent is not None:
+        threading.Thread(target=_end_with, args=(options.parent,), daemon=True).start()
+    set_quiet(True)
+    job = job_from_json(options.job.read_text(encoding="utf-8"))
+    if options.time_step is not None and isinstance(job, CellJob):
+        torch.set_num_threads(job.threads)
+        write_json_atomic(options.time_step, Cell(job).time_step())
+        return 0
+    try:
+        run_job(job)
+    except BaseException as error:  # whatever ends a job is its result: the reason goes to whoever reads it
+        traceback.print_exc()
+        reason = explain(error)
+        print(reason, file=sys.stderr, flush=True)
+        if "No space left on device" in reason:
+            return NO_SPACE
+        write_json_atomic(JobFolder(options.job.parent).failure, {"reason": reason})
+        return 1
+    return 0
+
+
+def explain(error: BaseException) -> str:
+    """Return one line on why a job failed."""
+    text = " ".join(str(error).split())
+    if isinstance(error, BenchError):
+        return text
+    if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text.lower():
+        return f"out of memory: {text or type(error).__name__}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has gone, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_POLL_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

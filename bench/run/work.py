@@ -1,0 +1,83 @@
+"""What all jobs of a run need: captions, extractors and judges, stages in the work folder, clips and their features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from admbench.bench.run.jobs import Job
+from admbench.bench.run.layout import FEATURES_FILE, JobFolder
+from admbench.bench.run.stages import Facts, StageReport, Stages
+from admbench.bench.scoring.clips import read_clips, write_clips
+from admbench.bench.scoring.features import embed_clips, identity, with_files
+from admbench.bench.scoring.judges import load_judges
+from admbench.bench.suites import load_suite
+from admbench.bench.suites.base import Suite, SuiteItem
+from admbench.files import write_json_atomic
+from admbench.hashing import sha256_file, sha256_json
+from admbench.metrics.audio import is_finite
+from admbench.metrics.extractors.base import Extractor, Judges, load_extractor
+from admbench.metrics.features import Features
+
+
+class Work:
+    """One job at work in its folder.
+
+    Args:
+        job: what to do.
+        reuse: folders of earlier results, whose products are taken where they are the same.
+    """
+
+    def __init__(self, job: Job, reuse: Sequence[JobFolder]) -> None:
+        self.job = job
+        self.stages = Stages(job.work, reuse, StageReport(job.work))
+        write_json_atomic(job.work.job, job.model_dump(mode="json"))
+
+    @cached_property
+    def suite(self) -> Suite:
+        """The suite of the run."""
+        return load_suite(self.job.suite)
+
+    @cached_property
+    def items(self) -> tuple[SuiteItem, ...]:
+        """The captions of the run."""
+        return self.suite.take(self.job.limit)
+
+    @cached_property
+    def extractors(self) -> list[Extractor]:
+        """What is computed of the clips."""
+        return [load_extractor(name) for name in self.job.extractors]
+
+    @cached_property
+    def judges(self) -> Judges:
+        """The networks that the extractors read, by role."""
+        return load_judges(self.job.judges, self.extractors)
+
+    def embed(self, audio: Facts) -> Features:
+        """Return the features of the clips in the work folder, computed from the WAV files as they were written."""
+        inputs = [audio["sha256"], audio["not_finite"], identity(self.extractors, self.judges)]
+
+        def build() -> Facts:
+            features = embed_clips(read_clips(self.job.work.path), self.extractors, self.judges)
+            features.invalidate(audio["not_finite"]).save(self.job.work.features)
+            return {}
+
+        self.stages.run("features", inputs, [FEATURES_FILE], build)
+        return features_in(self.job.work)
+
+    def write_audio(self, items: Sequence[SuiteItem], seeds: Sequence[int], waveforms: Any, rate: int) -> Facts:
+        """Write clips into the work folder; return their number, their hash, and which of them are not finite."""
+        ids, captions = [item.id for item in items], [item.caption for item in items]
+        write_clips(self.job.work.path, ids, captions, seeds, waveforms, rate)
+        files = {path.name: sha256_file(path) for path in sorted(self.job.work.audio.iterdir())}
+        return {
+            "clips": len(ids),
+            "sha256": sha256_json([files, sha256_file(self.job.work.captions)]),
+            "not_finite": [name for name, waveform in zip(ids, waveforms, strict=True) if not is_finite(waveform)],
+        }
+
+
+def features_in(folder: JobFolder) -> Features:
+    """Read the features that a job left, with the files of their clips."""
+    return with_files(Features.load(folder.features), read_clips(folder.path))

@@ -1,0 +1,46 @@
+"""What values in a record may be: bounded texts, hashes, counts and times, in sections that refuse unknown keys."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+MetricName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Milliseconds = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+def _aware_time(text: str) -> str:
+    """Accept an ISO 8601 time with its offset from UTC, unchanged."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("expected an ISO 8601 time such as 2026-01-31T12:00:00+00:00") from None
+    if moment.tzinfo is None:
+        raise ValueError("a time needs its offset from UTC, such as 2026-01-31T12:00:00+00:00")
+    return text
+
+
+Time = Annotated[str, AfterValidator(_aware_time)]
+
+
+class Section(BaseModel):
+    """A part of the record that refuses keys it does not know."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class OpenSection(Section):
+    """A part of the record that accepts further keys with any JSON value."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)

@@ -1,0 +1,153 @@
+"""A score as it hangs on each caption: what two cells need so that they are compared, paired, from records alone.
+
+A score T of n captions is kept as its value, the influence of each caption, and its second-order part on a fixed list
+of pairs of captions. With T_(i) the score without caption i and T_(ij) without captions i and j,
+
+    first_i   = (n-1) (T - T_(i))                                        jackknife influence (Tukey 1958; Efron 1982)
+    second_ij = n T - (n-1) (T_(i) + T_(j)) + (n-2) T_(ij)               Efron and Stein 1981
+
+For a mean over clips first_i is the clip's own number minus the mean, and second_ij is zero. Both are linear in T, so
+those of a difference of two scores over the same captions are the differences of theirs: what the captions' ease and
+difficulty have in common cancels. The standard error is the one of `admbench.metrics.intervals`, to the last digits:
+
+    variance = max(S - P', P'),    S = sum (first_i - mean)^2 / (n (n-1)),    P' = (n-1)/n mean second_ij^2 / 2
+
+The jackknife S alone counts the part of the variance that comes of pairs twice. Near a Frechet distance of zero, where
+almost everything is pairs, intervals would be 1.4 times too long without the second-order part; so it is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Values = NDArray[np.float64]
+Pairs = NDArray[np.int64]
+
+MINIMUM_CAPTIONS = 4
+"""Fewer have no interval."""
+
+
+@dataclass(frozen=True)
+class Influence:
+    """A score of n captions, linearized.
+
+    Raises:
+        ValueError: fewer than 4 captions, shapes that do not belong together, a number that is not finite, or a pair
+            of captions that are not there.
+    """
+
+    value: float
+    """The score of all captions."""
+    first: Values
+    """(n,) influence of each caption, in the score's unit; its mean need not be zero."""
+    second: Values
+    """(p,) second-order part of each pair; empty for a mean over clips, of which it is zero."""
+    pairs: Pairs
+    """(p, 2) the captions of each pair, by their place."""
+
+    def __post_init__(self) -> None:
+        if self.first.ndim != 1 or len(self.first) < MINIMUM_CAPTIONS:
+            raise ValueError(f"an interval needs at least {MINIMUM_CAPTIONS} captions, got shape {self.first.shape}")
+        if self.second.ndim != 1 or self.pairs.shape != (len(self.second), 2):
+            raise ValueError(f"second-order part of shape {self.second.shape} for pairs of shape {self.pairs.shape}")
+        if len(self.pairs) and not (0 <= self.pairs.min() and self.pairs.max() < self.n):
+            raise ValueError(f"a pair of captions beyond the {self.n} that there are")
+        if not (math.isfinite(self.value) and np.isfinite(self.first).all() and np.isfinite(self.second).all()):
+            raise ValueError("not every number is finite")
+
+    @classmethod
+    def of_clips(cls, per_clip: ArrayLike) -> Influence:
+        """Return the mean of one number per clip, (n,)."""
+        numbers = np.asarray(per_clip, dtype=np.float64)
+        if numbers.ndim != 1 or not len(numbers):
+            raise ValueError(f"expected one number per clip, got shape {numbers.shape}")
+        mean = float(numbers.mean())
+        return cls(mean, numbers - mean, np.empty(0), np.empty((0, 2), dtype=np.int64))
+
+    @classmethod
+    def of_jackknife(
+        cls, value: float, without_one: ArrayLike, without_two: ArrayLike, pairs: ArrayLike
+    ) -> Influence:
+        """Return a score from its values without captions.
+
+        Args:
+            value: of all n captions.
+            without_one: (n,) without each caption.
+            without_two: (p,) without each pair of captions.
+            pairs: (p, 2) these pairs.
+        """
+        one, two = np.asarray(without_one, dtype=np.float64), np.asarray(without_two, dtype=np.float64)
+        both = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+        n = len(one)
+        second = n * value - (n - 1) * one[both].sum(axis=1) + (n - 2) * two
+        return cls(float(value), (n - 1) * (value - one), second, both)
+
+    @property
+    def n(self) -> int:
+        """Number of captions."""
+        return len(self.first)
+
+    def __sub__(self, other: Influence) -> Influence:
+        """Return the difference of two scores over the same captions in the same order.
+
+        Raises:
+            ValueError: other numbers of captions, or second-order parts on other pairs.
+        """
+        if self.n != other.n:
+            raise ValueError(f"scores of {self.n} and of {other.n} captions are not compared")
+        if len(self.pairs) and len(other.pairs) and not np.array_equal(self.pairs, other.pairs):
+            raise ValueError("the second-order parts are on other pairs of captions")
+        pairs = self.pairs if len(self.pairs) else other.pairs
+        second = np.zeros(len(pairs))
+        second[: len(self.second)] += self.second  # one without a second-order part has zero everywhere
+        second[: len(other.second)] -= other.second
+        return Influence(self.value - other.value, self.first - other.first, second, pairs)
+
+    def scaled(self, factor: float) -> Influence:
+        """Return the score times a number."""
+        return Influence(self.value * factor, self.first * factor, self.second * factor, self.pairs)
+
+    def log(self) -> Influence:
+        """Return the score's logarithm, linearized at its value (delta method).
+
+        Raises:
+            ValueError: the score is not above zero.
+        """
+        if self.value <= 0:
+            raise ValueError(f"{self.value:g} has no logarithm")
+        linear = self.scaled(1 / self.value)
+        return Influence(math.log(self.value), linear.first, linear.second, linear.pairs)
+
+    def reordered(self, order: ArrayLike) -> Influence:
+        """Return the score with its captions in another order: place k holds what was at `order[k]`."""
+        places = np.asarray(order, dtype=np.int64)
+        if not np.array_equal(np.sort(places), np.arange(self.n)):
+            raise ValueError(f"not an order of {self.n} captions")
+        where = np.argsort(places)
+        return Influence(self.value, self.first[places], self.second, where[self.pairs])
+
+    def standard_error(self) -> float:
+        """Return the standard error over captions, as in the module docstring."""
+        n = self.n
+        total = float(np.square(self.first - self.first.mean()).sum()) / (n * (n - 1))
+        if not len(self.second):
+            return math.sqrt(total)
+        twice_counted = (n - 1) / n * float(np.square(self.second).mean()) / 2
+        return math.sqrt(max(total - twice_counted, twice_counted))
+
+    def calibrated(self) -> Values:
+        """Return (n,) influences of mean zero, scaled so that their classical standard error is `standard_error`."""
+        centred: Values = self.first - self.first.mean()
+        plain = math.sqrt(float(np.square(centred).sum()) / (self.n * (self.n - 1)))
+        return centred * (self.standard_error() / plain) if plain else centred
+
+
+def canonical_pairs(score: Influence) -> Influence:
+    """Return the score with each pair, and the list of pairs, in ascending order, as `-` wants them alike."""
+    pairs = np.sort(score.pairs, axis=1)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    return Influence(score.value, score.first, score.second[order], pairs[order])

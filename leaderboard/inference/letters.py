@@ -1,0 +1,50 @@
+"""Compact letter display: cells that share a letter are not told apart.
+
+Piepho 2004, "An algorithm for a letter-based representation of all-pairwise comparisons" (insert and absorb; Gramm et
+al. 2007 give the same). Start with one letter for all. For each pair that is told apart, every letter that both have is
+replaced by two, one without each (insert); a letter whose cells all have another letter in common is dropped (absorb).
+What is left are the largest sets without a pair told apart. Piepho's sweep, which thins letters out of sets further, is
+left out: without it each letter stays a whole set of cells that nobody tells apart, and that is what readers take it for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+MAXIMUM_LETTERS = 200
+"""Pairs told apart without any order could ask for more than anybody can read."""
+
+
+def compact_letters(names: Sequence[str], told_apart: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the letters of each cell, `a` for the set of the first cell.
+
+    Args:
+        names: cells, best first.
+        told_apart: pairs of them.
+
+    Raises:
+        ValueError: a name appears twice, or the pairs ask for more than 200 letters.
+
+    >>> compact_letters(["x", "y", "z"], [("x", "z")])
+    {'x': 'a', 'y': 'ab', 'z': 'b'}
+    """
+    if len(set(names)) != len(names):
+        raise ValueError("a name appears twice")
+    sets = [frozenset(names)]
+    for pair in told_apart:
+        inserted = [part for one in sets for part in _without_both(one, *pair)]
+        sets = [one for one in dict.fromkeys(inserted) if not any(one < other for other in inserted)]
+        if len(sets) > MAXIMUM_LETTERS:
+            raise ValueError(f"more than {MAXIMUM_LETTERS} letters")
+    place = {name: k for k, name in enumerate(names)}
+    ordered = sorted(sets, key=lambda one: sorted(place[name] for name in one))
+    return {name: "".join(_letter(k) for k, one in enumerate(ordered) if name in one) for name in names}
+
+
+def _without_both(cells: frozenset[str], first: str, second: str) -> list[frozenset[str]]:
+    return [cells - {first}, cells - {second}] if {first, second} <= cells else [cells]
+
+
+def _letter(k: int) -> str:
+    """Return a, b, ..., z, then a1, b1, ..."""
+    return chr(ord("a") + k % 26) + (str(k // 26) if k >= 26 else "")

@@ -1,0 +1,280 @@
+"""Error rates and power of the engine by simulation: `python -m admbench.leaderboard.inference.simulate`.
+
+Three kinds of scores, drawn where the truth is known, K cells over the same n captions:
+
+- `means`: means over clips, skewed and correlated between cells by caption, as CLAP or LMD are;
+- `distances`: a squared distance of means, which like a Frechet distance is a distance, has a second-order part, and
+  is biased upwards; its jackknife values have a closed form;
+- `near zero`: the same of sets of one distribution, where the second-order part is all there is.
+
+A row of the table is a rate with its number of trials, the bound that it is held to, and what it is.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from admbench.leaderboard.inference.contrasts import Contrast
+from admbench.leaderboard.inference.crossed import crossed_mean
+from admbench.leaderboard.inference.equivalence import Verdict, judge
+from admbench.leaderboard.inference.influence import Influence
+from admbench.leaderboard.inference.margins import parse_margin
+from admbench.leaderboard.inference.pairs import AllPairs, all_pairs, studentized_draws
+from admbench.leaderboard.inference.scores import KINDS
+
+Array = NDArray[np.float64]
+Cells = dict[str, Influence]
+DrawPair = Callable[[np.random.Generator], tuple[Influence, Influence]]
+
+DIMENSIONS = 12
+
+
+class Drawing(Protocol):
+    """Draws cells with given effects."""
+
+    def __call__(self, rng: np.random.Generator, n: int, effects: Sequence[float]) -> Cells:
+        """Return the cells, over n captions."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened."""
+
+    what: str
+    hits: int
+    trials: int
+    bound: str
+    """What it is held to; empty for power, which is stated."""
+
+    @property
+    def rate(self) -> float:
+        """Share of the trials."""
+        return self.hits / self.trials
+
+
+def squared_distance(generated: Array, reference: Array) -> Influence:
+    """Return |m1 - m2|^2 of (n, d) sets, row by row of one caption each, with its influences in closed form.
+
+    Without a set S of m captions the difference of the means, u, is u + (m u - sum_S g) / (n - m), where g are the rows
+    of the difference.
+    """
+    rows = generated - reference
+    n, whole = len(rows), rows.mean(axis=0)
+    pairs = np.stack([np.arange(n), np.roll(np.arange(n), 1)], axis=1)
+    pairs = np.concatenate([pairs, np.stack([np.arange(n), np.roll(np.arange(n), 3)], axis=1)])
+    one = whole + (whole - rows) / (n - 1)
+    two = whole + (2 * whole - rows[pairs].sum(axis=1)) / (n - 2)
+    squares = (np.square(one).sum(axis=1), np.square(two).sum(axis=1))
+    return Influence.of_jackknife(float(np.square(whole).sum()), *squares, pairs)
+
+
+def draw_means(rng: np.random.Generator, n: int, effects: Sequence[float]) -> Cells:
+    """Return cells whose true means are `effects`, in units of a clip's own standard deviation; skewed, correlated."""
+    shared = rng.gamma(2.0, size=n) / math.sqrt(2) - math.sqrt(2)
+    own = rng.gamma(2.0, size=(len(effects), n)) / math.sqrt(2) - math.sqrt(2)
+    return {
+        f"cell {k}": Influence.of_clips(effect + 2 * shared + noise)
+        for k, (effect, noise) in enumerate(zip(effects, own, strict=True))
+    }
+
+
+def draw_distances(rng: np.random.Generator, n: int, effects: Sequence[float]) -> Cells:
+    """Return cells at squared distances d effect^2 from a shared reference, plus the bias at n."""
+    reference = rng.normal(size=(n, DIMENSIONS))
+    common = rng.normal(size=(n, DIMENSIONS))
+    cells = {}
+    for k, shift in enumerate(effects):
+        own = rng.normal(size=(n, DIMENSIONS))
+        cells[f"cell {k}"] = squared_distance(shift + 0.8 * common + 0.6 * own, reference)
+    return cells
+
+
+def expected_distance(n: int, shift: float) -> float:
+    """Return the expected value of a cell of `draw_distances`."""
+    return DIMENSIONS * (shift**2 + 2 / n)
+
+
+def simultaneous(
+    draw: Callable[[np.random.Generator], Cells], truth: dict[str, float], key: str, trials: int, seed: int = 0
+) -> dict[str, int]:
+    """Count trials in which something is wrong anywhere: a pair, an interval, a rank; and pairs rightly told apart."""
+    kind = KINDS[key]
+    counts = dict.fromkeys(("wrongly told apart", "interval misses", "rank misses", "rightly told apart", "by a step down"), 0)
+    sign = -1 if kind.higher_is_better else 1
+    ranks = {name: 1 + sum(sign * other < sign * own for other in truth.values()) for name, own in truth.items()}
+    rng = np.random.default_rng(seed)
+    for _ in range(trials):
+        found = all_pairs(draw(rng), kind)
+        wrong, missed = _wrong(found, truth, sign)
+        counts["wrongly told apart"] += wrong
+        counts["interval misses"] += missed
+        counts["rank misses"] += any(not low <= ranks[name] <= high for name, (low, high) in found.ranks.items())
+        counts["rightly told apart"] += sum(
+            pair.told_apart and sign * truth[pair.better] < sign * truth[pair.worse] for pair in found.pairs
+        )
+        counts["by a step down"] += step_down([pair.contrast for pair in found.pairs])
+    return counts
+
+
+def step_down(contrasts: Sequence[Contrast]) -> int:
+    """Return how many pairs a step down would tell apart, with directions (Mogstad et al. 2024, stepwise procedure).
+
+    Hypotheses are one-sided, two a pair; those that a step rejects leave the next step's critical value.
+    """
+    drawn = np.concatenate(list(studentized_draws(contrasts)))
+    drawn = np.concatenate([drawn, -drawn], axis=1)
+    t = np.array([one.estimate / one.standard_error for one in contrasts])
+    t = np.concatenate([t, -t])
+    remaining = np.ones(len(t), dtype=bool)
+    while remaining.any():
+        rejected = remaining & (t > np.quantile(drawn[:, remaining].max(axis=1), 0.95))
+        if not rejected.any():
+            break
+        remaining &= ~rejected
+    return int((~remaining).sum())
+
+
+def _wrong(found: AllPairs, truth: dict[str, float], sign: int) -> tuple[bool, bool]:
+    wrong = missed = False
+    for pair in found.pairs:
+        better, worse = truth[pair.better], truth[pair.worse]
+        expected = better / worse if pair.contrast.scale == "ratio" else better - worse
+        missed |= not pair.low <= expected <= pair.high
+        wrong |= pair.told_apart and sign * better >= sign * worse
+    return wrong, missed
+
+
+def words(
+    draw: DrawPair, margin: str, trials: int, seed: int = 0
+) -> list[Verdict]:
+    """Return the verdict on the first cell against the second, of each trial."""
+    rng = np.random.default_rng(seed)
+    parsed = parse_margin(margin)
+    verdicts = []
+    for _ in range(trials):
+        cell, full = draw(rng)
+        verdicts.append(judge(parsed, KINDS[parsed.key], {parsed.key: cell}, {parsed.key: full}))
+    return verdicts
+
+
+def distance_at(n: int, ratio: float, base_shift: float = 0.6) -> DrawPair:
+    """Return a draw of a cell whose expected distance is `ratio` times that of full precision, and the latter."""
+    shift = math.sqrt(max(0.0, ratio * expected_distance(n, base_shift) / DIMENSIONS - 2 / n))
+    return lambda rng: _two(draw_distances(rng, n, (shift, base_shift)))
+
+
+def mean_at(n: int, effect: float) -> DrawPair:
+    """Return a draw of a cell whose true mean is off by `effect` from that of full precision, and the latter."""
+    return lambda rng: _two(draw_means(rng, n, (effect, 0.0)))
+
+
+def _two(cells: Cells) -> tuple[Influence, Influence]:
+    return cells["cell 0"], cells["cell 1"]
+
+
+def crossed_misses(draws: int, n: int, ratio: float, trials: int, seed: int = 0) -> int:
+    """Count intervals over draws and captions that miss the truth.
+
+    Args:
+        draws: R.
+        n: captions.
+        ratio: standard error that draws bring to the mean, over that which captions bring.
+        trials: how often.
+        seed: of the simulation.
+    """
+    rng = np.random.default_rng(seed)
+    misses = 0
+    for _ in range(trials):
+        captions, rest = rng.normal(size=(1, n)), rng.normal(size=(draws, n))
+        rows = rng.normal(size=(draws, 1)) * ratio * math.sqrt(draws / n)
+        low, high = crossed_mean(rows + captions + 0.5 * rest).interval()
+        misses += not low <= 0 <= high
+    return misses
+
+
+def table(trials: int) -> Iterator[Rate]:
+    """Yield every row of the table."""
+    yield from _error_rates(trials)
+    yield from _margin_rates(trials)
+    for draws, ratio in ((3, 0.0), (3, 0.5), (3, 2.0), (3, 8.0), (10, 1.0)):
+        misses = crossed_misses(draws, 96, ratio, trials)
+        what = f"{draws} draws, 96 captions, s.e. of draws {ratio:g} times that of captions: interval misses"
+        yield Rate(what, misses, trials, "<= 5 %")
+    yield from _power(trials)
+
+
+def _error_rates(trials: int) -> Iterator[Rate]:
+    some_means, some_distances = (0.0, 0.0, 0.0, 0.3, 0.6), (0.3, 0.3, 0.3, 0.4, 0.6)
+    none = (0.0,) * 5
+    for n in (48, 96, 240):
+        away = partial(expected_distance, n)
+        cases: list[tuple[str, str, Drawing, Sequence[float], Callable[[float], float]]] = [
+            ("means, all equal", "clap", draw_means, none, float),
+            ("means, three equal", "snr", draw_means, some_means, float),
+            ("distances, three equal", "fd", draw_distances, some_distances, away),
+            ("near zero, all equal", "fd", draw_distances, none, away),
+        ]
+        for name, key, draw, effects, expected in cases:
+            truth = {f"cell {k}": expected(effect) for k, effect in enumerate(effects)}
+            counts = simultaneous(partial(draw, n=n, effects=effects), truth, key, trials)
+            for what in ("wrongly told apart", "interval misses", "rank misses"):
+                yield Rate(f"{name}, 5 cells, n = {n}: any {what}", counts[what], trials, "<= 5 %")
+
+
+def _margin_rates(trials: int) -> Iterator[Rate]:
+    for n in (48, 96, 240):
+        at = words(distance_at(n, 1.05), "fd=+5%", trials)
+        yield Rate(f"distance 5 % above, n = {n}: `no worse` at +5 %", _count(at, "no worse"), trials, "<= 5 %")
+        yield Rate(f"distance 5 % above, n = {n}: `worse` at +5 %", _count(at, "worse"), trials, "<= 5 %")
+        mean = words(mean_at(n, -0.3), "snr=-0.3", trials)
+        yield Rate(f"mean at the margin, n = {n}: `no worse`", _count(mean, "no worse"), trials, "<= 5 %")
+
+
+def _power(trials: int) -> Iterator[Rate]:
+    shifts = (0.3, 0.4, 0.5, 0.6, 0.7)
+    truth = {f"cell {k}": expected_distance(96, shift) for k, shift in enumerate(shifts)}
+    counts = simultaneous(partial(draw_distances, n=96, effects=shifts), truth, "fd", trials)
+    for what, key in (("told apart", "rightly told apart"), ("told apart by a step down", "by a step down")):
+        yield Rate(f"distances, five different, n = 96: pairs {what}", counts[key], 10 * trials, "")
+    for n in (96, 240):
+        for effect in (0.2, 0.4, 0.6):
+            truth = {"cell 0": 0.0, "cell 1": 0.0, "cell 2": 0.0, "cell 3": effect}
+            counts = simultaneous(partial(draw_means, n=n, effects=(0, 0, 0, effect)), truth, "snr", trials)
+            what = f"one mean of 4 off by {effect:g} s.d. of a clip, n = {n}: its 3 pairs told apart"
+            yield Rate(what, counts["rightly told apart"], 3 * trials, "")
+    for n in (96, 240, 960):
+        same = words(distance_at(n, 1.0), "fd=+25%", trials)
+        yield Rate(f"distances equal, margin +25 %, n = {n}: `no worse`", _count(same, "no worse"), trials, "")
+    first = words(distance_at(96, 1.0), "fd=+25%", 50)
+    needed = [verdict.captions_needed for verdict in first if verdict.captions_needed]
+    if needed:
+        n = int(np.median(needed))
+        again = words(distance_at(n, 1.0), "fd=+25%", trials, seed=1)
+        told = sum(verdict.word != "cannot be told" for verdict in again)
+        yield Rate(f"the same with the {n} captions that n = 96 asked for: told", told, trials, "")
+
+
+def _count(verdicts: Sequence[Verdict], word: str) -> int:
+    return sum(verdict.word == word for verdict in verdicts)
+
+
+def markdown(rates: Iterator[Rate]) -> Iterator[str]:
+    """Yield the table's lines."""
+    yield "| what | rate | trials | held to |"
+    yield "|---|---|---|---|"
+    for one in rates:
+        yield f"| {one.what} | {100 * one.rate:.1f} % | {one.trials} | {one.bound} |"
+
+
+if __name__ == "__main__":
+    for line in markdown(table(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)):
+        print(line, flush=True)

@@ -1,0 +1,63 @@
+"""The tensors of a network and of a checkpoint's file: which there are, under which name, and where they belong."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from admbench.errors import CheckpointError
+from admbench.methods.core.checkpoint.header import FloatType
+from admbench.methods.core.layers.quantized import QuantizedLayer
+
+DTYPES: dict[FloatType, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""Types of numbers that are not quantized, by their name in a header."""
+
+
+class Slot(NamedTuple):
+    """A tensor of a module, and where it is."""
+
+    owner: nn.Module
+    attribute: str
+    tensor: Tensor
+    bits: int | None
+    """Bits of a code where the file holds the tensor packed, None where it holds it as it is."""
+    tied: list[tuple[nn.Module, str]]
+    """Other places that hold the very same parameter, such as T5's table of tokens."""
+
+
+def slots_of(module: nn.Module) -> dict[str, Slot]:
+    """Return every parameter and buffer of a module, by its name in the tensor file."""
+    slots: dict[str, Slot] = {}
+    parameters: dict[int, Slot] = {}
+    for prefix, owner in module.named_modules():
+        members = [*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)]
+        for attribute, tensor in members:
+            if id(tensor) in parameters:
+                parameters[id(tensor)].tied.append((owner, attribute))
+                continue
+            name = f"{prefix}.{attribute}".removeprefix(".").replace("_quantizer.", "_")
+            if name in slots:
+                raise CheckpointError(f"two tensors of the network would be called {name}")
+            slots[name] = Slot(owner, attribute, tensor, _code_bits(owner, attribute), [])
+            if isinstance(tensor, nn.Parameter):
+                parameters[id(tensor)] = slots[name]
+    return slots
+
+
+def _code_bits(owner: nn.Module, attribute: str) -> int | None:
+    if isinstance(owner, QuantizedLayer) and attribute == "weight_codes" and owner.weight_quantizer is not None:
+        return owner.weight_quantizer.scheme.bits
+    return None
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Return whether every number of a tensor is finite."""
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+
+
+def sha256_of(tensor: Tensor) -> str:
+    """Return the SHA-256 of a tensor's bytes as they lie in the file."""
+    return hashlib.sha256(tensor.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
