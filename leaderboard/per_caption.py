@@ -274,7 +274,6 @@ def _tensors(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
     except (SafetensorError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a safetensors file ({' '.join(str(error).split())[:200]})") from error
     tensors = {}
-
     for name, tensor in found:
         if tensor["dtype"] not in _TYPES:
             raise DataError(f"{path}: {name[:80]!r} is of type {tensor['dtype']}")
