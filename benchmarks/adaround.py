@@ -1,8 +1,8 @@
-"""How long one iteration of AdaRound takes: the package's loop beside a plain one, on blocks of AudioLDM's U-Net.
+"""How long one iteration of AdaRound takes: the package's loop beside a textbook one, on blocks of AudioLDM's U-Net.
 
     python -m benchmarks.adaround [--iterations 20] [--batch 8] [--threads 1] [--released q-diffusion/]
 
-The plain loop is what published implementations do, written here after the papers (AdaRound, arXiv 2004.10568;
+The textbook loop is what published implementations do, written here after the papers (AdaRound, arXiv 2004.10568;
 Q-Diffusion, arXiv 2302.04304): each layer computes its soft weight with autograd whenever it runs, the rounding term is
 computed from the roundings a second time, each layer's roundings are a parameter of their own of Adam, and gradients of
 all parameters of the block are computed. Both loops start from the same nearest codes, learn from the same samples and
@@ -22,75 +22,29 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from admbench.methods.core.layers.blocks import Block, BlockInputs, BlockKind
+from admbench.methods.core.layers.blocks import Block, BlockInputs
 from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers, replace_layer
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer, along
 from admbench.methods.core.numbers.scheme import weight_scheme
 from admbench.methods.core.reconstruction.adaround import GAMMA, ZETA, AdaRound
 from admbench.methods.core.reconstruction.objective import BlockTask, Effort, iterate, objective
+from benchmarks.cases import CASES, SAMPLES, Case, Loop, Times
 from benchmarks.released import ReleasedLoop
 
-SAMPLES = 32
 AT_A_TIME = 5
 """Iterations of a loop before it is the next one's turn."""
 PROGRESS = 0.6
 """Where in the course of learning iterations are timed."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """A block and the shape of its inputs."""
-
-    name: str
-    kind: BlockKind
-    channels: int
-    positions: tuple[int, int]
-    """Time and frequency."""
-    embedding: int
-    """Width of the timestep's and caption's embedding."""
-    heads: int
-
-    def block(self) -> nn.Module:
-        """Return the block in full precision, with random weights."""
-        torch.manual_seed(0)
-        if self.kind == "resnet":
-            return ResnetBlock2D(in_channels=self.channels, temb_channels=self.embedding, groups=8)
-        return BasicTransformerBlock(self.channels, self.heads, self.channels // self.heads, double_self_attention=True)
-
-    def inputs(self) -> BlockInputs:
-        """Return random inputs."""
-        generator = torch.Generator().manual_seed(1)
-        time_steps, bins = self.positions
-        if self.kind == "resnet":
-            shapes = [(SAMPLES, self.channels, time_steps, bins), (SAMPLES, self.embedding)]
-        else:
-            shapes = [(SAMPLES, time_steps * bins, self.channels)]
-        return BlockInputs(tuple(torch.randn(shape, generator=generator) for shape in shapes), {}, SAMPLES)
-
-
-CASES = (
-    Case("tiny-audioldm resnet", "resnet", 96, (16, 4), 384, 4),
-    Case("tiny-audioldm transformer", "transformer", 96, (16, 4), 384, 4),
-    Case("tiny-audioldm resnet, innermost", "resnet", 128, (8, 2), 384, 4),
-    Case("tiny-audioldm transformer, innermost", "transformer", 128, (8, 2), 384, 4),
-    Case("AudioLDM-S resnet", "resnet", 256, (128, 8), 1024, 8),
-    Case("AudioLDM-S transformer", "transformer", 256, (128, 8), 1024, 8),
-    Case("AudioLDM-S resnet, innermost", "resnet", 640, (32, 2), 1024, 8),
-    Case("AudioLDM-S transformer, innermost", "transformer", 640, (32, 2), 1024, 8),
-)
-
-
-class PlainLayer(nn.Module):
+class TextbookLayer(nn.Module):
     """A layer whose soft weight is computed with autograd at every call."""
 
     def __init__(self, layer: QuantizableLayer, quantizer: Quantizer) -> None:
@@ -116,14 +70,14 @@ class PlainLayer(nn.Module):
         return F.conv2d(x, weight, self.layer.bias, self.layer.stride, self.layer.padding)  # type: ignore[arg-type]
 
 
-def plain_loop(case: Case, effort: Effort) -> Callable[[], None]:
-    """Return one iteration of the plain loop."""
+def textbook_loop(case: Case, effort: Effort) -> Callable[[], None]:
+    """Return one iteration of the textbook loop."""
     original, inputs = case.block(), case.inputs()
     target = _target(original, inputs)
     module = copy.deepcopy(original)
     for name, layer in quantizable_layers(original).items():
-        replace_layer(module, name, PlainLayer(copy.deepcopy(layer), _nearest(layer)))
-    layers = [layer for layer in module.modules() if isinstance(layer, PlainLayer)]
+        replace_layer(module, name, TextbookLayer(copy.deepcopy(layer), _nearest(layer)))
+    layers = [layer for layer in module.modules() if isinstance(layer, TextbookLayer)]
     optimizer = torch.optim.Adam([layer.alpha for layer in layers], lr=effort.learning_rate)
     generator = torch.Generator().manual_seed(0)
     start, end = effort.beta
@@ -157,12 +111,6 @@ def package_loop(case: Case, effort: Effort) -> Callable[[], None]:
     generator = torch.Generator().manual_seed(0)
     bf16 = task.gains_from_bf16(effort, task.losses().learned)
     return lambda: iterate(task, [rounding], effort, generator, PROGRESS, bf16=bf16)
-
-
-Times = tuple[float, float]
-"""Wall and processor time, s."""
-Loop = Callable[[int], list[Times]]
-"""Number of iterations -> the time of each."""
 
 
 def timed(one: Callable[[], None]) -> Loop:
@@ -204,7 +152,7 @@ def main() -> None:
     effort = Effort(1, options.batch)
     print(f"{'block':38} {'loop':10}{'wall, ms':>10}{'cpu, ms':>10}{'package faster by, wall':>25}{'cpu':>8}")
     for case in CASES:
-        loops = {"plain": timed(plain_loop(case, effort))}
+        loops = {"textbook": timed(textbook_loop(case, effort))}
         if options.released is not None:
             loops["released"] = ReleasedLoop(options.released.resolve(), case, options.batch, SAMPLES).run
         loops["package"] = timed(package_loop(case, effort))

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from benchmarks.adaround import Case, Times
+    from benchmarks.cases import Case, Times
 
 WEIGHTS = {"n_bits": 4, "channel_wise": True, "scale_method": "max"}
 ACTIVATIONS = {"n_bits": 8, "channel_wise": False, "scale_method": "max", "leaf_param": False}

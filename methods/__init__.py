@@ -49,6 +49,10 @@ register = registry.register
 def from_spec(spec: str | MethodSpec) -> Method:
     """Return the configured method that a spec such as `naive@w4a8[weights=tensor]` names.
 
+    >>> method = from_spec("naive@w4a8[weights=tensor]")
+    >>> method.spec.bits, method.config.weights, method.config.prompts
+    ((4, 8), 'tensor', 16)
+
     Raises:
         UsageError: the spec is malformed, or the method, its bits or an option are not valid; says which part.
         PluginError: the method cannot be loaded.

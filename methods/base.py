@@ -53,7 +53,7 @@ class MethodConfig(BaseModel):
     @classmethod
     def _apply_preset(cls, values: Any) -> Any:
         preset = values.get("preset", "quick")
-        of_class = [kind.presets for kind in reversed(cls.__mro__) if "presets" in vars(kind)]
+        of_class = [vars(kind)["presets"] for kind in reversed(cls.__mro__) if "presets" in vars(kind)]
         return {key: value for presets in of_class for key, value in presets.get(preset, {}).items()} | values
 
     @field_validator("calibration")

@@ -16,7 +16,7 @@ class BackboneCall:
     step: int
     """Index of the denoising step, 0 for the first (noisiest)."""
     timestep: int
-    """The timestep that the backbone is told, in the training schedule's units, rounded where time is continuous."""
+    """The timestep among the backbone's inputs, in the training schedule's units, rounded where time is continuous."""
     prompt_indices: tuple[int, ...]
     """Position, in the prompts that were asked for, of each of the batch's n prompts."""
     inputs: dict[str, Tensor]
@@ -35,7 +35,7 @@ class DenoisingModel(Protocol):
     license: str | None
     """Licence of the weights, which a checkpoint made from them inherits; None if the source states none."""
     default_steps: int
-    """Denoising steps that the model is meant to be run with, in which calibration runs it unless told otherwise."""
+    """Denoising steps that the model is meant to be run with, and calibrated with unless an option says so."""
     default_guidance: float
     """Classifier-free guidance scale that it is meant to be run with; 1 is none, as where it has been distilled."""
     backbone: nn.Module
@@ -65,6 +65,6 @@ class DenoisingModel(Protocol):
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
         """Return one vector of each prompt, (n, width) float32 on the CPU, by the model's own text encoder.
 
-        It is what the backbone is told, a sequence of tokens by its mean. Prompts that the model is told alike have
+        It is the backbone's conditioning, a sequence of tokens by its mean. Prompts with the same conditioning have
         the same vector.
         """

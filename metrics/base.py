@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from admbench.metrics.features import Features
-from admbench.metrics.intervals import Statistic, Subsets, Values
+from admbench.metrics.intervals import UNBOUNDED, Range, Replicates, Statistic, Subsets, Values
 
 Against = Literal["reference", "baseline"]
 
@@ -33,6 +33,8 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool]
     ratio_scale: ClassVar[bool] = False
     """Whether it is a distance or divergence: not negative, with an error that grows with it."""
+    range: ClassVar[Range] = UNBOUNDED
+    """Least and greatest value that it can have; intervals end there."""
     direction: ClassVar[str | None] = None
     """Order of the arguments if it matters, such as `{against} || generated`."""
     needs: ClassVar[frozenset[str]]
@@ -59,6 +61,15 @@ class Metric(ABC):
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the value with what its interval needs; `against`, if any, has the same clips in the same order."""
         return _Recomputed(self, generated, against)
+
+    def interval(self, replicates: Replicates) -> tuple[float, float]:
+        """Return the 95 % interval of the score that some replicates are of, within its range."""
+        return replicates.interval(ratio_scale=self.ratio_scale, within=self.range)
+
+    def difference_interval(self, replicates: Replicates) -> tuple[float, float]:
+        """Return the 95 % interval of a difference of two scores, within what two of this range can differ by."""
+        low, high = self.range
+        return replicates.interval(within=(low - high, high - low))
 
     def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
         """Return what else the score should say of itself; arguments as of `compute`, keys other than the record's."""

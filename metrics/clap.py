@@ -44,6 +44,7 @@ class ClapScore(Metric):
     name = "clap"
     summary = "Cosine of audio and caption embeddings, mean over captions; higher is better"
     higher_is_better = True
+    range = (-1.0, 1.0)
     needs = frozenset({"clap_audio", "clap_text"})
 
     def compute(self, generated: Features, against: Features | None) -> float:

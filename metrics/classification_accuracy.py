@@ -66,7 +66,9 @@ class ClassificationAccuracy(Metric):
 
     name = "cas"
     summary = "Accuracy, on real clips, of a classifier trained on the generated ones; higher is better"
+    version = "2"
     higher_is_better = True
+    range = (0.0, 1.0)
     needs = frozenset({"embedding", "logits"})
     against = ("reference",)
 
@@ -77,7 +79,9 @@ class ClassificationAccuracy(Metric):
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the accuracy as a mean over real clips."""
         real = given(against)
-        return Mean(classified_rightly(generated["embedding"], real["embedding"], _top_classes(real)).astype(np.float64))
+        return Mean(
+            classified_rightly(generated["embedding"], real["embedding"], _top_classes(real)).astype(np.float64)
+        )
 
     def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
         """Return the number of classes, and what classifies."""

@@ -9,6 +9,7 @@ The trace of (S1 S2)^(1/2) is the sum of the square roots of the eigenvalues of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,6 +77,7 @@ class FrechetAudioDistance(Metric):
     summary = "Frechet distance of all windows of a judge that embeds windows (vggish); lower is better"
     higher_is_better = False
     ratio_scale = True
+    range = (0.0, math.inf)
     needs = frozenset({"window_moments"})
     against = ("reference", "baseline")
     paired = False

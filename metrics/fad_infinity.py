@@ -11,8 +11,9 @@ the kernel audio distance says more.
 Chong and Forsyth 2020, "Effectively unbiased FID and Inception Score" (the line); Gui et al. 2024, "Adapting Frechet
 audio distance for generative music evaluation" (FAD). Both draw many subsets of the generated clips against all of the
 reference. Here the reference is no larger than the generated set and as biased, so both sets shrink together, and a
-caption's two clips stay together. A rung N/k is the mean over k disjoint parts of the clips, dealt in orders that
-depend on N alone: no clip counts more than another, and nothing is drawn twice, which would lower the rank.
+caption's two clips stay together. A rung N/k is the mean over k disjoint parts of the clips: no clip counts more than
+another, and nothing is drawn twice, which would lower the rank. Captions are dealt by their reference clips, whatever
+their files are called (`metrics.dealing`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from admbench.metrics.arrays import as_matrix, as_pair
 from admbench.metrics.base import Metric, given
+from admbench.metrics.dealing import content_order
 from admbench.metrics.features import Features
 from admbench.metrics.frechet import PairedFrechet, frechet_distance
 from admbench.metrics.intervals import Statistic, Subsets, Values
@@ -65,21 +67,25 @@ class Extrapolation:
         return float(1 - np.square(distances - fitted).sum() / total) if total else None
 
 
-def fad_infinity(generated: ArrayLike, reference: ArrayLike) -> Extrapolation:
+def fad_infinity(generated: ArrayLike, reference: ArrayLike, *, paired: bool = False) -> Extrapolation:
     """Extrapolate the Frechet distance between two sets of embeddings to infinitely many clips.
 
     Args:
         generated: (n1, d), n1 >= 16.
-        reference: (n2, d), n2 >= 16. If n2 = n1, rows are taken to belong together.
+        reference: (n2, d), n2 >= 16.
+        paired: whether rows of the same number are of one caption, and stay in one part.
 
     Raises:
-        ValueError: not two-dimensional, too few rows, different d, or a value that is not finite.
+        ValueError: not two-dimensional, too few rows, different d, different n of pairs, or a value that is not finite.
     """
+    if paired:
+        return PairedExtrapolation(generated, reference).fit
     sets = as_matrix(generated, "generated"), as_matrix(reference, "reference")
     _check_number(min(map(len, sets)))
+    orders = [content_order(one) for one in sets]
     rungs = []
     for parts in RUNGS:
-        dealt = zip(*(_deal(len(one), parts) for one in sets), strict=True)
+        dealt = zip(*(_deal(order, parts) for order in orders), strict=True)
         rungs.append([frechet_distance(sets[0][mine], sets[1][theirs]) for mine, theirs in dealt])
     return _extrapolation(len(sets[0]), rungs)
 
@@ -105,7 +111,12 @@ class PairedExtrapolation:
     @cached_property
     def value(self) -> float:
         """The extrapolated distance of all captions."""
-        return _extrapolation(self.n, [[part.value for _, part in rung] for rung in self._rungs]).value
+        return self.fit.value
+
+    @cached_property
+    def fit(self) -> Extrapolation:
+        """The line of all captions."""
+        return _extrapolation(self.n, [[part.value for _, part in rung] for rung in self._rungs])
 
     def without(self, subsets: Subsets) -> Values:
         """Return the extrapolated distance without each subset of captions: (s, m) -> (s,)."""
@@ -122,9 +133,9 @@ class PairedExtrapolation:
         """Per rung: the captions of each part, and the distance of the part."""
         generated, reference = self._embeddings
         _check_number(self.n)
+        order = content_order(reference, generated)  # all that are compared with one reference are dealt alike
         return [
-            [(rows, PairedFrechet(generated[rows], reference[rows])) for rows in _deal(self.n, parts)]
-            for parts in RUNGS
+            [(rows, PairedFrechet(generated[rows], reference[rows])) for rows in _deal(order, parts)] for parts in RUNGS
         ]
 
     def _part_without(self, rows: NDArray[np.int64], part: PairedFrechet, subsets: Subsets) -> Values:
@@ -145,11 +156,11 @@ def _check_number(n: int) -> None:
         raise ValueError(f"FAD-infinity needs at least {MINIMUM_CLIPS} clips, got {n}")
 
 
-def _deal(n: int, parts: int) -> list[NDArray[np.int64]]:
-    """Return the rows of each part of n clips, all orders one after the other; whole sets are not dealt twice."""
-    generator = np.random.default_rng([n, parts])
-    orders = 1 if parts == 1 else ORDERS
-    return [rows for _ in range(orders) for rows in np.array_split(generator.permutation(n), parts)]
+def _deal(order: NDArray[np.int64], parts: int) -> list[NDArray[np.int64]]:
+    """Return the rows of each part of n clips in an order, all deals one after the other; whole sets are dealt once."""
+    generator = np.random.default_rng([len(order), parts])
+    deals = 1 if parts == 1 else ORDERS
+    return [rows for _ in range(deals) for rows in np.array_split(order[generator.permutation(len(order))], parts)]
 
 
 def _intercept_weights() -> NDArray[np.float64]:
@@ -167,6 +178,7 @@ class FadInfinity(Metric):
 
     name = "fad_inf"
     summary = "Frechet distance of embeddings extrapolated to infinitely many clips; lower is better, can be negative"
+    version = "2"
     higher_is_better = False
     needs = frozenset({"embedding"})
     against = ("reference", "baseline")
@@ -174,7 +186,7 @@ class FadInfinity(Metric):
 
     def compute(self, generated: Features, against: Features | None) -> float:
         """Return the extrapolated distance; the two sets may be of different clips."""
-        return fad_infinity(generated["embedding"], given(against)["embedding"]).value
+        return _fit(generated, given(against)).value
 
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the extrapolated distance with fast removal of captions."""
@@ -182,6 +194,11 @@ class FadInfinity(Metric):
 
     def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
         """Return the line: its rungs (number of clips, distance), its slope, its share of the variance."""
-        fit = fad_infinity(generated["embedding"], given(against)["embedding"])
+        fit = _fit(generated, given(against))
         rungs = [{"n": size, "fd": distance} for size, distance in zip(fit.sizes, fit.distances, strict=True)]
         return {"fit": {"rungs": rungs, "slope": fit.slope, "r2": fit.r2}}
+
+
+def _fit(generated: Features, against: Features) -> Extrapolation:
+    """Return the line between two sets, of the same clips in the same order or of different ones."""
+    return fad_infinity(generated["embedding"], against["embedding"], paired=generated.ids == against.ids)

@@ -1,8 +1,8 @@
 """Paired fidelity: how much of the full-precision model's own clip is left, caption by caption.
 
 Task: quantization should not change what a model makes from a caption and a seed. Each generated clip is compared with
-the baseline's clip of the same caption and seed, and the mean over captions is the score. The first
-three read no network's output, so they depend on none; but a clip that is as good and merely shifted by a few samples scores badly.
+the baseline's clip of the same caption and seed, and the mean over captions is the score. The first three read no
+network's output, so they depend on none. A clip that is as good and merely shifted by a few samples scores badly.
 
 Conventions: waveforms with full scale 1, as they lie on disk, at their own rate, compared sample by sample; both of one
 rate and length. A spectrum's level is that of a sine: 0 dB at full scale. What lies below -100 dB counts as -100 dB.
@@ -18,6 +18,7 @@ Yamamoto et al. 2020, "Parallel WaveGAN" (multi-resolution STFT, with its resolu
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cache
@@ -177,6 +178,7 @@ class LogMelDistance(_WaveformFidelity):
     summary = "Log-mel distance to the baseline's clips in dB, mean over captions; lower is better"
     higher_is_better = False
     ratio_scale = True
+    range = (0.0, math.inf)
     settings = {  # noqa: RUF012
         "unit": "dB",
         "bands": MEL_BANDS,
@@ -197,6 +199,7 @@ class MultiResolutionSTFT(_WaveformFidelity):
     summary = "Multi-resolution STFT distance to the baseline's clips, mean over captions; lower is better"
     higher_is_better = False
     ratio_scale = True
+    range = (0.0, math.inf)
     settings = {"resolutions": [list(one) for one in RESOLUTIONS], "floor_db": FLOOR_DB}  # noqa: RUF012
 
     def compare(self, generated: Waveform, baseline: Waveform, sample_rate: int) -> float:
@@ -223,6 +226,7 @@ class ClapAudioSimilarity(Metric):
     name = "clap_audio"
     summary = "Cosine of CLAP audio embeddings to the baseline's clips, mean over captions; higher is better"
     higher_is_better = True
+    range = (-1.0, 1.0)
     needs = frozenset({"clap_audio"})
     against = ("baseline",)
 

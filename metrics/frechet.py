@@ -16,6 +16,7 @@ decompositions A = Q R (Q orthonormal, R = diag(s) V^T), the norm is that of R1 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -162,6 +163,7 @@ class FrechetDistance(Metric):
     summary = "Frechet distance of embeddings; lower is better, compare at equal n only"
     higher_is_better = False
     ratio_scale = True
+    range = (0.0, math.inf)
     needs = frozenset({"embedding"})
     against = ("reference", "baseline")
     paired = False

@@ -2,7 +2,8 @@
 
 Conventions: softmax over the tagger's logits, mean over splits of exp(mean KL(p || mean p)); higher is better; between
 1 and the number of classes, and never above the number of clips in a split. So it depends on n and on the splits, which
-belong to the score. It does not look at the reference: a model that ignores its captions can score well.
+belong to the score. Clips are dealt to splits by their posteriors, whatever their files are called
+(`metrics.dealing`). It does not look at the reference: a model that ignores its captions can score well.
 
     IS = mean over splits of exp( 1/m sum_i sum_k p_ik (log p_ik - log pbar_k) ),    pbar = mean of the m clips' p
 
@@ -11,6 +12,7 @@ Salimans et al. 2016, with the 10 splits of its code where there are clips for t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,6 +23,7 @@ from scipy.special import entr, softmax
 
 from admbench.metrics.arrays import as_matrix
 from admbench.metrics.base import Metric
+from admbench.metrics.dealing import content_order
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Statistic, Subsets, Values
 
@@ -42,7 +45,7 @@ def inception_score(logits: ArrayLike, splits: int | None = None) -> float:
 
     Args:
         logits: (n, classes).
-        splits: number of splits; clips are dealt to them in an order that depends on n alone. None is the default.
+        splits: number of splits, to which clips are dealt by what they are; None is the default.
 
     Raises:
         ValueError: no rows, a logit that is not finite, or fewer clips than splits.
@@ -89,8 +92,10 @@ class SplitInception:
 
     @cached_property
     def _split(self) -> NDArray[np.int64]:
-        """The split of each clip, (n,). Shuffled, because neighbours in a suite can be alike."""
-        return np.random.default_rng(self.n).permutation(self.n) % self.splits
+        """The split of each clip, (n,): shuffled, and the same whatever the clips are called."""
+        splits = np.empty(self.n, dtype=np.int64)
+        splits[content_order(self._posteriors)] = np.random.default_rng(self.n).permutation(self.n) % self.splits
+        return splits
 
     @cached_property
     def _sums(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
@@ -122,7 +127,9 @@ class InceptionScore(Metric):
 
     name = "is"
     summary = "Inception score of class posteriors; higher is better, compare at equal n and splits only"
+    version = "2"
     higher_is_better = True
+    range = (1.0, math.inf)
     needs = frozenset({"logits"})
 
     def compute(self, generated: Features, against: Features | None) -> float:

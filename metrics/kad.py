@@ -5,19 +5,21 @@ of one distribution have on average, so single values can be negative. Independe
 Frechet distance. The kernel's bandwidth is the median distance between two embeddings of the *reference*, so that all
 systems that are scored against one reference are on one scale; swapping the sets changes the value.
 
-    KAD = 100 ( mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j) )
+    KAD = 100 ( mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{(i, j)} k(x_i, y_j) )
     k(a, b) = exp(-|a - b|^2 / (2 s^2)),    s = median_{i < j} |y_i - y_j|,    y: reference
 
 Chung et al. 2025, "KAD: No More FAD! An Effective and Efficient Evaluation Metric for Audio Generation", with the
-factor of its toolkit; Gretton et al. 2012, "A kernel two-sample test" (estimate).
+factor of its toolkit; Gretton et al. 2012, "A kernel two-sample test" (estimates).
 
-The last mean is over all pairs, as published, and assumes that the sets are independent. Where x_i resembles y_i it
-holds n pairs that are too close, and the value is low by 2/n times what they exceed the others by: identical sets come
-out slightly below zero.
+The last mean is over all pairs where the sets are of different captions, as published. Where x_i and y_i are of one
+caption they are not independent, and it is over the pairs i != j: the one-sample U-statistic (Gretton et al., equation
+4), unbiased whatever x_i and y_i have in common, and zero for identical sets. With the n pairs of one caption in it the
+value is low by 2/n times what they exceed the others by, which made models look better than real audio.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -35,17 +37,20 @@ SCALE = 100.0
 """Factor on the squared discrepancy."""
 
 
-def kernel_audio_distance(generated: ArrayLike, reference: ArrayLike, bandwidth: float | None = None) -> float:
+def kernel_audio_distance(
+    generated: ArrayLike, reference: ArrayLike, bandwidth: float | None = None, *, paired: bool = False
+) -> float:
     """Return the kernel audio distance between two sets of embeddings, computed in float64.
 
     Args:
         generated: (n1, d), n1 >= 2.
         reference: (n2, d), n2 >= 2.
         bandwidth: of the kernel, in units of the embeddings; None is the median distance in the reference.
+        paired: whether rows of the same number are of one caption, and so not independent.
 
     Raises:
-        ValueError: not two-dimensional, too few rows, different d, a value that is not finite, or a reference whose
-            embeddings are nearly all the same.
+        ValueError: not two-dimensional, too few rows, different d, different n of pairs, a value that is not finite, or
+            a reference whose embeddings are nearly all the same.
 
     >>> round(kernel_audio_distance([[0.0], [0.0]], [[3.0], [3.0]], bandwidth=1.0), 3)
     197.778
@@ -55,7 +60,13 @@ def kernel_audio_distance(generated: ArrayLike, reference: ArrayLike, bandwidth:
         raise ValueError(f"embeddings of {first.shape[1]} and {second.shape[1]} dimensions")
     width = median_bandwidth(second) if bandwidth is None else bandwidth
     within = [_kernel(pdist(one, "sqeuclidean"), width).mean() for one in (first, second)]
-    return float(SCALE * (sum(within) - 2 * _kernel(cdist(first, second, "sqeuclidean"), width).mean()))
+    across = _kernel(cdist(first, second, "sqeuclidean"), width)
+    if paired:
+        if len(first) != len(second):
+            raise ValueError(f"{len(first)} and {len(second)} clips are no pairs")
+        np.fill_diagonal(across, 0)
+    pairs = across.size - paired * len(first)
+    return float(SCALE * (sum(within) - 2 * across.sum() / pairs))
 
 
 def median_bandwidth(reference: ArrayLike) -> float:
@@ -92,15 +103,15 @@ class PairedKernel:
     @cached_property
     def value(self) -> float:
         """The distance of all captions."""
-        return kernel_audio_distance(*self._embeddings)
+        return kernel_audio_distance(*self._embeddings, paired=True)
 
     def without(self, subsets: Subsets) -> Values:
         """Return the distance without each subset of captions: (s, m) -> (s,)."""
         within, across, within_slope, across_slope = self._kernels
         kept = self.n - subsets.shape[1]
-        pairs, crossed = kept * (kept - 1), kept**2
-        value = _sum_without(within, subsets) / pairs - 2 * _sum_without(across, subsets) / crossed
-        slope = _sum_without(within_slope, subsets) / pairs - 2 * _sum_without(across_slope, subsets) / crossed
+        pairs = kept * (kept - 1)
+        value = (_sum_without(within, subsets) - 2 * _sum_without(across, subsets)) / pairs
+        slope = (_sum_without(within_slope, subsets) - 2 * _sum_without(across_slope, subsets)) / pairs
         distance: Values = SCALE * (value + slope * (self._bandwidths_without(subsets) - self._bandwidth))
         return distance
 
@@ -114,7 +125,7 @@ class PairedKernel:
 
     @cached_property
     def _kernels(self) -> tuple[NDArray[np.float64], ...]:
-        """The kernel within both sets, summed and without the diagonal, and between them; and their derivatives.
+        """The kernel within both sets, summed, and between them; and their derivatives. No caption meets itself.
 
         Four arrays (n, n); the derivatives are by the bandwidth.
         """
@@ -125,6 +136,7 @@ class PairedKernel:
             np.fill_diagonal(kernel, 0)
         square = cdist(first, second, "sqeuclidean")
         across = _kernel(square, self._bandwidth)
+        np.fill_diagonal(across, 0)
         slopes = (within[0] * squares[0] + within[1] * squares[1], across * square)
         return within[0] + within[1], across, *(slope / self._bandwidth**3 for slope in slopes)
 
@@ -165,14 +177,17 @@ class KernelAudioDistance(Metric):
 
     name = "kad"
     summary = "Kernel audio distance (unbiased MMD^2 of embeddings, x 100); lower is better, can be negative"
+    version = "2"
     higher_is_better = False
+    range = (-math.inf, 2 * SCALE)
     needs = frozenset({"embedding"})
     against = ("reference", "baseline")
     paired = False
 
     def compute(self, generated: Features, against: Features | None) -> float:
-        """Return the distance; the two sets may be of different clips."""
-        return kernel_audio_distance(generated["embedding"], given(against)["embedding"])
+        """Return the distance of pairs, or of two sets of different clips."""
+        other = given(against)
+        return kernel_audio_distance(generated["embedding"], other["embedding"], paired=generated.ids == other.ids)
 
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the distance with fast removal of captions."""

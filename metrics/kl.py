@@ -14,6 +14,8 @@ Yang et al. 2023 (DiffSound); Kreuk et al. 2023 (AudioGen).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
@@ -49,6 +51,7 @@ class KLDivergence(Metric):
     summary = "KL(reference || generated) of class posteriors, mean over captions; lower is better"
     higher_is_better = False
     ratio_scale = True
+    range = (0.0, math.inf)
     direction = "{against} || generated"
     needs = frozenset({"logits"})
     against = ("reference", "baseline")

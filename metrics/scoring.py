@@ -79,6 +79,8 @@ def _score(
     requested: ScoreKey, generated: Features, against: Features | None, baseline: Features | None, identity: Score
 ) -> Score:
     metric = requested.metric
+    if requested.against is not None and against is None:
+        raise ValueError(f"no {requested.against} audio")
     _check(metric, generated, "generated")
     about = {
         "n": len(generated.ids),
@@ -87,9 +89,7 @@ def _score(
         "direction": metric.direction and metric.direction.format(against=requested.against),
         "higher_is_better": metric.higher_is_better,
     }
-    if requested.against is not None:
-        if against is None:
-            raise ValueError(f"no {requested.against} audio")
+    if against is not None and requested.against is not None:
         _check(metric, against, requested.against)
         known = set(against.ids)
         shared = [name for name in generated.ids if name in known]
@@ -114,12 +114,12 @@ def _estimate(metric: Metric, generated: Features, against: Features | None, bas
     if statistic.n < MINIMUM_CLIPS:
         return {"value": statistic.value, "ci95": None, "reason": f"an interval needs at least {MINIMUM_CLIPS} clips"}
     replicates = Replicates.of(statistic)
-    estimate: Score = {"value": replicates.value, "ci95": list(replicates.interval(ratio_scale=metric.ratio_scale))}
+    estimate: Score = {"value": replicates.value, "ci95": list(metric.interval(replicates))}
     if baseline is not None:
         try:
             _check(metric, baseline, "baseline")
             own = baseline.match(generated.ids)
-            estimate["difference"] = _difference(replicates - Replicates.of(metric.statistic(own, against)))
+            estimate["difference"] = _difference(metric, replicates - Replicates.of(metric.statistic(own, against)))
         except KeyError as error:
             estimate["difference"] = {"value": None, "reason": f"the baseline has no clip called {error.args[0]}"}
         except ValueError as error:
@@ -127,8 +127,8 @@ def _estimate(metric: Metric, generated: Features, against: Features | None, bas
     return estimate
 
 
-def _difference(replicates: Replicates) -> Score:
-    low, high = replicates.interval()
+def _difference(metric: Metric, replicates: Replicates) -> Score:
+    low, high = metric.difference_interval(replicates)
     return {
         "value": replicates.value,
         "ci95": [low, high],

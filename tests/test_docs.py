@@ -2,15 +2,19 @@
 
 import re
 import shlex
-import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import typer
 
 from admbench.bench.cli.app import app
-from admbench.metrics import registry
+from admbench.bench.conformance import check_plugin
+from admbench.metrics import extractors, registry
+from admbench.metrics.audio import Sound
+from admbench.metrics.extractors.base import Batch
+from admbench.methods.core.checkpoint import allowed
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
 from admbench.metrics.keys import score_keys
@@ -87,25 +91,50 @@ def test_set_up_is_two_lines_and_ci_runs_them():
     assert r"sed -n 's/^ *\(python3 -m venv .venv && .*\)/\1/p' README.md" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_metric_of_the_docs_works(monkeypatch):
-    monkeypatch.setattr(registry, "_registered", {})
-    _, _, section = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8").partition("## A metric of your own")
-    exec(textwrap.dedent("\n".join(re.findall(r"^    .*$|^$", section, flags=re.MULTILINE))), {})
+def test_the_code_of_the_page_on_writing_a_metric_runs(monkeypatch):
+    for one in (registry, extractors.registry):
+        monkeypatch.setattr(one, "_registered", {})
+    page = (ROOT / "docs" / "writing-a-metric.md").read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
+        exec(compile(block, "writing-a-metric.md", "exec"), names)
+    listed = set(re.findall(r"^\| `(\w+)` \| .*(?:\(n,|files)", page, flags=re.MULTILINE))
+    assert listed == set(extractors.BUILTIN)
+    found = [check for name in ("centroid-shift", "clipping") for check in check_plugin(name)]
+    assert [check.detail for check in found if check.state == "failed"] == []
+    batch = Batch([Sound(np.tile(np.float32([0.1, -0.1]), 8000), 16_000)])
+    assert registry.get("clipping")().details(None, None) == {"full_scale": 0.999}
+    assert extractors.registry.get("crossings")().extract(batch, None).tolist() == [[15_999]]
     metric = registry.get("centroid-shift")()
     near, far = (Features(tuple("abcd"), {"embedding": np.full((4, 2), level, np.float32)}) for level in (0, 3))
-    assert metric.compute(far, near) == 6
-    interval = Replicates.of(metric.statistic(far, near)).interval(ratio_scale=metric.ratio_scale)
-    assert interval == pytest.approx((6, 6))
+    assert metric.compute(far, near) == pytest.approx(18**0.5)
+    assert metric.interval(Replicates.of(metric.statistic(far, near))) == pytest.approx((18**0.5, 18**0.5))
     assert "centroid-shift_vs_baseline" in score_keys(["centroid-shift"])
 
 
+def run_code(page: str) -> dict[str, Any]:
+    """Run the Python of a page from top to bottom, and return what it leaves."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": page}
+    for block in re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        exec(compile(block, page, "exec"), names)
+    return names
+
+
+def test_the_code_of_the_page_on_writing_a_model_runs(monkeypatch):
+    monkeypatch.setattr("admbench.methods.core.checkpoint.allowed._ALLOWED", {**allowed._ALLOWED})
+    names = run_code("writing-a-model.md")
+    assert names["clips"].shape == (2, 256)
+    assert not np.array_equal(*names["clips"])
+    assert names["allowed"]
+    assert names["TUNED"].components == ("backbone", "text_encoder", "vae", "vocoder")
+
+
 def test_the_code_of_the_page_on_writing_a_method_runs():
-    page = (ROOT / "docs" / "writing-a-method.md").read_text(encoding="utf-8")
-    names = {}
-    for block in re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
-        exec(compile(block, "writing-a-method.md", "exec"), names)
+    names = run_code("writing-a-method.md")
     assert len(names["calibration"]) == 2 * 3 * 2
     assert int(names["layer"].weight_codes.max()) <= 15
     biased = [name for name, layer in names["layers"].items() if layer.bias is not None]
     assert all(names["mean_errors"][name].abs().max() > 0 for name in biased)
-    assert names["BiasCorrectionConfig"](preset="paper").prompts == 128
+    paper = names["BiasCorrectionConfig"](preset="paper")
+    assert (paper.prompts, paper.timesteps) == (512, 25)

@@ -7,7 +7,7 @@ import sys
 import sysconfig
 import tomllib
 from graphlib import CycleError, TopologicalSorter
-from importlib import import_module, util
+from importlib import import_module, metadata, util
 from pathlib import Path
 
 import pytest
@@ -129,3 +129,40 @@ def test_under_tox_the_installed_wheel_is_tested(package):
     spec = util.find_spec(package)
     assert spec is not None
     assert Path(str(spec.origin)).is_relative_to(sysconfig.get_path("purelib"))
+
+
+@pytest.fixture
+def research_folder(tmp_path):
+    """A folder with packages that are called as our folders are, and cannot be imported."""
+    for name in ROOMS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('the package of the research folder')")
+    return tmp_path
+
+
+def python_of_the_user(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a folder as its user would, with what is installed and nothing else on the path."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_packages_of_the_same_names_in_the_users_folder_are_no_obstacle(research_folder):
+    asked = python_of_the_user(research_folder, "-c", "import admbench; admbench.score_folders; import metrics")
+    assert asked.stderr.splitlines()[-1] == "ImportError: the package of the research folder", asked.stderr
+    command = Path(sysconfig.get_path("scripts")) / "bench"
+    listed = python_of_the_user(research_folder, str(command), "list", "models")
+    assert listed.returncode == 0, listed.stderr
+    assert "tiny-tango" in listed.stdout
+    assert python_of_the_user(research_folder, "-m", "admbench", "--help").returncode == 0
+
+
+@pytest.mark.skipif("TOX_ENV_NAME" not in os.environ, reason="outside of tox nothing is installed as a user has it")
+def test_the_distribution_installs_one_top_level_package():
+    files = metadata.distribution("admbench").files
+    assert files
+    tops = {file.parts[0] for file in files if file.parts[0] != ".."}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"admbench"}
+    scripts = {file.name for file in files if file.parts[0] == ".."}
+    assert scripts == {"bench", "admbench"}

@@ -21,6 +21,8 @@ from admbench.bench.cli import (
     leaderboard,
     list_plugins,
     new_method,
+    new_metric,
+    new_model,
     quantize,
     run,
     score,
@@ -56,6 +58,8 @@ app.add_typer(zoo.app, name="zoo")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)
 app.command("new-method")(new_method.new_method)
+app.command("new-metric")(new_metric.new_metric)
+app.command("new-model")(new_model.new_model)
 app.command("check-plugin")(check_plugin.check_plugin)
 
 

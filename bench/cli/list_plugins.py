@@ -12,7 +12,7 @@ from admbench.bench.cli.tables import print_table
 if TYPE_CHECKING:
     from admbench.registry import PluginInfo
 
-Kind = Literal["models", "methods", "metrics", "suites", "judges"]
+Kind = Literal["models", "methods", "metrics", "suites", "judges", "extractors"]
 
 
 def list_plugins(
@@ -20,13 +20,13 @@ def list_plugins(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List models, methods, metrics, suites, judges.
+    """List models, methods, metrics, suites, judges, extractors.
 
     With what each needs, and why one is not available here.
     """
     from admbench import methods, metrics
     from admbench.bench import models, suites
-    from admbench.metrics import embedders
+    from admbench.metrics import embedders, extractors
     from admbench.progress import track
 
     registries = {
@@ -35,6 +35,7 @@ def list_plugins(
         "metrics": metrics.registry,
         "suites": suites.registry,
         "judges": embedders.registry,
+        "extractors": extractors.registry,
     }
     rows = []
     for name, registry in track(list(registries.items()), "looking at plug-ins"):

@@ -9,15 +9,12 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from admbench.bench.conformance.findings import (
     Check,
@@ -29,29 +26,27 @@ from admbench.bench.conformance.findings import (
     require_same,
     run_checks,
 )
-from admbench.bench.conformance.tiny_models import TINY_MODELS, TinyModel
+from admbench.bench.conformance.method_subject import Case, Subject, predict_with, random_state
+from admbench.bench.conformance.network_state import (
+    changed,
+    changes,
+    condition_of,
+    hashes_of,
+    is_finite,
+    not_finite,
+    odd_weights,
+    same_set,
+)
 from admbench.errors import BenchError, UsageError
-from admbench.hashing import sha256_tensors
 from admbench.methods import registry
 from admbench.methods.base import CalibratedConfig, Method, MethodConfig
 from admbench.methods.core.backbone import QuantizedBackbone
-from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.prompts import GIVEN
 from admbench.methods.core.checkpoint.header import TENSOR_FILE
 from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.full_precision import Float32
 from admbench.methods.spec import FULL_PRECISION, MethodSpec
-
-BITS = ((4, 8), (4, 16), (8, 8), (8, 16), (16, 8))
-"""What a method that takes bits is checked with if none are given: the first that it accepts."""
-SMALL = {"prompts": 3, "timesteps": 3, "steps": 4, "samples": 12, "batch": 4}
-"""Options, where a method has them; and of every one whose name ends in `iterations`, `ITERATIONS`."""
-ITERATIONS = 3
-OFFERED = 16
-"""Calibration prompts that a method is offered if its configuration does not say how many it takes."""
-
-Model = Callable[[int], TinyModel]
 
 
 def check_method(text: str) -> Iterator[Finding]:
@@ -64,83 +59,10 @@ def check_method(text: str) -> Iterator[Finding]:
         UsageError: the spec is malformed, or there is no such method.
         PluginError: it cannot be loaded.
     """
-    yield from run_checks(_Subject(text), CHECKS, gates=(_IS_METHOD, _CONFIGURES, _QUANTIZES))
+    yield from run_checks(Subject(text), CHECKS, gates=(_IS_METHOD, _CONFIGURES, _QUANTIZES))
 
 
-class _Subject:
-    """A method, configured small, and what it made of each tiny model."""
-
-    def __init__(self, text: str) -> None:
-        self.typed = MethodSpec.parse(text)
-        self.name = self.typed.name
-        self.plugin = registry.get(self.name)
-
-    @cached_property
-    def method(self) -> Method:
-        return self._configured(_small(self.typed, self.plugin.Config), self.typed)
-
-    @cached_property
-    def cases(self) -> list[_Case]:
-        return [_Case(what, make, self.method) for what, make in TINY_MODELS.items()]
-
-    def _configured(self, *specs: MethodSpec) -> Method:
-        first: UsageError | None = None
-        for spec in specs:
-            for one in _with_bits(spec, self.plugin):
-                try:
-                    method: Method = self.plugin(one)
-                    return method
-                except UsageError as error:
-                    first = first or error
-        raise first or UsageError(f"{self.name}: takes no bits of {BITS}")
-
-
-class _Case:
-    """One tiny model, and the method's work on it."""
-
-    def __init__(self, what: str, make: Model, method: Method) -> None:
-        self.what, self.make, self.method = what, make, method
-        self.model = make(0)
-        self.prompts = [f"sound number {index}" for index in range(_prompt_count(method))]
-        self.before = _condition_of(self.model.backbone)
-
-    @cached_property
-    def calibration(self) -> CalibrationSet | None:
-        return self.method.calibrate(self.model, self.prompts, seed=0)
-
-    @cached_property
-    def quantized(self) -> QuantizedBackbone:
-        with _random_state(1):
-            return self.method.quantize(self.model, self.calibration)
-
-    @cached_property
-    def full(self) -> Tensor:
-        return self.predict(self.model.backbone)
-
-    @cached_property
-    def heard(self) -> Tensor:
-        return self.predict(self.quantized.module)
-
-    def predict(self, module: nn.Module) -> Tensor:
-        """Run a backbone on inputs that it was not calibrated on, early and late ones, both halves of guidance."""
-        return _predict(self.make(0), module)
-
-    def drawn_from(self, seed: int) -> CalibrationSet:
-        """Draw a set, anew, from the model with the weights of a seed."""
-        drawn = self.method.calibrate(self.make(seed), self.prompts, seed=0)
-        if drawn is None:
-            raise NotChecked("it takes no calibration set")
-        return drawn
-
-    @property
-    def needed(self) -> CalibrationSet:
-        """The calibration set; NotChecked if there is none."""
-        if self.calibration is None:
-            raise NotChecked("it takes no calibration set")
-        return self.calibration
-
-
-def _is_a_method(subject: _Subject) -> str:
+def _is_a_method(subject: Subject) -> str:
     plugin = subject.plugin
     require(
         isinstance(plugin, type) and issubclass(plugin, Method), "expected a subclass of admbench.methods.base.Method"
@@ -154,7 +76,7 @@ def _is_a_method(subject: _Subject) -> str:
     return check_description(registry, subject.name, plugin)
 
 
-def _configures(subject: _Subject) -> str:
+def _configures(subject: Subject) -> str:
     config = subject.method.config.model_dump(mode="json")
     require({"preset", "calibration"} <= config.keys(), "its configuration lacks preset or calibration")
     json.dumps(config, allow_nan=False)
@@ -168,46 +90,49 @@ def _configures(subject: _Subject) -> str:
     raise Violation("an option that it does not know is accepted")
 
 
-def _quantizes(case: _Case) -> str | None:
+def _quantizes(case: Case) -> str | None:
     product = case.quantized
     require(isinstance(product, QuantizedBackbone), "quantize returns no QuantizedBackbone")
     expected, found = type(case.model.backbone), type(product.module)
     require(found is expected, f"the class of the backbone is {found.__name__}, it was {expected.__name__}")
     require(not product.module.training, "the quantized backbone is in training mode")
-    require(case.heard.shape == case.full.shape, f"it predicts {tuple(case.heard.shape)}, not {tuple(case.full.shape)}")
-    require(_finite(case.heard), "it predicts NaN or infinity")
-    error = case.heard - case.full
+    require(
+        case.predicted.shape == case.full.shape,
+        f"it predicts {tuple(case.predicted.shape)}, not {tuple(case.full.shape)}",
+    )
+    require(is_finite(case.predicted), "it predicts NaN or infinity")
+    error = case.predicted - case.full
     if not error.any():
         return "predicts what full precision does"
     return f"{10 * torch.log10(case.full.square().sum() / error.square().sum()):.1f} dB from full precision"
 
 
-def _leaves_the_original(case: _Case) -> None:
+def _leaves_the_original(case: Case) -> None:
     quantized = case.quantized.module
-    changed = _changes(case.before, _condition_of(case.model.backbone))
+    changed = changes(case.before, condition_of(case.model.backbone))
     require(not changed, f"quantizing changes the full-precision backbone: its {', '.join(changed)}")
     places = {tensor.data_ptr() for tensor in case.model.backbone.state_dict().values()}
     shared = [name for name, tensor in quantized.state_dict().items() if tensor.numel() and tensor.data_ptr() in places]
     require(not shared, f"the quantized backbone shares {min(shared, default='')} with the full-precision one")
 
 
-def _repeats(case: _Case) -> None:
-    with _random_state(2):
+def _repeats(case: Case) -> None:
+    with random_state(2):
         again = case.method.quantize(case.model, case.calibration)
-    differ = _changes(_tensors(case.quantized.module), _tensors(again.module))
+    differ = changes(hashes_of(case.quantized.module), hashes_of(again.module))
     require_same(not differ, f"quantizing again gives another {min(differ, default='')}: seed what is random")
-    require_same(torch.equal(case.predict(again.module), case.heard), "quantizing again gives other predictions")
+    require_same(torch.equal(case.predict(again.module), case.predicted), "quantizing again gives other predictions")
 
 
-def _calibrates_by_key(case: _Case) -> str | None:
+def _calibrates_by_key(case: Case) -> str | None:
     method, drawn = case.method, case.calibration
     key = method.calibration_key(case.model, case.prompts, seed=0)
     require((key is None) == (drawn is None), "one of calibration_key and calibrate is None and the other is not")
     if drawn is None:
         return "it takes no calibration set"
-    with _random_state(2):
+    with random_state(2):
         again = method.calibrate(case.model, case.prompts, seed=0)
-    require_same(again is not None and _same_set(drawn, again), "the same seed draws another calibration set")
+    require_same(again is not None and same_set(drawn, again), "the same seed draws another calibration set")
     require(key == method.calibration_key(case.model, case.prompts, seed=0), "calibration_key is not repeatable")
     others = (
         method.calibration_key(case.model, case.prompts, seed=1),
@@ -217,12 +142,14 @@ def _calibrates_by_key(case: _Case) -> str | None:
     return f"{len(drawn)} samples"
 
 
-def _leaves_the_calibration_set(case: _Case) -> None:
+def _leaves_the_calibration_set(case: Case) -> None:
     _ = case.quantized
-    require_same(_same_set(case.drawn_from(0), case.needed), "quantizing changes the calibration set, which others share")
+    require_same(
+        same_set(case.drawn_from(0), case.needed), "quantizing changes the calibration set, which others share"
+    )
 
 
-def _w16a16(case: _Case) -> None:
+def _w16a16(case: Case) -> None:
     if not case.method.takes_bits:
         raise NotChecked("it takes no bits")
     try:
@@ -233,23 +160,23 @@ def _w16a16(case: _Case) -> None:
     require_same(torch.equal(case.predict(product.module), case.full), "it does not predict what full precision does")
 
 
-def _packs(case: _Case) -> str:
+def _packs(case: Case) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        packed, plain = Path(folder, "packed"), Path(folder, "plain")
+        packed, full = Path(folder, "packed"), Path(folder, "full")
         case.quantized.pack(packed)
-        Float32(MethodSpec(FULL_PRECISION)).quantize(case.model, None).pack(plain)
+        Float32(MethodSpec(FULL_PRECISION)).quantize(case.model, None).pack(full)
         loaded = load(packed)
-        size, full_size = ((place / TENSOR_FILE).stat().st_size for place in (packed, plain))
-    differ = _changes(_tensors(case.quantized.module), _tensors(loaded))
+        size, full_size = ((place / TENSOR_FILE).stat().st_size for place in (packed, full))
+    differ = changes(hashes_of(case.quantized.module), hashes_of(loaded))
     require(not differ, f"the packed checkpoint loads with another {min(differ, default='')}")
-    same = torch.equal(case.predict(loaded), case.heard)
+    same = torch.equal(case.predict(loaded), case.predicted)
     require_same(same, "the packed checkpoint predicts other numbers than the quantized backbone in memory")
     fewer = any(layer.weight_bits is not None for layer in case.quantized.report.layers)
     require(not fewer or size < full_size, f"its weights take {size} bytes, in full precision {full_size}")
     return f"{size} bytes of weights, {full_size} in full precision"
 
 
-def _reports(case: _Case) -> str:
+def _reports(case: Case) -> str:
     product, report = case.quantized, case.quantized.report
     known = {layer.name for layer in report.layers} | set(report.unquantized)
     missing = [
@@ -263,8 +190,8 @@ def _reports(case: _Case) -> str:
     require(0 < report.nominal_bits_per_weight <= 64, f"bits per weight are {report.nominal_bits_per_weight}")
     require(math.isfinite(report.seconds) and report.seconds >= 0, f"seconds are {report.seconds}")
     header, method = product.method, case.method
-    told = (header.name, header.spec, header.version)
-    require(told == (method.name, str(method.spec), method.version), f"the checkpoint's header says {told}")
+    stated = (header.name, header.spec, header.version)
+    require(stated == (method.name, str(method.spec), method.version), f"the checkpoint's header says {stated}")
     for option, value in method.config.model_dump(mode="json").items():
         require(
             option in header.config and value in (None, header.config[option]),  # None: what the model's default is
@@ -275,20 +202,20 @@ def _reports(case: _Case) -> str:
     return f"{len(report.layers)} quantized layers, {report.nominal_bits_per_weight:.2f} bits a weight"
 
 
-def _stays_finite(case: _Case) -> str:
-    model = _changed(case.make(0), _odd_weights)
+def _stays_finite(case: Case) -> str:
+    model = changed(case.make(0), odd_weights)
     try:
         product = case.method.quantize(model, case.method.calibrate(model, case.prompts, seed=0))
     except BenchError as error:
         return f"refused: {error}"
-    require(_finite(_predict(model, product.module)), "it predicts NaN or infinity")
+    require(is_finite(predict_with(model, product.module)), "it predicts NaN or infinity")
     return "a layer of zeros, an output channel of zeros, a weight of 1000, a layer that reads one number alone"
 
 
-def _refuses_bad_weights(case: _Case) -> str:
+def _refuses_bad_weights(case: Case) -> str:
     said = ""
     for value, what in ((torch.nan, "NaN"), (torch.inf, "infinite")):
-        model = _changed(case.make(0), partial(_not_finite, value))
+        model = changed(case.make(0), partial(not_finite, value))
         try:
             product = case.method.quantize(model, case.method.calibrate(model, case.prompts, seed=0))
             with tempfile.TemporaryDirectory() as folder:
@@ -300,7 +227,7 @@ def _refuses_bad_weights(case: _Case) -> str:
     return said
 
 
-def _refuses_few_prompts(case: _Case) -> str:
+def _refuses_few_prompts(case: Case) -> str:
     _ = case.needed
     config = case.method.config
     wanted = getattr(config, "prompts", 1)
@@ -315,7 +242,7 @@ def _refuses_few_prompts(case: _Case) -> str:
     raise Violation(f"{accepted} prompts are accepted, it is configured to take {wanted}; expected a UsageError")
 
 
-def _refuses_foreign_sets(case: _Case) -> str:
+def _refuses_other_sets(case: Case) -> str:
     _ = case.needed
     said = ""
     for what, given in (("none at all", None), ("one drawn from other weights", case.drawn_from(1))):
@@ -328,10 +255,10 @@ def _refuses_foreign_sets(case: _Case) -> str:
     return said
 
 
-def _on_each(check: Check[_Case]) -> Check[_Subject]:
+def _on_each(check: Check[Case]) -> Check[Subject]:
     """Return a check of a method that is done on every tiny model; what it finds is said with what that is of."""
 
-    def run(subject: _Subject) -> str:
+    def run(subject: Subject) -> str:
         details = {}
         for case in subject.cases:
             try:
@@ -348,7 +275,7 @@ def _on_each(check: Check[_Case]) -> Check[_Subject]:
 _IS_METHOD = "is a method that lists can show"
 _CONFIGURES = "configuration expands and refuses what it does not know"
 _QUANTIZES = "quantizes"
-CHECKS: Mapping[str, Check[_Subject]] = {
+CHECKS: Mapping[str, Check[Subject]] = {
     _IS_METHOD: _is_a_method,
     _CONFIGURES: _configures,
     _QUANTIZES: _on_each(_quantizes),
@@ -362,101 +289,6 @@ CHECKS: Mapping[str, Check[_Subject]] = {
     "predicts no NaN from odd weights": _on_each(_stays_finite),
     "refuses weights that are not finite": _on_each(_refuses_bad_weights),
     "refuses too few prompts": _on_each(_refuses_few_prompts),
-    "refuses a missing or foreign calibration set": _on_each(_refuses_foreign_sets),
+    "refuses a missing calibration set, and that of another model": _on_each(_refuses_other_sets),
 }
 """What has to hold -> its check, in the order in which they are done."""
-
-
-def _small(spec: MethodSpec, config: type[MethodConfig]) -> MethodSpec:
-    """Return the spec with the effort cut down, what was typed kept."""
-    known = config.model_fields
-    cut = {name: str(value) for name, value in SMALL.items() if name in known}
-    cut |= {name: str(ITERATIONS) for name in known if name.endswith("iterations")}
-    return replace(spec, options={**cut, **spec.options})
-
-
-def _with_bits(spec: MethodSpec, plugin: type[Method]) -> list[MethodSpec]:
-    if spec.weight_bits is not None or not plugin.takes_bits:
-        return [spec]
-    return [replace(spec, weight_bits=weight, activation_bits=activation) for weight, activation in BITS]
-
-
-def _prompt_count(method: Method) -> int:
-    return max(OFFERED, int(getattr(method.config, "prompts", 0)))
-
-
-@torch.no_grad()
-def _predict(model: TinyModel, module: nn.Module) -> Tensor:
-    names = ["unheard 0", "unheard 1"]
-    calls = list(model.trajectories(names, seeds=[70, 71], steps=3, guidance=3.0, batch_size=2))
-    model.backbone = module
-    return torch.stack([model.call_backbone(call.inputs) for call in calls])
-
-
-@contextmanager
-def _random_state(seed: int) -> Iterator[None]:
-    """Put torch's own generator into some state, and back: what it is must not matter."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
-def _tensors(module: nn.Module) -> dict[str, str]:
-    """Return a hash of every parameter and buffer."""
-    return {name: sha256_tensors({name: tensor}) for name, tensor in module.state_dict().items()}
-
-
-def _condition_of(module: nn.Module) -> dict[str, Any]:
-    """Return all of a backbone that quantizing it must leave alone."""
-    modules = dict(module.named_modules())
-    return {
-        "weights": _tensors(module),
-        "modules": {name: type(one) for name, one in modules.items()},
-        "mode": {name: one.training for name, one in modules.items()},
-        "hooks": {name: len(one._forward_hooks) + len(one._forward_pre_hooks) for name, one in modules.items()},
-        "gradients": {name: (one.requires_grad, one.grad is None) for name, one in module.named_parameters()},
-    }
-
-
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    return [name for name in (*before, *(after.keys() - before.keys())) if before.get(name) != after.get(name)]
-
-
-def _same_set(one: CalibrationSet, other: CalibrationSet) -> bool:
-    return (one.prompts, one.recipe) == (other.prompts, other.recipe) and _changes(_rows(one), _rows(other)) == []
-
-
-def _rows(drawn: CalibrationSet) -> dict[str, str]:
-    labels = {"step": drawn.step, "timestep": drawn.timestep, "prompt": drawn.prompt_index, "half": drawn.conditional}
-    return {name: sha256_tensors({name: tensor}) for name, tensor in {**drawn.inputs, **labels}.items()}
-
-
-def _finite(values: Tensor) -> bool:
-    return bool(torch.isfinite(values).all())
-
-
-def _changed(model: TinyModel, change: Callable[[nn.Module], None]) -> TinyModel:
-    with torch.no_grad():
-        change(model.backbone)
-    model.weights_sha256 = sha256_tensors(model.backbone.state_dict())
-    return model
-
-
-def _odd_weights(backbone: nn.Module) -> None:
-    """Zero a layer, so that it writes the same everywhere, and a channel of another; make one weight very large.
-
-    And let what the last layer reads be the same number in every channel, at every position, whatever goes in.
-    """
-    norm: Any = backbone.get_submodule("conv_norm_out")
-    norm.weight.zero_()
-    norm.bias.fill_(0.7)
-    for parameter in backbone.get_submodule("mid_block.resnets.0.conv1").parameters():
-        parameter.zero_()
-    weight: Any = backbone.get_submodule("mid_block.resnets.0.conv2").weight
-    weight[0] = 0
-    weight[1, 0, 0, 0] = 1e3
-
-
-def _not_finite(value: float, backbone: nn.Module) -> None:
-    weight: Any = backbone.get_submodule("mid_block.resnets.0.conv1").weight
-    weight[0, 0, 0, 0] = value

@@ -110,6 +110,7 @@ def _is_a_metric(subject: _Subject) -> str:
     for need in sorted(plugin.needs):
         extractors.check(need)
     role_of(subject.metric)  # raises if they are of two judges
+    require(plugin.range[0] < plugin.range[1], f"range: expected (least, greatest), found {plugin.range}")
     unknown = [one for one in plugin.against if one not in ("reference", "baseline")]
     require(not unknown, f"against: expected reference, baseline or both, found {unknown}")
     return check_description(registry, subject.name, plugin)
@@ -169,6 +170,8 @@ def _fits_the_record(subject: _Subject) -> str:
         require(made.ci95 is not None, f"{key}: no interval: {made.reason}")
         low, high = made.ci95 or (math.nan, math.nan)
         require(low <= (made.value or 0) <= high, f"{key}: the interval [{low:.4g}, {high:.4g}] leaves the value out")
+        least, greatest = subject.plugin.range
+        require(least <= low and high <= greatest, f"{key}: the interval [{low:.4g}, {high:.4g}] leaves its range")
     return ", ".join(scores)
 
 
@@ -179,6 +182,7 @@ class _MadeUpJudge:
 
     def __init__(self, rng: np.random.Generator, joint: bool) -> None:
         self.rng, self.joint = rng, joint
+        self.place = rng.normal(0, 1, DIMENSIONS)  # of a set of clips: sets are further apart than single clips tell
 
     def embed_audio(self, waveforms: NDArray[np.float32]) -> AudioFeatures:
         """Normal or unit vectors, logits with a clear class, and windows that have nothing to do with either."""
@@ -193,7 +197,7 @@ class _MadeUpJudge:
 
     def _vectors(self, n: int) -> NDArray[np.float32]:
         """Unit vectors of a network for audio and captions, others of a tagger."""
-        vectors = self.rng.normal(0.5 if self.joint else 0.0, 1, (n, DIMENSIONS))
+        vectors = self.rng.normal(0.5 if self.joint else self.place, 1, (n, DIMENSIONS))
         if self.joint:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors.astype(np.float32)

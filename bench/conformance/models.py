@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from admbench.bench.conformance.findings import Check, Finding, check_description, require, require_same, run_checks
-from admbench.bench.models import registry
+from admbench.bench.models import quantizable, registry
 from admbench.bench.models.base import AudioDiffusionModel
+from admbench.bench.models.components import COMPONENTS
 from admbench.errors import BenchError
+from admbench.methods.core.checkpoint.architectures import is_allowed
 from admbench.methods.protocol import BackboneCall
 
 CAPTIONS = ("a dog barks", "rain falls on a roof")
@@ -99,7 +101,20 @@ def _says_what_it_is(subject: _Subject) -> str:
     return f"{model.seconds:g} s at {model.sample_rate} Hz, licence {model.license or 'unknown'}"
 
 
-def _walks(subject: _Subject) -> str:
+def _says_its_components(subject: _Subject) -> str:
+    present, said = subject.model.components, quantizable(subject.name) or ()
+    require("backbone" in said, f"its components are {', '.join(said) or 'none'}, without backbone")
+    for name in said:
+        require(name in COMPONENTS, f"{name} is no component: expected some of {', '.join(COMPONENTS)}")
+        require(name in present, f"it says the component {name}, and has {', '.join(present)}")
+        kind = type(present[name]).__name__
+        require(name == "backbone" or is_allowed(present[name]), f"{name}: packed checkpoints may not name a {kind}")
+    left = [name for name in COMPONENTS if name not in said and name in present and is_allowed(present[name])]
+    require(not left, f"{', '.join(left)} can be quantized, and its components do not say so")
+    return ", ".join(said)
+
+
+def _denoises(subject: _Subject) -> str:
     calls = subject.calls
     require([call.step for call in calls] == list(range(STEPS)), f"its steps are {[call.step for call in calls]}")
     shape = (2 * len(CAPTIONS), *subject.model.card.latent_shape)
@@ -170,7 +185,8 @@ CHECKS: Mapping[str, Check[_Subject]] = {
     _IS_MODEL: _is_a_model,
     _LOADS: _loads,
     "says what it is": _says_what_it_is,
-    "shows its trajectories": _walks,
+    "says its components": _says_its_components,
+    "shows its trajectories": _denoises,
     "predicts each row by itself": _predicts,
     "generates": _generates,
     "generates from seeds alone": _follows_its_seeds,

@@ -22,7 +22,7 @@ from admbench.bench.suites import registry
 from admbench.bench.suites.base import Suite
 from admbench.leaderboard.record import Suite as Section
 
-HEARD = 3
+READ = 3
 """Reference clips that are looked at."""
 
 
@@ -93,11 +93,11 @@ def _has_audio(subject: _Subject) -> str:
     suite = subject.suite
     present = [item for item in suite.items if item.reference is not None]
     silent = [item for item in suite.items if item.reference is None]
-    for item in silent[:HEARD]:
+    for item in silent[:READ]:
         require(suite.reference_audio(item) is None, f"{item.id}: has audio and no reference")
     if not present:
         raise NotChecked("it has no reference clips")
-    for item in present[:HEARD]:
+    for item in present[:READ]:
         audio = suite.reference_audio(item)
         if audio is None:
             raise Violation(f"{item.id}: has a reference and no audio")

@@ -26,7 +26,7 @@ class TinyModel:
     Args:
         name: of the model.
         backbone: its denoising network.
-        condition: a generator seeded by a prompt -> what the backbone is told of it, without batch dimension.
+        condition: a generator seeded by a prompt -> the backbone's conditioning on it, without batch dimension.
     """
 
     def __init__(self, name: str, backbone: Any, condition: Callable[[torch.Generator], dict[str, Tensor]]):

@@ -46,7 +46,7 @@ def _hardware(folder: Path) -> Iterator[Finding]:
     yield Finding(
         "slow" if cores < 2 else "ok", "cores", f"{cores}" + (": cells run one at a time" if cores < 2 else "")
     )
-    from admbench.methods.core.kernels.processor import has_bf16, has_vnni
+    from admbench.methods.core.processor import has_bf16, has_vnni
 
     if has_vnni():
         yield Finding("ok", "instruction sets", ", ".join(sets))

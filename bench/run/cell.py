@@ -21,7 +21,7 @@ from admbench.bench.run.work import features_in
 from admbench.bench.scoring.judges import reading
 from admbench.errors import BenchError
 from admbench.files import directory_bytes, read_json
-from admbench.methods.core.kernels.processor import has_vnni
+from admbench.methods.core.processor import has_vnni
 from admbench.methods.spec import FULL_PRECISION
 from admbench.metrics.features import Features
 from admbench.metrics.latents import LATENTS, latent_features
@@ -135,11 +135,12 @@ class Cell(Generating):
     def time_step(self) -> Facts:
         """Time a denoising step of the packed backbone with kernels beside full precision, in this process."""
         timing = replace(STEP_TIMING, threads=self.job.threads)
-        return time_steps(self.model_of_wanted_length(), self.kernelled, timing)
+        facts: Facts = time_steps(self.model_of_wanted_length(), self.kernelled, timing)
+        return facts | {"mkl_cbwr": arithmetic.mode()}
 
     def _time_apart(self) -> Facts:
-        """Time it in a process whose MKL is as fast as users have it; in this one's mode full precision looks slower."""
-        file = self.job.work.path / "step.json"
+        """Time it in a process whose MKL is as fast as users have it: in this one's mode fp32 looks slower."""
+        file = self.job.work.step_timing
         command = children.command("admbench.bench.run.program", str(self.job.work.job), "--time-step", str(file))
         child = subprocess.run(command, stdin=subprocess.DEVNULL, env=children.timing_environment())
         if child.returncode:

@@ -26,7 +26,7 @@ from admbench.bench.run.work import Work
 from admbench.hashing import sha256_file
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.kernels import WithKernels
-from admbench.methods.core.kernels.processor import has_vnni
+from admbench.methods.core.processor import has_vnni
 from admbench.metrics.audio import health
 
 DTYPE = "float32"

@@ -88,6 +88,11 @@ class JobFolder:
         return self.path / "stage.txt"
 
     @property
+    def step_timing(self) -> Path:
+        """Times of a denoising step that a process of its own measured; gone when they are read."""
+        return self.path / "step.json"
+
+    @property
     def log(self) -> Path:
         """What the job says while it runs."""
         return self.path / "log.txt"

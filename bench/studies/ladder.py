@@ -199,8 +199,7 @@ def _generate_untrained(model: str, items: Sequence[SuiteItem]) -> list[NDArray[
 
 
 def _estimate(metric: str, own: Replicates) -> dict[str, Any]:
-    interval = own.interval(ratio_scale=metric_registry.get(metric).ratio_scale)
-    return {"value": own.value, "ci95": list(interval)}
+    return {"value": own.value, "ci95": list(metric_registry.get(metric)().interval(own))}
 
 
 def _agreement(levels: Sequence[dict[str, Replicates]]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def compare_cells(model: str, better: LoadedRecord, worse: LoadedRecord, score: 
         difference = one[1] - other[1]
     except ValueError as error:
         return Ordering(model, *specs, score, None, None, None, "cannot be told", str(error))
-    low, high = difference.interval()
+    low, high = metric.difference_interval(difference)
     if metric.higher_is_better:
         closer, further = low > 0, high < 0
     else:
@@ -141,7 +141,9 @@ def _kept_latents(cell: LoadedRecord) -> Features:
     try:
         facts = read_json(cell.run, kept)["facts"]
         decibels = np.asarray(facts["decibels"], dtype=np.float64)
-        return latent_features([clip.id for clip in read_clips(cell.cell)][: len(decibels)], decibels, facts["timesteps"])
+        return latent_features(
+            [clip.id for clip in read_clips(cell.cell)][: len(decibels)], decibels, facts["timesteps"]
+        )
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise DataError(f"{kept}: not what a run leaves ({error})") from error
 

@@ -6,7 +6,7 @@ call. `torchao-int4@w4a16` has one layout for CPUs, of a prototype: groups of we
 A Linear whose inputs are no multiple of the group, which torchao skips silently, or whose outputs are no multiple of
 16, at which it raises, stays in floating point, and the report lists it.
 
-The order of int4 weights in memory is the processor's. A checkpoint holds their codes in plain order, two to a byte.
+The order of int4 weights in memory is the processor's. A checkpoint holds the codes in row-major order, two to a byte.
 """
 
 from __future__ import annotations
@@ -151,12 +151,12 @@ class TorchAOFormat(ThirdPartyFormat):
         """See `ThirdPartyFormat`."""
         from torchao.prototype.safetensors.safetensors_support import unflatten_tensor_state_dict
 
-        plain = {name: tensor for name, tensor in tensors.items() if not name.endswith((_CODES, _SCALES))}
+        ordinary = {name: tensor for name, tensor in tensors.items() if not name.endswith((_CODES, _SCALES))}
         kinds, groups = layout.get("tensors"), layout.get("int4_group_sizes")
         if not isinstance(kinds, dict) or not isinstance(groups, dict):
             raise CheckpointError("bridge.layout: expected tensors and int4_group_sizes")
         _check_kinds(kinds)
-        state, left = unflatten_tensor_state_dict(plain, kinds)
+        state, left = unflatten_tensor_state_dict(ordinary, kinds)
         if left:
             raise CheckpointError(f"tensor {min(left)} belongs to nothing")
         linears = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
@@ -205,8 +205,8 @@ def _restored_int4(name: str, shape: tuple[int, ...], group: Any, tensors: Mappi
         raise CheckpointError(f"tensor {name + _CODES}: expected the codes of {rows} x {columns} weights")
     if scales is None or scales.dtype != torch.float32 or tuple(scales.shape) != (columns // group, rows, 2):
         raise CheckpointError(f"tensor {name + _SCALES}: expected float32 {(columns // group, rows, 2)}")
-    plain = torch.from_numpy(unpack_bits(codes.reshape(-1).numpy(), 4, rows * columns)).reshape(shape)
-    qdata = torch.ops.aten._convert_weight_to_int4pack_for_cpu(plain.to(torch.int32), 1)
+    unpacked = torch.from_numpy(unpack_bits(codes.reshape(-1).numpy(), 4, rows * columns)).reshape(shape)
+    qdata = torch.ops.aten._convert_weight_to_int4pack_for_cpu(unpacked.to(torch.int32), 1)
     restored: Tensor = Int4OpaqueTensor(qdata, scales, [1, group], torch.Size(shape))
     return restored
 

@@ -15,8 +15,8 @@ import pytest
 import admbench
 from admbench.bench.cli.app import main
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.scoring.clips import write_clips
+from admbench.bench.scoring.spec import JudgeSpec
 
 ROOT = Path(admbench.__file__).resolve().parents[1]
 COMMANDS = (
@@ -32,6 +32,8 @@ COMMANDS = (
     "ladder",
     "doctor",
     "new-method",
+    "new-metric",
+    "new-model",
     "check-plugin",
     "table",
     "zoo",

@@ -193,6 +193,13 @@ def test_a_checkpoint_of_random_weights_is_loaded_into_the_same_random_weights(t
         admbench.load_checkpoint(tmp_path / "packed")
 
 
+def test_a_study_takes_a_plugin_with_the_components_that_it_says(plugins):
+    from admbench.bench.studies.components import components_by_model
+
+    found = components_by_model(["tiny-tango", "fake-adm"])
+    assert found == {"backbone": ("tiny-tango", "fake-adm"), "text_encoder": ("tiny-tango",), "vae": ("tiny-tango",)}
+
+
 @pytest.mark.slow
 def test_each_component_alone_is_a_run_and_a_row_of_the_table(plugins, tmp_path: Path):
     from admbench.bench.studies.components import run_components

@@ -138,7 +138,7 @@ BROKEN = {
     "leaves a hook": (LeavesAHook, "leaves the full-precision backbone as it was", "its hooks"),
     "not seeded": (Dices, "gives the same twice, bit for bit", "seed what is random"),
     "w16a16": (RoundsAt16, "w16a16 is full precision, bit for bit", "AudioLDM's U-Net"),
-    "any set": (TakesAnySet, "refuses a missing or foreign calibration set", "none at all is accepted"),
+    "any set": (TakesAnySet, "refuses a missing calibration set, and that of another model", "none at all is accepted"),
     "any prompts": (TakesAnyPrompts, "refuses too few prompts", "it is configured to take 3"),
     "NaN": (Breaks, "quantizes", "NaN or infinity"),
     "hook in the product": (Unpackable, "packs and loads again, bit for bit", "predicts other numbers"),

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from admbench.bench.models import EMBEDDED, fingerprint, load_model
+from admbench.bench.models import BUILTIN, EMBEDDED, fingerprint, load_model, quantizable, registry
 from admbench.bench.models.checkpoints import shipped
-from admbench.errors import CheckpointError, UsageError
+from admbench.bench.models.components import COMPONENTS
+from admbench.bench.models.families import FAMILIES
+from admbench.errors import CheckpointError, PluginError, UsageError
+from admbench.methods.core.checkpoint.allowed import allow_architecture, allow_networks, allowed_class, allowed_names
+from admbench.registry import load_target
 
 PROMPTS = ["a dog barks", "rain falls , followed by a siren", "a clock ticks"]
 SEEDS = [11, 12, 13]
@@ -139,6 +143,54 @@ def test_fingerprints_need_no_torch():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert out == [fingerprint("tiny-tango"), "False"]
+
+
+def test_lists_and_what_components_there_are_need_no_torch():
+    code = (
+        "import sys; from admbench.bench.models import missing_weights, quantizable, registry;"
+        "[(quantizable(name), missing_weights(name)) for name in registry.builtin];"
+        "print(len(registry.infos()), 'torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert out == [str(len(BUILTIN)), "False"]
+
+
+@pytest.mark.parametrize("name", [name for name in BUILTIN if name not in EMBEDDED])
+def test_a_published_model_is_a_row_of_its_registry_name(name):
+    row = registry.get(name)
+    assert row.name == name
+    assert row.family in FAMILIES
+    assert row.license.removeprefix("https://").split("-")[0] in row.summary
+    assert quantizable(name) == row.family.components
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.saw)
+def test_packed_checkpoints_may_name_what_of_a_family_can_be_quantized_and_nothing_else_of_it(family):
+    assert family.components[0] == "backbone"
+    for component, target in family.networks.items():
+        network = load_target(target)
+        known = allowed_class(network.__name__)
+        assert known is (network if component in COMPONENTS else None)
+
+
+def test_a_name_that_is_not_allowed_leads_nowhere():
+    assert allowed_class("system") is None
+    assert allowed_class("diffusers:UNet2DConditionModel") is None
+
+
+def test_one_name_is_one_class():
+    with pytest.raises(PluginError, match="BigVGAN is claimed by both admbench.* and elsewhere:BigVGAN"):
+        allow_networks(["elsewhere:BigVGAN"])
+    before = allowed_names()
+    with pytest.raises(PluginError, match="T5EncoderModel is claimed by both transformers:T5EncoderModel and"):
+        allow_architecture(type("T5EncoderModel", (), {}))
+    assert allowed_names() == before
+
+
+def test_a_plugin_says_its_components(plugins, monkeypatch):
+    assert quantizable("fake-adm") == ("backbone",)
+    monkeypatch.setattr(registry.get("fake-adm"), "components", ("backbone", "vae"), raising=False)
+    assert quantizable("fake-adm") == ("backbone", "vae")
 
 
 def test_a_damaged_file_is_named(tmp_path: Path, monkeypatch):

@@ -229,6 +229,40 @@ def test_continuous_time_is_labelled_by_the_step_of_the_training_schedule(folder
     assert float(calls[-1].inputs["timestep"][0]) == pytest.approx(0.1855, abs=1e-4)  # the backbone is told the time
 
 
+def set_index(folder: Path, **changes: Any) -> None:
+    """Changes model_index.json; a part that becomes None is left out."""
+    file = folder / "model_index.json"
+    changed = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps({name: value for name, value in changed.items() if value is not None}))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_directory_of_another_class_is_taken_for_the_family_whose_parts_it_has(folders, family):
+    folder = folders / family
+    as_named = load_model(f"dir:{folder}").generate(CAPTIONS[:1], [1], steps=2)
+    set_index(folder, _class_name="MyOwnPipeline")
+    assert recognise(folder) is DESCRIBED[family]
+    model = load_model(f"dir:{folder}")
+    assert model.source == f"folder: {DESCRIBED[family].saw} by its parts, though its class is called MyOwnPipeline"
+    assert np.array_equal(model.generate(CAPTIONS[:1], [1], steps=2), as_named)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"text_encoder": ["transformers", "CLIPTextModel"]}, "text_encoder is CLIPTextModel and not ClapModel"),
+        ({"unet": ["os", "system"]}, "unet is system and not UNet2DConditionModel"),
+        ({"vocoder": None}, "there is no vocoder"),
+        ({"tokenizer": None}, "there is no tokenizer"),
+        ({"controlnet": ["diffusers", "ControlNetModel"]}, "controlnet is none of its parts"),
+    ],
+)
+def test_a_directory_of_another_class_with_other_parts_is_refused_by_their_names(folders, changes, reason):
+    set_index(folders / "musicldm", _class_name="MyOwnPipeline", **changes)
+    with pytest.raises(CheckpointError, match=rf"directory of MyOwnPipeline \(nearest is a MusicLDM .*, but {reason}\)"):
+        load_model(f"dir:{folders / 'musicldm'}")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_tensor_of_the_files_is_in_the_model(folders, family):
     model = load_model(f"dir:{folders / family}")
@@ -442,7 +476,9 @@ def test_a_registry_name_takes_no_other_pipeline(folders, monkeypatch):
 def test_of_stable_audio_only_the_pipeline_is_downloaded(monkeypatch):
     monkeypatch.delenv("ADMBENCH_WEIGHTS", raising=False)
     command = download_command(registry.get("stable-audio-open-1.0"))
-    assert command.startswith("hf download stabilityai/stable-audio-open-1.0 model_index.json transformer/ text_encoder/ ")
+    assert command.startswith(
+        "hf download stabilityai/stable-audio-open-1.0 model_index.json transformer/ text_encoder/ "
+    )
     assert {"vae/", "projection_model/", "tokenizer/", "scheduler/"} == set(command.split()[6:])
 
 

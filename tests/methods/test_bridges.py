@@ -127,7 +127,7 @@ def test_torchao_leaves_alone_what_its_int4_kernel_does_not_compute(model, quant
         assert not layer.shape[0] % 16
 
 
-def test_torchao_int4_takes_four_bits_a_code_on_disk_in_plain_order(model, quantize, tmp_path):
+def test_torchao_int4_takes_four_bits_a_code_on_disk_in_row_major_order(model, quantize, tmp_path):
     pytest.importorskip("torchao")
     from safetensors.torch import load_file
 

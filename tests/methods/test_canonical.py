@@ -1,4 +1,4 @@
-"""A network of plain layers computes what it did before its layers were, with one weight a layer."""
+"""A network of canonical layers computes what it did before its layers were, with one weight a layer."""
 
 import pytest
 import torch

@@ -17,7 +17,7 @@ QUICK = "prompts=20,timesteps=2,steps=4,samples=80,iterations=40,learning_rate=0
 
 
 def test_fine_tuning_helps_or_is_taken_back_and_is_merged_into_the_codes(model, quantize, predict, tmp_path):
-    """Whether the prediction is nearer than naive's is another question: docs/methods/efficientdm.md."""
+    """Whether the prediction is closer than naive's is another question: docs/methods/efficientdm.md."""
     result = quantize(model, f"efficientdm@w4a8[{QUICK}]")
     tuned = predict(model, result.module)
     whole = result.report.blocks[-1]

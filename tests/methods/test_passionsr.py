@@ -16,7 +16,7 @@ QUICK = "prompts=20,samples=40,iterations=40,learning_rate=0.02"
 
 
 def test_both_stages_lower_the_objective_and_what_they_learn_is_packed(model, quantize, predict, tmp_path):
-    """Whether the prediction is nearer than naive's is another question: docs/methods/passionsr.md."""
+    """Whether the prediction is closer than naive's is another question: docs/methods/passionsr.md."""
     result = quantize(model, f"passionsr@w4a4[{QUICK},timesteps=2,steps=2]")
     learned = predict(model, result.module)
     assert all(block.loss_after <= block.loss_before for block in result.report.blocks)

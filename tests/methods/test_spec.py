@@ -1,4 +1,4 @@
-"""Method specs: what is read, what is written back, and what a mistake is told."""
+"""Method specs: what is read, what is written back, and what the message of a mistake is."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings

@@ -17,7 +17,7 @@ def value_of(make, chosen):
     return function.value
 
 
-def plain_greedy(function, candidates, count):
+def greedy_by_definition(function, candidates, count):
     chosen = []
     while len(chosen) < min(count, candidates):
         left = [candidate for candidate in range(candidates) if candidate not in chosen]
@@ -72,7 +72,7 @@ def test_greedy_reaches_its_guarantee_and_laziness_changes_nothing(seed, candida
     make = instance(seed, candidates, features)
     function = make()
     chosen = greedy(function, range(candidates), count)
-    assert chosen == plain_greedy(make(), candidates, count)
+    assert chosen == greedy_by_definition(make(), candidates, count)
     best = max(value_of(make, some) for some in combinations(range(candidates), min(count, candidates)))
     assert (1 - 1 / np.e) * best - 1e-9 <= function.value <= best + 1e-9
 

@@ -165,11 +165,11 @@ def quantize(network, bits=8):
 def test_they_come_back_from_a_checkpoint_bit_for_bit(component, bits, tmp_path):
     network, x = COMPONENTS[component](), inputs_of(component)
     quantized = quantize(network, bits)
-    heard = output_of(quantized.module, x)
+    predicted = output_of(quantized.module, x)
     quantized.pack(tmp_path / "packed", component)
     loaded = load(tmp_path / "packed")
-    assert torch.equal(output_of(loaded, x), heard)
-    assert not torch.equal(heard, output_of(network, x))
+    assert torch.equal(output_of(loaded, x), predicted)
+    assert not torch.equal(predicted, output_of(network, x))
     stored = load_file(tmp_path / "packed" / "model.safetensors")
     for name, layer in quantized_layers(loaded).items():
         assert torch.equal(layer.weight_codes, quantized.module.get_submodule(name).weight_codes)

@@ -44,12 +44,24 @@ def test_it_is_the_same_at_every_call_and_zero_for_identical_sets():
     assert fad_infinity(reference, reference).value == 0
 
 
+def test_it_does_not_depend_on_the_order_of_clips():
+    generated, reference = RNG.normal(size=(2, 40, 5))
+    shuffled, other = RNG.permutation(40), RNG.permutation(40)
+    paired = fad_infinity(generated, reference, paired=True)
+    assert fad_infinity(generated[shuffled], reference[shuffled], paired=True).value == pytest.approx(
+        paired.value, rel=1e-9
+    )
+    apart = fad_infinity(generated, reference)
+    assert fad_infinity(generated[shuffled], reference[other]).value == pytest.approx(apart.value, rel=1e-9)
+    assert apart.value != pytest.approx(paired.value, rel=1e-3)  # other parts meet
+
+
 def test_captions_are_removed_from_the_parts_that_they_are_in():
     n = 24
     generated, reference = RNG.normal(size=(n, 3)) + 0.5, RNG.normal(size=(n, 3))
     paired = PairedExtrapolation(generated, reference)
     subsets = np.array([[0, 1], [5, 23], [7, 8]])
-    assert paired.value == pytest.approx(fad_infinity(generated, reference).value)
+    assert paired.value == pytest.approx(fad_infinity(generated, reference, paired=True).value)
     dealt = [[rows for rows, _ in rung] for rung in paired._rungs]
     for subset, value in zip(subsets, paired.without(subsets), strict=True):
         kept = [[np.setdiff1d(rows, subset) for rows in rung] for rung in dealt]

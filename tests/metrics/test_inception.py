@@ -37,6 +37,24 @@ def test_the_default_has_at_least_24_clips_per_split():
         assert splits == 1 or n // splits >= 24
 
 
+def test_the_order_of_clips_does_not_matter_nor_does_their_last_bit():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(72, 6)) * 2
+    score = inception_score(logits)
+    assert default_splits(72) == 3
+    assert inception_score(logits[rng.permutation(72)]) == pytest.approx(score, rel=1e-12)
+    assert inception_score(logits + 1e-9 * rng.normal(size=(72, 6))) == pytest.approx(score, rel=1e-6)
+    assert inception_score(logits[::-1], splits=2) == pytest.approx(inception_score(logits, splits=2), rel=1e-12)
+
+
+def test_clips_are_dealt_to_splits_of_one_size_and_not_by_likeness():
+    """Sorted clips and shuffled ones have one score: neighbours are in different splits."""
+    sure = np.repeat(np.eye(4) * SURE, 24, axis=0)
+    assert inception_score(sure, splits=4) > 3
+    sizes = np.bincount(SplitInception(sure, 5)._split)
+    assert sizes.max() - sizes.min() <= 1
+
+
 @pytest.mark.parametrize("splits", [1, 3])
 def test_removing_clips_equals_computing_without_them(splits):
     logits = np.random.default_rng(0).normal(size=(30, 5)) * 3

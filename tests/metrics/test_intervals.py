@@ -1,5 +1,7 @@
 """Intervals: the classical one for means, the value inside, paired differences."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -86,3 +88,13 @@ def test_deletion_pairs_are_fixed_and_of_different_captions(n):
 def test_a_mean_needs_one_finite_number_per_clip(values):
     with pytest.raises(ValueError, match="number"):
         Mean(values)
+
+
+def test_an_interval_ends_where_the_range_does_and_holds_the_value():
+    own = Replicates.of(Mean(np.array([0.0, 1.0, 1.0, 1.0, 1.0, 1.0])))
+    low, high = own.interval()
+    assert high > 1
+    assert own.interval(within=(0, 1)) == (pytest.approx(low), 1)
+    assert own.interval(within=(0.7, math.inf))[0] == 0.7
+    sure = Replicates.of(Mean(np.ones(6) + 1e-12))
+    assert sure.interval(within=(0, 1)) == (1 + 1e-12, 1 + 1e-12)

@@ -7,10 +7,12 @@ import pytest
 
 from admbench.errors import UsageError
 from admbench.leaderboard.record import Score as RecordScore
-from admbench.metrics import registry
+from admbench.metrics import BUILTIN, registry
 from admbench.metrics.base import Metric
 from admbench.metrics.features import Features
 from admbench.metrics.frechet import FrechetDistance, frechet_distance
+from admbench.metrics.inception import SplitInception
+from admbench.metrics.intervals import Mean, Replicates
 from admbench.metrics.keys import score_keys
 from admbench.metrics.kl import kl_divergence
 from admbench.metrics.scoring import score
@@ -57,7 +59,9 @@ def test_values_are_those_of_the_functions(judges):
     generated, reference, baseline = features(1), features(2), features(3)
     scores = score(generated, reference, baseline, ALL, judges)
     assert scores["fd"]["value"] == pytest.approx(frechet_distance(generated["embedding"], reference["embedding"]))
-    assert scores["kl_vs_baseline"]["value"] == pytest.approx(kl_divergence(baseline["logits"], generated["logits"]).mean())
+    assert scores["kl_vs_baseline"]["value"] == pytest.approx(
+        kl_divergence(baseline["logits"], generated["logits"]).mean()
+    )
     own = frechet_distance(baseline["embedding"], reference["embedding"])
     assert scores["fd"]["difference"]["value"] == pytest.approx(scores["fd"]["value"] - own)
     assert scores["fd"]["difference"]["versus"] == "baseline model's own score"
@@ -180,3 +184,40 @@ def test_a_plugin_that_only_computes_gets_the_same_interval(judges, monkeypatch)
     assert scores["plain-fd"]["ci95"] == pytest.approx(scores["fd"]["ci95"])
     assert scores["plain-fd"]["difference"]["ci95"] == pytest.approx(scores["fd"]["difference"]["ci95"])
     assert "plain-fd_vs_baseline" in scores
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILTIN) - {"latent_sqnr", "snr", "lmd", "mrstft", "fad"}))
+def test_every_interval_is_inside_its_scores_range(judges, name):
+    """At the ends of the range: clips that are all of one class, embeddings that all separate, equal directions."""
+    n, classes = 24, np.arange(24) % 4
+    logits = (np.eye(4)[classes] * 6).astype(np.float32)
+    logits[0] = [0, 0, 0, 6]
+    arrays = {"embedding": np.eye(4)[classes] + 0.01 * np.random.default_rng(0).normal(size=(n, 4)), "logits": logits}
+    arrays |= {name: np.tile(np.float32([1, 0]), (n, 1)) for name in ("clap_audio", "clap_text")}
+    arrays["clap_audio"][0] = [0.6, 0.8]
+    ids = tuple(f"clip-{row:02d}" for row in range(n))
+    alike = {**arrays, "logits": np.tile(np.float32([3, 0, 0, 0]), (n, 1))}
+    alike["logits"][:2] = np.float32([0, 3, 0, 0])
+    metric = registry.get(name)
+    for own in (arrays, alike):
+        real = {**arrays, "embedding": arrays["embedding"][::-1], "logits": logits}
+        for entry in score(Features(ids, own), Features(ids, real), Features(ids, arrays), [name], judges).values():
+            low, high = entry["ci95"]
+            assert metric.range[0] <= low <= entry["value"] <= high <= metric.range[1]
+            if "difference" in entry:
+                low, high = entry["difference"]["ci95"]
+                assert metric.range[0] - metric.range[1] <= low <= high <= metric.range[1] - metric.range[0]
+
+
+def test_accuracies_end_at_one_and_inception_scores_at_one():
+    """23 of 24 right is an accuracy whose interval would reach beyond 1; two odd clips of 24 an IS near 1."""
+    rights = np.ones(24)
+    rights[0] = 0
+    accuracy = Replicates.of(Mean(rights))
+    assert accuracy.interval()[1] > 1
+    assert registry.get("cas")().interval(accuracy)[1] == 1
+    logits = np.tile([3.0, 0.0, 0.0], (24, 1))
+    logits[0] = [0.0, 3.0, 0.0]
+    diversity = Replicates.of(SplitInception(logits, 1))
+    assert diversity.interval()[0] < 1
+    assert registry.get("is")().interval(diversity)[0] == 1

@@ -28,7 +28,9 @@ def read_index(folder: Path) -> PipelineIndex | None:
         DataError: the file is no JSON.
     """
     content = read_json(folder / FILE) if (folder / FILE).is_file() else None
-    pipeline = content.get("_class_name") if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return None
+    pipeline = content.get("_class_name")
     if not isinstance(pipeline, str) or not pipeline:
         return None
     # [library, class]; both null where an optional part is left out

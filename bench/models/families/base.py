@@ -130,7 +130,7 @@ class Family(ABC):
         from admbench.bench.models.networks.untrained import random_sha256, seeded
         from admbench.methods.core.layers.canonical import quiet_weight_norm
 
-        known = {"name": name, "source": "random weights", "revision": None, "license": license}
+        known: dict[str, Any] = {"name": name, "source": "random weights", "revision": None, "license": license}
         known |= {"random_weights": True, "weights_sha256": random_sha256(name)}
         with seeded(), quiet_weight_norm():
             return self._called(self.build_untrained(variant, known | self._defaults))

@@ -5,6 +5,8 @@ The configurations of random weights are AudioLDM's small ones and those of diff
 
 from __future__ import annotations
 
+from typing import Any
+
 from admbench.bench.models.components import ComponentCall
 from admbench.bench.models.families.base import PublishedModel
 from admbench.bench.models.families.pipeline import Parts, PipelineFamily
@@ -22,7 +24,7 @@ def random_parts() -> Parts:
 
     from admbench.bench.models.networks.untrained import ByteTokenizer
 
-    unet = UNet2DConditionModel(**sizes.audioldm_unet(CHANNELS))
+    unet: Any = UNet2DConditionModel(**sizes.audioldm_unet(CHANNELS))
     unet.register_to_config(sample_size=LATENT_FRAMES)
     return {
         "backbone": unet,

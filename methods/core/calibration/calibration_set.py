@@ -24,14 +24,22 @@ _INPUT = "inputs."
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """N recorded backbone inputs. With guidance, both halves of a call are here, each as a sample of its own."""
+    """N recorded backbone inputs. With guidance, both halves of a call are here, each as a sample of its own.
+
+    >>> from admbench.bench.conformance.tiny_models import tiny_tango
+    >>> from admbench.methods import from_spec
+    >>> method = from_spec("naive@w4a8[prompts=2,timesteps=3,steps=6]")
+    >>> calibration = method.calibrate(tiny_tango(), ["a dog barks", "rain falls"], seed=0)
+    >>> len(calibration), sorted(calibration.inputs), calibration.step.unique().tolist()
+    (12, ['encoder_attention_mask', 'encoder_hidden_states', 'sample', 'timestep'], [0, 2, 5])
+    """
 
     inputs: dict[str, Tensor]
     """The backbone's inputs by name, each (N, ...)."""
     step: Tensor
     """(N,) int64: denoising step of each sample, 0 for the noisiest."""
     timestep: Tensor
-    """(N,) int64: timestep that the backbone was told."""
+    """(N,) int64: timestep that the backbone was conditioned on."""
     prompt_index: Tensor
     """(N,) int64: position of the sample's prompt in `prompts`."""
     conditional: Tensor

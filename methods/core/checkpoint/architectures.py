@@ -59,18 +59,24 @@ def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.
             raise CheckpointError(f"{name}: {key} = {value} asks for more layers than there are tensors")
     try:
         with torch.device("meta"), quiet_weight_norm():
-            if issubclass(network_class, ConfigMixin):
-                network: nn.Module = network_class(**config)
-            else:
-                network = network_class(network_class.config_class(**config))
+            network: nn.Module = (
+                network_class(**config)
+                if _takes_arguments(network_class)
+                else network_class(network_class.config_class(**config))
+            )
     except Exception as error:  # whatever a foreign configuration makes the constructor do, it is the file's fault
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise CheckpointError(f"{name} cannot be built from the configuration: {reason}") from error
     return make_canonical(network)
 
 
+def _takes_arguments(network_class: type[Any]) -> bool:
+    """Return whether a class is built from keyword arguments, as those of diffusers, and not from a configuration."""
+    return issubclass(network_class, ConfigMixin)
+
+
 def _configuration_keys(network_class: type[Any]) -> Collection[str]:
-    if issubclass(network_class, ConfigMixin):
+    if _takes_arguments(network_class):
         return inspect.signature(network_class.__init__).parameters.keys() - {"self"}
     # a configuration of pydantic need not have defaults to be made from
     fields = getattr(network_class.config_class, "model_fields", None)

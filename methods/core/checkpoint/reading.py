@@ -42,6 +42,17 @@ def load(directory: str | Path) -> nn.Module:
     """Return the network of a packed checkpoint, on the CPU, in evaluation mode.
 
     Its codes, scales and zero points are those of the module that was packed, and so are its outputs, bit for bit.
+    >>> import tempfile
+    >>> from admbench.bench.conformance.tiny_models import tiny_tango
+    >>> from admbench.methods import from_spec
+    >>> model = tiny_tango()
+    >>> quantized = from_spec("hqq@w4a16").quantize(model, calibration=None)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     quantized.pack(folder)
+    ...     module = load(folder)
+    >>> all(torch.equal(tensor, quantized.module.state_dict()[name]) for name, tensor in module.state_dict().items())
+    True
+
     Tensors are read through a memory map, one at a time, and copied out of it: into memory aligned as torch aligns it
     (on which the last bit of a matrix product may depend), and independent of what becomes of the file.
 

@@ -116,7 +116,7 @@ class ThirdPartyFormat(ABC):
 
     @abstractmethod
     def flatten(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the module's tensors by name, plain ones, and what else `restore` needs as JSON values."""
+        """Return the module's tensors by name, torch's own, and what else `restore` needs as JSON values."""
 
     @abstractmethod
     def restore(self, module: nn.Module, tensors: Mapping[str, Tensor], layout: Mapping[str, Any]) -> nn.Module:

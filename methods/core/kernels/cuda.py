@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from admbench.methods.core.kernels.base import Kernel, Support
-from admbench.methods.core.kernels.processor import MOST_SUM
 from admbench.methods.core.kernels.weights import Weights
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
+from admbench.methods.core.processor import MOST_SUM
 
 LEAST_ROWS = 17
 """The operator takes no fewer on CUDA."""

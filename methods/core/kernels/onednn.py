@@ -13,8 +13,7 @@ processor once, from codes of any number of bits: storage of 2 to 8 bits, comput
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -22,13 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from admbench.methods.core.kernels.base import Kernel, Support
 from admbench.methods.core.kernels.codes import InputCodes, TableCodes, input_codes
-from admbench.methods.core.kernels.processor import is_x86, product_refusal
 from admbench.methods.core.kernels.weights import Weights
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
-from admbench.methods.core.numbers.scheme import LayerKind, LayerParts, Scheme
 
 _NO_POST_OP: tuple[str, list[Any], str] = ("none", [], "")
 
@@ -120,7 +116,7 @@ class Int8Conv2d(nn.Module):
         self.quantize = _input_codes(layer)
         self.weights, self._scale = _weights(layer)
         stride, padding, dilation, groups = numeric_geometry(layer)
-        if layer.kind == "conv1d":  # a Conv2d over pictures of height 1
+        if layer.kind == "conv1d":  # a Conv2d over images of height 1
             stride, padding, dilation = [1, *stride], [0, *padding], [1, *dilation]
         self._padding = [p for p in reversed(padding) for _ in range(2)]
         self._geometry = (stride, [0, 0], dilation, groups)
@@ -206,53 +202,6 @@ class Int8Conv1d(Int8Conv2d):
         return super().forward(x.unsqueeze(2)).squeeze(2)
 
 
-class TableInt8(nn.Module):
-    """A product whose input has a scale per timestep."""
-
-    def __init__(self, product: nn.Module) -> None:
-        super().__init__()
-        assert isinstance(product, Int8Linear | Int8Conv2d)
-        self.product = product
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer to float32 x, rows at several timesteps one after the other."""
-        assert isinstance(self.product.quantize, TableCodes)
-        return self.product.quantize.by_rows(x, self.product)
-
-
-class WithParts(nn.Module):
-    """A product between a scaled or shifted input and a low-rank branch in floating point beside it.
-
-    Args:
-        layer: has the scale, shift and branch, which are computed as it does.
-        product: of its codes.
-    """
-
-    def __init__(self, layer: QuantizedLayer, product: nn.Module) -> None:
-        super().__init__()
-        pixels = [1] * (len(layer.shape) - 2)
-        scale, shift, down, up = layer.input_scale, layer.input_shift, layer.low_rank_down, layer.low_rank_up
-        self._scale = None if scale is None else scale.view(-1, *pixels)
-        self._shift = None if shift is None else shift.view(-1, *pixels)
-        self._down = None if down is None else down.float()
-        self._up = None if up is None else up.float().view(*up.shape, *pixels)
-        self._operation: Callable[..., Tensor] = getattr(F, layer.kind)
-        self._geometry = layer.geometry
-        self.product = product
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer to float32 x."""
-        if self._shift is not None:
-            x = x - self._shift
-        if self._scale is not None:
-            x = x / self._scale
-        out: Tensor = self.product(x)
-        if self._down is not None and self._up is not None:
-            narrow = self._operation(x, self._down, None, **self._geometry)
-            out += self._operation(narrow, self._up)
-        return out
-
-
 def numeric_geometry(layer: QuantizedLayer) -> tuple[list[int], list[int], list[int], int]:
     """Return stride, padding, dilation (a number per spatial dimension) and groups of a convolution.
 
@@ -289,81 +238,3 @@ def _arranged_linear(weights: Tensor) -> Tensor:
 
 def _bias(layer: QuantizedLayer) -> Tensor | None:
     return None if layer.bias is None else layer.bias.detach()
-
-
-def _refuse(layer: QuantizedLayer) -> str | None:
-    weight, activation = layer.scheme.weight, layer.scheme.activation
-    assert weight is not None
-    assert activation is not None
-    if not is_x86():
-        return "runs on x86 processors"
-    if layer.kind != "linear":
-        try:
-            numeric_geometry(layer)
-        except ValueError as error:
-            return str(error)
-    return product_refusal(math.prod(layer.shape[1:]), activation.code_max, _most(weight))
-
-
-def _most(scheme: Scheme) -> int:
-    """Return the largest magnitude of a weight in scales; a range always holds 0, but may end there."""
-    return 2 ** (scheme.bits - 1) - 1 if scheme.symmetric else scheme.code_max
-
-
-def _build(product: type[nn.Module], layer: QuantizedLayer) -> nn.Module:
-    module = product(layer)
-    if layer.parts.timesteps:
-        module = TableInt8(module)
-    return WithParts(layer, module) if any(layer.parts.model_dump(exclude={"timesteps"}).values()) else module
-
-
-ALL_PARTS = frozenset(LayerParts.model_fields)
-_NEEDS = "AVX512-VNNI or AVX-VNNI; without them, codes small enough not to saturate in 16 bits"
-
-
-def _kernel(kind: LayerKind, module: type[nn.Module]) -> Kernel:
-    operations: dict[LayerKind, Any] = {
-        "linear": "qlinear_pointwise",
-        "conv1d": "qconv2d_pointwise over pictures of height 1",
-        "conv2d": "qconv2d_pointwise",
-    }
-    return Kernel(
-        name=f"onednn-int8-{kind}",
-        summary=f"oneDNN {operations[kind]}: uint8 inputs, int8 weights arranged once, 32-bit sums, float32 out",
-        kind=kind,
-        weight=Support(bits=tuple(range(2, 9)), asymmetric_bits=tuple(range(2, 8))),
-        activation=Support(bits=tuple(range(2, 9)), granularities=("tensor",), asymmetric_bits=tuple(range(2, 9))),
-        parts=ALL_PARTS,
-        device="cpu",
-        instruction_sets=_NEEDS,
-        refuse=_refuse,
-        build=partial(_build, module),
-    )
-
-
-DYNAMIC_LINEAR = Kernel(
-    name="onednn-int8-linear-dynamic",
-    summary="oneDNN qlinear_pointwise: uint8 inputs, a range per row found at every call, int8 weights, float32 out",
-    kind="linear",
-    weight=Support(bits=tuple(range(2, 9)), asymmetric_bits=tuple(range(2, 8))),
-    activation=Support(
-        bits=tuple(range(2, 9)),
-        granularities=("token", "sample"),
-        asymmetric_bits=tuple(range(2, 9)),
-        dynamic=True,
-    ),
-    parts=ALL_PARTS - {"timesteps"},
-    device="cpu",
-    instruction_sets=_NEEDS,
-    refuse=_refuse,
-    build=partial(_build, DynamicInt8Linear),
-)
-"""Of inputs quantized per token or per sample."""
-
-INT8_KERNELS = (
-    _kernel("linear", Int8Linear),
-    DYNAMIC_LINEAR,
-    _kernel("conv1d", Int8Conv1d),
-    _kernel("conv2d", Int8Conv2d),
-)
-"""One per kind of layer, and one for dynamic inputs."""

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from admbench.methods.core.kernels.base import Kernel
 from admbench.methods.core.kernels.blocks import Glue, streamline
 from admbench.methods.core.kernels.cuda import CUDA_KERNELS
-from admbench.methods.core.kernels.onednn import INT8_KERNELS
-from admbench.methods.core.kernels.processor import has_bf16
+from admbench.methods.core.kernels.onednn_kernels import INT8_KERNELS
 from admbench.methods.core.kernels.weight_only import INT4_LINEAR
 from admbench.methods.core.kernels.weights import Unpack, Weights
 from admbench.methods.core.layers.kinds import quantizable_layers, replace_layer
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.numbers.timesteps import clocks_of
+from admbench.methods.core.processor import has_bf16
 
 KERNELS: tuple[Kernel, ...] = (*INT8_KERNELS, INT4_LINEAR, *CUDA_KERNELS)
 """All kernels."""
@@ -144,15 +144,15 @@ def resident_bytes(module: nn.Module) -> int:
     sizes: dict[int, int] = {}
     for part in module.modules():
         own = [*part.parameters(recurse=False), *part.buffers(recurse=False), *vars(part).values()]
-        plain = [inner for item in own if isinstance(item, Tensor) for inner in _plain_tensors(item)]
-        sizes |= {id(item): item.numel() * item.element_size() for item in plain}
+        inside = [inner for item in own if isinstance(item, Tensor) for inner in _inner_tensors(item)]
+        sizes |= {id(item): item.numel() * item.element_size() for item in inside}
     return sum(sizes.values())
 
 
-def _plain_tensors(tensor: Tensor) -> list[Tensor]:
+def _inner_tensors(tensor: Tensor) -> list[Tensor]:
     """Return the tensors that one is made of: itself, but for the tensors of packages, which wrap codes and scales."""
     tensor = tensor.data if isinstance(tensor, nn.Parameter) and hasattr(tensor.data, "__tensor_flatten__") else tensor
     if not hasattr(tensor, "__tensor_flatten__"):
         return [tensor]
     names, _ = tensor.__tensor_flatten__()
-    return [inner for name in names for inner in _plain_tensors(getattr(tensor, name))]
+    return [inner for name in names for inner in _inner_tensors(getattr(tensor, name))]

@@ -93,13 +93,13 @@ class QuantizedAttention:
 def attentions(backbone: nn.Module) -> dict[str, Any]:
     """Return the attentions of a backbone whose operands can be quantized, by name, in the order of definition.
 
-    Those of diffusers' class `Attention` between plain projections, as transformer blocks have them: one that
+    Those of diffusers' class `Attention` between Linear projections, as transformer blocks have them: one that
     normalizes queries or adds its input, or whose processor is not the standard one, computes something else.
     """
-    return {name: module for name, module in backbone.named_modules() if _is_plain(module)}
+    return {name: module for name, module in backbone.named_modules() if _is_canonical(module)}
 
 
-def _is_plain(module: Any) -> bool:
+def _is_canonical(module: Any) -> bool:
     return (
         type(module) is Attention
         and type(module.processor) in (AttnProcessor, AttnProcessor2_0, QuantizedAttention)

@@ -1,6 +1,6 @@
-"""Layers that libraries make in other ways, as the plain Linear and convolution layers that they compute.
+"""Layers that libraries make in other ways, as the canonical Linear and convolution layers that they compute.
 
-What is quantized, or written to a checkpoint, is a plain layer with one weight, its output channels first.
+What is quantized, or written to a checkpoint, is a canonical layer: one weight, its output channels first.
 
 - Weight normalisation (Salimans and Kingma 2016), which some autoencoders of diffusers are made with: w = g v / |v|
   (eq. 2) is computed at each call from two parameters, which only training needs apart.
@@ -32,7 +32,7 @@ def quiet_weight_norm() -> Iterator[None]:
 
 @torch.no_grad()
 def make_canonical(network: Network) -> Network:
-    """Put plain layers in the place of those that are made otherwise; return the network, which computes the same.
+    """Put canonical layers in the place of those that are made otherwise; return the network, which computes the same.
 
     >>> with quiet_weight_norm():
     ...     layer = nn.utils.weight_norm(nn.Linear(3, 2))

@@ -31,7 +31,12 @@ EDGE_BITS = 8
 
 @dataclass(frozen=True)
 class Policy:
-    """Ordered rules; the first whose pattern matches a layer's name decides, and no rule leaves the layer alone."""
+    """Ordered rules; the first whose pattern matches a layer's name decides, and no rule leaves the layer alone.
+
+    >>> policy = uniform_policy(4, 8, ends=("conv_in", "conv_out"))
+    >>> [policy.scheme_of(name).weight.bits for name in ("conv_in", "mid_block.attentions.0.proj_in")]
+    [8, 4]
+    """
 
     rules: tuple[tuple[str, LayerScheme], ...]
     """(shell pattern such as `*.attn1.*`, scheme), most particular first."""

@@ -73,6 +73,13 @@ class QuantizedLayer(nn.Module):
 
     Raises:
         ValueError: a part does not fit the layer.
+
+    >>> from admbench.methods.core.numbers.scheme import weight_scheme
+    >>> linear = nn.Linear(64, 32)
+    >>> weight = Quantizer.min_max(weight_scheme(4, "channel"), linear.weight)
+    >>> layer = QuantizedLayer.from_float(linear, weight, activation_quantizer=None)
+    >>> layer.weight_codes.dtype, layer.weight_codes.max() <= 15, layer(torch.ones(1, 64)).shape
+    (torch.uint8, tensor(True), torch.Size([1, 32]))
     """
 
     weight_codes: Tensor | None

@@ -108,6 +108,12 @@ class Quantizer(nn.Module):
         scale: float32, positive and finite; shape () for granularity `tensor`, (channels,) for `channel`,
             (channels, groups) for `group`.
         zero_point: uint8, same shape; the code of the value 0.
+
+    >>> weight = torch.tensor([[-1.0, 0.0, 0.3, 2.0]])
+    >>> quantizer = Quantizer.min_max(Scheme(bits=2, granularity="channel", symmetric=False), weight)
+    >>> codes = quantizer.codes(weight)
+    >>> codes, quantizer.dequantize(codes)
+    (tensor([[0, 1, 1, 3]], dtype=torch.uint8), tensor([[-1.,  0.,  0.,  2.]]))
     """
 
     scale: Tensor

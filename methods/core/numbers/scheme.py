@@ -20,6 +20,10 @@ class Scheme(BaseModel):
 
     Zero is always a code, whatever the scheme, so that zero padding and zero weights stay exact. The one exception is a
     floating-point zero point, which is for weights alone.
+
+    >>> scheme = Scheme(bits=4, granularity="channel", symmetric=True)
+    >>> scheme.code_min, scheme.code_max, scheme.scale_shape((96, 64, 3, 3))
+    (1, 15, (96,))
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)

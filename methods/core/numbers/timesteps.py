@@ -1,7 +1,7 @@
 """Input quantizers with a scale for every timestep, and how the current timestep reaches them.
 
 The distribution of activations drifts along a trajectory, so several papers give a layer's input one scale per step
-(TFMQ-DM's finite-set calibration, EfficientDM's temporal activation step sizes). The backbone is told its timestep at
+(TFMQ-DM's finite-set calibration, EfficientDM's temporal activation step sizes). The backbone gets its timestep at
 every call; a `Clock` notes it there and is read by the tables inside. Each backbone has a clock of its own: nothing is
 global.
 """
@@ -31,18 +31,18 @@ class Clock:
 
     def read_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Note the timestep of a call of a backbone: a forward pre-hook."""
-        self.set(told_timesteps(args, kwargs))
+        self.set(timesteps_in(args, kwargs))
 
 
-def told_timesteps(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+def timesteps_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
     """Return the timesteps of a call of a backbone, (1,) or (n,) float32: its second argument, or by name."""
     return _as_vector(kwargs["timestep"] if "timestep" in kwargs else args[1])
 
 
 def timesteps_of_calls(model: DenoisingModel, batches: Iterable[dict[str, Tensor]]) -> Tensor | None:
-    """Return what the backbone is told at each row of some inputs, (N,) float32 on the CPU; None if it is told none.
+    """Return the timestep of each row of some inputs, (N,) float32 on the CPU; None if they have none.
 
-    It is asked for by calls that end where the backbone begins: a model may tell its backbone a timestep in other units
+    It is asked for by calls that end where the backbone begins: a model may give its backbone a timestep in other units
     than those of the inputs.
     """
     parts = []
@@ -62,7 +62,7 @@ def timesteps_of_calls(model: DenoisingModel, batches: Iterable[dict[str, Tensor
 
 
 class _Reached(Exception):
-    """A call has come to the backbone, which is told these timesteps."""
+    """A call has come to the backbone, with these timesteps."""
 
     def __init__(self, timesteps: Tensor | None) -> None:
         super().__init__()
@@ -70,8 +70,8 @@ class _Reached(Exception):
 
 
 def _stop(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    told = "timestep" in kwargs or len(args) > 1
-    raise _Reached(told_timesteps(args, kwargs).clone() if told else None)
+    given = "timestep" in kwargs or len(args) > 1
+    raise _Reached(timesteps_in(args, kwargs).clone() if given else None)
 
 
 def _as_vector(timesteps: Any) -> Tensor:
@@ -85,7 +85,7 @@ class TimestepTable(Quantizer):
         scheme: granularity `tensor`, static and uniform.
         scale: (entries,) float32, positive.
         zero_point: (entries,) uint8.
-        timesteps: (entries,) float32, strictly increasing, in the units that the backbone is told.
+        timesteps: (entries,) float32, strictly increasing, in the units of the backbone's input.
         clock: of the backbone; None until `attach_clock`.
     """
 

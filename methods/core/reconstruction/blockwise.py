@@ -192,7 +192,7 @@ class BlockwiseQuantization:
             fit: scheme and values (1, n) -> quantizer.
             effort: of learning; with 0 iterations ranges stay as fitted.
             per_timestep: fit a range, and learn a step size, for each timestep that there are samples of. A network
-                that is told no timestep has one range for all.
+                without a timestep among its inputs has one range for all.
         """
         per_timestep = per_timestep and self._timesteps is not None
         if per_timestep:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import BATCH_SIZE
-from admbench.methods.core.numbers.timesteps import timesteps_of_calls, told_timesteps
+from admbench.methods.core.numbers.timesteps import timesteps_in, timesteps_of_calls
 from admbench.methods.protocol import DenoisingModel
 
 NAME = "noise_correction"
@@ -27,7 +27,7 @@ class NoiseCorrection(nn.Module):
 
     Args:
         mean: (entries,) float32.
-        timesteps: (entries,) float32, strictly increasing, in the units that the backbone is told.
+        timesteps: (entries,) float32, strictly increasing, in the units of the backbone's input.
     """
 
     mean: Tensor
@@ -67,21 +67,21 @@ def mean_noise(model: DenoisingModel, quantized: nn.Module, calibration: Calibra
 
     Guidance is linear, and so is the mean: that of the guided prediction is made of those of its two halves, and a
     backbone that subtracts it from both has it subtracted from the guided prediction, whatever the scale. None for a
-    network that is told no timestep.
+    network without a timestep among its inputs.
 
     Args:
         model: in full precision; its own backbone is put back.
         quantized: its backbone, quantized.
         calibration: drawn from the model. Its recipe names the guidance scale.
     """
-    told = timesteps_of_calls(model, calibration.batches(BATCH_SIZE))
-    if told is None:
+    of_rows = timesteps_of_calls(model, calibration.batches(BATCH_SIZE))
+    if of_rows is None:
         return None
     guidance = float(calibration.recipe["guidance"])
     guided = bool((~calibration.conditional).any())
     share = torch.where(calibration.conditional, guidance, 1 - guidance) if guided else torch.ones(len(calibration))
     noise = _mean_predictions(model, quantized, calibration) - _mean_predictions(model, model.backbone, calibration)
-    timesteps, entry = told.unique(return_inverse=True)  # sorted
+    timesteps, entry = of_rows.unique(return_inverse=True)  # sorted
     prompts = torch.zeros(len(timesteps)).index_add(0, entry, calibration.conditional.float())
     sums = torch.zeros(len(timesteps)).index_add(0, entry, share * noise)
     return NoiseCorrection(sums / prompts, timesteps)
@@ -99,7 +99,7 @@ def _mean_predictions(model: DenoisingModel, backbone: nn.Module, calibration: C
 
 def _correct_output(backbone: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
     """Return what a backbone returns, corrected: a tensor, a tuple, or one of diffusers' outputs, a mapping."""
-    correction, timesteps = correction_of(backbone), told_timesteps(args, kwargs)
+    correction, timesteps = correction_of(backbone), timesteps_in(args, kwargs)
     assert correction is not None
     if isinstance(output, Tensor):
         return correction(output, timesteps)

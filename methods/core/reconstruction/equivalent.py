@@ -3,7 +3,7 @@
 A layer W x + b is W diag(s) ((x - o) / s) + (b + W o), whatever the scale s > 0 and the offset o of each input channel:
 both are learned, so that what is rounded, (x - o) / s and W diag(s), suits its ranges better ("learnable equivalent
 transformation"). The ends of these ranges are learned as well ("learnable boundary quantizer"): a range [low, high]
-gives a step of (high - low) / (levels - 1), and a number outside of it is clipped to the nearer end.
+gives a step of (high - low) / (levels - 1), and a number outside of it is clipped to the closer end.
 """
 
 from __future__ import annotations

@@ -34,11 +34,11 @@ import torch
 from torch import Tensor, nn
 
 from admbench.errors import DataError
-from admbench.methods.core.kernels.processor import has_bf16
 from admbench.methods.core.layers.blocks import Block, BlockInputs
 from admbench.methods.core.layers.memory import leaves
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.timesteps import Clock
+from admbench.methods.core.processor import has_bf16
 
 EVALUATED_AT_ONCE = 32  # samples in one call of a block outside of learning
 BF16_NUMBERS = 2**17
@@ -119,7 +119,7 @@ class BlockTask:
     inner: Mapping[str, Tensor] = field(default_factory=dict)
     """(samples, ...), what some of its layers return in full precision; for `Effort.inner_weight`."""
     timesteps: Tensor | None = None
-    """(samples,), what the backbone was told; needed where there is a clock."""
+    """(samples,), that the backbone was conditioned on; needed where there is a clock."""
     clock: Clock | None = None
     """What tables over timesteps inside of the block read."""
 
