@@ -53,6 +53,8 @@ HEALTH = ("silent", "clipped", "too_short", "nan")
 MAX_BYTES = 64 * 2**20
 MAX_SCORES = 200
 MAX_PAIRS = 10_000
+ROUNDING = 1e-6
+"""By how much a number may have left its range."""
 LARGEST = 1e100
 """No number is beyond this, so that squares of it are numbers."""
 
@@ -153,6 +155,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _within(kind: ScoreKind, least: float, greatest: float) -> bool:
+    """Return whether numbers are in a score's range, but for rounding: the cosine of equal vectors may be 1 + 1e-7."""
+    return kind.low - ROUNDING <= least and greatest <= kind.high + ROUNDING
+
+
 class _Score(BaseModel):
     """A score in the file's JSON."""
 
@@ -174,7 +181,7 @@ class _Score(BaseModel):
 
     @model_validator(mode="after")
     def _inside(self) -> _Score:
-        if not self.kind.low <= self.value <= self.kind.high:
+        if not _within(self.kind, self.value, self.value):
             raise ValueError(f"{self.value:g} is outside of the score's own range")
         return self
 
@@ -274,7 +281,6 @@ def _tensors(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
     except (SafetensorError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a safetensors file ({' '.join(str(error).split())[:200]})") from error
     tensors = {}
-
     for name, tensor in found:
         if tensor["dtype"] not in _TYPES:
             raise DataError(f"{path}: {name[:80]!r} is of type {tensor['dtype']}")
@@ -318,7 +324,7 @@ def _score(
     if described.per == "clip":
         score = CaptionScore.of_clips(kind, rows, _numbers(tensors, f"clips.{key}", (m,)))
         assert score.clips is not None
-        if score.clips.min() < kind.low or score.clips.max() > kind.high:
+        if not _within(kind, float(score.clips.min()), float(score.clips.max())):
             raise ValueError(f"clips.{key}: a clip outside of the score's range")
         if not math.isclose(score.influence.value, described.value, rel_tol=1e-9, abs_tol=1e-12):
             raise ValueError(f"scores.{key}.value: {described.value:g}, but the clips' mean is {score.influence.value:g}")

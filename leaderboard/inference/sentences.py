@@ -54,12 +54,12 @@ def verdict_sentence(cell: str, verdict: Verdict) -> str:
     """Say whether a cell is no worse than full precision, and how many captions would tell where it is not known."""
     key = verdict.margin.key
     if verdict.estimate is None or verdict.low is None or verdict.high is None or verdict.limit is None:
-        return f"{cell}: whether it is no worse by {key} cannot be told: {verdict.reason}."
+        return f"Whether {cell} is no worse by {key} cannot be told: {verdict.reason}."
     numbers = f"{key} {_numbers(verdict)}, margin {verdict.margin}"
     if verdict.word == "cannot be told":
         needed = verdict.captions_needed
         more = f"about {needed:,} captions would tell" if needed else str(verdict.reason)
-        return f"{cell} cannot be told from no worse ({numbers}); {more}."
+        return f"Whether {cell} is no worse than full precision cannot be told ({numbers}); {more}."
     real = " though measurably different" if verdict.word == "no worse" and verdict.differs else ""
     return f"{cell} is {verdict.word} than full precision{real} ({numbers})."
 

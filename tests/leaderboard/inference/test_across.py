@@ -126,9 +126,9 @@ def test_verdicts_in_words():
     )
     assert said("kl=+5%", far, full).startswith("x@w4a8 is worse than full precision (kl +50.0 % [")
     text = said("kl=+5%", other, full)
-    assert text.startswith("x@w4a8 cannot be told from no worse (kl +0.0 % [")
+    assert text.startswith("Whether x@w4a8 is no worse than full precision cannot be told (kl +0.0 % [")
     assert text.endswith(" captions would tell.")
-    assert said("kl=+5%", near) == "x@w4a8: whether it is no worse by kl cannot be told: full precision has no kl."
+    assert said("kl=+5%", near) == "Whether x@w4a8 is no worse by kl cannot be told: full precision has no kl."
     assert "10.0 % of full precision's kl [" in said("kl_vs_baseline=5%", full.scaled(0.1), full)
 
 

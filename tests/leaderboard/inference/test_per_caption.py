@@ -73,6 +73,13 @@ def test_the_same_content_gives_the_same_bytes(written, tmp_path):
     assert (tmp_path / "again").read_bytes() == written.read_bytes()
 
 
+def test_a_cosine_may_have_left_its_range_by_rounding(tmp_path):
+    cosines = CaptionScore.of_clips(KINDS["clap_audio"], np.arange(N), np.full(N, 1 + 1e-7))
+    write_per_caption(tmp_path / PER_CAPTION, replace(content(), scores={"clap_audio_vs_baseline": cosines}))
+    own = read_per_caption(tmp_path, tmp_path / PER_CAPTION).scores["clap_audio_vs_baseline"]
+    assert score_interval(own.influence, own.kind)[1] == 1.0
+
+
 def test_it_is_small(tmp_path):
     write_per_caption(tmp_path / PER_CAPTION, content(n=1000))
     assert (tmp_path / PER_CAPTION).stat().st_size < 150_000
