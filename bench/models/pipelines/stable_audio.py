@@ -1,6 +1,6 @@
 """Stable Audio Open (arXiv 2407.14358) as its pipeline runs it, on the caption and the clip's beginning and end.
 
-Whatever its length, a clip is the beginning of the one latent length that the model knows, conditioned on when it
+Whatever its length, a clip is the beginning of the one latent length that the model knows; it is conditioned on when it
 ends. Waveforms are the mean of both channels: the harness and its networks hear mono.
 """
 
