@@ -41,7 +41,7 @@ from admbench.errors import DataError
 from admbench.files import write_bytes_atomic
 from admbench.leaderboard.clips import MAX_CLIPS
 from admbench.leaderboard.inference.contrasts import score_interval
-from admbench.leaderboard.inference.influence import MINIMUM_CAPTIONS, Influence, Values
+from admbench.leaderboard.inference.influence import MINIMUM_CAPTIONS, Influence, Values, canonical_pairs
 from admbench.leaderboard.inference.scores import ScoreKind
 from admbench.leaderboard.fields import MetricName
 from admbench.leaderboard.untrusted import clip_id, decode_json, read_bytes
@@ -136,7 +136,7 @@ class PerCaption:
             return Influence.of_clips(score.clips[order])
         if len(captions) != len(place):
             raise ValueError(f"{key} is of a set of {len(place)} captions, and says nothing of {len(captions)} of them")
-        return score.influence.reordered(order)
+        return canonical_pairs(score.influence.reordered(order))
 
     def worst(self, key: str, count: int) -> list[tuple[str, float]]:
         """Return the captions that make a score worst, the worst first: with the clip's number, or its influence."""
@@ -263,7 +263,7 @@ def _metadata(data: bytes, path: Path) -> Any:
     return decode_json(metadata["per_caption"].encode("utf-8"), path)
 
 
-_TYPES = {"F64": np.dtype("<f8"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
+_TYPES: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
 
 
 def _tensors(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
@@ -274,7 +274,7 @@ def _tensors(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
     except (SafetensorError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a safetensors file ({' '.join(str(error).split())[:200]})") from error
     tensors = {}
-    tensor: dict[str, Any]
+
     for name, tensor in found:
         if tensor["dtype"] not in _TYPES:
             raise DataError(f"{path}: {name[:80]!r} is of type {tensor['dtype']}")

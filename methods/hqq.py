@@ -14,22 +14,17 @@ Weight-only. Departure: the published method serves Linear layers; here convolut
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from admbench.methods.base import Method, MethodConfig
-from admbench.methods.core.backbone import QuantizedBackbone
-from admbench.methods.core.calibration.calibration_set import CalibrationSet
-from admbench.methods.core.layers.weight_only import quantize_weights, weight_only_bits
+from admbench.methods.base import MethodConfig
 from admbench.methods.core.numbers.codebooks import FloatZeroQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer, as_rows, per_row
 from admbench.methods.core.numbers.scheme import Scheme
-from admbench.methods.protocol import DenoisingModel
-from admbench.methods.spec import MethodSpec
+from admbench.methods.weight_only import WeightOnlyMethod
 
 P, BETA, KAPPA = 0.7, 10.0, 1.01
 """Norm, initial weight of the splitting, and its growth."""
@@ -44,7 +39,7 @@ class HQQConfig(MethodConfig):
     """Most alternations."""
 
 
-class HQQ(Method):
+class HQQ(WeightOnlyMethod):
     """Choose a floating-point zero point for every group of weights, by half-quadratic splitting; without data."""
 
     name = "hqq"
@@ -53,19 +48,10 @@ class HQQ(Method):
     Config: ClassVar[type[HQQConfig]] = HQQConfig
     config: HQQConfig
 
-    def __init__(self, spec: MethodSpec) -> None:
-        super().__init__(spec)
-        self._bits = weight_only_bits(spec)
-
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-
-        def fit(bits: int, weight: Tensor) -> Quantizer:
-            scheme = Scheme(bits=bits, granularity="group", symmetric=False, group_size=self.config.group, zero="float")
-            return fit_zero_points(scheme.for_terms(weight[0].numel()), weight, self.config.iterations)
-
-        return self.result(model, quantize_weights(model.backbone, self._bits, fit), started)
+    def fit_weight(self, bits: int, weight: Tensor) -> Quantizer:
+        """See `WeightOnlyMethod`."""
+        scheme = Scheme(bits=bits, granularity="group", symmetric=False, group_size=self.config.group, zero="float")
+        return fit_zero_points(scheme.for_terms(weight[0].numel()), weight, self.config.iterations)
 
 
 @torch.no_grad()

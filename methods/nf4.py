@@ -9,22 +9,18 @@ maxima stay in float32, without QLoRA's double quantization. Convolutions take p
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor
 
 from admbench.errors import UsageError
-from admbench.methods.base import Method, MethodConfig
-from admbench.methods.core.backbone import QuantizedBackbone
-from admbench.methods.core.calibration.calibration_set import CalibrationSet
-from admbench.methods.core.layers.weight_only import quantize_weights, weight_only_bits
+from admbench.methods.base import MethodConfig
 from admbench.methods.core.numbers.codebooks import NF4Quantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme, weight_scheme
-from admbench.methods.protocol import DenoisingModel
 from admbench.methods.spec import MethodSpec
+from admbench.methods.weight_only import WeightOnlyMethod
 
 
 class NF4Config(MethodConfig):
@@ -34,7 +30,7 @@ class NF4Config(MethodConfig):
     """Most weights of an output channel that share an absolute maximum."""
 
 
-class NF4(Method):
+class NF4(WeightOnlyMethod):
     """Every weight to the nearest of 16 normal quantiles times its block's largest magnitude; without data."""
 
     name = "nf4"
@@ -45,19 +41,14 @@ class NF4(Method):
 
     def __init__(self, spec: MethodSpec) -> None:
         super().__init__(spec)
-        if weight_only_bits(spec) not in (4, 16):
+        if spec.bits[0] not in (4, 16):
             raise UsageError(f'method "{spec}": nf4 has 4 bits: expected nf4@w4a16')
 
-    def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
-        """See `Method`."""
-        started = time.perf_counter()
-
-        def fit(bits: int, weight: Tensor) -> Quantizer:
-            if bits != 4:  # the ends
-                scheme = weight_scheme(bits, "channel")
-                assert scheme is not None
-                return Quantizer.min_max(scheme, weight)
-            nf4 = Scheme(bits=4, granularity="group", symmetric=True, group_size=self.config.group, codebook="nf4")
-            return NF4Quantizer.fit(nf4.for_terms(weight[0].numel()), weight)
-
-        return self.result(model, quantize_weights(model.backbone, weight_only_bits(self.spec), fit), started)
+    def fit_weight(self, bits: int, weight: Tensor) -> Quantizer:
+        """See `WeightOnlyMethod`."""
+        if bits != 4:  # the ends
+            scheme = weight_scheme(bits, "channel")
+            assert scheme is not None
+            return Quantizer.min_max(scheme, weight)
+        nf4 = Scheme(bits=4, granularity="group", symmetric=True, group_size=self.config.group, codebook="nf4")
+        return NF4Quantizer.fit(nf4.for_terms(weight[0].numel()), weight)

@@ -64,7 +64,7 @@ def health(waveforms: Sequence[NDArray[np.floating]], sample_rate: int, *, secon
 
 
 def levels(waveform: NDArray[np.floating], sample_rate: int) -> tuple[float, float, float]:
-    """Return what faults are told by: root mean square, share of samples at full scale, seconds.
+    """return what faults are seen by: root mean square, share of samples at full scale, seconds.
 
     All are NaN for a clip that is not finite.
     """

@@ -79,7 +79,9 @@ class ClassificationAccuracy(Metric):
     def statistic(self, generated: Features, against: Features | None) -> Statistic:
         """Return the accuracy as a mean over real clips."""
         real = given(against)
-        return Mean(classified_rightly(generated["embedding"], real["embedding"], _top_classes(real)).astype(np.float64))
+        return Mean(
+            classified_rightly(generated["embedding"], real["embedding"], _top_classes(real)).astype(np.float64)
+        )
 
     def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
         """Return the number of classes, and what classifies."""

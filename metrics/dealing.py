@@ -1,9 +1,9 @@
 """An order of clips that follows from what they are, not from what their files are called.
 
-Scores that deal clips to parts (the splits of the Inception score, the parts of FAD-infinity) would otherwise change when
-files are renamed. A hash of a clip's numbers would do that too, but deal anew where one number differs by its last bit.
-Here clips are ordered along a fixed random direction, so that such a difference moves nothing, or exchanges two clips
-that are nearly alike; and are dealt to the parts in an order drawn from their number alone.
+Some scores deal clips to parts: the splits of the Inception score, the parts of FAD-infinity. By the place of a clip in
+its folder, they would change when files are renamed. By a hash of its numbers, they would change when one of them
+differs in its last bit. So clips are ordered along a fixed random direction: such a difference moves nothing, or
+exchanges two clips that are nearly alike. From that order they are dealt at random, as drawn from their number alone.
 """
 
 from __future__ import annotations

@@ -97,8 +97,6 @@ def _of_captions(
     if captions is None or len(known) != len(captions):
         return None
     judge = judges[extractor.role] if extractor.role else None
-    parts = [
-        extractor.extract(known[start : start + batch_size], judge) for start in range(0, len(known), batch_size)
-    ]
+    parts = [extractor.extract(known[start : start + batch_size], judge) for start in range(0, len(known), batch_size)]
     given = [part for part in parts if part is not None]
     return np.concatenate(given) if len(given) == len(parts) else None

@@ -135,8 +135,7 @@ class PairedExtrapolation:
         _check_number(self.n)
         order = content_order(reference, generated)  # all that are compared with one reference are dealt alike
         return [
-            [(rows, PairedFrechet(generated[rows], reference[rows])) for rows in _deal(order, parts)]
-            for parts in RUNGS
+            [(rows, PairedFrechet(generated[rows], reference[rows])) for rows in _deal(order, parts)] for parts in RUNGS
         ]
 
     def _part_without(self, rows: NDArray[np.int64], part: PairedFrechet, subsets: Subsets) -> Values:

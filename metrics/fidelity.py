@@ -1,8 +1,8 @@
 """Paired fidelity: how much of the full-precision model's own clip is left, caption by caption.
 
 Task: quantization should not change what a model makes from a caption and a seed. Each generated clip is compared with
-the baseline's clip of the same caption and seed, and the mean over captions is the score. The first
-three read no network's output, so they depend on none; but a clip that is as good and merely shifted by a few samples scores badly.
+the baseline's clip of the same caption and seed, and the mean over captions is the score. The first three read no
+network's output, so they depend on none. A clip that is as good and merely shifted by a few samples scores badly.
 
 Conventions: waveforms with full scale 1, as they lie on disk, at their own rate, compared sample by sample; both of one
 rate and length. A spectrum's level is that of a sine: 0 dB at full scale. What lies below -100 dB counts as -100 dB.

@@ -45,7 +45,7 @@ def inception_score(logits: ArrayLike, splits: int | None = None) -> float:
 
     Args:
         logits: (n, classes).
-        splits: number of splits; clips are dealt to them by what they are, not by where they stand. None is the default.
+        splits: number of splits, to which clips are dealt by what they are; None is the default.
 
     Raises:
         ValueError: no rows, a logit that is not finite, or fewer clips than splits.

@@ -19,6 +19,7 @@ value is low by 2/n times what they exceed the others by, which made models look
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -178,6 +179,7 @@ class KernelAudioDistance(Metric):
     summary = "Kernel audio distance (unbiased MMD^2 of embeddings, x 100); lower is better, can be negative"
     version = "2"
     higher_is_better = False
+    range = (-math.inf, 2 * SCALE)
     needs = frozenset({"embedding"})
     against = ("reference", "baseline")
     paired = False

@@ -15,6 +15,7 @@ Yang et al. 2023 (DiffSound); Kreuk et al. 2023 (AudioGen).
 from __future__ import annotations
 
 import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax

@@ -1,6 +1,6 @@
 """First and second moments of a clip's windows, from which the statistics of any set of clips follow.
 
-An embedder that hears windows of a clip gives as many vectors as the clip is long. A Frechet distance between all
+An embedder of windows of a clip gives as many vectors as the clip is long. A Frechet distance between all
 windows of two sets needs no more of a clip than their number, their sum, and the sum of their outer products: a row of
 one length for clips of any length, by which a clip can be taken out of a sum again.
 """

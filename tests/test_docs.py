@@ -11,10 +11,10 @@ import typer
 
 from admbench.bench.cli.app import app
 from admbench.bench.conformance import check_plugin
+from admbench.methods.core.checkpoint import allowed
 from admbench.metrics import extractors, registry
 from admbench.metrics.audio import Sound
 from admbench.metrics.extractors.base import Batch
-from admbench.methods.core.checkpoint import allowed
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
 from admbench.metrics.keys import score_keys
@@ -100,7 +100,8 @@ def test_the_code_of_the_page_on_writing_a_metric_runs(monkeypatch):
         exec(compile(block, "writing-a-metric.md", "exec"), names)
     listed = set(re.findall(r"^\| `(\w+)` \| .*(?:\(n,|files)", page, flags=re.MULTILINE))
     assert listed == set(extractors.BUILTIN)
-    assert [check.detail for name in ("centroid-shift", "clipping") for check in check_plugin(name) if check.state == "failed"] == []
+    found = [check for name in ("centroid-shift", "clipping") for check in check_plugin(name)]
+    assert [check.detail for check in found if check.state == "failed"] == []
     batch = Batch([Sound(np.tile(np.float32([0.1, -0.1]), 8000), 16_000)])
     assert registry.get("clipping")().details(None, None) == {"full_scale": 0.999}
     assert extractors.registry.get("crossings")().extract(batch, None).tolist() == [[15_999]]
@@ -135,4 +136,5 @@ def test_the_code_of_the_page_on_writing_a_method_runs():
     assert int(names["layer"].weight_codes.max()) <= 15
     biased = [name for name, layer in names["layers"].items() if layer.bias is not None]
     assert all(names["mean_errors"][name].abs().max() > 0 for name in biased)
-    assert names["BiasCorrectionConfig"](preset="paper").prompts == 128
+    paper = names["BiasCorrectionConfig"](preset="paper")
+    assert (paper.prompts, paper.timesteps) == (512, 25)

@@ -12,7 +12,7 @@ from admbench.errors import UsageError
 
 
 def generate(
-    prompt: Annotated[str, typer.Option(help="What is to be heard.")],
+    prompt: Annotated[str, typer.Option(help="Caption of the audio.")],
     out: Annotated[Path, typer.Option(help="WAV file, 16-bit PCM.")],
     model: Annotated[str | None, typer.Option(help="Registry name of a full-precision model, or dir:PATH.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of a packed checkpoint, instead of --model.")] = None,

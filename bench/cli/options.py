@@ -15,8 +15,10 @@ def _set_quiet(value: bool) -> bool:
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="Print no progress.")]
-Tagger = Annotated[str | None, typer.Option(help="Judge for fd, kl and is; see `bench list judges`.")]
-Clap = Annotated[str | None, typer.Option(help="Judge for clap.")]
+Tagger = Annotated[
+    str | None, typer.Option(help="Judge for distances and classes (fd, kl, is, ...); see `bench list judges`.")
+]
+Clap = Annotated[str | None, typer.Option(help="Judge for audio and captions (clap, clap_audio).")]
 TaggerWeights = Annotated[str | None, typer.Option(help="Path of the tagger's weights.")]
 ClapWeights = Annotated[str | None, typer.Option(help="Path, or hub id, of the CLAP weights.")]
 Components = Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from admbench.bench.cli.options import (
     TaggerWeights,
 )
 from admbench.errors import BenchError
+
+if TYPE_CHECKING:
+    from admbench.bench.run.runner import CellResult
 
 
 def run(
@@ -54,9 +57,8 @@ def run(
 
     The same command again goes on where it stopped: finished cells are not done again, changed ones are.
     """
-    from admbench.bench.cli.run_progress import RunProgress, print_summary
+    from admbench.bench.cli.run_progress import RunProgress
     from admbench.bench.run.grid import load_grid
-    from admbench.bench.run.publishing import publish_site
     from admbench.bench.run.runner import run_grid
     from admbench.methods.spec import split_specs
 
@@ -90,13 +92,21 @@ def run(
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
+    return _finish(results, spec.out, quiet)
+
+
+def _finish(results: list[CellResult], out: Path, quiet: bool) -> int:
+    """Say how the cells ended, write the leaderboard, and return the exit code."""
+    from admbench.bench.cli.run_progress import print_summary
+    from admbench.bench.run.publishing import publish_site
+
     if not quiet:
         print_summary(results)
     failed = [result for result in results if result.reason is not None and not result.skipped]
     for result in failed:
         print(f"failed: {result.job.name}: {result.reason}", file=sys.stderr)
     try:
-        site = publish_site(spec.out)
+        site = publish_site(out)
     except (BenchError, OSError) as error:
         print(f"error: the leaderboard was not written: {error}", file=sys.stderr)
         return 1 if failed else 2

@@ -182,6 +182,7 @@ class _MadeUpJudge:
 
     def __init__(self, rng: np.random.Generator, joint: bool) -> None:
         self.rng, self.joint = rng, joint
+        self.place = rng.normal(0, 1, DIMENSIONS)  # of a set of clips: sets are further apart than single clips tell
 
     def embed_audio(self, waveforms: NDArray[np.float32]) -> AudioFeatures:
         """Normal or unit vectors, logits with a clear class, and windows that have nothing to do with either."""
@@ -196,7 +197,7 @@ class _MadeUpJudge:
 
     def _vectors(self, n: int) -> NDArray[np.float32]:
         """Unit vectors of a network for audio and captions, others of a tagger."""
-        vectors = self.rng.normal(0.5 if self.joint else 0.0, 1, (n, DIMENSIONS))
+        vectors = self.rng.normal(0.5 if self.joint else self.place, 1, (n, DIMENSIONS))
         if self.joint:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors.astype(np.float32)

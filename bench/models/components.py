@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 from admbench.errors import UsageError, nearest
+from admbench.methods.core.checkpoint.header import Component
 
-Component = Literal[
-    "backbone", "text_encoder", "text_encoder_2", "language_model", "condition_encoder", "vae", "vocoder"
-]
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 """In the order of the record; of the autoencoder, the decoder is what runs."""
 TEXT: tuple[Component, ...] = ("text_encoder", "text_encoder_2", "language_model", "condition_encoder")

@@ -135,7 +135,8 @@ class Cell(Generating):
     def time_step(self) -> Facts:
         """Time a denoising step of the packed backbone with kernels beside full precision, in this process."""
         timing = replace(STEP_TIMING, threads=self.job.threads)
-        return time_steps(self.model_of_wanted_length(), self.kernelled, timing)
+        facts: Facts = time_steps(self.model_of_wanted_length(), self.kernelled, timing)
+        return facts | {"mkl_cbwr": arithmetic.mode()}
 
     def _time_apart(self) -> Facts:
         """Time it in a process whose MKL is as fast as users have it: in this one's mode fp32 looks slower."""

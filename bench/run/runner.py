@@ -69,7 +69,7 @@ def run_grid(
         grid: what to run.
         command: command line, for the records.
         fresh: do finished cells again; their old results stay until the new ones are ready.
-        judges: the metric networks; None is those that the grid names.
+        judges: judge of each role; None is those that the grid names.
         executor: who carries out the jobs; None is the one that the grid names.
         events: callbacks for progress.
 

@@ -46,9 +46,12 @@ def identity(extractors: Iterable[Extractor], judges: Judges) -> list[Any]:
 
 
 def _identity(extractor: Extractor, judges: Judges) -> list[str | None]:
-    judge = judges[extractor.role] if extractor.role is not None else None
     code = plugin_identity("admbench.extractors", extractor.name)
-    return [extractor.name, code, extractor.identity(), judge and judge.name, judge and judge.sha256]
+    own: list[str | None] = [extractor.name, code, extractor.identity()]
+    if extractor.role is None:
+        return own
+    judge = judges[extractor.role]
+    return [*own, judge.name, judge.sha256]
 
 
 def cached_features(clips: Sequence[Clip], extractors: Sequence[Extractor], judges: Judges) -> Features:

@@ -57,7 +57,7 @@ def load_judges(spec: JudgeSpec, extractors: Iterable[Extractor]) -> Judges:
         BenchError: an unknown name, a judge that cannot take the role, or weights that are missing or damaged.
     """
     loaded: dict[JudgeChoice, Any] = {}
-    judges = {}
+    judges: dict[str, Any] = {}
     for role in roles_of(extractors):
         choice = spec.of_role(role)
         judge = _judge(role, choice)
@@ -82,8 +82,7 @@ def identify(spec: JudgeSpec, extractors: Iterable[Extractor]) -> list[list[str 
         choice = spec.of_role(role)
         judges[role] = [choice.name, _judge(role, choice).fingerprint(choice.weights)]
     return [
-        [one.name, plugin_identity("admbench.extractors", one.name), one.identity(), *judges[one.role]]
-        for one in known
+        [one.name, plugin_identity("admbench.extractors", one.name), one.identity(), *judges[one.role]] for one in known
     ]
 
 

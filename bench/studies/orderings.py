@@ -141,7 +141,9 @@ def _kept_latents(cell: LoadedRecord) -> Features:
     try:
         facts = read_json(cell.run, kept)["facts"]
         decibels = np.asarray(facts["decibels"], dtype=np.float64)
-        return latent_features([clip.id for clip in read_clips(cell.cell)][: len(decibels)], decibels, facts["timesteps"])
+        return latent_features(
+            [clip.id for clip in read_clips(cell.cell)][: len(decibels)], decibels, facts["timesteps"]
+        )
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise DataError(f"{kept}: not what a run leaves ({error})") from error
 

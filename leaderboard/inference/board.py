@@ -7,6 +7,7 @@ captions than full precision, is left out with its reason; nothing is estimated 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -143,6 +144,11 @@ def _scores(
             scores[spec] = one
         except ValueError as error:
             bad[spec] = str(error)
+    known = Counter(one.pairs.tobytes() for one in scores.values() if len(one.pairs))
+    usual = known.most_common(1)[0][0] if known else b""
+    for spec in [spec for spec, one in scores.items() if len(one.pairs) and one.pairs.tobytes() != usual]:
+        del scores[spec]
+        bad[spec] = f"the second-order part of {key} is on other pairs of captions than the other cells'"
     return scores, bad
 
 

@@ -129,9 +129,10 @@ def draws(cell: Cell) -> list[Influence]:
     return [cell] if isinstance(cell, Influence) else list(cell)
 
 
-def value(cell: Cell) -> float:
-    """Return the score of a cell, the mean over its draws."""
-    return float(np.mean([draw.value for draw in draws(cell)]))
+def value(cell: Cell, *, ratio: bool = False) -> float:
+    """Return the score of a cell: of several draws their mean, or the geometric one where cells are held as ratios."""
+    values = np.array([draw.value for draw in draws(cell)])
+    return float(np.exp(np.log(values).mean()) if ratio and len(values) > 1 and (values > 0).all() else values.mean())
 
 
 def _paired(first: Cell, second: Cell) -> list[tuple[Influence, Influence]]:

@@ -8,7 +8,7 @@ bootstrap over captions (Chernozhukov, Chetverikov and Kato 2013; studentized ma
     t*_jk = sum_i e_i psi_jk,i / |psi_jk| / sqrt(chi2_(n-1) / (n-1)),    e_i ~ N(0, 1)
 
 psi_jk,i is the influence of caption i on the contrast of cells j and k. Given the data, sum_i e_i psi_jk,i / |psi_jk|
-is Gaussian with the contrasts' correlation, which is how it is drawn. The chi-square, one for all pairs, makes a
+is Gaussian with the contrasts' correlation. The chi-square, one for all pairs, makes a
 multivariate t of it, as the standard errors are estimates (Hothorn, Bretz and Westfall 2008); for one pair this is
 Student's t.
 
@@ -28,8 +28,9 @@ at 1 - 0.05 / (2 x number of pairs) (Bonferroni).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -41,8 +42,11 @@ from admbench.leaderboard.inference.letters import compact_letters
 from admbench.leaderboard.inference.scores import ScoreKind, caution
 
 MAXIMUM_CELLS = 100
-DRAWS = 10_000
-"""Of the bootstrap: the critical value is known to about 1 %."""
+DRAWS_PER_BLOCK = 1000
+BLOCKS = 10
+"""Of the bootstrap's 10,000 draws, by which the critical value is known to about 1 %."""
+KEPT_CAPTIONS = 256
+"""Up to so many, the draws are kept for the next call: at most 40 MB."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,8 @@ def all_pairs(cells: Mapping[str, Cell], kind: ScoreKind, *, seed: int = 0) -> A
     if not 1 <= len(cells) <= MAXIMUM_CELLS:
         raise ValueError(f"expected 1 to {MAXIMUM_CELLS} cells, got {len(cells)}")
     sign = -1 if kind.higher_is_better else 1
-    order = sorted(cells, key=lambda name: (sign * value(cells[name]), name))
+    values = {name: value(cell, ratio=kind.ratio_scale) for name, cell in cells.items()}
+    order = sorted(cells, key=lambda name: (sign * values[name], name))
     named = list(combinations(order, 2))
     contrasts = [contrast(cells[one], cells[other], ratio=kind.ratio_scale, share=kind.share) for one, other in named]
     halves, critical = _half_widths(contrasts, seed)
@@ -131,9 +136,8 @@ def all_pairs(cells: Mapping[str, Cell], kind: ScoreKind, *, seed: int = 0) -> A
         )
         for name in order
     }
-    values = {name: value(cells[name]) for name in order}
     n = draws(cells[order[0]])[0].n
-    return AllPairs(values, tuple(pairs), compact_letters(order, apart), ranks, n, critical)
+    return AllPairs({name: values[name] for name in order}, tuple(pairs), compact_letters(order, apart), ranks, n, critical)
 
 
 def critical_value(contrasts: Sequence[Contrast], *, confidence: float = CONFIDENCE, seed: int = 0) -> float:
@@ -144,27 +148,36 @@ def critical_value(contrasts: Sequence[Contrast], *, confidence: float = CONFIDE
     """
     if not contrasts:
         raise ValueError("no contrasts")
-    drawn = studentized_draws(contrasts, seed=seed)
+    largest = [np.abs(drawn).max(axis=1) for drawn in studentized_draws(contrasts, seed=seed)]
     student = float(stdtrit(contrasts[0].n - 1, (1 + confidence) / 2))
-    return max(float(np.quantile(np.abs(drawn).max(axis=1), confidence)), student)  # never below that of a single pair
+    return max(float(np.quantile(np.concatenate(largest), confidence)), student)  # never below that of a single pair
 
 
-def studentized_draws(contrasts: Sequence[Contrast], *, seed: int = 0) -> NDArray[np.float64]:
-    """Return (10000, k) draws of the t of k contrasts, were each contrast truly zero; of one that hangs on no caption 0.
+def studentized_draws(contrasts: Sequence[Contrast], *, seed: int = 0) -> Iterator[NDArray[np.float64]]:
+    """Yield, in ten blocks, (1000, k) draws of the t of k contrasts, were each truly zero; of one without influence 0.
+
+    Multipliers belong to captions, so that the draws are the same on every machine but for rounding.
 
     Raises:
         ValueError: contrasts over other numbers of captions.
     """
     if len({one.n for one in contrasts}) > 1:
         raise ValueError("contrasts over other numbers of captions")
+    n = contrasts[0].n
     rows = np.stack([one.influence / (np.linalg.norm(one.influence) or 1.0) for one in contrasts])
-    left, singular, _ = np.linalg.svd(rows, full_matrices=False)
-    rank = max(1, np.count_nonzero(singular > 1e-9 * singular[0]))
-    generator = np.random.default_rng(seed)
-    gaussian = generator.standard_normal((DRAWS, rank)) @ (left[:, :rank] * singular[:rank]).T
-    freedom = contrasts[0].n - 1
-    drawn: NDArray[np.float64] = gaussian / np.sqrt(generator.chisquare(freedom, (DRAWS, 1)) / freedom)
-    return drawn
+    for block in range(BLOCKS):
+        gaussian, root = _kept_multipliers(n, seed, block) if n <= KEPT_CAPTIONS else _multipliers(n, seed, block)
+        yield gaussian @ rows.T / root
+
+
+def _multipliers(n: int, seed: int, block: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (1000, n) standard normal numbers, and (1000, 1) roots of chi-square over its n - 1 degrees of freedom."""
+    generator = np.random.default_rng((seed, block))
+    gaussian = generator.standard_normal((DRAWS_PER_BLOCK, n))
+    return gaussian, np.sqrt(generator.chisquare(n - 1, (DRAWS_PER_BLOCK, 1)) / (n - 1))
+
+
+_kept_multipliers = lru_cache(maxsize=2 * BLOCKS)(_multipliers)
 
 
 def _half_widths(contrasts: Sequence[Contrast], seed: int) -> tuple[list[float], float | None]:
@@ -180,4 +193,5 @@ def _pair(names: tuple[str, str], one: Contrast, half: float, kind: ScoreKind) -
     low, high = one.interval(half)
     if one.scale == "difference":
         low, high = kind.difference_inside((low, high))
-    return Pair(*names, one, low, high, abs(one.estimate) > half)
+    sign = -1 if kind.higher_is_better else 1
+    return Pair(*names, one, low, high, sign * one.estimate < -half)

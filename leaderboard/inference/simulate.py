@@ -130,7 +130,7 @@ def step_down(contrasts: Sequence[Contrast]) -> int:
 
     Hypotheses are one-sided, two a pair; those that a step rejects leave the next step's critical value.
     """
-    drawn = studentized_draws(contrasts)
+    drawn = np.concatenate(list(studentized_draws(contrasts)))
     drawn = np.concatenate([drawn, -drawn], axis=1)
     t = np.array([one.estimate / one.standard_error for one in contrasts])
     t = np.concatenate([t, -t])

@@ -6,7 +6,7 @@ two class tokens after the last block, 768 numbers; logits those of AudioSet's 5
 CNN14. Patchout is for training: nothing is drawn here.
 
 The package's own loaders fetch weights from a URL. Here its network is made with weights of its own and a local file
-takes their place, strictly. A longer clip is heard as its `get_scene_embeddings` does: 10 s every 2.5 s, 5 s of
+takes their place, strictly. A longer clip is embedded as its `get_scene_embeddings` does: 10 s every 2.5 s, 5 s of
 reflected sound before and after, features and logits averaged.
 """
 
@@ -64,8 +64,8 @@ class Passt:
         """Features (n, 768) and logits (n, 527) of float32 waveforms (n, samples) in [-1, 1] at 32 kHz."""
         clips = torch.from_numpy(np.ascontiguousarray(waveforms))
         with _quiet():
-            heard = torch.cat([self._scenes.get_scene_embeddings(part) for part in clips.split(AT_A_TIME)])
-        logits, features = heard.split([heard.shape[1] - self.embedding_dim, self.embedding_dim], dim=1)
+            outputs = torch.cat([self._scenes.get_scene_embeddings(part) for part in clips.split(AT_A_TIME)])
+        logits, features = outputs.split([outputs.shape[1] - self.embedding_dim, self.embedding_dim], dim=1)
         return AudioFeatures(embedding=features.numpy(), logits=logits.numpy())
 
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from admbench.errors import DataError
 from admbench.files import (
     atomic_directory,
+    link,
     read_json,
     read_yaml,
+    remove,
     slug,
     write_json_atomic,
     write_text_atomic,
@@ -117,3 +119,35 @@ def test_a_text_that_looks_like_a_slug_of_another_is_hashed_too():
 def test_unicode_survives(tmp_path):
     write_json_atomic(tmp_path / "a.json", "犬が吠える")
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == "犬が吠える"
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["linked", "copied"])
+def test_finished_files_are_linked_or_copied_where_there_are_no_links(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr("os.link", refuse)
+    source = tmp_path / "audio"
+    (source / "inner").mkdir(parents=True)
+    (source / "inner" / "a.wav").write_bytes(b"sound")
+    link(source, tmp_path / "linked")
+    link(source / "inner" / "a.wav", tmp_path / "other" / "a.wav")
+    for target in (tmp_path / "linked" / "inner" / "a.wav", tmp_path / "other" / "a.wav"):
+        assert target.read_bytes() == b"sound"
+        assert target.samefile(source / "inner" / "a.wav") is links
+
+
+def test_removing_takes_files_links_and_folders_and_follows_no_link(tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").write_text("x")
+    (tmp_path / "link").symlink_to(kept)
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    for name in ("link", "folder", "nothing"):
+        remove(tmp_path / name)
+        assert not (tmp_path / name).exists()
+    assert (kept / "file").exists()
+    remove(kept / "file")
+    assert list(kept.iterdir()) == []
+
+
+def refuse(source, target):
+    raise OSError("no links here")

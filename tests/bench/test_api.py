@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 import admbench
-from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.scoring.clips import write_clips
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import CheckpointError, DataError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]

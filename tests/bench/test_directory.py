@@ -14,8 +14,8 @@ from admbench.bench.cli.app import main
 from admbench.bench.models import fingerprint, load_model
 from admbench.bench.models.checkpoints import shipped
 from admbench.bench.run.grid import load_grid
-from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.run.plan import make_plan
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import CheckpointError, UsageError
 
 

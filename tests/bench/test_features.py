@@ -75,9 +75,7 @@ def test_a_metric_of_another_judge_costs_what_that_judge_computes(folder: Path) 
     assert set(features.arrays) == {"levels", "embedding", "logits", "clap_audio", "clap_text"}
 
 
-def test_a_damaged_entry_is_computed_again(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_entry_is_computed_again(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clips = read_clips(folder)
     first = cached_features(clips, *counting(["embedding"]))
     entries = sorted((tmp_path / "cache" / "features").iterdir(), key=lambda file: file.stat().st_size)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from admbench import arithmetic
 from admbench.bench import api
 from admbench.bench.cli.app import main
 from admbench.bench.cli.latency import ENGINE_NAMES
@@ -23,6 +24,7 @@ from admbench.bench.measurement.engines import ENGINES, Engine, EngineBackbone, 
 from admbench.bench.measurement.latency import Settings, sqnr_db
 from admbench.bench.measurement.roofline import Roof, roofline_section
 from admbench.bench.measurement.timing import LEAST_REPEATS, OtherWork, Samples, interleave
+from admbench.bench.run.runner import run_grid
 from admbench.leaderboard.record import Latency
 from admbench.methods.core.processor import has_vnni
 from admbench.methods.core.numbers.scheme import LayerScheme, activation_scheme, weight_scheme
@@ -152,6 +154,21 @@ def test_profile_roofline_and_a_process_of_its_own(tmp_path, capsys):
     assert alone["unpack"] == found["unpack"] == "layer"
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("onednn::qconv2d_pointwise\t") for line in lines)
+
+
+@pytest.mark.skipif(not has_vnni(), reason="8-bit products saturate on this processor")
+@pytest.mark.usefixtures("fake_judges")
+def test_where_a_cell_runs_in_a_slower_mode_its_step_is_timed_without(make_grid, monkeypatch):
+    monkeypatch.setattr(arithmetic, "vendor", lambda: "AuthenticAMD")
+    monkeypatch.delenv(arithmetic.VARIABLE, raising=False)
+    method = "naive@w8a8[prompts=2,timesteps=2,steps=2]"
+    grid = make_grid(methods=["fp32", method], metrics=["fd"])
+    assert [result.reason for result in run_grid(grid, command="bench run")] == [None, None]
+    (record,) = (json.loads(file.read_text()) for file in grid.out.glob("cells/*/naive*/result.json"))
+    assert record["environment"]["mkl_cbwr"] == "COMPATIBLE"
+    assert record["latency"]["mkl_cbwr"] is None
+    assert record["latency"]["step_ms"]["median"] > 0
+    assert not list(grid.out.glob("cells/*/naive*/step.json"))
 
 
 def test_a_layer_takes_no_less_than_its_products_and_its_bytes():

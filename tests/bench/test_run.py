@@ -24,9 +24,9 @@ from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CellJob, Job, job_from_json
 from admbench.bench.run.layout import JobFolder, RunLayout
-from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.run.plan import Plan
 from admbench.bench.run.runner import CellResult, Events, run_grid
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import BenchError
 from admbench.hashing import sha256_file
 from admbench.leaderboard.reading import read_record, read_runs, validate

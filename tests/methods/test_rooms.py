@@ -19,9 +19,9 @@ ROOMS = (
     "kernels",
 )
 """Of `admbench.methods.core`, lowest first."""
-BENEATH = {"protocol", "spec"}
-"""Modules of `admbench.methods` that the core may import: what a method sees of a model, and how one is named."""
-FRAMES = {"base", "blockwise", "layerwise", "protocol", "spec"}
+BENEATH = {"protocol"}
+"""Modules of `admbench.methods` that the core may import: what a method sees of a model."""
+FRAMES = {"base", "blockwise", "layerwise", "protocol", "spec", "weight_only"}
 """Modules of `admbench.methods` that a paper's file may import, beside the core."""
 SUBCLASSES = {("mixup_prompt", "naive")}
 """Papers' files of a method that is declared as another one's subclass."""

@@ -114,7 +114,9 @@ def test_the_intervals_tried_here_are_those_of_the_score(regime, n, d):
     tried, scored = (Replicates.of(statistic(*pair)) for statistic in (DirectFrechet, PairedFrechet))
     assert tried.value == scored.value
     for ratio_scale in (True, False):
-        assert tried.interval(ratio_scale=ratio_scale) == pytest.approx(scored.interval(ratio_scale=ratio_scale), rel=1e-6)
+        assert tried.interval(ratio_scale=ratio_scale) == pytest.approx(
+            scored.interval(ratio_scale=ratio_scale), rel=1e-6
+        )
 
 
 @each_regime

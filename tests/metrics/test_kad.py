@@ -82,9 +82,14 @@ def test_pairs_give_the_distance_of_the_distributions_whatever_they_have_in_comm
     error = np.std(values) / np.sqrt(len(values))
     assert np.mean(values) == pytest.approx(0, abs=4 * error)
     if correlation:
-        own = 100 * 2 / n * (
-            expected_kernel(2 * (1 - correlation) * np.ones(d), np.zeros(d), bandwidth)
-            - expected_kernel(2 * np.ones(d), np.zeros(d), bandwidth)
+        own = (
+            100
+            * 2
+            / n
+            * (
+                expected_kernel(2 * (1 - correlation) * np.ones(d), np.zeros(d), bandwidth)
+                - expected_kernel(2 * np.ones(d), np.zeros(d), bandwidth)
+            )
         )
         assert np.mean(with_pairs) == pytest.approx(-own, abs=4 * error)
         assert own > 10 * error

@@ -63,7 +63,11 @@ def test_a_score_that_has_nothing_to_be_compared_with_needs_nothing():
 
 
 def test_the_baseline_has_no_latents_that_differ_from_its_own():
-    assert names(needed_extractors(["latent_sqnr"])) == {"generated": {"latents"}, "reference": set(), "baseline": set()}
+    assert names(needed_extractors(["latent_sqnr"])) == {
+        "generated": {"latents"},
+        "reference": set(),
+        "baseline": set(),
+    }
 
 
 def test_every_metric_reads_one_judge_at_most():

@@ -59,7 +59,9 @@ def test_values_are_those_of_the_functions(judges):
     generated, reference, baseline = features(1), features(2), features(3)
     scores = score(generated, reference, baseline, ALL, judges)
     assert scores["fd"]["value"] == pytest.approx(frechet_distance(generated["embedding"], reference["embedding"]))
-    assert scores["kl_vs_baseline"]["value"] == pytest.approx(kl_divergence(baseline["logits"], generated["logits"]).mean())
+    assert scores["kl_vs_baseline"]["value"] == pytest.approx(
+        kl_divergence(baseline["logits"], generated["logits"]).mean()
+    )
     own = frechet_distance(baseline["embedding"], reference["embedding"])
     assert scores["fd"]["difference"]["value"] == pytest.approx(scores["fd"]["value"] - own)
     assert scores["fd"]["difference"]["versus"] == "baseline model's own score"

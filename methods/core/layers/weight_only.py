@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from admbench.errors import UsageError
 from admbench.methods.core.layers.kinds import QuantizableLayer
 from admbench.methods.core.layers.policy import (
     backbone_ends,
@@ -17,21 +16,6 @@ from admbench.methods.core.layers.policy import (
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme
-from admbench.methods.spec import MethodSpec
-
-
-def weight_only_bits(spec: MethodSpec) -> int:
-    """Return the bits of weights that a spec of a weight-only method names.
-
-    Raises:
-        UsageError: it gives activations bits.
-    """
-    weight_bits, activation_bits = spec.bits
-    if activation_bits != 16:
-        raise UsageError(
-            f'method "{spec}": {spec.name} leaves activations in floating point: expected {spec.name}@w{weight_bits}a16'
-        )
-    return weight_bits
 
 
 def quantize_weights(backbone: nn.Module, bits: int, fit: Callable[[int, Tensor], Quantizer]) -> nn.Module:

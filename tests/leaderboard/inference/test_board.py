@@ -1,12 +1,15 @@
 """From the records of a run to its conclusions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from admbench.leaderboard import read_runs
 from admbench.leaderboard.inference.board import against_rounding, conclude, report
+from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.scores import KINDS
 from admbench.leaderboard.inference.simulate import squared_distance
-from admbench.leaderboard.per_caption import HEALTH, PER_CAPTION, CaptionScore, PerCaption, write_per_caption
+from admbench.leaderboard.per_caption import HEALTH, PER_CAPTION, CaptionScore, PerCaption, read_per_caption, write_per_caption
 
 N = 96
 NOISE = {"fp32": 0.0, "naive@w8a8": 0.05, "ptq4adm@w4a8": 0.1, "naive@w4a8": 0.4}
@@ -102,6 +105,41 @@ def test_a_cell_over_other_captions_is_left_out(run):
     one = conclude(read_runs([run]))[0]
     assert "naive@w8a8" not in one.pairs.values
     assert "not over 96 of the captions" in one.left_out["naive@w8a8"]
+
+
+def rewrite(path, change):
+    """Write the scores of a cell again after `change(score)`, for a score of a set."""
+    own = read_per_caption(path.parent, path)
+    scores = {key: one if one.clips is not None else change(one) for key, one in own.scores.items()}
+    write_per_caption(path, replace(own, scores=scores))
+
+
+def test_one_cells_odd_pairs_do_not_stop_the_others(run):
+    def odd(score):
+        one = score.influence
+        return replace(score, influence=Influence(one.value, one.first, one.second, (5 * one.pairs) % N))
+
+    def backwards(score):
+        one = score.influence
+        return replace(score, influence=Influence(one.value, one.first, one.second[::-1], one.pairs[::-1, ::-1]))
+
+    rewrite(cell_of(run, "naive@w8a8") / PER_CAPTION, odd)
+    rewrite(cell_of(run, "naive@w4a8") / PER_CAPTION, backwards)
+    one = conclude(read_runs([run]))[0]
+    assert one.pairs.order == ("ptq4adm@w4a8", "naive@w4a8")
+    assert "other pairs of captions" in one.left_out["naive@w8a8"]
+
+
+def test_numbers_that_no_arithmetic_stands_leave_one_cell_out(run):
+    def absurd(score):
+        one = score.influence
+        return replace(score, influence=Influence(5e-324, 1e90 * np.sign(one.first), one.second, one.pairs))
+
+    rewrite(cell_of(run, "naive@w8a8") / PER_CAPTION, absurd)
+    one = conclude(read_runs([run]))[0]
+    assert one.pairs.order == ("ptq4adm@w4a8", "naive@w4a8")
+    assert "finite" in one.left_out["naive@w8a8"]
+    assert "\n".join(report([one]))
 
 
 def test_a_cell_that_failed_is_left_out(make_run, make_failed):

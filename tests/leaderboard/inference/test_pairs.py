@@ -132,6 +132,17 @@ def test_draws_widen_the_intervals():
     assert pair.high - pair.low > 2 * (once.pairs[0].high - once.pairs[0].low)
 
 
+def test_cells_of_several_draws_are_ordered_by_what_their_pairs_compare():
+    """Of draws held as ratios: 1 and 4 are nearer to zero than 2.1 twice, though their mean is not."""
+    noise = 0.01 * np.sin(np.arange(96.0))
+    uneven = [Influence.of_clips(level * (1 + noise - noise.mean())) for level in (1.0, 4.0)]
+    even = [Influence.of_clips(2.1 * (1 + noise - noise.mean()))] * 2
+    found = all_pairs({"even": even, "uneven": uneven}, KINDS["fd"])
+    assert found.order == ("uneven", "even")
+    assert found.values["uneven"] == pytest.approx(2.0)
+    assert found.pairs[0].contrast.shown == pytest.approx(2.0 / 2.1)
+
+
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ValueError, match="not compared"):
         all_pairs({"a": drawn()["cell 0"], "b": drawn(n=48)["cell 0"]}, KINDS["snr"])
