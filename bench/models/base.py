@@ -40,8 +40,8 @@ class ModelCard:
     seconds: float
     """Length of what it makes."""
     latent_shape: tuple[int, ...]
-    """Of one latent, without batch dimension: (channels, frames, bands) of a mel spectrogram, (channels, frames) of sound,
-    or (frames, channels) where the backbone takes a sequence."""
+    """Of one latent, without batch dimension: (channels, frames, bands) of a mel spectrogram, (channels, frames) of
+    sound, or (frames, channels) where the backbone takes a sequence."""
     random_weights: bool = False
     latent_rate: float | None = None
     """Latent frames (the second dimension of the shape) a second, where clips may have any length; None: fixed."""
@@ -112,7 +112,7 @@ class AudioDiffusionModel:
         component._buffers = module._buffers
 
     def encode_text(self, prompts: Sequence[str], *, guided: bool) -> dict[str, Tensor]:
-        """The backbone's conditioning, n rows; guided 2n, those of the empty caption first. A family may do otherwise."""
+        """The backbone's conditioning, n rows; guided 2n, those of the empty caption first. A family may differ."""
         return self._conditioner([""] * len(prompts) + list(prompts) if guided else prompts)
 
     def embed_text(self, prompts: Sequence[str]) -> Tensor:

@@ -1,8 +1,8 @@
 """The log-mel spectrograms that the embedded models are made of, and Griffin-Lim to hear them without a vocoder.
 
-A spectrogram here is the natural logarithm of a Slaney-scaled mel magnitude spectrogram, clamped at 1e-5, shifted and scaled to
-about zero mean and unit variance: ``(log(max(mel, 1e-5)) - mean) / scale``. Frames are centred by a reflect padding of
-``(n_fft - hop) / 2`` on either side, so that n samples give exactly n / hop frames (the convention of HiFi-GAN).
+A spectrogram here is the natural logarithm of a Slaney-scaled mel magnitude spectrogram, clamped at 1e-5, shifted and
+scaled to about zero mean and unit variance: ``(log(max(mel, 1e-5)) - mean) / scale``. Frames are centred by a reflect
+padding of ``(n_fft - hop) / 2`` on either side, so that n samples give exactly n / hop frames (as in HiFi-GAN).
 """
 
 from __future__ import annotations

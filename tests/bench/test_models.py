@@ -180,7 +180,7 @@ def test_a_name_that_is_not_allowed_leads_nowhere():
 
 
 def test_one_name_is_one_class():
-    with pytest.raises(PluginError, match="BigVGAN is claimed by both admbench.* and elsewhere:BigVGAN"):
+    with pytest.raises(PluginError, match=r"BigVGAN is claimed by both admbench.* and elsewhere:BigVGAN"):
         allow_networks(["elsewhere:BigVGAN"])
     before = allowed_names()
     with pytest.raises(PluginError, match="T5EncoderModel is claimed by both transformers:T5EncoderModel and"):

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from admbench.bench.models import load_model, missing_weights, registry
-from admbench.bench.models.checkpoints.files import weights_file
 from admbench.bench.models.checkpoints.compvis import without_weight_norm
+from admbench.bench.models.checkpoints.files import weights_file
 from admbench.bench.models.checkpoints.repositories import download_command
 from admbench.bench.models.families import recognise
 from admbench.bench.models.families.audioldm2 import AUDIOLDM2, BASE, LARGE, UNET
@@ -259,7 +259,9 @@ def test_a_directory_of_another_class_is_taken_for_the_family_whose_parts_it_has
 )
 def test_a_directory_of_another_class_with_other_parts_is_refused_by_their_names(folders, changes, reason):
     set_index(folders / "musicldm", _class_name="MyOwnPipeline", **changes)
-    with pytest.raises(CheckpointError, match=rf"directory of MyOwnPipeline \(nearest is an? .*LDM pipeline directory, but {reason}\)"):
+    with pytest.raises(
+        CheckpointError, match=rf"directory of MyOwnPipeline \(nearest is an? .*LDM pipeline directory, but {reason}\)"
+    ):
         load_model(f"dir:{folders / 'musicldm'}")
 
 

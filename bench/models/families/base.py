@@ -55,7 +55,7 @@ class Family(ABC):
 
     @abstractmethod
     def recognises(self, folder: Path) -> bool:
-        """Return whether a folder is the family's by what it holds; files that it lacks are said where they are read."""
+        """Return whether a folder is the family's by what it holds; what it lacks is said where it is read."""
 
     def differences(self, index: PipelineIndex) -> list[str] | None:
         """Return what keeps a pipeline directory of another class from being loaded as this family.
@@ -194,7 +194,7 @@ def _expected() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedModel(Repository):
-    """The plug-in of a published checkpoint: its weights where they are to be had, or its architecture with random ones.
+    """The plug-in of a published checkpoint: its weights where they are, or its architecture with random ones.
 
     Both `summary` and `requires` are written as literals: lists read them from the source.
     """

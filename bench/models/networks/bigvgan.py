@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
-
 TAPS = 12
 """Of either filter: 6 for each of the two samples that stand for one."""
 TRANSITION = 0.6

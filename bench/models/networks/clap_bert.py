@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PretrainedConfig, PreTrainedModel
 
 
-
 class ClapBertConfig(PretrainedConfig):
     """A BERT configuration, the width of the projection, and whether BERT has its pooler, which nothing here uses."""
 

@@ -1,6 +1,6 @@
 """ACE-Step 1.5 (arXiv 2602.00744) as its pipeline runs it: one caption to one sequence of conditions, guided flow.
 
-Of what its pipeline can be given, a caption is all that a suite has: no lyrics, no tempo or key, no audio to follow, for
+Of its pipeline's inputs, a caption is all that a suite has: no lyrics, no tempo or key, no audio to follow, for
 which the model has a latent of silence. Guidance is adaptive projected guidance (Sadat et al. 2024, arXiv 2410.02416)
 with the constants of the authors' code; a turbo checkpoint has guidance in its weights and runs without.
 """

@@ -1,4 +1,4 @@
-"""AudioLDM 2 (arXiv 2308.05734) as its pipeline runs it: what GPT-2 makes of CLAP and T5, and T5 itself, to the U-Net."""
+"""AudioLDM 2 (arXiv 2308.05734) as its pipeline runs it: GPT-2's continuation of CLAP and T5, and T5, to the U-Net."""
 
 from __future__ import annotations
 

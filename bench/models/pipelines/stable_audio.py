@@ -80,7 +80,9 @@ class StableAudioModel(AudioDiffusionModel):
             self._rotary_width, sample.shape[-1] + 1, use_real=True, repeat_interleave_real=False
         )
         rotary = (cos.to(self.device), sin.to(self.device))
-        predicted: Tensor = self.backbone(sample, timestep, **conditioning, rotary_embedding=rotary, return_dict=False)[0]
+        predicted: Tensor = self.backbone(sample, timestep, **conditioning, rotary_embedding=rotary, return_dict=False)[
+            0
+        ]
         return predicted
 
 

@@ -26,7 +26,7 @@ NOISIEST, CLEANEST = -6.2, 2.0
 
 
 class StableAudio3Model(SoundFlowModel):
-    """Stable Audio 3: conditioned on the caption, and on the clip's length both among the caption's tokens and on the whole."""
+    """Stable Audio 3: conditioned on the caption and on the clip's length, as a token of the caption and as a whole."""
 
     _conditioner: TokenStates
 

@@ -1,4 +1,4 @@
-"""Which network classes a checkpoint may name. A checkpoint is data from outside: it names a class, never an import path.
+"""Which network classes a checkpoint may name. It is data from outside: it names a class, never an import path.
 
 Whoever has networks that checkpoints are to name allows them here, by `library:Class`; nothing is imported until a
 checkpoint names one. What is allowed from the start are networks that the methods are held to by themselves.

@@ -31,7 +31,9 @@ def describe_network(network: nn.Module) -> tuple[str, dict[str, Any]]:
     """
     name = type(network).__name__
     if not is_allowed(network):
-        raise CheckpointError(f"a {name} cannot be written to a checkpoint: expected one of {', '.join(allowed_names())}")
+        raise CheckpointError(
+            f"a {name} cannot be written to a checkpoint: expected one of {', '.join(allowed_names())}"
+        )
     config: Any = network.config
     values = dict(config) if isinstance(network, ConfigMixin) else config.to_dict()
     return name, {key: value for key, value in values.items() if not key.startswith("_") and key not in NOT_STRUCTURE}
