@@ -11,10 +11,10 @@ import typer
 
 from admbench.bench.cli.app import app
 from admbench.bench.conformance import check_plugin
+from admbench.methods.core.checkpoint import allowed
 from admbench.metrics import extractors, registry
 from admbench.metrics.audio import Sound
 from admbench.metrics.extractors.base import Batch
-from admbench.methods.core.checkpoint import allowed
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
 from admbench.metrics.keys import score_keys

@@ -187,6 +187,28 @@ def test_list_is_one_line_per_plugin_with_the_reason_of_a_broken_one(
     assert main(["list", "method"]) == 2
 
 
+def test_extractors_are_listed_with_what_they_give(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "extractors"]) == 0
+    rows = {line.split("\t")[1]: line.split("\t") for line in capsys.readouterr().out.splitlines()}
+    assert rows["embedding"][0::5] == ["extractor", "One vector a clip, of the tagger"]
+    assert {row[2] for row in rows.values()} == {"available"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "judge", "reason"),
+    [
+        ("--tagger", "tiny-taggr", 'unknown judge "tiny-taggr". Did you mean "tiny-tagger"'),
+        ("--clap", "tiny-clep", 'unknown judge "tiny-clep". Did you mean "tiny-clap"'),
+        ("--clap", "tiny-tagger", 'clap "tiny-tagger": this judge can be a tagger only'),
+    ],
+)
+def test_a_judge_that_is_unknown_or_cannot_take_its_role_is_refused_before_a_run(
+    flag: str, judge: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--models", "tiny-tango", "--out", str(tmp_path / "run"), "--metrics", "fd", flag, judge]) == 2
+    assert reason in capsys.readouterr().err
+
+
 def test_quantize_and_generate_give_the_audio_of_the_model_in_memory(
     plugins: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from admbench.bench.conformance import check_plugin
 from admbench.bench.models import BUILTIN, EMBEDDED, fingerprint, load_model, quantizable, registry
 from admbench.bench.models.checkpoints import shipped
 from admbench.bench.models.components import COMPONENTS
@@ -191,6 +192,22 @@ def test_a_plugin_says_its_components(plugins, monkeypatch):
     assert quantizable("fake-adm") == ("backbone",)
     monkeypatch.setattr(registry.get("fake-adm"), "components", ("backbone", "vae"), raising=False)
     assert quantizable("fake-adm") == ("backbone", "vae")
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        (("text_encoder",), "its components are text_encoder, without backbone"),
+        (("backbone", "vae"), "it says the component vae, and has backbone, text_encoder"),
+        (("backbone", "ears"), "ears is no component: expected some of backbone, text_encoder"),
+        (("backbone", "text_encoder"), "text_encoder: packed checkpoints may not name a Linear"),
+    ],
+)
+def test_components_that_are_not_true_are_found_out(plugins, monkeypatch, said, problem):
+    monkeypatch.setattr(registry.get("fake-adm"), "components", said, raising=False)
+    found = {finding.check: finding for finding in check_plugin("fake-adm")}["says its components"]
+    assert found.state == "failed"
+    assert found.detail.startswith(problem)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path, monkeypatch):

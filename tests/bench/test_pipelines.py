@@ -250,7 +250,7 @@ def test_a_directory_of_another_class_is_taken_for_the_family_whose_parts_it_has
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"text_encoder": ["transformers", "CLIPTextModel"]}, "text_encoder is CLIPTextModel and not ClapModel"),
+        ({"text_encoder": ["transformers", "CLIPTextModel"]}, "text_encoder is CLIPTextModel and not Clap.*"),
         ({"unet": ["os", "system"]}, "unet is system and not UNet2DConditionModel"),
         ({"vocoder": None}, "there is no vocoder"),
         ({"tokenizer": None}, "there is no tokenizer"),
@@ -259,7 +259,7 @@ def test_a_directory_of_another_class_is_taken_for_the_family_whose_parts_it_has
 )
 def test_a_directory_of_another_class_with_other_parts_is_refused_by_their_names(folders, changes, reason):
     set_index(folders / "musicldm", _class_name="MyOwnPipeline", **changes)
-    with pytest.raises(CheckpointError, match=rf"directory of MyOwnPipeline \(nearest is a MusicLDM .*, but {reason}\)"):
+    with pytest.raises(CheckpointError, match=rf"directory of MyOwnPipeline \(nearest is an? .*LDM pipeline directory, but {reason}\)"):
         load_model(f"dir:{folders / 'musicldm'}")
 
 

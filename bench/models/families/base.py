@@ -48,6 +48,11 @@ class Family(ABC):
         """What a folder of it is, for the end of a message."""
         return f"{self.saw}: {', '.join(self.holds)}"
 
+    @property
+    def mark(self) -> str:
+        """What tells its folders from others, for the end of a message that lists all families."""
+        return self.expected
+
     @abstractmethod
     def recognises(self, folder: Path) -> bool:
         """Return whether a folder is the family's by what it holds; files that it lacks are said where they are read."""
@@ -184,7 +189,7 @@ def recognise(folder: Path) -> Family:
 
 
 def _expected() -> str:
-    return "; or ".join(family.expected for family in _FAMILIES)
+    return "; or ".join(family.mark for family in _FAMILIES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,11 @@ class PipelineFamily(Family):
         return (FILE, *(f"{name}/" for name in self.folders))
 
     @property
+    def mark(self) -> str:
+        """See the base class."""
+        return f"{self.saw} ({FILE} of {self.pipeline})"
+
+    @property
     def folders(self) -> tuple[str, ...]:
         """All that a load reads. Others, such as a feature extractor, are left alone."""
         return (*(self.folder_of(name) for name in self.networks), *self.tokenizers, "scheduler")

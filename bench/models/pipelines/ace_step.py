@@ -1,6 +1,6 @@
 """ACE-Step 1.5 (arXiv 2602.00744) as its pipeline runs it: one caption to one sequence of conditions, guided flow.
 
-Of what its pipeline can be conditioning, a caption is all that a suite has: no lyrics, no tempo or key, no audio to follow, for
+Of what its pipeline can be given, a caption is all that a suite has: no lyrics, no tempo or key, no audio to follow, for
 which the model has a latent of silence. Guidance is adaptive projected guidance (Sadat et al. 2024, arXiv 2410.02416)
 with the constants of the authors' code; a turbo checkpoint has guidance in its weights and runs without.
 """
@@ -92,7 +92,7 @@ class AceStepConditioner:
 
 
 class AceStepModel(SoundFlowModel):
-    """ACE-Step: its unconditional half is told one learned state in place of every other."""
+    """ACE-Step: its unconditional half has one learned state in place of every other."""
 
     frames_first = True
     _conditioner: AceStepConditioner
@@ -113,7 +113,7 @@ class AceStepModel(SoundFlowModel):
         return waveforms * (PEAK / waveforms.abs().amax().clamp(min=1e-6))
 
     def set_seconds(self, seconds: float) -> None:
-        """Makes clips of that length from now on; the text encoder is told. Raises UsageError for one too long."""
+        """Makes clips of that length from now on; the text encoder reads it. Raises UsageError for one too long."""
         super().set_seconds(seconds)
         self._conditioner.seconds = seconds
 

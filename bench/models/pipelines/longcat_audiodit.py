@@ -45,7 +45,7 @@ class NormalizedStates:
 
 
 class LongCatAudioDiTModel(SoundFlowModel):
-    """LongCat-AudioDiT: its unconditional half is told zeros in place of the caption's states."""
+    """LongCat-AudioDiT: its unconditional half has zeros in place of the caption's states."""
 
     frames_first = True
 

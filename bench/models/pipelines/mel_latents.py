@@ -63,7 +63,7 @@ class MelLatents:
         return self.mel.sample_rate / self.mel.hop / self.shrink
 
     def default_seconds(self, unet: Any, name: str) -> float:
-        """Length of the clip that a pipeline makes unless told otherwise.
+        """Length of the clip that a pipeline makes unless another is asked for.
 
         Raises:
             CheckpointError: the U-Net's configuration has no number of latent frames.

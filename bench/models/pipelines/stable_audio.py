@@ -1,6 +1,6 @@
-"""Stable Audio Open (arXiv 2407.14358) as its pipeline runs it: told the caption, and where the clip begins and ends.
+"""Stable Audio Open (arXiv 2407.14358) as its pipeline runs it, on the caption and the clip's beginning and end.
 
-Whatever its length, a clip is the beginning of the one latent length that the model knows, and it is told when it
+Whatever its length, a clip is the beginning of the one latent length that the model knows; it is conditioned on when it
 ends. Waveforms are the mean of both channels: the harness and its networks hear mono.
 """
 
@@ -26,7 +26,7 @@ CAPTION_TOKENS = 128
 
 
 class StableAudioModel(AudioDiffusionModel):
-    """Stable Audio: told the caption and where the clip begins and ends; its unconditional half is told zeros.
+    """Stable Audio: conditioned on the caption and the clip's beginning and end; its unconditional half has zeros.
 
     Args:
         parts: the pipeline's.

@@ -1,4 +1,4 @@
-"""Stable Audio 3 (arXiv 2605.17991) as its pipeline runs it: rectified flow, told the caption and the length.
+"""Stable Audio 3 (arXiv 2605.17991) as its pipeline runs it: rectified flow on the caption and the length.
 
 The distilled checkpoint denoises in 8 steps with new noise at each (its scheduler says `stochastic_sampling`) and needs
 no guidance; the base one in 100 deterministic steps. Noise levels are even in log-SNR.
@@ -26,7 +26,7 @@ NOISIEST, CLEANEST = -6.2, 2.0
 
 
 class StableAudio3Model(SoundFlowModel):
-    """Stable Audio 3: told the caption, and the clip's length both among the caption's tokens and on the whole."""
+    """Stable Audio 3: conditioned on the caption, and on the clip's length both among the caption's tokens and on the whole."""
 
     _conditioner: TokenStates
 

@@ -30,7 +30,7 @@ class SoundFlowModel(AudioDiffusionModel):
     Args:
         parts: the pipeline's, among them `vae` and `scheduler`.
         card: facts; `seconds` is the length of a clip unless another is asked for.
-        conditioner: captions to what the transformer is told.
+        conditioner: captions to the transformer's conditioning.
         longest: seconds of the longest clip.
     """
 
