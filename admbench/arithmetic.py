@@ -2,11 +2,12 @@
 
 torch multiplies float32 matrices on x86 with Intel's MKL. On an Intel processor the order in which MKL adds depends on
 shapes, strides and threads, which a repeated computation has in common. On others (seen: AMD EPYC, Zen 4) it depends on
-the addresses of the matrices too, which change from run to run: the same Linear of the same numbers differs by 4e-7, and
-where a rounding of codes follows, by a whole step. MKL has a mode for it, "conditional numerical reproducibility", read
-from MKL_CBWR at the first product of a process. There only COMPATIBLE makes products repeat; AUTO, AVX2 and AVX2,STRICT
-do not. It is slower: a step of tiny-tango on one thread of that EPYC took 39.3 ms instead of 28.4 in fp32, and 27.8
-instead of 24.3 with 8-bit kernels. So it is set where audio is made and methods are compared, never where a time is taken.
+the addresses of the matrices too, which change from run to run: the same Linear of the same numbers differs by 4e-7,
+and where a rounding of codes follows, by a whole step. MKL has a mode for it, "conditional numerical reproducibility",
+read from MKL_CBWR at the first product of a process. There only COMPATIBLE makes products repeat; AUTO, AVX2 and
+AVX2,STRICT do not. It is slower: a step of tiny-tango on one thread of that EPYC took 39.3 ms instead of 28.4 in fp32,
+and 27.8 instead of 24.3 with 8-bit kernels. So it is set where audio is made and methods are compared, never where a
+time is taken.
 
 Integer products, packing and whatever else oneDNN or torch computes repeat in any mode. Nothing here imports torch.
 """
@@ -40,7 +41,7 @@ def mode(environment: Mapping[str, str] | None = None) -> str | None:
 
 
 def repeats() -> bool:
-    """Return whether this process computes the same products to the same bits, if its environment was so at its start."""
+    """Return whether this process computes the same products to the same bits, if it was started as it is now."""
     return not needs_mode() or (mode() or "").upper().partition(",")[0] == REPRODUCIBLE
 
 
@@ -69,5 +70,7 @@ def vendor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        lines = [f"vendor_id: {platform.processor().rpartition(' ')[2]}"]  # Windows: "AMD64 Family 25 ..., AuthenticAMD"
+        lines = [
+            f"vendor_id: {platform.processor().rpartition(' ')[2]}"
+        ]  # Windows: "AMD64 Family 25 ..., AuthenticAMD"
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")

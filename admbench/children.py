@@ -30,5 +30,5 @@ def environment(threads: int | None = None) -> dict[str, str]:
 
 
 def timing_environment() -> dict[str, str]:
-    """Return the environment of a child that measures time: that of this process, but MKL as fast as it is for users."""
+    """Return the environment of a child that measures time: that of this process, MKL as fast as it is for users."""
     return arithmetic.as_set_by_user(os.environ)

@@ -72,15 +72,18 @@ def _reproducibility() -> Finding:
     if not torch.backends.mkl.is_available():
         return Finding("ok", what, "torch multiplies without MKL here; the same command gives the same bits")
     if chosen is not None:
-        known = "the same command gives the same bits" if arithmetic.repeats() else "last bits may change from run to run"
+        known = (
+            "the same command gives the same bits" if arithmetic.repeats() else "last bits may change from run to run"
+        )
         return Finding("ok", what, f"{arithmetic.VARIABLE}={chosen} from the environment: {known}")
     if not arithmetic.needs_mode():
         return Finding("ok", what, "MKL in its default mode; on Intel the same command gives the same bits")
     return Finding(
         "slow",
         what,
-        f"cells of a run set {arithmetic.VARIABLE}={arithmetic.REPRODUCIBLE}: MKL's default gives other last bits at other"
-        f" addresses on {arithmetic.vendor() or 'this processor'}; {arithmetic.COST}, times are measured in the default."
+        f"cells of a run set {arithmetic.VARIABLE}={arithmetic.REPRODUCIBLE}: MKL's default gives other last bits at"
+        f" other addresses on {arithmetic.vendor() or 'this processor'}; {arithmetic.COST}, times are measured in the"
+        " default."
         f" {arithmetic.VARIABLE}=AUTO in the environment turns it off",
     )
 

@@ -26,8 +26,8 @@ from admbench.bench.measurement.roofline import Roof, roofline_section
 from admbench.bench.measurement.timing import LEAST_REPEATS, OtherWork, Samples, interleave
 from admbench.bench.run.runner import run_grid
 from admbench.leaderboard.record import Latency
-from admbench.methods.core.processor import has_vnni
 from admbench.methods.core.numbers.scheme import LayerScheme, activation_scheme, weight_scheme
+from admbench.methods.core.processor import has_vnni
 
 
 class Clock:

@@ -22,8 +22,8 @@ That is 33 units of rounding u = 2^-24. n roundings of random sign come to about
 (Higham and Mary 2019, "A new approach to probabilistic rounding error analysis"), and layers here add up to 1000 terms.
 """
 FLIPS = 1e-2
-"""Power, relative to the signal's, that codes which fall on another side of an edge may make of a whole prediction: -20 dB.
-One of a tiny network's flipped makes 2e-4. A kernel that is wrong in one layer is found by `assert_layers_agree`."""
+"""Power, relative to the signal's, that codes which fall on another side of an edge may make of a whole prediction:
+-20 dB. One of a tiny network's flipped makes 2e-4. A kernel that is wrong in one layer is found by `assert_layers_agree`."""
 
 
 def exact(layer: QuantizedLayer, x: Tensor) -> tuple[Tensor, float]:

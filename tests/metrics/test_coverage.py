@@ -16,9 +16,9 @@ from admbench.metrics.kl import kl_divergence
 class DirectFrechet:
     """`PairedFrechet` by definition, which is several times faster below 64 dimensions: (n, d) and (n, d).
 
-    Without captions S the scatter matrix C^T C (C: centred rows) is C^T C - C_S^T C_S - (C_S^T 1)(C_S^T 1)^T / (n - |S|),
-    the last term because the mean moves. With S1 = L L^T, Tr (S1 S2)^(1/2) is the sum of the roots of the eigenvalues of
-    L^T S2 L: one batch of symmetric d x d problems for all subsets. Only for covariances of full rank.
+    Without captions S the scatter matrix C^T C (C: centred rows) is C^T C - C_S^T C_S - (C_S^T 1)(C_S^T 1)^T / (n -
+    |S|), the last term because the mean moves. With S1 = L L^T, Tr (S1 S2)^(1/2) is the sum of the roots of the
+    eigenvalues of L^T S2 L: one batch of symmetric d x d problems for all subsets. Only for covariances of full rank.
     """
 
     generated: np.ndarray
