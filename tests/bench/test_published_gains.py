@@ -30,7 +30,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Sequence[LoadedRecord]:
 
 @pytest.mark.parametrize("method", [RECONSTRUCTED, PTQ4ADM])
 @pytest.mark.parametrize("score", ["fd_vs_baseline", "latent_sqnr_vs_baseline"])
-def test_it_is_nearer_to_full_precision_than_rounding_on_every_model(records, method, score):
+def test_it_is_closer_to_full_precision_than_rounding_on_every_model(records, method, score):
     """docs/results.md has more methods, and 96 captions."""
     found = [one for one in orderings(records, "naive", score) if one.better == method]
     assert {one.model: one.verdict for one in found} == dict.fromkeys(MODELS, "holds"), found

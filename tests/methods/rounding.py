@@ -23,7 +23,7 @@ That is 33 units of rounding u = 2^-24. n roundings of random sign come to about
 """
 FLIPS = 1e-2
 """Power, relative to the signal's, that codes which fall on another side of an edge may make of a whole prediction:
--20 dB. One of a tiny network's flipped makes 2e-4. A kernel that is wrong in one layer is found by `assert_layers_agree`."""
+-20 dB. One of a tiny network's flipped makes 2e-4. `assert_layers_agree` finds a kernel that is wrong in one layer."""
 
 
 def exact(layer: QuantizedLayer, x: Tensor) -> tuple[Tensor, float]:

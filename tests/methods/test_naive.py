@@ -14,7 +14,7 @@ def relative_error(prediction: torch.Tensor, target: torch.Tensor) -> float:
     return ((prediction - target).norm() / target.norm()).item()
 
 
-def test_more_bits_are_nearer_to_full_precision(model, quantize, predict):
+def test_more_bits_are_closer_to_full_precision(model, quantize, predict):
     target = predict(model)
     specs = ["naive@w8a8", "naive@w6a8", "naive@w4a8", "naive@w3a8", "naive@w2a8"]
     errors = [relative_error(predict(model, quantize(model, spec).module), target) for spec in specs]

@@ -9,7 +9,7 @@ from admbench.methods.core.layers.quantized import quantized_layers
 QUICK = "prompts=5,timesteps=2,steps=3,iterations=10,learning_rate=0.1"
 
 
-def test_blocks_come_nearer_to_full_precision_or_stay_as_they_are(model, quantize, predict, tmp_path):
+def test_blocks_come_closer_to_full_precision_or_stay_as_they_are(model, quantize, predict, tmp_path):
     result = quantize(model, f"ptq4dm@w4a8[{QUICK}]")
     blocks = result.report.blocks
     assert {block.learned for block in blocks} == {"weights+activations"}

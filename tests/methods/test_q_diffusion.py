@@ -17,7 +17,7 @@ def relative_error(prediction: torch.Tensor, target: torch.Tensor) -> float:
     return ((prediction - target).norm() / target.norm()).item()
 
 
-def test_it_is_nearer_to_full_precision_than_rounding_to_nearest(model, quantize, predict, tmp_path):
+def test_it_is_closer_to_full_precision_than_rounding_to_nearest(model, quantize, predict, tmp_path):
     """And says what it did to each block, packs, and loads bit for bit."""
     target = predict(model)
     naive = quantize(model, "naive@w4a8[prompts=20]")

@@ -18,7 +18,7 @@ def relative_error(prediction: torch.Tensor, target: torch.Tensor) -> float:
     return ((prediction - target).norm() / target.norm()).item()
 
 
-def test_it_is_nearer_to_full_precision_than_rounding_to_nearest(model, quantize, predict, tmp_path):
+def test_it_is_closer_to_full_precision_than_rounding_to_nearest(model, quantize, predict, tmp_path):
     target, own = predict(model), model.backbone
     naive = quantize(model, "naive@w4a8[prompts=20]")
     result = quantize(model, f"tcaq-dm@w4a8[{QUICK}]")

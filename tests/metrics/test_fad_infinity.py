@@ -1,4 +1,4 @@
-"""FAD-infinity: nearer to the distance of the distributions than the plain one, and a line that is a line."""
+"""FAD-infinity: closer to the distance of the distributions than the plain one, and a line that is a line."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.parametrize("shift", [0.0, 0.5])
 @pytest.mark.parametrize(("n", "m"), [(200, 200), (240, 180)])
-def test_it_is_nearer_to_that_of_the_gaussians_than_the_plain_distance(n, m, shift):
+def test_it_is_closer_to_that_of_the_gaussians_than_the_plain_distance(n, m, shift):
     d, scale = 16, 1.3
     closed_form = d * shift**2 + d * (scale - 1) ** 2
     plain, extrapolated = [], []
