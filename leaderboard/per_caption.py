@@ -40,10 +40,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from admbench.errors import DataError
 from admbench.files import write_bytes_atomic
 from admbench.leaderboard.clips import MAX_CLIPS
+from admbench.leaderboard.fields import MetricName
 from admbench.leaderboard.inference.contrasts import score_interval
 from admbench.leaderboard.inference.influence import MINIMUM_CAPTIONS, Influence, Values, canonical_pairs
 from admbench.leaderboard.inference.scores import ScoreKind
-from admbench.leaderboard.fields import MetricName
 from admbench.leaderboard.untrusted import clip_id, decode_json, read_bytes
 
 PER_CAPTION = "per-caption.safetensors"
@@ -222,7 +222,9 @@ def write_per_caption(path: Path, content: PerCaption) -> None:
         scores={key: _described(score) for key, score in content.scores.items()},
     )
     text = json.dumps(header.model_dump(), sort_keys=True, separators=(",", ":"))
-    write_bytes_atomic(path, save({key: np.ascontiguousarray(tensors[key]) for key in sorted(tensors)}, {"per_caption": text}))
+    write_bytes_atomic(
+        path, save({key: np.ascontiguousarray(tensors[key]) for key in sorted(tensors)}, {"per_caption": text})
+    )
 
 
 def read_per_caption(root: Path, path: Path) -> PerCaption:
@@ -327,7 +329,9 @@ def _score(
         if not _within(kind, float(score.clips.min()), float(score.clips.max())):
             raise ValueError(f"clips.{key}: a clip outside of the score's range")
         if not math.isclose(score.influence.value, described.value, rel_tol=1e-9, abs_tol=1e-12):
-            raise ValueError(f"scores.{key}.value: {described.value:g}, but the clips' mean is {score.influence.value:g}")
+            raise ValueError(
+                f"scores.{key}.value: {described.value:g}, but the clips' mean is {score.influence.value:g}"
+            )
         return score
     first, second = _numbers(tensors, f"first.{key}", (m,)), _numbers(tensors, f"second.{key}", (None,))
     if m not in pairs:
@@ -340,9 +344,7 @@ def _score(
         raise ValueError(f"scores.{key}: {error}") from None
 
 
-def _take(
-    tensors: dict[str, NDArray[Any]], name: str, dtype: str, shape: tuple[int | None, ...]
-) -> NDArray[Any]:
+def _take(tensors: dict[str, NDArray[Any]], name: str, dtype: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
     """Take a tensor of a type and shape (None: any length)."""
     found = tensors.pop(name, None)
     if found is None:
@@ -383,6 +385,9 @@ def disagreements(content: PerCaption, scores: Mapping[str, Any], *, tolerance: 
         if recorded.ci95 is not None:
             given, own = score.kind.inside(tuple(recorded.ci95)), score_interval(score.influence, score.kind)
             scale = max(abs(own[0]), abs(own[1]))
-            if not all(math.isclose(*both, rel_tol=tolerance, abs_tol=tolerance * scale) for both in zip(given, own, strict=True)):
+            if not all(
+                math.isclose(*both, rel_tol=tolerance, abs_tol=tolerance * scale)
+                for both in zip(given, own, strict=True)
+            ):
                 lines.append(f"scores.{key}.ci95: [{given[0]:g}, {given[1]:g}], per caption [{own[0]:g}, {own[1]:g}]")
     return lines

@@ -79,9 +79,7 @@ class Across:
         return None if self.n is None else caution(self.n)
 
 
-def across_models(
-    models: Mapping[str, AllPairs], cell: str, versus: str, *, shared_captions: bool
-) -> Across:
+def across_models(models: Mapping[str, AllPairs], cell: str, versus: str, *, shared_captions: bool) -> Across:
     """Put the ratios of one cell to another together.
 
     Args:

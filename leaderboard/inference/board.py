@@ -162,7 +162,7 @@ def _verdicts(own: PerCaption, full: PerCaption | None, margins: Mapping[str, Ma
         base_key = margin.of or key
         theirs = _scores({"full": full}, base_key, captions)[0] if full else {}
         full_scores = {base_key: theirs["full"]} if theirs else None
-        verdicts[key] = judge(margin, own.scores[key].kind, {key: one for one in mine.values()}, full_scores)
+        verdicts[key] = judge(margin, own.scores[key].kind, {key: mine["cell"]} if mine else {}, full_scores)
     return verdicts
 
 
@@ -178,9 +178,9 @@ def report(models: Sequence[ModelConclusion]) -> Iterator[str]:
                 low, high = score_interval(one.cells[spec], one.kind)
                 first, last = one.pairs.ranks[spec]
                 rank = str(first) if first == last else f"{first}-{last}"
-                verdict = one.verdicts[spec].get("fd")
+                verdict, letters = one.verdicts[spec].get("fd"), one.pairs.letters[spec]
                 word = verdict.word if verdict else ""
-                yield f"| `{spec}` | {value:.3g} | {low:.3g} to {high:.3g} | {one.pairs.letters[spec]} | {rank} | {word} |"
+                yield f"| `{spec}` | {value:.3g} | {low:.3g} to {high:.3g} | {letters} | {rank} | {word} |"
             yield ""
         for spec, reason in one.left_out.items():
             yield f"{spec} is left out: {reason}."
@@ -197,12 +197,16 @@ def _in_words(one: ModelConclusion) -> str:
     if one.pairs is None:
         return f"{one.model}: nothing can be ordered."
     sentences = [
-        nearest_sentence(one.model, one.pairs, [spec for spec, own in one.bits.items() if own == bits], f"at {bits}-bit weights")
+        nearest_sentence(
+            one.model, one.pairs, [spec for spec, own in one.bits.items() if own == bits], f"at {bits}-bit weights"
+        )
         for bits in sorted(set(one.bits.values()))
         if bits < 8
     ]
     sentences += [
-        verdict_sentence(spec, own["fd"]) for spec, own in one.verdicts.items() if "fd" in own and spec != FULL_PRECISION
+        verdict_sentence(spec, own["fd"])
+        for spec, own in one.verdicts.items()
+        if "fd" in own and spec != FULL_PRECISION
     ]
     return conclusion(sentences, [one.pairs.caution])
 

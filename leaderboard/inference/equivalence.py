@@ -5,11 +5,11 @@
     cannot be told   the interval holds the margin
 
 This is a non-inferiority test in its usual form (a two-sided 95 % interval, hence a one-sided test at 2.5 %: ICH E9,
-1998; one half of Schuirmann's 1987 two one-sided tests, as better than full precision is no fault). A cell whose loss is
-exactly the margin is called `no worse` 2.5 % of the time, and at most 5 % at the sizes and distances that the
-simulations hold. `worse` is held against the margin too, not against zero: more captions then turn `cannot be told` into
-one of the other words, and never one of these into the other. That a loss is real though within the margin is said
-beside it (`differs`). A score that improved by chance is not called better.
+1998; one half of Schuirmann's 1987 two one-sided tests, as better than full precision is no fault). A cell whose loss
+is exactly the margin is called `no worse` 2.5 % of the time, and at most 5 % at the sizes and distances that the
+simulations hold. `worse` is held against the margin too, not against zero: more captions then turn `cannot be told`
+into one of the other words, and never one of these into the other. That a loss is real though within the margin is
+said beside it (`differs`). A score that improved by chance is not called better.
 
 How many captions would tell: half the interval shrinks as 1 / sqrt(n), so
 
@@ -68,9 +68,7 @@ class Verdict:
         return None if self.n is None else caution(self.n)
 
 
-def judge(
-    margin: Margin, kind: ScoreKind, cell: Mapping[str, Cell], full: Mapping[str, Cell] | None
-) -> Verdict:
+def judge(margin: Margin, kind: ScoreKind, cell: Mapping[str, Cell], full: Mapping[str, Cell] | None) -> Verdict:
     """Say whether a cell is no worse than full precision by the score of a margin.
 
     Args:

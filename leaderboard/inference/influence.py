@@ -54,7 +54,7 @@ class Influence:
             raise ValueError(f"an interval needs at least {MINIMUM_CAPTIONS} captions, got shape {self.first.shape}")
         if self.second.ndim != 1 or self.pairs.shape != (len(self.second), 2):
             raise ValueError(f"second-order part of shape {self.second.shape} for pairs of shape {self.pairs.shape}")
-        if len(self.pairs) and not (0 <= self.pairs.min() and self.pairs.max() < self.n):
+        if len(self.pairs) and not (self.pairs.min() >= 0 and self.pairs.max() < self.n):
             raise ValueError(f"a pair of captions beyond the {self.n} that there are")
         if not (math.isfinite(self.value) and np.isfinite(self.first).all() and np.isfinite(self.second).all()):
             raise ValueError("not every number is finite")
@@ -69,9 +69,7 @@ class Influence:
         return cls(mean, numbers - mean, np.empty(0), np.empty((0, 2), dtype=np.int64))
 
     @classmethod
-    def of_jackknife(
-        cls, value: float, without_one: ArrayLike, without_two: ArrayLike, pairs: ArrayLike
-    ) -> Influence:
+    def of_jackknife(cls, value: float, without_one: ArrayLike, without_two: ArrayLike, pairs: ArrayLike) -> Influence:
         """Return a score from its values without captions.
 
         Args:

@@ -4,7 +4,7 @@ Piepho 2004, "An algorithm for a letter-based representation of all-pairwise com
 al. 2007 give the same). Start with one letter for all. For each pair that is told apart, every letter that both have is
 replaced by two, one without each (insert); a letter whose cells all have another letter in common is dropped (absorb).
 What is left are the largest sets without a pair told apart. Piepho's sweep, which thins letters out of sets further, is
-left out: without it each letter stays a whole set of cells that nobody tells apart, and that is what readers take it for.
+left out: without it each letter stays a whole set of cells that nobody tells apart, as readers take it.
 """
 
 from __future__ import annotations

@@ -137,7 +137,9 @@ def all_pairs(cells: Mapping[str, Cell], kind: ScoreKind, *, seed: int = 0) -> A
         for name in order
     }
     n = draws(cells[order[0]])[0].n
-    return AllPairs({name: values[name] for name in order}, tuple(pairs), compact_letters(order, apart), ranks, n, critical)
+    return AllPairs(
+        {name: values[name] for name in order}, tuple(pairs), compact_letters(order, apart), ranks, n, critical
+    )
 
 
 def critical_value(contrasts: Sequence[Contrast], *, confidence: float = CONFIDENCE, seed: int = 0) -> float:

@@ -152,9 +152,7 @@ def _wrong(found: AllPairs, truth: dict[str, float], sign: int) -> tuple[bool, b
     return wrong, missed
 
 
-def words(
-    draw: DrawPair, margin: str, trials: int, seed: int = 0
-) -> list[Verdict]:
+def words(draw: DrawPair, margin: str, trials: int, seed: int = 0) -> list[Verdict]:
     """Return the verdict on the first cell against the second, of each trial."""
     rng = np.random.default_rng(seed)
     parsed = parse_margin(margin)

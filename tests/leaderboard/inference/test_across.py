@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from admbench.leaderboard.inference.across import across_models
 from admbench.leaderboard.inference.equivalence import judge
 from admbench.leaderboard.inference.influence import Influence
@@ -111,7 +112,9 @@ def test_the_nearest_in_words():
 def said(margin, cell, full=None):
     parsed = parse_margin(margin)
     base = full and {parsed.of or parsed.key: full}
-    return verdict_sentence("x@w4a8", judge(parsed, KINDS[parsed.key.removesuffix("_vs_baseline")], {parsed.key: cell}, base))
+    return verdict_sentence(
+        "x@w4a8", judge(parsed, KINDS[parsed.key.removesuffix("_vs_baseline")], {parsed.key: cell}, base)
+    )
 
 
 def test_verdicts_in_words():

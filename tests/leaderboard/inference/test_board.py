@@ -4,12 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from admbench.leaderboard import read_runs
 from admbench.leaderboard.inference.board import against_rounding, conclude, report
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.scores import KINDS
 from admbench.leaderboard.inference.simulate import squared_distance
-from admbench.leaderboard.per_caption import HEALTH, PER_CAPTION, CaptionScore, PerCaption, read_per_caption, write_per_caption
+from admbench.leaderboard.per_caption import (
+    HEALTH,
+    PER_CAPTION,
+    CaptionScore,
+    PerCaption,
+    read_per_caption,
+    write_per_caption,
+)
 
 N = 96
 NOISE = {"fp32": 0.0, "naive@w8a8": 0.05, "ptq4adm@w4a8": 0.1, "naive@w4a8": 0.4}

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t
+
 from admbench.leaderboard.inference.contrasts import contrast
 from admbench.leaderboard.inference.crossed import crossed_mean
 from admbench.leaderboard.inference.equivalence import captions_needed
 from admbench.leaderboard.inference.influence import Influence
-from scipy.stats import t
 
 
 def table(draws, captions, of_draws, of_captions, of_rest, seed=0):
@@ -51,7 +52,7 @@ def test_nothing_that_varies_has_no_error():
 
 @pytest.mark.parametrize("wrong", [np.ones((1, 8)), np.ones((3, 1)), np.ones(3), np.full((3, 8), np.nan)])
 def test_what_is_no_table_is_refused(wrong):
-    with pytest.raises(ValueError, match="at least two draws|finite"):
+    with pytest.raises(ValueError, match=r"at least two draws|finite"):
         crossed_mean(wrong)
 
 

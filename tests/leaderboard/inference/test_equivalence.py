@@ -4,13 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from admbench.leaderboard.inference.equivalence import captions_needed, judge
+from hypothesis import given
+from hypothesis import strategies as st
+
 from admbench.leaderboard.inference.contrasts import contrast
+from admbench.leaderboard.inference.equivalence import captions_needed, judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import DEFAULT_MARGINS, Margin, parse_margin
 from admbench.leaderboard.inference.scores import KINDS, score_kind
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def clips(mean, spread, n=96, seed=0):
@@ -26,7 +27,7 @@ def word(text, cell, full=None, key=None):
 
 
 def test_every_score_has_a_default_margin_that_reads_as_it_is_written():
-    keys = {key for key in DEFAULT_MARGINS}
+    keys = set(DEFAULT_MARGINS)
     assert {key.removesuffix("_vs_baseline") for key in keys} == set(KINDS)
     for key, margin in DEFAULT_MARGINS.items():
         assert margin.key == key

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from admbench.leaderboard.inference.contrasts import contrast, level, score_interval
 from admbench.leaderboard.inference.influence import Influence, canonical_pairs
 from admbench.leaderboard.inference.scores import KINDS

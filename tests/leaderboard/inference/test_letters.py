@@ -3,9 +3,10 @@
 from itertools import combinations
 
 import pytest
-from admbench.leaderboard.inference.letters import compact_letters
 from hypothesis import given
 from hypothesis import strategies as st
+
+from admbench.leaderboard.inference.letters import compact_letters
 
 NAMES = [f"cell {k}" for k in range(7)]
 PAIRS = list(combinations(NAMES, 2))

@@ -6,9 +6,21 @@ import sys
 from importlib import import_module
 
 import pytest
+
 from admbench.leaderboard import inference
 
-PURE = ("across", "contrasts", "crossed", "equivalence", "influence", "letters", "margins", "pairs", "scores", "sentences")
+PURE = (
+    "across",
+    "contrasts",
+    "crossed",
+    "equivalence",
+    "influence",
+    "letters",
+    "margins",
+    "pairs",
+    "scores",
+    "sentences",
+)
 
 
 def test_importing_it_loads_nothing_heavy():
@@ -20,7 +32,9 @@ def test_importing_it_loads_nothing_heavy():
 
 def test_the_engine_needs_arrays_only():
     names = ", ".join(f"admbench.leaderboard.inference.{name}" for name in PURE)
-    code = f"import sys, {names}; print(sorted({{'torch', 'pydantic', 'pandas', 'admbench.metrics'}} & set(sys.modules)))"
+    code = (
+        f"import sys, {names}; print(sorted({{'torch', 'pydantic', 'pandas', 'admbench.metrics'}} & set(sys.modules)))"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
+
 from admbench.errors import DataError
 from admbench.leaderboard import parse_record
 from admbench.leaderboard.inference.contrasts import contrast, score_interval
@@ -21,7 +23,6 @@ from admbench.leaderboard.per_caption import (
     sha256_of,
     write_per_caption,
 )
-from safetensors.numpy import load, save
 
 N = 24
 

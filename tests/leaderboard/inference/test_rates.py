@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binom
+
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.pairs import all_pairs
 from admbench.leaderboard.inference.scores import KINDS
@@ -19,7 +21,6 @@ from admbench.leaderboard.inference.simulate import (
 )
 from admbench.metrics.frechet import PairedFrechet
 from admbench.metrics.intervals import Replicates, deletion_pairs
-from scipy.stats import binom
 
 SIZES = [pytest.param(300, id="fast"), pytest.param(3000, id="long", marks=pytest.mark.slow)]
 each_size = pytest.mark.parametrize("trials", SIZES)
