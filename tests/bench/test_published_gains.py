@@ -16,8 +16,8 @@ from admbench.leaderboard.reading import LoadedRecord
 MODELS = ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
 NAIVE, RECONSTRUCTED, PTQ4ADM = "naive@w4a8", "q-diffusion@w4a8", "ptq4adm@w4a8"
 
-# one worker of pytest-xdist has them all: the run takes minutes, and is on all cores itself
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("published gains")]
+# `tox -e slow` gives a file to one worker: the run takes minutes, and is on all cores itself
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
