@@ -58,7 +58,10 @@ def kind_of(name: str) -> Kind:
     if kinds:
         raise UsageError(f'"{bare}" is the name of a {" and of a ".join(kinds)}: say which with --kind')
     known = [one for registry in registries.values() for one in registry.names()]
-    raise UsageError(f'unknown plug-in "{bare}".{nearest(bare, known)} `bench list` shows what there is')
+    raise UsageError(
+        f'unknown plug-in "{bare}".{nearest(bare, known)} `bench list` shows what there is; a package of your own has to be'
+        " installed first: pip install -e FOLDER"
+    )
 
 
 def _registries() -> dict[Kind, Registry]:
