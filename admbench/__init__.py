@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from admbench.bench.api import (
         QuantizedModel,
+        choose,
+        gate,
+        gate_folders,
         generate,
         load_checkpoint,
         load_model,
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "QuantizedModel",
+    "choose",
+    "gate",
+    "gate_folders",
     "generate",
     "load_checkpoint",
     "load_model",

@@ -20,9 +20,9 @@ from admbench.bench.models.quantization import (
     read_headers,
     save_components,
 )
-from admbench.bench.scoring.clips import read_clips
 from admbench.bench.scoring.features import cached_features
-from admbench.bench.scoring.judges import Timed, check_judges, load_judges, reading
+from admbench.bench.scoring.folders import prepare_folders
+from admbench.bench.scoring.judges import Timed, reading
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import CheckpointError, UsageError
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from admbench.bench.models.base import AudioDiffusionModel
+    from admbench.leaderboard.choice import By, Choice
+    from admbench.leaderboard.gate import Gate
     from admbench.methods.core.backbone import QuantizedBackbone
     from admbench.methods.core.calibration.calibration_set import CalibrationSet
     from admbench.metrics.embedders.base import AudioEmbedder
@@ -210,20 +212,10 @@ def score_report(
         none for clips whose features are in the cache.
     """
     from admbench.metrics.audio import count_faults
-    from admbench.metrics.needs import needed_extractors
     from admbench.metrics.scoring import score
 
     folders: dict[Whose, str | Path | None] = {"generated": generated, "reference": reference, "baseline": baseline}
-    clips = {
-        whose: read_clips(Path(folder), prompts if whose == "generated" else None)
-        for whose, folder in folders.items()
-        if folder is not None
-    }
-    captioned = [whose for whose, own in clips.items() if all(clip.caption is not None for clip in own)]
-    needed = needed_extractors(metrics, clips, captioned)
-    spec = judges or JudgeSpec()
-    check_judges(spec)
-    loaded = load_judges(spec, [one for extractors in needed.values() for one in extractors])
+    clips, needed, loaded = prepare_folders(folders, prompts, metrics, judges)
     timers = {id(judge): Timed(judge) for judge in loaded.values()}
     networks = {role: cast("AudioEmbedder", timers[id(judge)]) for role, judge in loaded.items()}
     started = time.perf_counter()
@@ -236,6 +228,87 @@ def score_report(
         "reading": reading(networks),
         "cost": {"seconds": seconds, "network_seconds": sum(timer.seconds for timer in timers.values())},
     }
+
+
+def gate(
+    runs: str | Path | Iterable[str | Path],
+    margins: Sequence[str] = ("fd=+5%",),
+    *,
+    baseline: str = "fp32",
+    allow_undecided: bool = False,
+) -> Gate:
+    """Say which cells of some runs are shown to be no worse than full precision; see `admbench.leaderboard.gate.gate`.
+
+    Args:
+        runs: run folders, or single `result.json` files, with the per-caption results beside them.
+        margins: largest losses that count as none, such as `fd=+5%` and `clap=-0.01`.
+        baseline: method that cells are held against.
+        allow_undecided: whether a cell passes of which it cannot be told.
+
+    Raises:
+        BenchError: no records or no per-caption results, a margin that is none, or no cell of the baseline.
+    """
+    from admbench.leaderboard.gate import gate as gate_records
+    from admbench.leaderboard.reading import read_runs
+
+    records = read_runs([runs] if isinstance(runs, (str, Path)) else runs)
+    return gate_records(records, margins, baseline=baseline, allow_undecided=allow_undecided)
+
+
+def gate_folders(
+    generated: str | Path,
+    baseline: str | Path,
+    reference: str | Path | None = None,
+    *,
+    prompts: str | None = None,
+    margins: Sequence[str] | None = None,
+    judges: JudgeSpec | None = None,
+    allow_undecided: bool = False,
+) -> Gate:
+    """Say whether the clips of a folder are no worse than those of another.
+
+    Args:
+        generated: folder of the clips in question.
+        baseline: of the clips that they are held against, of the same names.
+        reference: of real audio for the same captions, of the same names; None if there is none.
+        prompts: suite, or caption file, whose ids are the names of the clips: for `clap`.
+        margins: as typed; None is `fd=+5%` with real audio, and `lmd_vs_baseline=1` without.
+        judges: judge of each role; None is the embedded ones.
+        allow_undecided: whether it passes if it cannot be told.
+
+    Raises:
+        BenchError: a margin that needs what is not given, or clips without a partner of the same name.
+    """
+    from admbench.bench.scoring import folder_gate
+
+    return folder_gate.gate_folders(
+        generated,
+        baseline,
+        reference,
+        prompts=prompts,
+        margins=margins,
+        judges=judges,
+        allow_undecided=allow_undecided,
+    )
+
+
+def choose(
+    runs: str | Path | Iterable[str | Path], within: Sequence[str] = ("fd=+5%",), by: By = "bytes"
+) -> list[Choice]:
+    """Choose of each model the cheapest cell that is no worse; see `admbench.leaderboard.choice.choose`.
+
+    Args:
+        runs: run folders, or single `result.json` files, with the per-caption results beside them.
+        within: largest losses that count as none; a cell has to keep all of them.
+        by: `bytes`, `latency` (of a denoising step) or `memory`.
+
+    Raises:
+        BenchError: as of `gate`; or costs that were measured on several machines.
+    """
+    from admbench.leaderboard import choice
+    from admbench.leaderboard.reading import read_runs
+
+    return choice.choose(read_runs([runs] if isinstance(runs, (str, Path)) else runs), within, by)
 
 
 def read_records(runs: str | Path | Iterable[str | Path]) -> pd.DataFrame:
@@ -253,6 +326,9 @@ def read_records(runs: str | Path | Iterable[str | Path]) -> pd.DataFrame:
 __all__ = [
     "JudgeSpec",
     "QuantizedModel",
+    "choose",
+    "gate",
+    "gate_folders",
     "generate",
     "load_checkpoint",
     "load_model",

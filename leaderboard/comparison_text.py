@@ -53,7 +53,7 @@ class _Footnotes:
 
     def mark(self, reason: str | None) -> str:
         """Return the mark that refers to a reason."""
-        text = _escaped(reason or "no reason is given")
+        text = escaped(reason or "no reason is given")
         return f"[^{self._numbers.setdefault(text, len(self._numbers) + 1)}]"
 
     def lines(self) -> list[str]:
@@ -62,16 +62,16 @@ class _Footnotes:
 
 
 def _section(one: Comparison, notes: _Footnotes) -> str:
-    judges = sorted({_code(name) for name, _ in one.networks.values()})
+    judges = sorted({code_span(name) for name, _ in one.networks.values()})
     about = [
-        f"Suite {_code(one.suite)}, n = {one.n if one.n is not None else 'unknown'} captions",
+        f"Suite {code_span(one.suite)}, n = {one.n if one.n is not None else 'unknown'} captions",
         f"judged by {', '.join(judges)}" if judges else "no judges",
     ]
     text = f"{'; '.join(about)}; 95 % intervals over captions."
     if one.sorted_by:
-        text += f" Within a model the first is best by {_code(one.sorted_by)}."
+        text += f" Within a model the first is best by {code_span(one.sorted_by)}."
     if one.processors:
-        text += f" Seconds, calibration included, on {', '.join(map(_escaped, one.processors))}."
+        text += f" Seconds, calibration included, on {', '.join(map(escaped, one.processors))}."
     return "\n\n".join([text, *(_table(one, group, notes) for group in one.groups)])
 
 
@@ -101,13 +101,13 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], code: S
         code: columns of text that is shown as it is, to the left; the others are to the right.
     """
     rules = ["---" if column in code else "---:" for column in range(len(header))]
-    shown = [[_code(cell) if column in code else cell for column, cell in enumerate(row)] for row in rows]
+    shown = [[code_span(cell) if column in code else cell for column, cell in enumerate(row)] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in [header, rules, *shown])
 
 
 def _label(key: str) -> str:
     label = definition(key).label
-    return label if label != key else _code(key)
+    return label if label != key else code_span(key)
 
 
 def _places(values: Sequence[Value]) -> int:
@@ -123,11 +123,11 @@ def _cell(value: Value, places: int, notes: _Footnotes) -> str:
     return f"{text} {notes.mark(value.reason)}" if value.reason else text
 
 
-def _code(text: str) -> str:
+def code_span(text: str) -> str:
     """Return text from a record as a code span that it cannot end, nor the cell that it is in."""
     return f"`{' '.join(text.replace('`', chr(39)).split())}`".replace("|", r"\|")
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Return text from a record so that it cannot end a cell or a line, nor become markup."""
     return re.sub(r"([\\`|<>\[\]*_])", r"\\\1", " ".join(text.split()))

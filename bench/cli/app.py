@@ -13,8 +13,10 @@ from admbench.bench.cli import (
     cache,
     calibrate,
     check_plugin,
+    choose,
     components,
     doctor,
+    gate,
     generate,
     ladder,
     latency,
@@ -37,7 +39,7 @@ DONE, SOME_CELL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 app = typer.Typer(
     name="bench",
     help="Benchmark and leaderboard for post-training quantization of text-conditional audio diffusion models.",
-    epilog="Exit codes: 0 done; 1 some cell failed; 2 bad usage or bad input; 130 interrupted.",
+    epilog="Exit codes: 0 done; 1 some cell failed, or a gate; 2 bad usage or bad input; 130 interrupted.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -51,6 +53,8 @@ app.command("score")(score.score)
 app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("table")(table.table)
+app.command("gate")(gate.gate)
+app.command("choose")(choose.choose)
 app.command("validate")(validate.validate)
 app.command("ladder")(ladder.ladder)
 app.command("components")(components.components)

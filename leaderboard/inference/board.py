@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from admbench.errors import DataError
 from admbench.leaderboard.boards import make_boards
@@ -19,7 +19,7 @@ from admbench.leaderboard.inference.equivalence import Verdict, judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import DEFAULT_MARGINS, Margin
 from admbench.leaderboard.inference.pairs import AllPairs, all_pairs
-from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind
+from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_kind
 from admbench.leaderboard.inference.sentences import across_sentence, conclusion, nearest_sentence, verdict_sentence
 from admbench.leaderboard.per_caption import PER_CAPTION, PerCaption, read_per_caption
 from admbench.leaderboard.reading import LoadedRecord, read_runs
@@ -93,7 +93,7 @@ def conclude_model(
         captions=captions,
         cells=scores,
         pairs=all_pairs(scores, kind) if scores and kind else None,
-        verdicts={spec: _verdicts(own, content.get(FULL_PRECISION), margins) for spec, own in content.items()},
+        verdicts={spec: verdicts(own, content.get(FULL_PRECISION), margins) for spec, own in content.items()},
         bits={
             cell.record.method.spec: cell.record.method.bits.weight
             for cell in cells
@@ -152,18 +152,33 @@ def _scores(
     return scores, bad
 
 
-def _verdicts(own: PerCaption, full: PerCaption | None, margins: Mapping[str, Margin]) -> dict[str, Verdict]:
-    verdicts = {}
-    for key, margin in margins.items():
-        if key not in own.scores:
-            continue
-        captions = own.captions_of(key)
-        mine, _ = _scores({"cell": own}, key, captions)
-        base_key = margin.of or key
-        theirs = _scores({"full": full}, base_key, captions)[0] if full else {}
-        full_scores = {base_key: theirs["full"]} if theirs else None
-        verdicts[key] = judge(margin, own.scores[key].kind, {key: mine["cell"]} if mine else {}, full_scores)
-    return verdicts
+def verdicts(own: PerCaption, full: PerCaption | None, margins: Mapping[str, Margin]) -> dict[str, Verdict]:
+    """Say by each margin whose score a cell has whether it is no worse than another, such as full precision.
+
+    Args:
+        own: of the cell.
+        full: of what it is held against, over the captions of the cell; None if there is none.
+        margins: by score key.
+    """
+    return {key: _verdict(own, full, margin) for key, margin in margins.items() if key in own.scores}
+
+
+def _verdict(own: PerCaption, full: PerCaption | None, margin: Margin) -> Verdict:
+    key = margin.key
+    captions = own.captions_of(key)
+    mine, bad = _scores({"cell": own}, key, captions)
+    base_key = margin.of or key
+    theirs, lacking = _scores({"full": full}, base_key, captions) if full else ({}, {})
+    # a file may not say of a built-in score that it is better when higher
+    kind = score_kind(key) or own.scores[key].kind
+    found = judge(
+        margin,
+        kind,
+        {key: mine["cell"]} if mine else {},
+        {base_key: theirs["full"]} if theirs else None,
+    )
+    reason = bad.get("cell") or lacking.get("full")
+    return replace(found, reason=reason) if found.estimate is None and reason else found
 
 
 def report(models: Sequence[ModelConclusion]) -> Iterator[str]:

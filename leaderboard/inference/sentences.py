@@ -55,7 +55,7 @@ def verdict_sentence(cell: str, verdict: Verdict) -> str:
     key = verdict.margin.key
     if verdict.estimate is None or verdict.low is None or verdict.high is None or verdict.limit is None:
         return f"Whether {cell} is no worse by {key} cannot be told: {verdict.reason}."
-    numbers = f"{key} {_numbers(verdict)}, margin {verdict.margin}"
+    numbers = f"{key} {measured(verdict)}, margin {verdict.margin}"
     if verdict.word == "cannot be told":
         needed = verdict.captions_needed
         more = f"about {needed:,} captions would tell" if needed else str(verdict.reason)
@@ -79,11 +79,10 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _numbers(verdict: Verdict) -> str:
-    """Return estimate and interval: of a ratio to full precision's same score as a change in per cent."""
-    assert verdict.estimate is not None
-    assert verdict.low is not None
-    assert verdict.high is not None
+def measured(verdict: Verdict) -> str:
+    """Return estimate and interval, or why there are none: of a ratio to the same score as a change in per cent."""
+    if verdict.estimate is None or verdict.low is None or verdict.high is None:
+        return str(verdict.reason)
     numbers = [verdict.estimate, verdict.low, verdict.high]
     if verdict.scale != "ratio":
         form, unit = ("+.3g" if verdict.scale == "difference" else ".3g"), ""

@@ -36,6 +36,8 @@ COMMANDS = (
     "new-model",
     "check-plugin",
     "table",
+    "gate",
+    "choose",
     "zoo",
     "cache",
 )

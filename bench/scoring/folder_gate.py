@@ -1,0 +1,171 @@
+"""A folder of clips held against another, as a gate holds a cell against full precision: paired, clip by clip.
+
+What a run keeps beside its records is computed here from audio: of each score its value and how it hangs on each
+caption (`admbench.leaderboard.inference.influence`). Margins, words and worst clips are those of the gate on records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from admbench.bench.scoring.clips import Clip
+from admbench.bench.scoring.features import cached_features
+from admbench.bench.scoring.folders import prepare_folders
+from admbench.bench.scoring.spec import JudgeSpec
+from admbench.errors import DataError, UsageError
+from admbench.leaderboard.gate import DEFAULT, Gate, GatedCell, needs_baseline, worst_clips
+from admbench.leaderboard.inference.equivalence import judge
+from admbench.leaderboard.inference.influence import Influence
+from admbench.leaderboard.inference.margins import DEFAULT_MARGINS, Margin, parse_margin
+from admbench.leaderboard.inference.scores import ScoreKind, score_kind
+from admbench.metrics import registry
+from admbench.metrics.base import Metric
+from admbench.metrics.extractors.base import CaptionExtractor, load_extractor
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import Mean, Replicates, deletion_pairs
+from admbench.metrics.keys import requested_scores
+from admbench.metrics.needs import Whose
+
+WITHOUT_REFERENCE = (str(DEFAULT_MARGINS["lmd_vs_baseline"]),)
+"""Margins if none is named and there is no real audio."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A margin with what computes its score."""
+
+    margin: Margin
+    metric: Metric
+    kind: ScoreKind
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A score of one folder."""
+
+    influence: Influence
+    of_clips: bool
+
+
+def gate_folders(
+    generated: str | Path,
+    baseline: str | Path,
+    reference: str | Path | None = None,
+    *,
+    prompts: str | None = None,
+    margins: Sequence[str] | None = None,
+    judges: JudgeSpec | None = None,
+    allow_undecided: bool = False,
+) -> Gate:
+    """Say whether the clips of a folder are no worse than those of another.
+
+    Args:
+        generated: folder of the clips in question.
+        baseline: of the clips that they are held against, of the same names.
+        reference: of real audio for the same captions, of the same names; None if there is none.
+        prompts: suite, or caption file, whose ids are the names of the clips: for `clap`.
+        margins: as typed; None is `fd=+5%` with real audio, and `lmd_vs_baseline=1` without.
+        judges: judge of each role; None is the embedded ones.
+        allow_undecided: whether it passes if it cannot be told.
+
+    Raises:
+        UsageError: a margin that is none, an unknown score, or one that needs what is not given.
+        DataError: clips without a partner of the same name, or that cannot be read.
+    """
+    texts = margins or (DEFAULT if reference is not None else WITHOUT_REFERENCE)
+    asked = _asked(texts, reference=reference is not None)
+    names = list(dict.fromkeys(one.metric.name for one in asked))
+    folders: dict[Whose, str | Path | None] = {"generated": generated, "reference": reference, "baseline": baseline}
+    clips, needed, networks = prepare_folders(folders, prompts, names, judges)
+    _check_partners(clips, folders)
+    _check_captions(asked, clips)
+    ids = [clip.id for clip in clips["generated"]]
+    features = {
+        whose: cached_features([clip for clip in own if clip.id in set(ids)], needed[whose], networks).match(ids)
+        for whose, own in clips.items()
+    }
+    for whose, found in features.items():
+        if bad := found.not_finite():
+            raise DataError(f"{folders[whose]}: {len(bad)} of {len(ids)} clips are not finite, such as {bad[0]}")
+    return Gate(
+        baseline=str(baseline),
+        margins=tuple(one.margin for one in asked),
+        cells=(_cell(str(generated), asked, features),),
+        allow_undecided=allow_undecided,
+    )
+
+
+def _asked(texts: Sequence[str], *, reference: bool) -> list[_Asked]:
+    found: dict[str, _Asked] = {}
+    for text in texts:
+        name, _, versus = text.partition("=")[0].strip().partition("_vs_")
+        registry.check(name)
+        metric = registry.get(name)()
+        low, high = metric.range
+        key = f"{name}_vs_{versus}" if versus else name
+        if key not in {one.key for one in requested_scores([name])}:
+            keys = ", ".join(one.key for one in requested_scores([name]))
+            raise UsageError(f'"{text}": there is no score {key}; {name} gives {keys}')
+        kind = score_kind(key) or ScoreKind(metric.higher_is_better, metric.ratio_scale, low, high)
+        try:
+            margin = parse_margin(text, kind)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        if needs_baseline(margin) and "reference" in metric.against and not reference:
+            possible = "lmd_vs_baseline=1, mrstft_vs_baseline=0.24, clap_audio_vs_baseline=0.95"
+            raise UsageError(f"{margin} needs real audio: name it by --reference, or a margin such as {possible}")
+        if key in found:
+            raise UsageError(f"two margins of {key}: {found[key].margin} and {margin}")
+        found[key] = _Asked(margin, metric, kind)
+    return list(found.values())
+
+
+def _check_partners(clips: Mapping[Whose, list[Clip]], folders: Mapping[Whose, str | Path | None]) -> None:
+    """Raise DataError unless every clip has its partner: which clips are held together is not left to chance."""
+    generated = {clip.id for clip in clips["generated"]}
+    for whose, own in clips.items():
+        ids = {clip.id for clip in own}
+        if lacking := sorted(generated - ids):
+            raise DataError(f"{folders[whose]}: no clip called {lacking[0]}, one of {len(lacking)} that lack a partner")
+        if whose == "baseline" and (more := sorted(ids - generated)):
+            raise DataError(f"{folders['generated']}: no clip called {more[0]}, one of {len(more)} that lack a partner")
+
+
+def _check_captions(asked: Sequence[_Asked], clips: Mapping[Whose, list[Clip]]) -> None:
+    for one in asked:
+        reads = any(isinstance(load_extractor(need), CaptionExtractor) for need in one.metric.needs)
+        if reads and any(clip.caption is None for clip in clips["generated"]):
+            raise UsageError(f"{one.margin} needs captions: name them by --prompts")
+
+
+def _cell(name: str, asked: Sequence[_Asked], features: Mapping[Whose, Features]) -> GatedCell:
+    verdicts, worst = {}, {}
+    ids = features["generated"].ids
+    for one in asked:
+        margin, metric = one.margin, one.metric
+        against = features["baseline"] if margin.bounded == "level" else features.get("reference")
+        try:
+            own = _scored(metric, features["generated"], against)
+            base = _scored(metric, features["baseline"], features.get("reference")) if needs_baseline(margin) else None
+        except ValueError as error:
+            verdicts[margin.key] = replace(judge(margin, one.kind, {}, None), reason=str(error))
+            continue
+        full = {margin.of or margin.key: base.influence} if base else None
+        verdicts[margin.key] = judge(margin, one.kind, {margin.key: own.influence}, full)
+        theirs = base.influence if base and margin.bounded != "level" else None
+        worst[margin.key] = worst_clips(ids, own.influence, theirs, one.kind, of_clips=own.of_clips)
+    return GatedCell(name, "clips", verdicts, worst)
+
+
+def _scored(metric: Metric, features: Features, against: Features | None) -> _Scored:
+    statistic = metric.statistic(features, against if metric.against else None)
+    if isinstance(statistic, Mean):
+        return _Scored(Influence.of_clips(statistic.per_clip), of_clips=True)
+    found = Replicates.of(statistic)
+    pairs = deletion_pairs(found.n)
+    return _Scored(
+        Influence.of_jackknife(found.value, found.without_one, found.without_two, pairs),
+        of_clips=False,
+    )

@@ -1,0 +1,167 @@
+"""A gate as text: a line per cell, Markdown for a pull request, JUnit's XML and JSON for a pipeline of checks."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+from admbench.leaderboard.comparison_text import code_span, escaped, markdown_table
+from admbench.leaderboard.gate import Gate, GatedCell, WorstClips
+from admbench.leaderboard.inference.equivalence import Verdict
+from admbench.leaderboard.inference.sentences import measured
+
+HEADER = ("verdict", "model", "method", "scores", "captions that would tell", "worst clips")
+_WORDS = ("no worse", "worse", "cannot be told")
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def rows(gate: Gate) -> list[tuple[str, ...]]:
+    """Return a line per cell, under `HEADER`."""
+    return [(cell.word, cell.model, cell.method, *_about(cell)) for cell in gate.cells]
+
+
+def summary(gate: Gate) -> str:
+    """Return one sentence: does the gate hold, and how many cells are what?
+
+    >>> summary(Gate("fp32", (), ()))
+    'passed: no cells'
+    """
+    words = [cell.word for cell in gate.cells]
+    counts = [f"{words.count(word)} {word}" for word in _WORDS if word in words]
+    return f"{'passed' if gate.passed else 'failed'}: {', '.join(counts) or 'no cells'}"
+
+
+def to_markdown(gate: Gate) -> str:
+    """Return a heading, a table with a row per cell and score, and what is to be known of it."""
+    lines = []
+    for cell in gate.cells:
+        mark = "pass" if gate.passes(cell) else "**FAIL**"
+        if not cell.verdicts:
+            lines.append([cell.model, cell.method, mark, cell.word, "", escaped(cell.failed or ""), "", ""])
+        for key, verdict in cell.verdicts.items():
+            needed = f"{verdict.captions_needed:,}" if verdict.captions_needed else ""
+            worst = ", ".join(code_span(name) for name, _ in cell.worst.get(key, ()))
+            about = (code_span(str(verdict.margin)), escaped(measured(verdict)), needed, worst)
+            lines.append([cell.model, cell.method, mark, verdict.word, *about])
+    header = (
+        "model",
+        "method",
+        "gate",
+        "no worse?",
+        "margin",
+        "estimate [95 %]",
+        "captions that would tell",
+        "worst clips",
+    )
+    table = markdown_table(header, lines, code=(0, 1))
+    about = [f"Held against {code_span(gate.baseline)}, over the same captions."]
+    about += [f"Caution: {escaped(caution)}." for caution in gate.cautions]
+    return f"### Gate {summary(gate)}\n\n{table}\n\n{' '.join(about)}\n"
+
+
+def to_junit(gate: Gate) -> str:
+    """Return JUnit's XML: a suite per model, a case per cell and margin, with a failure where it does not pass."""
+    root = ElementTree.Element("testsuites", name="bench gate")
+    for model in dict.fromkeys(cell.model for cell in gate.cells):
+        suite = ElementTree.SubElement(root, "testsuite", name=_xml(model))
+        for cell in (cell for cell in gate.cells if cell.model == model):
+            for verdict in cell.verdicts.values():
+                _case(suite, gate, cell, verdict)
+            if not cell.verdicts:
+                _case(suite, gate, cell, None)
+        for name, tag in (("tests", "testcase"), ("failures", ".//failure"), ("skipped", ".//skipped")):
+            suite.set(name, str(len(suite.findall(tag))))
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def to_json(gate: Gate) -> dict[str, Any]:
+    """Return a gate as JSON values; what is missing is null with its reason."""
+    return {
+        "passed": gate.passed,
+        "baseline": gate.baseline,
+        "margins": [str(margin) for margin in gate.margins],
+        "allow_undecided": gate.allow_undecided,
+        "cautions": gate.cautions,
+        "cells": [
+            {
+                "model": cell.model,
+                "method": cell.method,
+                "word": cell.word,
+                "passes": gate.passes(cell),
+                "failed": cell.failed,
+                "scores": {key: verdict_json(one) for key, one in cell.verdicts.items()},
+                "worst": {
+                    key: [{"caption": name, "value": value} for name, value in worst]
+                    for key, worst in cell.worst.items()
+                },
+            }
+            for cell in gate.cells
+        ],
+    }
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as JSON values; by `scale` the numbers are of the difference, the ratio or the score."""
+    finite = {
+        name: number if number is not None and math.isfinite(number) else None
+        for name, number in (("estimate", verdict.estimate), ("limit", verdict.limit))
+    }
+    interval = None if verdict.low is None or verdict.high is None else [verdict.low, verdict.high]
+    return {
+        "word": verdict.word,
+        "margin": str(verdict.margin),
+        "scale": verdict.scale,
+        **finite,
+        "ci95": interval if interval and all(map(math.isfinite, interval)) else None,
+        "n": verdict.n,
+        "differs": verdict.differs,
+        "captions_needed": verdict.captions_needed,
+        "reason": verdict.reason,
+    }
+
+
+def _about(cell: GatedCell) -> tuple[str, str, str]:
+    if not cell.verdicts:
+        return cell.failed or "", "", ""
+    scores = "; ".join(_score(key, one, several=len(cell.verdicts) > 1) for key, one in cell.verdicts.items())
+    needed = [one.captions_needed for one in cell.verdicts.values() if one.captions_needed]
+    worst = "; ".join(f"{key}: {_named(clips)}" for key, clips in cell.worst.items() if clips)
+    return scores, f"{max(needed):,}" if needed else "", worst
+
+
+def _score(key: str, verdict: Verdict, *, several: bool) -> str:
+    word = f" ({verdict.word})" if several else ""
+    return f"{key} {measured(verdict)}, margin {verdict.margin}{word}"
+
+
+def _named(clips: WorstClips) -> str:
+    return ", ".join(name for name, _ in clips)
+
+
+def _case(suite: ElementTree.Element, gate: Gate, cell: GatedCell, verdict: Verdict | None) -> None:
+    """Add a cell's case for one margin, or for the results that it does not have."""
+    name = str(verdict.margin) if verdict else "results"
+    about = {"classname": _xml(cell.model), "name": _xml(f"{cell.method} {name}")}
+    case = ElementTree.SubElement(suite, "testcase", about)
+    if verdict is None:
+        ElementTree.SubElement(case, "failure", message=_xml(str(cell.failed)), type="no results")
+        return
+    if verdict.word == "no worse":
+        return
+    needed = verdict.captions_needed
+    more = f"; about {needed:,} captions would tell" if needed else ""
+    message = _xml(f"{verdict.word}: {measured(verdict)}, margin {verdict.margin}{more}")
+    if verdict.word == "cannot be told" and gate.allow_undecided:
+        ElementTree.SubElement(case, "skipped", message=message)
+        return
+    found = ElementTree.SubElement(case, "failure", message=message, type=verdict.word)
+    if worst := cell.worst.get(verdict.margin.key):
+        found.text = _xml(f"worst clips: {_named(worst)}")
+
+
+def _xml(text: str) -> str:
+    """Return text without the characters that no XML may hold."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
