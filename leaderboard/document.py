@@ -32,10 +32,10 @@ strict, no string is empty.
     results = f"""# Per-caption results
 
 `RUN/cells/MODEL/METHOD/{per_caption.PER_CAPTION}` holds what the record knows of each caption. Every cell that is done
-has one; a record of an older run has none, and is valid. `bench validate RUN` computes the record's values, intervals and
-differences to full precision from it and says where they are others, holds its captions against `captions.json`, its
-faults against the record's counts, and its hashes against the clips where they are there. What may be concluded from it:
-[conclusions](conclusions.md).
+has one; a record of an older run has none, and is valid. `bench validate RUN` computes the record's values, intervals
+and differences to full precision from it and says where they are others, holds its captions against `captions.json`,
+its faults against the record's counts, and its hashes against the clips where they are there. What may be concluded
+from it: [conclusions](conclusions.md).
 
 {_format_of(per_caption.__doc__ or "")}
 """
