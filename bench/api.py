@@ -211,7 +211,7 @@ def score_report(
         `cost`: seconds from the first file to the last score, and of these the seconds in which networks computed,
         none for clips whose features are in the cache.
     """
-    from admbench.metrics.audio import count_faults
+    from admbench.metrics.audio import Health, faults_of
     from admbench.metrics.scoring import score
 
     folders: dict[Whose, str | Path | None] = {"generated": generated, "reference": reference, "baseline": baseline}
@@ -224,7 +224,7 @@ def score_report(
     seconds = time.perf_counter() - started
     return {
         "scores": scores,
-        "audio": {whose: count_faults(own["levels"]).to_json() for whose, own in features.items()},
+        "audio": {whose: Health.of(faults_of(own["levels"])).to_json() for whose, own in features.items()},
         "reading": reading(networks),
         "cost": {"seconds": seconds, "network_seconds": sum(timer.seconds for timer in timers.values())},
     }

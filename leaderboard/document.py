@@ -1,10 +1,14 @@
-"""The reference page of the record and the ladder, made from the schema: `python -m admbench.leaderboard.document`."""
+"""The reference page of the record, its per-caption results and the ladder, made from the schema and the code.
+
+`python -m admbench.leaderboard.document`
+"""
 
 import sys
 from typing import Any
 
 from pydantic import BaseModel
 
+from admbench.leaderboard import per_caption
 from admbench.leaderboard.consistency import RULES
 from admbench.leaderboard.ladder import Ladder
 from admbench.leaderboard.record import Record
@@ -25,12 +29,27 @@ Sections marked *open* accept further keys; all others refuse a key they do not 
 strict, no string is empty.
 """
     rules = "\n".join(f"- {' '.join((rule.__doc__ or '').split())}" for rule in RULES)
+    results = f"""# Per-caption results
+
+`RUN/cells/MODEL/METHOD/{per_caption.PER_CAPTION}` holds what the record knows of each caption. Every cell that is done
+has one; a record of an older run has none, and is valid. `bench validate RUN` computes the record's values, intervals
+and differences to full precision from it and says where they are others, holds its captions against `captions.json`,
+its faults against the record's counts, and its hashes against the clips where they are there. What may be concluded
+from it: [conclusions](conclusions.md).
+
+{_format_of(per_caption.__doc__ or "")}
+"""
     ladder = """# The sanity ladder
 
 `RUN/ladder.json` says whether the suite and the metrics put systems of known quality in their known order.
 """
-    parts = [head, _sections(Record), f"## What must hold between keys\n\n{rules}\n", ladder, _sections(Ladder, Record)]
-    return "\n".join(parts)
+    between = f"## What must hold between keys\n\n{rules}\n"
+    return "\n".join([head, _sections(Record), between, results, ladder, _sections(Ladder, Record)])
+
+
+def _format_of(docstring: str) -> str:
+    """The part of a module's docstring that says how its file is made."""
+    return docstring[docstring.index("Format, version") :].strip()
 
 
 def _sections(model: type[BaseModel], known: type[BaseModel] | None = None) -> str:

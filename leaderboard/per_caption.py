@@ -44,10 +44,9 @@ from admbench.leaderboard.fields import MetricName
 from admbench.leaderboard.inference.contrasts import score_interval
 from admbench.leaderboard.inference.influence import MINIMUM_CAPTIONS, Influence, Values, canonical_pairs
 from admbench.leaderboard.inference.scores import ScoreKind
+from admbench.leaderboard.run_folder import PER_CAPTION as PER_CAPTION
 from admbench.leaderboard.untrusted import clip_id, decode_json, read_bytes
 
-PER_CAPTION = "per-caption.safetensors"
-"""Name of the file in a cell's folder."""
 HEALTH = ("silent", "clipped", "too_short", "nan")
 """What can be wrong with a clip: docs/metrics.md."""
 MAX_BYTES = 64 * 2**20
@@ -367,12 +366,15 @@ def _numbers(tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int | Non
 def disagreements(content: PerCaption, scores: Mapping[str, Any], *, tolerance: float = 1e-6) -> list[str]:
     """Return where a record's scores are not what the per-caption results give, one line each.
 
+    A score with an interval hangs on captions: it has per-caption results, where a cell has any.
+
     Args:
         content: read from beside the record.
         scores: of the record, by key; of each value, ci95 and n are held against what follows from `content`.
         tolerance: relative difference that counts as the same.
     """
-    lines = []
+    with_interval = (key for key, score in scores.items() if score.ci95 is not None)
+    lines = [f"scores.{key}: no per-caption results" for key in with_interval if key not in content.scores]
     for key, score in content.scores.items():
         recorded = scores.get(key)
         if recorded is None or recorded.value is None:

@@ -8,10 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from admbench.errors import DataError, nearest
+from admbench.files import slug
 from admbench.leaderboard.clips import read_clips
 from admbench.leaderboard.consistency import problems
-from admbench.leaderboard.record import Record
-from admbench.leaderboard.run_folder import CELLS, RECORDS
+from admbench.leaderboard.per_caption import disagreements
+from admbench.leaderboard.per_caption_check import FullPrecision, contradictions, read_beside
+from admbench.leaderboard.record import FULL_PRECISION, Record
+from admbench.leaderboard.run_folder import CELLS, PER_CAPTION, RECORD_FILE, RECORDS
 from admbench.leaderboard.untrusted import check_inside, read_json
 
 
@@ -66,7 +69,10 @@ def read_runs(paths: Iterable[str | Path]) -> list[LoadedRecord]:
 
 
 def validate(paths: Iterable[str | Path]) -> list[Checked]:
-    """Check every record of some run folders or `result.json` files, with the captions beside it; list all problems.
+    """Check every record of some run folders or `result.json` files, with what lies beside it; list all problems.
+
+    Per-caption results, where there are any, are held against the record, captions.json and the clips; and the
+    differences to full precision against the cell of the same model in full precision, where the run has one.
 
     Raises:
         DataError: a folder without records, or a path that does not exist.
@@ -79,12 +85,34 @@ def _read(run: Path, path: Path) -> Record:
 
 
 def _check(run: Path, path: Path) -> list[str]:
+    cell = path.parent
     try:
-        _, found = _parse(read_json(run, path))
-        read_clips(run, path.parent)
+        record, found = _parse(read_json(run, path))
+        clips = read_clips(run, cell)
     except DataError as error:
         return [str(error).removeprefix(f"{path}: ")]
-    return found
+    try:
+        content = read_beside(run, cell)
+    except DataError as error:
+        return [*found, f"{PER_CAPTION}: {str(error).removeprefix(f'{cell / PER_CAPTION}: ')}"]
+    if record is None or content is None:
+        return found
+    lines = contradictions(content, record, run, cell, clips, _full_precision(run, cell))
+    return [*found, *(f"{PER_CAPTION}: {line}" for line in lines)]
+
+
+def _full_precision(run: Path, cell: Path) -> FullPrecision | None:
+    """The cell of the same model in full precision; None if there is none whose scores are what its captions give."""
+    other = cell.with_name(slug(FULL_PRECISION))
+    if run not in other.parents or not (other / RECORD_FILE).is_file():
+        return None
+    try:
+        record, content = _read(run, other / RECORD_FILE), read_beside(run, other)
+    except DataError:
+        return None  # it has problem lines of its own
+    if content is None or disagreements(content, record.scores):
+        return None
+    return FullPrecision(record, content)
 
 
 def _record_files(paths: Iterable[str | Path]) -> list[tuple[Path, Path]]:

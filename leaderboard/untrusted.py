@@ -12,7 +12,7 @@ from admbench.errors import DataError
 
 MAX_JSON_BYTES = 16 * 2**20  # a record with per-layer reports of the largest named model is below 1 MB
 
-_CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_CLIP_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")  # YouTube's ids may begin with - or _
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

@@ -1,8 +1,7 @@
-"""Audio in: reading files in one documented way, and counting what is wrong with clips."""
+"""Audio in: reading files in one documented way, and finding what is wrong with clips."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,10 @@ READING: dict[str, Any] = {
 """How audio comes to the networks, as results say it."""
 
 
+Faults = dict[str, NDArray[np.bool_]]
+"""Fault (silent, clipped, too_short, nan) -> (n,) whether each clip has it."""
+
+
 @dataclass(frozen=True)
 class Health:
     """How many clips have which fault. A clip can have several; one that is not finite is counted as that alone."""
@@ -47,20 +50,14 @@ class Health:
     nan: int
     """Clips with a sample that is NaN or infinite."""
 
+    @classmethod
+    def of(cls, faults: Faults) -> Health:
+        """Return the counts of `faults_of`."""
+        return cls(len(faults["nan"]), **{fault: int(flags.sum()) for fault, flags in faults.items()})
+
     def to_json(self) -> dict[str, int]:
         """Return the `audio` section of the record."""
         return asdict(self)
-
-
-def health(waveforms: Sequence[NDArray[np.floating]], sample_rate: int, *, seconds: float | None = None) -> Health:
-    """Count faulty clips by the thresholds of this module.
-
-    Args:
-        waveforms: n clips of (samples,), full scale 1.
-        sample_rate: Hz.
-        seconds: how long every clip should be; None is unknown.
-    """
-    return count_faults([levels(clip, sample_rate) for clip in waveforms], seconds=seconds)
 
 
 def levels(waveform: NDArray[np.floating], sample_rate: int) -> tuple[float, float, float]:
@@ -75,8 +72,8 @@ def levels(waveform: NDArray[np.floating], sample_rate: int) -> tuple[float, flo
     return float(level), float(share), len(clip) / sample_rate
 
 
-def count_faults(clips: ArrayLike, *, seconds: float | None = None) -> Health:
-    """Count faulty clips by the thresholds of this module.
+def faults_of(clips: ArrayLike, *, seconds: float | None = None) -> Faults:
+    """Return which clips have which fault, by the thresholds of this module.
 
     Args:
         clips: (n, 3), the `levels` of n clips.
@@ -85,13 +82,12 @@ def count_faults(clips: ArrayLike, *, seconds: float | None = None) -> Health:
     rows = np.asarray(clips, dtype=np.float64).reshape(-1, 3)
     level, share, length = rows.T  # comparisons with NaN are false
     needed = SHORT_SECONDS if seconds is None else SHORT_SHARE * seconds
-    return Health(
-        clips=len(rows),
-        silent=int((level < 10 ** (SILENT_DBFS / 20)).sum()),
-        clipped=int((share >= CLIPPED_SHARE).sum()),
-        too_short=int((length < needed).sum()),
-        nan=int(np.isnan(level).sum()),
-    )
+    return {
+        "silent": level < 10 ** (SILENT_DBFS / 20),
+        "clipped": share >= CLIPPED_SHARE,
+        "too_short": length < needed,
+        "nan": np.isnan(level),
+    }
 
 
 def is_finite(waveform: NDArray[np.floating]) -> bool:

@@ -33,6 +33,8 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool]
     ratio_scale: ClassVar[bool] = False
     """Whether it is a distance or divergence: not negative, with an error that grows with it."""
+    share: ClassVar[bool] = False
+    """Whether it is a share of clips: each counts as 0 or 1."""
     range: ClassVar[Range] = UNBOUNDED
     """Least and greatest value that it can have; intervals end there."""
     direction: ClassVar[str | None] = None

@@ -68,6 +68,7 @@ class ClassificationAccuracy(Metric):
     summary = "Accuracy, on real clips, of a classifier trained on the generated ones; higher is better"
     version = "2"
     higher_is_better = True
+    share = True
     range = (0.0, 1.0)
     needs = frozenset({"embedding", "logits"})
     against = ("reference",)

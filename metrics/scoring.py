@@ -1,14 +1,18 @@
-"""From features to scores in the record's form: value, 95 % interval, n, network, direction, paired difference."""
+"""From features to scores in the record's form: value, 95 % interval, n, network, direction, paired difference.
+
+`score` returns that; `score_captions` with it what each score hangs on, caption by caption.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from admbench.metrics.base import Metric
 from admbench.metrics.extractors.base import CaptionExtractor, Judges, load_extractor
 from admbench.metrics.features import Features
-from admbench.metrics.intervals import MINIMUM_CLIPS, Replicates
+from admbench.metrics.intervals import MINIMUM_CLIPS, Mean, Replicates, Values
 from admbench.metrics.keys import ScoreKey, requested_scores
 from admbench.metrics.needs import role_of
 
@@ -19,6 +23,30 @@ Provided = Mapping[str, Callable[[], Features]]
 OWN_SCORE = "baseline model's own score"
 
 
+@dataclass(frozen=True)
+class Captions:
+    """What a score hangs on: all that its interval, and its comparison with another cell's score, is made from."""
+
+    metric: Metric
+    """That the score is of."""
+    ids: tuple[str, ...]
+    """(n,) captions that it is over."""
+    replicates: Replicates
+    """Of the score: without each caption, and without each of `deletion_pairs(n)`."""
+    per_clip: Values | None
+    """(n,) each clip's own number, of a score that is their mean; None for a score of a set."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of generated clips."""
+
+    scores: dict[str, Score]
+    """By key, as `score` returns them."""
+    captions: dict[str, Captions]
+    """By the key of each score that has an interval."""
+
+
 def score(
     generated: Features,
     reference: Features | None,
@@ -27,6 +55,18 @@ def score(
     judges: Judges,
     provided: Provided | None = None,
 ) -> dict[str, Score]:
+    """Return the scores of `score_captions`, whose arguments and errors these are."""
+    return score_captions(generated, reference, baseline, metrics, judges, provided).scores
+
+
+def score_captions(
+    generated: Features,
+    reference: Features | None,
+    baseline: Features | None,
+    metrics: Sequence[str],
+    judges: Judges,
+    provided: Provided | None = None,
+) -> Scored:
     """Score generated clips.
 
     Clips belong together by id; clips of the reference or baseline that were not generated are left out. Where some
@@ -45,27 +85,31 @@ def score(
         provided: what clips alone do not give, such as latents; a score that needs it is over the clips that have it.
 
     Returns:
-        Score by key, as the record has them: `fd`, `kl`, ..., `fd_vs_baseline`, ...; each of value, ci95, n, backbone,
+        Scores by key, as the record has them: `fd`, `kl`, ..., `fd_vs_baseline`, ...; each of value, ci95, n, backbone,
         backbone_sha256, against, direction, higher_is_better and what the metric adds; those not against the baseline
         with `difference` (value, ci95, versus, significant) to the baseline's own score. What cannot be computed is
-        {"value": None, "reason": ...}.
+        {"value": None, "reason": ...}. And what each score with an interval hangs on.
 
     Raises:
         UsageError: an unknown metric.
         PluginError: a metric or an extractor cannot be loaded.
     """
     sources = {"reference": reference, "baseline": baseline, None: None}
-    scores = {}
+    scored = Scored({}, {})
     for requested in requested_scores(metrics, baseline=baseline is not None):
         role = role_of(requested.metric)
         judge = judges.get(role) if role is not None else None
         identity = {"backbone": judge and judge.name, "backbone_sha256": judge and judge.sha256}
         try:
             own = _with_provided(requested.metric, generated, provided or {})
-            scores[requested.key] = _score(requested, own, sources[requested.against], baseline, identity)
+            against = sources[requested.against]
+            scored.scores[requested.key], hangs_on = _score(requested, own, against, baseline, identity)
         except ValueError as error:
-            scores[requested.key] = {"value": None, "reason": str(error)}
-    return scores
+            scored.scores[requested.key] = {"value": None, "reason": str(error)}
+            continue
+        if hangs_on is not None:
+            scored.captions[requested.key] = hangs_on
+    return scored
 
 
 def _with_provided(metric: Metric, generated: Features, provided: Provided) -> Features:
@@ -77,7 +121,7 @@ def _with_provided(metric: Metric, generated: Features, provided: Provided) -> F
 
 def _score(
     requested: ScoreKey, generated: Features, against: Features | None, baseline: Features | None, identity: Score
-) -> Score:
+) -> tuple[Score, Captions | None]:
     metric = requested.metric
     if requested.against is not None and against is None:
         raise ValueError(f"no {requested.against} audio")
@@ -99,20 +143,27 @@ def _score(
             if metric.paired:
                 raise ValueError(reason)
             estimate = {"value": metric.compute(generated, against), "ci95": None, "reason": f"no interval: {reason}"}
-            return {**estimate, **about, **metric.details(generated, against)}
+            return {**estimate, **about, **metric.details(generated, against)}, None
         if lacking:
             generated = generated.match(shared)
             about |= {"n": len(shared), "without_partner": lacking}
         against = against.match(shared)
-    estimate = _estimate(metric, generated, against, None if requested.against == "baseline" else baseline)
-    return {**estimate, **about, **metric.details(generated, against)}
+    own_score_of = None if requested.against == "baseline" else baseline
+    estimate, hangs_on = _estimate(metric, generated, against, own_score_of)
+    return {**estimate, **about, **metric.details(generated, against)}, hangs_on
 
 
-def _estimate(metric: Metric, generated: Features, against: Features | None, baseline: Features | None) -> Score:
-    """Return value and interval of a score and, if there is a baseline, of the difference to the baseline's score."""
+def _estimate(
+    metric: Metric, generated: Features, against: Features | None, baseline: Features | None
+) -> tuple[Score, Captions | None]:
+    """Return value and interval of a score and, if there is a baseline, of the difference to the baseline's score.
+
+    With it goes what the score hangs on, if it has an interval.
+    """
     statistic = metric.statistic(generated, against)
     if statistic.n < MINIMUM_CLIPS:
-        return {"value": statistic.value, "ci95": None, "reason": f"an interval needs at least {MINIMUM_CLIPS} clips"}
+        reason = f"an interval needs at least {MINIMUM_CLIPS} clips"
+        return {"value": statistic.value, "ci95": None, "reason": reason}, None
     replicates = Replicates.of(statistic)
     estimate: Score = {"value": replicates.value, "ci95": list(metric.interval(replicates))}
     if baseline is not None:
@@ -124,7 +175,8 @@ def _estimate(metric: Metric, generated: Features, against: Features | None, bas
             estimate["difference"] = {"value": None, "reason": f"the baseline has no clip called {error.args[0]}"}
         except ValueError as error:
             estimate["difference"] = {"value": None, "reason": str(error)}
-    return estimate
+    per_clip = statistic.per_clip if isinstance(statistic, Mean) else None
+    return estimate, Captions(metric, generated.ids, replicates, per_clip)
 
 
 def _difference(metric: Metric, replicates: Replicates) -> Score:

@@ -13,6 +13,7 @@ from admbench.bench.measurement.size import size_section
 from admbench.bench.measurement.trajectory import CAPTIONS, latents_apart
 from admbench.bench.models.quantization import BACKBONE, run_seed
 from admbench.bench.run import records
+from admbench.bench.run.caption_results import caption_results
 from admbench.bench.run.generating import Generating
 from admbench.bench.run.jobs import TRAJECTORY, CellJob
 from admbench.bench.run.layout import JobFolder
@@ -25,7 +26,7 @@ from admbench.methods.core.processor import has_vnni
 from admbench.methods.spec import FULL_PRECISION
 from admbench.metrics.features import Features
 from admbench.metrics.latents import LATENTS, latent_features
-from admbench.metrics.scoring import score
+from admbench.metrics.scoring import score_captions
 
 STEP_TIMING = Settings(batch=2, warm_up=1, repeats=5, limit_seconds=10.0)
 """How a cell times its denoising step: briefly; `bench latency` takes its time."""
@@ -44,7 +45,7 @@ class Cell(Generating):
         self._clock = records.Clock()
 
     def run(self) -> None:
-        """Quantize, time, generate and score, and leave the record."""
+        """Quantize, time, generate and score, and leave the record and what it knows of each caption."""
         checkpoint = self.quantize()
         latency = self.measure(checkpoint)
         audio = self.generate()
@@ -52,7 +53,7 @@ class Cell(Generating):
             latency = latency | {"real_time_factor": audio["real_time_factor"]}
         generated = self.embed(audio)
         self.stages.report("score")
-        scores = score(
+        scored = score_captions(
             generated,
             _features_if_any(self.job.reference),
             features_in(self.job.baseline),
@@ -70,7 +71,7 @@ class Cell(Generating):
             },
             suite=self.suite.describe(self.items),
             generation=audio["generation"],
-            scores=scores,
+            scores=scored.scores,
             audio=audio["health"] | {"reading": reading(self.judges)},
             size=size_section(
                 self.checkpoint_folder,
@@ -83,7 +84,9 @@ class Cell(Generating):
             calibration=checkpoint["calibration"],
             clock=self._clock,
         )
-        records.write_record(self.job.work.record, record)
+        files = [self.job.work.audio / f"{item.id}.wav" for item in self.items]
+        content = caption_results([item.id for item in self.items], files, audio["faults"], scored.captions)
+        records.write_results(self.job.work, record, content)
 
     def measure(self, checkpoint: Facts) -> Facts:
         """Time a denoising step with kernels beside full precision: a few seconds, before audio is generated."""

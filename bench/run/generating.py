@@ -27,7 +27,7 @@ from admbench.hashing import sha256_file
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.kernels import WithKernels
 from admbench.methods.core.processor import has_vnni
-from admbench.metrics.audio import health
+from admbench.metrics.audio import Health, faults_of, levels
 
 DTYPE = "float32"
 """Floating-point type of everything that is not quantized; lower precision of the backbone is a method, `bf16`."""
@@ -144,9 +144,11 @@ class Generating(Work):
             [item.caption for item in self.items], seeds, steps=steps, guidance=guidance, batch_size=wanted.batch_size
         )
         computing = time.perf_counter() - started
+        faults = faults_of([levels(clip, model.sample_rate) for clip in waveforms], seconds=model.seconds)
         return {
             **self.write_audio(self.items, seeds, waveforms, model.sample_rate),
-            "health": health(waveforms, model.sample_rate, seconds=model.seconds).to_json(),
+            "health": Health.of(faults).to_json(),
+            "faults": {fault: flags.tolist() for fault, flags in faults.items()},
             "generation": {
                 "scheduler": model.scheduler_name,
                 "steps": steps,

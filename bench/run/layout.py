@@ -1,6 +1,6 @@
 """Where everything of a run lies: `RunLayout` of the run folder, `JobFolder` of one job's folder in it.
 
-    RUN/cells/MODEL/METHOD/    a cell: result.json, audio/, captions.json, checkpoint/, features.safetensors, ...
+    RUN/cells/MODEL/METHOD/    a cell: result.json, per-caption.safetensors, audio/, captions.json, checkpoint/, ...
     RUN/baselines/MODEL/       a model's own audio in full precision, its features and checkpoint
     RUN/reference/SUITE/       the suite's real audio and its features
     RUN/work/KEY/              a job at work; it becomes one of the three above
@@ -23,6 +23,7 @@ from admbench.leaderboard.run_folder import (
     CAPTIONS_FILE,
     CELLS,
     LADDER_FILE,
+    PER_CAPTION,
     RECORD_FILE,
     RECORDS,
     REFERENCE,
@@ -52,6 +53,11 @@ class JobFolder:
     def record(self) -> Path:
         """The record; a cell's only."""
         return self.path / RECORD_FILE
+
+    @property
+    def per_caption(self) -> Path:
+        """What the record knows of each caption; a cell's only."""
+        return self.path / PER_CAPTION
 
     @property
     def checkpoint(self) -> Path:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from admbench.metrics.extractors.base import Extractor
     from admbench.metrics.needs import Whose
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the meaning or the layout of a job's products changes."""
 PREFLIGHT_TIMEOUT = 900.0
 
@@ -155,11 +155,13 @@ def _metric_identities(grid: GridSpec) -> list[list[str]]:
 
 
 def is_done(job: Job) -> bool:
-    """Return whether the published folder of a job is for its key and, for a cell, holds a record that is done."""
+    """Return whether the published folder of a job is for its key and, for a cell, holds all results of one done."""
     try:
         if read_json(job.target.job)["key"] != job.key:
             return False
-        return not isinstance(job, CellJob) or read_json(job.target.record)["status"] == "done"
+        if not isinstance(job, CellJob):
+            return True
+        return read_json(job.target.record)["status"] == "done" and job.target.per_caption.is_file()
     except (DataError, KeyError, TypeError):
         return False  # missing or damaged: to be done again
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from admbench.bench.measurement import environment
 from admbench.bench.run.jobs import CellJob
-from admbench.errors import PluginError
+from admbench.bench.run.layout import JobFolder
+from admbench.errors import DataError, PluginError
 from admbench.files import write_json_atomic
+from admbench.leaderboard.per_caption import PerCaption, disagreements, read_per_caption, write_per_caption
 from admbench.leaderboard.reading import parse_record
 from admbench.leaderboard.record import SCHEMA_VERSION
 from admbench.methods.spec import MethodSpec
@@ -130,6 +132,21 @@ def write_record(path: Path, record: Section) -> None:
     plain = json.loads(json.dumps(record, allow_nan=False))
     parse_record(plain, path)
     write_json_atomic(path, plain)
+
+
+def write_results(folder: JobFolder, record: Section, content: PerCaption) -> None:
+    """Write the per-caption results of a cell and then its record, both as the board would take them.
+
+    Raises:
+        DataError: besides what `write_record` raises, the per-caption results break their format, or are not what the
+            record says: a mistake of the harness or of a plug-in.
+    """
+    write_per_caption(folder.per_caption, content)
+    kept = read_per_caption(folder.path, folder.per_caption)
+    scores = parse_record(json.loads(json.dumps(record, allow_nan=False)), folder.record).scores
+    if found := disagreements(kept, scores):
+        raise DataError(f"{folder.per_caption}: {found[0]}")
+    write_record(folder.record, record)
 
 
 def _provenance(job: CellJob, started: datetime, seconds: float) -> Section:

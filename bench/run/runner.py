@@ -123,6 +123,7 @@ def _record_failure(job: CellJob, reason: str, seconds: float) -> None:
 
 
 def _write_cell(job: CellJob, record: records.Section) -> None:
+    job.target.per_caption.unlink(missing_ok=True)  # of an earlier success
     records.write_record(job.target.record, record)
     write_text_atomic(job.target.job, job.model_dump_json(indent=2) + "\n")
 

@@ -33,7 +33,7 @@ def write_wav(path: Path, waveform: NDArray[np.float32], sample_rate: int) -> No
     Args:
         path: of the WAV file.
         waveform: (samples,), full scale 1. What is beyond full scale is clipped, what is not finite becomes silence;
-            both are counted by `admbench.metrics.audio.health`, which sees the waveform before it is written.
+            both are counted by `admbench.metrics.audio.faults_of`, which sees the waveform before it is written.
         sample_rate: Hz.
     """
     finite = np.nan_to_num(waveform, nan=0.0, posinf=0.0, neginf=0.0)

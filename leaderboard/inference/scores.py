@@ -47,7 +47,6 @@ class ScoreKind:
 
 _DISTANCE = ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0)
 _COSINE = ScoreKind(higher_is_better=True, low=-1.0, high=1.0)
-_MEAN_DISTANCE = ScoreKind(higher_is_better=False, low=0.0)
 _DECIBELS = ScoreKind(higher_is_better=True)
 
 KINDS: dict[str, ScoreKind] = {
@@ -60,8 +59,8 @@ KINDS: dict[str, ScoreKind] = {
     "cas": ScoreKind(higher_is_better=True, low=0.0, high=1.0, share=True),
     "clap": _COSINE,
     "clap_audio": _COSINE,
-    "lmd": _MEAN_DISTANCE,
-    "mrstft": _MEAN_DISTANCE,
+    "lmd": _DISTANCE,
+    "mrstft": _DISTANCE,
     "snr": _DECIBELS,
     "latent_sqnr": _DECIBELS,
 }

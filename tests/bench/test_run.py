@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import soundfile
 
+from admbench import metrics
 from admbench.bench.run.executors.base import Outcome, Task
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
@@ -29,8 +30,12 @@ from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import BenchError
 from admbench.hashing import sha256_file
+from admbench.leaderboard.inference.contrasts import contrast
+from admbench.leaderboard.per_caption import disagreements, read_per_caption
 from admbench.leaderboard.reading import read_record, read_runs, validate
 from admbench.methods.core.processor import has_vnni
+from admbench.metrics.features import Features
+from admbench.metrics.intervals import Replicates
 
 NAIVE = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 JUDGES = JudgeSpec(tagger="band-tagger", clap="band-clap")
@@ -142,6 +147,54 @@ def test_a_caption_file_with_clips_goes_through_every_stage_and_the_record_count
     for key in ("fd", "kl"):
         assert record.scores[key].value is not None
         assert (record.scores[key].n, record.scores[key].without_partner) == (4, 1)
+
+
+def test_a_record_comes_with_what_it_knows_of_each_caption(finished: GridSpec) -> None:
+    for method in finished.methods:
+        cell, record = cell_of(finished, method), record_of(finished, method)
+        content = read_per_caption(finished.out, cell.per_caption)
+        assert disagreements(content, record.scores) == []
+        assert set(content.scores) == {key for key, score in record.scores.items() if score.ci95 is not None}
+        assert content.captions == tuple(entry["id"] for entry in json.loads(cell.captions.read_text()))
+        assert {f"{name}.wav": digest for name, digest in zip(content.captions, content.clip_sha256, strict=True)} == (
+            wavs(finished, method)
+        )
+        counts = {fault: int(flags.sum()) for fault, flags in content.health.items()}
+        assert counts == {fault: getattr(record.audio, fault) for fault in counts}
+        assert counts["too_short"] == 0
+
+
+def test_records_of_two_runs_are_compared_as_their_features_are(make_grid: MakeGrid, tmp_path: Path) -> None:
+    many = tmp_path / "many.txt"
+    many.write_text("\n".join(f"sound number {number} of a list" for number in range(12)))
+    methods = {"one": NAIVE, "two": NAIVE.replace("w4a8", "w3a8")}
+    grids = [
+        make_grid(suite=str(many), methods=["fp32", spec], out=tmp_path / name, metrics__names=["fd", "kl", "clap"])
+        for name, spec in methods.items()
+    ]
+    cells = []
+    for grid, spec in zip(grids, methods.values(), strict=True):
+        assert [result.reason for result in run(grid)] == [None, None]
+        cells.append(cell_of(grid, spec))
+    full = Features.load(RunLayout(grids[0].out).baseline("fake-adm").features)
+    kept = [read_per_caption(cell.path, cell.per_caption) for cell in cells]
+    embedded = [Features.load(cell.features) for cell in cells]
+    for key in ("fd_vs_baseline", "kl_vs_baseline", "clap"):
+        metric = metrics.registry.get(key.removesuffix("_vs_baseline"))()
+        against = full if key.endswith("_vs_baseline") else None
+        first, second = (Replicates.of(metric.statistic(own, against)) for own in embedded)
+        expected = (first - second).interval()
+        found = contrast(*(own.influence(key, full.ids) for own in kept)).interval()
+        assert found == pytest.approx(expected, abs=0.01 * (expected[1] - expected[0]))
+        assert expected[0] < first.value - second.value < expected[1]
+
+
+def test_without_its_per_caption_results_a_cell_is_not_finished(finished: GridSpec) -> None:
+    cell = cell_of(finished, NAIVE)
+    before = cell.per_caption.read_bytes()
+    cell.per_caption.unlink()
+    assert [result.resumed for result in run(finished)] == [True, False]
+    assert cell.per_caption.read_bytes() == before
 
 
 def test_size_is_what_lies_on_disk(finished: GridSpec) -> None:
@@ -294,6 +347,7 @@ def test_a_failed_change_says_so_and_undoing_it_costs_nothing(
         results = run(make_grid(methods=[NAIVE], seed=5))
     assert results[0].reason == "ZeroDivisionError: division by zero"
     assert record_of(finished, NAIVE).status == "failed"
+    assert not cell_of(finished, NAIVE).per_caption.exists()
     quantized: list[str] = []
 
     def quantize(model: Any, spec: str, *components: Any, **options: Any) -> Any:
@@ -329,6 +383,10 @@ def test_clips_that_are_not_finite_are_counted_and_not_scored(
     assert run(grid)[0].reason is None
     record = record_of(grid, "fp32")
     assert (record.audio.clips, record.audio.nan) == (4, 1)
+    cell = cell_of(grid, "fp32")
+    content = read_per_caption(cell.path, cell.per_caption)
+    assert content.health["nan"].tolist() == [True, False, False, False]
+    assert content.scores == {}
     assert record.scores["clap"].value is None
     assert "not finite" in record.scores["clap"].reason
 

@@ -124,6 +124,12 @@ def test_ids_that_are_no_file_names_are_refused(tmp_path, clip):
         read_clips(tmp_path, tmp_path)
 
 
+@pytest.mark.parametrize("clip", ["-0BIyqJj9ZU_30", "_abc", "row-00001"])
+def test_ids_of_youtube_are_file_names(tmp_path, clip):
+    (tmp_path / "captions.json").write_text(json.dumps([{"id": clip, "caption": "x"}]))
+    assert [one.id for one in read_clips(tmp_path, tmp_path)] == [clip]
+
+
 def test_validate_checks_the_captions_beside_a_record(make_run, make_record):
     run = make_run([make_record()], audio=True)
     captions = next(run.glob("cells/*/*/captions.json"))

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from admbench.errors import DataError
-from admbench.metrics.audio import Health, count_faults, health, levels, load_audio, read_audio
+from admbench.metrics.audio import Health, faults_of, levels, load_audio, read_audio
 
 RATE = 16_000
 
@@ -57,7 +57,7 @@ def test_any_format_rate_and_number_of_channels_is_read_as_it_is(tmp_path, name,
 def test_what_cancels_between_channels_is_silence_and_counted(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.stack([tone(), -tone()], axis=1), RATE)
     sound = read_audio(tmp_path / "a.wav")
-    assert count_faults([levels(sound.samples, sound.sample_rate)]).silent == 1
+    assert faults_of([levels(sound.samples, sound.sample_rate)])["silent"].tolist() == [True]
 
 
 def test_unusable_files_are_errors_that_name_them(tmp_path):
@@ -97,11 +97,20 @@ def test_each_fault_is_counted():
         "infinite": np.where(np.arange(RATE) == 5, np.inf, tone()),
     }
     expected = Health(clips=11, silent=4, clipped=1, too_short=3, nan=2)
-    assert health(list(clips.values()), RATE) == expected
     assert expected.to_json() == {"clips": 11, "silent": 4, "clipped": 1, "too_short": 3, "nan": 2}
+    flags = faults_of([levels(clip, RATE) for clip in clips.values()])
+    assert Health.of(flags) == expected
+    named = {fault: [name for name, bad in zip(clips, own, strict=True) if bad] for fault, own in flags.items()}
+    assert named == {
+        "silent": ["silent", "almost silent", "silent and short", "empty"],
+        "clipped": ["clipped"],
+        "too_short": ["short", "silent and short", "empty"],
+        "nan": ["not a number", "infinite"],
+    }
 
 
 def test_a_clip_is_short_of_what_was_asked_for():
     clips = np.stack([tone(2.5), tone(2.5)])
-    assert health(clips, RATE, seconds=2.56).too_short == 0
-    assert health(clips, RATE, seconds=10).too_short == 2
+    made = [levels(clip, RATE) for clip in clips]
+    assert not faults_of(made, seconds=2.56)["too_short"].any()
+    assert faults_of(made, seconds=10)["too_short"].all()

@@ -167,7 +167,8 @@ def test_a_limit_of_zero_is_never_shown_to_hold_for_a_distance():
 
 def test_shown_intervals_stay_in_their_range():
     assert word("clap_audio_vs_baseline=0.95", clips(0.999, 0.5)).high == 1.0
-    assert word("lmd_vs_baseline=1", clips(0.05, 1.0)).low == 0.0
+    assert word("clap_audio_vs_baseline=0.95", clips(-0.999, 0.5)).low == -1.0
+    assert word("lmd_vs_baseline=1", clips(0.05, 1.0)).low > 0, "a distance's is formed on its logarithm"
     low, high = score_kind("is").inside((0.2, 3.0))
     assert (low, high) == (1.0, 3.0)
 
