@@ -15,7 +15,7 @@ from admbench.methods.base import Method
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
-from admbench.methods.core.checkpoint.third_party import ThirdPartyFormat, mark
+from admbench.methods.core.checkpoint.third_party import ThirdPartyFormat, guard, mark, refusals
 from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.third_party import ThirdPartyBackbone, third_party_report
 from admbench.methods.protocol import DenoisingModel
@@ -63,6 +63,7 @@ class Bridge(Method):
 
         Raises:
             PluginError: the package is not installed.
+            UsageError: it quantizes no layer, or this CPU would multiply some layer's integers wrongly.
         """
         if missing := missing_distributions(self.requires):
             raise PluginError(f'method "{self.spec}" {missing}')
@@ -73,8 +74,12 @@ class Bridge(Method):
         layers, seconds = form.describe(module), time.perf_counter() - started
         if not layers:
             raise UsageError(f'method "{self.spec}": {form.package} quantizes no layer of {model.name}')
+        on_cpu = next(model.backbone.parameters()).device.type == "cpu"
+        if on_cpu and (wrong := refusals(module, form)):  # what was calibrated with such products is no good elsewhere
+            name = next(iter(wrong))
+            raise UsageError(f'method "{self.spec}": layer {name}: {wrong[name]}')
         return ThirdPartyBackbone(
-            module=mark(module, layers),
+            module=guard(mark(module, layers), form),
             report=third_party_report(model.backbone, module, form, seconds, simulated=self.simulates(module)),
             method=MethodHeader(
                 name=self.name, spec=str(self.spec), version=self.version, config=self.config.model_dump(mode="json")

@@ -7,7 +7,8 @@ tensor, a running mean of the largest magnitudes with momentum 0.9, so the order
 Linear rounds its input; a convolution takes what comes, and rounds its output if calibration found a use for that.
 
 On a CPU only a Linear of int8 weights and int8 inputs multiplies integers (`torch._int_mm`). Everything else converts
-its weight to floating point at every call.
+its weight to floating point at every call. Without VNNI these products saturate, and quanto has no remedy: there `w8a8`
+is refused.
 """
 
 from __future__ import annotations
@@ -112,6 +113,15 @@ class QuantoFormat(ThirdPartyFormat):
             activation = (8, "tensor") if "input" in layer._quantize_hooks else (FLOAT_BITS, None)
             layers[name] = described(layer, (bits, f"group of {group}" if group else "channel"), activation)
         return layers
+
+    def multiplied_codes(self, module: nn.Module) -> dict[str, Tensor]:
+        """Of a Linear of int8 weights and inputs; a convolution converts its weight."""
+        layers = {name: layer for name, layer in _quantized(module).items() if isinstance(layer, nn.Linear)}
+        return {
+            name: layer.weight._data
+            for name, layer in layers.items()
+            if layer.weight_qtype.bits == 8 and "input" in layer._quantize_hooks
+        }
 
     def weight(self, module: nn.Module, name: str) -> Tensor:
         """See `ThirdPartyFormat`."""

@@ -25,6 +25,7 @@ from admbench.methods.bridges.base import Bridge
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.checkpoint.third_party import FLOAT_BITS, ThirdPartyFormat, ThirdPartyLayer, described
 from admbench.methods.core.numbers.packing import pack_bits, unpack_bits
+from admbench.methods.core.processor import has_vnni, is_x86
 from admbench.methods.protocol import DenoisingModel
 
 OUTPUT_BLOCK = 16
@@ -52,8 +53,10 @@ class TorchAOInt8(Bridge):
         config: Any
         if self.spec.activation_bits == FLOAT_BITS:
             config = Int8WeightOnlyConfig(set_inductor_config=False)
-        else:  # products of 8 bits overflow on processors without VNNI: torchao's own remedy is 7 bits
-            reduce = should_reduce_range(next(backbone.parameters()).device)
+        else:  # products of 8 bits overflow on processors without VNNI: torchao's own remedy is 7 bits. It asks the
+            # processor for VNNI, and not oneDNN, which may have been told not to use it
+            device = next(backbone.parameters()).device
+            reduce = should_reduce_range(device) or (device.type == "cpu" and is_x86() and not has_vnni())
             config = Int8DynamicActivationInt8WeightConfig(set_inductor_config=False, reduce_range=reduce)
         quantize_(backbone, config)
         return backbone
@@ -123,6 +126,11 @@ class TorchAOFormat(ThirdPartyFormat):
                 activation = (8, "token, dynamic") if dynamic else (FLOAT_BITS, None)
                 layers[name] = described(layer, (8, "channel"), activation)
         return layers
+
+    def multiplied_codes(self, module: nn.Module) -> dict[str, Tensor]:
+        """Of layers with dynamic int8 inputs."""
+        weights = {name: module.get_submodule(name).weight.data for name in self.describe(module)}
+        return {name: w.qdata for name, w in weights.items() if getattr(w, "act_quant_kwargs", None) is not None}
 
     def weight(self, module: nn.Module, name: str) -> Tensor:
         """See `ThirdPartyFormat`."""

@@ -6,6 +6,7 @@ import os
 import platform
 
 import torch
+from torch import Tensor
 
 MOST_PAIR = 2**15 - 1
 """Without VNNI, products are summed in pairs in signed 16 bits before anything wider, and saturate there."""
@@ -77,3 +78,17 @@ def product_refusal(terms: int, most_activation: int, most_weight: int) -> str |
     if 2 * most_activation * most_weight > MOST_PAIR and not has_vnni():
         return "without VNNI, products of these codes saturate in 16 bits"
     return None
+
+
+def signed_product_refusal(weight: Tensor) -> str | None:
+    """Return why `torch._int_mm` of signed bytes and a weight may give wrong sums on this CPU, None if it cannot.
+
+    oneDNN multiplies unsigned bytes by signed ones. So it adds 128 to the inputs, and takes 128 times the weight's sums
+    from the result: an input of 127 counts as 255. On other families of processors nothing is known to saturate.
+
+    Args:
+        weight: int8 codes (out, in).
+    """
+    if not is_x86():
+        return None
+    return product_refusal(weight.shape[-1], 2**8 - 1, int(weight.int().abs().max()))

@@ -11,8 +11,11 @@ import torch
 
 from admbench import methods
 from admbench.errors import CheckpointError, PluginError, UsageError
+from admbench.methods.bridges import torchao
+from admbench.methods.core import processor
 from admbench.methods.core.checkpoint import formats
 from admbench.methods.core.kernels.observed import DEQUANTIZED, observed
+from admbench.methods.core.processor import has_vnni, is_x86
 
 PACKAGES = {"torchao": "torchao", "quanto": "optimum-quanto", "nncf": "nncf"}
 KERNELS = {
@@ -38,10 +41,16 @@ def installed(name: str) -> bool:
     return any(metadata.distributions(name=package_of(name)))
 
 
+SATURATES = "quanto-int8@w8a8"
+"""Without VNNI its products would be wrong, and the package cannot do otherwise."""
+
+
 @pytest.fixture(params=KERNELS)
 def spec(request) -> str:
     if not installed(request.param):
         pytest.skip(f"{package_of(request.param)} is not installed")
+    if request.param == SATURATES and is_x86() and not has_vnni():
+        pytest.skip("8-bit products saturate on this processor")
     return request.param
 
 
@@ -88,6 +97,31 @@ def test_a_loaded_backbone_gives_the_same_output_bit_for_bit(spec, model, quanti
     assert torch.equal(predict(model), before)  # the model is left as it is
     error, power = (in_memory - before).square().mean(), before.square().mean()
     assert 0 < error < power * {8: 0.01, 4: 0.1, 2: 1}[methods.from_spec(spec).spec.weight_bits]
+
+
+def saturated(monkeypatch) -> None:
+    """Let this be an x86 processor without VNNI, as far as is asked."""
+    monkeypatch.setattr(processor, "is_x86", lambda: True)
+    monkeypatch.setattr(processor, "has_vnni", lambda: False)
+
+
+def test_a_product_that_would_saturate_is_refused(audioldm, quantize, monkeypatch):
+    pytest.importorskip("optimum.quanto")
+    saturated(monkeypatch)
+    with pytest.raises(UsageError, match=r"layer .*: without VNNI, products of these codes saturate"):
+        quantize(audioldm, SATURATES)
+
+
+def test_a_checkpoint_of_a_processor_with_vnni_is_refused_without(audioldm, quantize, predict, monkeypatch, tmp_path):
+    pytest.importorskip("torchao")
+    monkeypatch.setattr("torchao.utils.should_reduce_range", lambda device: False)
+    monkeypatch.setattr(processor, "has_vnni", lambda: True)
+    monkeypatch.setattr(torchao, "has_vnni", lambda: True)
+    quantize(audioldm, "torchao-int8@w8a8").pack(tmp_path)
+    saturated(monkeypatch)
+    loaded = formats.load(tmp_path)
+    with pytest.raises(UsageError, match=r"layer .*: without VNNI, products of these codes saturate"):
+        predict(audioldm, loaded)
 
 
 def test_what_multiplies_is_what_the_page_says(spec, model, quantize, predict):

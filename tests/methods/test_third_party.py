@@ -13,15 +13,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from admbench.errors import CheckpointError
+from admbench.errors import CheckpointError, UsageError
 from admbench.files import directory_bytes
 from admbench.hashing import sha256_tensors
+from admbench.methods.core import processor
 from admbench.methods.core.checkpoint import formats
 from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
 from admbench.methods.core.checkpoint.third_party import (
     ThirdPartyFormat,
     ThirdPartyLayer,
     described,
+    guard,
     mark,
     third_party_layers,
 )
@@ -79,6 +81,11 @@ class StrangeFormat(ThirdPartyFormat):
         return module
 
 
+class MultipliesFormat(StrangeFormat):
+    def multiplied_codes(self, module: nn.Module) -> dict[str, Tensor]:
+        return {name: part.codes for name, part in module.named_modules() if isinstance(part, StrangeLinear)}
+
+
 @pytest.fixture(autouse=True)
 def _known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the registry know the format for one test."""
@@ -112,6 +119,15 @@ def test_a_loaded_module_gives_the_same_output_bit_for_bit(model, predict, tmp_p
     assert torch.equal(predict(model, loaded), in_memory)
     assert type(loaded) is type(model.backbone)
     assert third_party_layers(loaded) == third_party_layers(result.module)
+
+
+def test_a_layer_whose_products_would_saturate_here_refuses_its_input(audioldm, predict, monkeypatch):
+    monkeypatch.setattr(processor, "is_x86", lambda: True)
+    monkeypatch.setattr(processor, "has_vnni", lambda: True)
+    predict(audioldm, guard(strange(audioldm).module, MultipliesFormat()))
+    monkeypatch.setattr(processor, "has_vnni", lambda: False)
+    with pytest.raises(UsageError, match=r"layer \S+: without VNNI, products of these codes saturate"):
+        predict(audioldm, guard(strange(audioldm).module, MultipliesFormat()))
 
 
 def test_the_report_says_what_was_left_alone_and_how_far_weights_moved(model):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -22,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from admbench.errors import CheckpointError, PluginError
+from admbench.errors import CheckpointError, PluginError, UsageError
 from admbench.files import atomic_directory, write_text_atomic
 from admbench.hashing import sha256_tensors
 from admbench.methods.core.checkpoint.architectures import build_network, describe_network
@@ -38,6 +39,7 @@ from admbench.methods.core.checkpoint.header import (
     Text,
 )
 from admbench.methods.core.numbers.scheme import LayerKind
+from admbench.methods.core.processor import signed_product_refusal
 
 FLOAT_BITS = 16
 """How a spec writes a side that stays in floating point."""
@@ -131,6 +133,10 @@ class ThirdPartyFormat(ABC):
             CheckpointError: tensors and layout do not fit the structure or each other.
         """
 
+    def multiplied_codes(self, module: nn.Module) -> dict[str, Tensor]:
+        """Return the weights, int8 (out, in), that the package multiplies with by `torch._int_mm`, by layer."""
+        return {}
+
     def reads(self, written: str, installed: str) -> bool:
         """Return whether an installed version of the package reads what another wrote: same first two numbers."""
         return written.split(".")[:2] == installed.split(".")[:2]
@@ -145,6 +151,28 @@ def mark(module: nn.Module, layers: dict[str, ThirdPartyLayer]) -> nn.Module:
     """Let a module say what another package quantized of it; return it, for inference."""
     module._third_party_layers = layers  # type: ignore[assignment]
     return module.eval().requires_grad_(False)
+
+
+def refusals(module: nn.Module, form: ThirdPartyFormat) -> dict[str, str]:
+    """Return the layers of a module whose integer products may be wrong on this CPU, and why."""
+    reasons = {name: signed_product_refusal(codes) for name, codes in form.multiplied_codes(module).items()}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def guard(module: nn.Module, form: ThirdPartyFormat) -> nn.Module:
+    """Let layers of a module refuse what this CPU would multiply wrongly, and return the module.
+
+    A checkpoint may come from a processor that computes it, and a loaded one may yet go to a GPU: so it is the input
+    that is refused.
+    """
+    for name, reason in refusals(module, form).items():
+        module.get_submodule(name).register_forward_pre_hook(partial(_refuse_on_cpu, f"layer {name}: {reason}"))
+    return module
+
+
+def _refuse_on_cpu(reason: str, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    if any(isinstance(value, Tensor) and value.device.type == "cpu" for value in inputs):
+        raise UsageError(reason)
 
 
 def described(
@@ -246,7 +274,7 @@ def load(directory: str | Path, header: ThirdPartyHeader, form: ThirdPartyFormat
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         raise CheckpointError(f"{place}: {form.package} does not read it ({reason})") from error
     _check_restored(place, module, shapes, header, form)
-    return mark(module, header.layers)
+    return guard(mark(module, header.layers), form)
 
 
 def installed_version(package: str) -> str:
