@@ -56,9 +56,9 @@ def to_markdown(gate: Gate) -> str:
         "worst clips",
     )
     table = markdown_table(header, lines, code=(0, 1))
-    about = [f"Held against {code_span(gate.baseline)}, over the same captions."]
-    about += [f"Caution: {escaped(caution)}." for caution in gate.cautions]
-    return f"### Gate {summary(gate)}\n\n{table}\n\n{' '.join(about)}\n"
+    notes = [f"Held against {code_span(gate.baseline)}, over the same captions."]
+    notes += [f"Caution: {escaped(caution)}." for caution in gate.cautions]
+    return f"### Gate {summary(gate)}\n\n{table}\n\n{' '.join(notes)}\n"
 
 
 def to_junit(gate: Gate) -> str:

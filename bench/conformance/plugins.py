@@ -59,8 +59,8 @@ def kind_of(name: str) -> Kind:
         raise UsageError(f'"{bare}" is the name of a {" and of a ".join(kinds)}: say which with --kind')
     known = [one for registry in registries.values() for one in registry.names()]
     raise UsageError(
-        f'unknown plug-in "{bare}".{nearest(bare, known)} `bench list` shows what there is; a package of your own has to be'
-        " installed first: pip install -e FOLDER"
+        f'unknown plug-in "{bare}".{nearest(bare, known)} `bench list` shows what there is; a package of your own has'
+        " to be installed first: pip install -e FOLDER"
     )
 
 

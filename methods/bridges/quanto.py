@@ -116,7 +116,8 @@ class QuantoFormat(ThirdPartyFormat):
 
     def multiplied_codes(self, module: nn.Module) -> dict[str, Tensor]:
         """Of a Linear of int8 weights and inputs; a convolution converts its weight."""
-        layers = {name: layer for name, layer in _quantized(module).items() if isinstance(layer, nn.Linear)}
+        linear = {name: layer for name, layer in _quantized(module).items() if isinstance(layer, nn.Linear)}
+        layers: dict[str, Any] = dict(linear)
         return {
             name: layer.weight._data
             for name, layer in layers.items()

@@ -129,7 +129,7 @@ class TorchAOFormat(ThirdPartyFormat):
 
     def multiplied_codes(self, module: nn.Module) -> dict[str, Tensor]:
         """Of layers with dynamic int8 inputs."""
-        weights = {name: module.get_submodule(name).weight.data for name in self.describe(module)}
+        weights: dict[str, Any] = {name: module.get_submodule(name).weight.data for name in self.describe(module)}
         return {name: w.qdata for name, w in weights.items() if getattr(w, "act_quant_kwargs", None) is not None}
 
     def weight(self, module: nn.Module, name: str) -> Tensor:
