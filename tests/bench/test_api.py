@@ -22,7 +22,7 @@ SPEC = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 @pytest.fixture
 def small_judges(plugins: None, monkeypatch: pytest.MonkeyPatch) -> None:
     judges = JudgeSpec(tagger="band-tagger", clap="band-clap")
-    monkeypatch.setattr("admbench.bench.api.JudgeSpec", lambda **_: judges)
+    monkeypatch.setattr("admbench.bench.scoring.folders.JudgeSpec", lambda **_: judges)
 
 
 def write_folder(folder: Path, seed: int, count: int = 6) -> None:
