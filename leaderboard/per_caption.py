@@ -25,7 +25,6 @@ and these tensors, of which no other may be there:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -146,12 +145,6 @@ class PerCaption:
         order = np.argsort(-numbers if not score.kind.higher_is_better else numbers, kind="stable")[:count]
         names = self.captions_of(key)
         return [(names[place], float(numbers[place])) for place in order]
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a clip's file, as `clip_sha256` has it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _within(kind: ScoreKind, least: float, greatest: float) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from admbench.hashing import sha256_file
 from admbench.leaderboard import read_runs, validate
 from admbench.leaderboard.inference.contrasts import contrast, score_interval
 from admbench.leaderboard.inference.scores import KINDS
@@ -21,7 +22,6 @@ from admbench.leaderboard.per_caption import (
     CaptionScore,
     PerCaption,
     read_per_caption,
-    sha256_of,
     write_per_caption,
 )
 
@@ -39,7 +39,7 @@ def results(cell: Path, noise: float) -> PerCaption:
     captions = tuple(f"foley-{row:03d}" for row in ROWS)
     return PerCaption(
         captions,
-        tuple(sha256_of(cell / "audio" / f"{name}.wav") for name in captions),
+        tuple(sha256_file(cell / "audio" / f"{name}.wav") for name in captions),
         {fault: np.zeros(N, dtype=bool) for fault in HEALTH},
         {"fd": CaptionScore(KINDS["fd"], ROWS, squared_distance(own, reference)), "clap": clap},
     )
