@@ -345,7 +345,10 @@ def test_a_backbone_with_kernels_predicts_what_the_simulated_one_does(model, qua
     assert sum(result.layers.values()) == len(quantized_layers(backbone)) + result.layers.get("float", 0)
     assert result.layers.get("simulated", 0) == len(result.fallbacks) == sum(result.reasons.values())
     if not spec.endswith("a16"):
-        assert set(result.layers) <= {"onednn-int8-linear", "onednn-int8-conv2d", "float"}
+        # left to simulation is what saturates on this processor, such as the 8 bits of the ends, and nothing else
+        assert set(result.layers) - {"simulated"} <= {"onednn-int8-linear", "onednn-int8-conv2d", "float"}
+        assert all("without VNNI" in reason for reason in result.reasons)
+        assert not (has_vnni() and result.reasons)
     expected, out = predict(model, backbone), predict(model, result.module)
     assert (out - expected).pow(2).mean() <= FLIPS * expected.pow(2).mean()
     layers = with_kernels(backbone, kernels=KERNELS, glue="float32", streamlined=False).module
@@ -363,13 +366,19 @@ def test_the_backbone_that_kernels_were_made_from_is_left_as_it_is(model, quanti
 @pytest.mark.parametrize("spec", [W8A8, "naive@w4a8"])
 def test_streamlined_blocks_compute_the_very_same_numbers(model, quantize, predict, monkeypatch, spec):
     backbone = quantize(model, spec).module
-    streamlined = with_kernels(backbone, glue="float32").module
+    result = with_kernels(backbone, glue="float32")
+    streamlined = result.module
     classes = {type(block) for block in streamlined.modules()}
     assert InPlaceResnetBlock2D in classes
     assert FusedGEGLU in classes
     assert not {type(block) for block in backbone.modules()} & set(BLOCKS)
     monkeypatch.setattr(select, "streamline", lambda module, glue: {})
-    assert torch.equal(predict(model, streamlined), predict(model, with_kernels(backbone).module))
+    out, expected = predict(model, streamlined), predict(model, with_kernels(backbone).module)
+    if result.reasons:  # float convolutions of layers that are simulated add in an order that their layout decides
+        assert not has_vnni()
+        assert (out - expected).pow(2).mean() <= FLIPS * expected.pow(2).mean()
+    else:
+        assert torch.equal(out, expected)
 
 
 @needs_vnni
