@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from admbench.bench.scoring.influences import influence_of
 from admbench.hashing import sha256_file
-from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.scores import ScoreKind
 from admbench.leaderboard.per_caption import CaptionScore, PerCaption
 from admbench.metrics.base import Metric
-from admbench.metrics.intervals import deletion_pairs
 from admbench.metrics.scoring import Captions
 
 
@@ -48,8 +47,4 @@ def _score(own: Captions, row_of: Mapping[str, int]) -> CaptionScore:
     kind, rows = kind_of(own.metric), np.array([row_of[name] for name in own.ids], dtype=np.int64)
     if own.per_clip is not None:
         return CaptionScore.of_clips(kind, rows, own.per_clip)
-    replicates = own.replicates
-    influence = Influence.of_jackknife(
-        replicates.value, replicates.without_one, replicates.without_two, deletion_pairs(replicates.n)
-    )
-    return CaptionScore(kind, rows, influence)
+    return CaptionScore(kind, rows, influence_of(own.replicates))

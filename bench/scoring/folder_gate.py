@@ -13,6 +13,7 @@ from pathlib import Path
 from admbench.bench.scoring.clips import Clip
 from admbench.bench.scoring.features import cached_features
 from admbench.bench.scoring.folders import prepare_folders
+from admbench.bench.scoring.influences import influence_of
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import DataError, UsageError
 from admbench.leaderboard.gate import DEFAULT, Gate, GatedCell, needs_baseline, worst_clips
@@ -24,7 +25,7 @@ from admbench.metrics import registry
 from admbench.metrics.base import Metric
 from admbench.metrics.extractors.base import CaptionExtractor, load_extractor
 from admbench.metrics.features import Features
-from admbench.metrics.intervals import Mean, Replicates, deletion_pairs
+from admbench.metrics.intervals import Mean, Replicates
 from admbench.metrics.keys import requested_scores
 from admbench.metrics.needs import Whose
 
@@ -163,9 +164,4 @@ def _scored(metric: Metric, features: Features, against: Features | None) -> _Sc
     statistic = metric.statistic(features, against if metric.against else None)
     if isinstance(statistic, Mean):
         return _Scored(Influence.of_clips(statistic.per_clip), of_clips=True)
-    found = Replicates.of(statistic)
-    pairs = deletion_pairs(found.n)
-    return _Scored(
-        Influence.of_jackknife(found.value, found.without_one, found.without_two, pairs),
-        of_clips=False,
-    )
+    return _Scored(influence_of(Replicates.of(statistic)), of_clips=False)
