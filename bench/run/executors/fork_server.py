@@ -8,8 +8,7 @@ It talks over a socket, a line of JSON at a time. In: `{"id", "arguments", "log"
 child in a process group of its own, with its output at the end of the file `log`. Out: `{"id", "pid"}` when a child
 has started, `{"id", "code"}` when it has ended (minus the signal, if one ended it). When the other end closes, all
 children are killed. Nothing here starts a thread before it forks (OpenBLAS does when it is imported, and knows of
-forks), and no plug-in is imported: children load them. `MODULE.PRELOADED`, if there is one, names modules to be imported
-too.
+forks), and no plug-in is imported: children load them. What `MODULE.PRELOADED` names, if it is there, is imported too.
 """
 
 from __future__ import annotations
