@@ -31,23 +31,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Row:
-    """A method on a board, by its record; of one that was run with several calibration draws by that of the first."""
+    """A record on a board; of a method that was run with several calibration draws each has its row."""
 
     loaded: LoadedRecord
     group: str  # the model's name, with the sampling settings where the board has several of one model
     place: Place  # by FD against real audio
     closeness: Place  # by FD against the full-precision model's own audio, full precision itself left out
-    draws: tuple[LoadedRecord, ...] = ()  # of a method that was run with several calibration draws: all, by number
 
     @property
     def record(self) -> Record:
         """The record itself."""
         return self.loaded.record
-
-    @property
-    def cells(self) -> tuple[LoadedRecord, ...]:
-        """The record of each calibration draw."""
-        return self.draws or (self.loaded,)
 
 
 @dataclass(frozen=True)
@@ -117,11 +111,10 @@ def make_boards(records: Iterable[LoadedRecord]) -> list[Board]:
 
 def _board(pile: _Pile) -> Board:
     current, replaced = _latest(pile.members)
-    methods = _draws_together(current)
-    labels = _group_labels([draws[0] for draws in methods])
+    labels = _group_labels(current)
     rows: list[Row] = []
     for label in sorted(set(labels)):
-        rows.extend(_ranked(label, [draws for draws, own in zip(methods, labels, strict=True) if own == label]))
+        rows.extend(_ranked(label, [loaded for loaded, own in zip(current, labels, strict=True) if own == label]))
     networks = dict(sorted(pile.networks.items()))
     return Board(pile.suite, pile.suite_sha256, pile.split, pile.n, networks, rows, replaced)
 
@@ -136,29 +129,17 @@ def _latest(members: Sequence[LoadedRecord]) -> tuple[list[LoadedRecord], list[L
     return sorted(current, key=lambda loaded: str(loaded.path)), replaced
 
 
-def _draws_together(current: Sequence[LoadedRecord]) -> list[list[LoadedRecord]]:
-    """Put the records of one method's calibration draws together, by number; one that is done comes first."""
-    methods: list[list[LoadedRecord]] = []
-    for loaded in sorted(current, key=lambda loaded: (loaded.record.status != "done", loaded.record.method.repeat)):
-        known = next((draws for draws in methods if _same_method(draws[0].record, loaded.record)), None)
-        if known is None:
-            methods.append([loaded])
-        else:
-            known.append(loaded)
-    return sorted(methods, key=lambda draws: str(draws[0].path))
-
-
 def _same_cell(first: Record, second: Record) -> bool:
-    return first.method.repeat == second.method.repeat and _same_method(first, second)
-
-
-def _same_method(first: Record, second: Record) -> bool:
-    """Same model, method and settings; a cell that failed early does not know all of them."""
+    """Same model, method, calibration draw and settings; a cell that failed early does not know all of them."""
     return (
-        (first.model.name, first.method.spec) == (second.model.name, second.method.spec)
+        _name(first) == _name(second)
         and _agree(first.model.weights_sha256, second.model.weights_sha256)
         and _agree(_settings(first), _settings(second))
     )
+
+
+def _name(record: Record) -> tuple[str, str, int]:
+    return record.model.name, record.method.spec, record.method.repeat
 
 
 def _group_labels(records: Sequence[LoadedRecord]) -> list[str]:
@@ -176,12 +157,10 @@ def _group_labels(records: Sequence[LoadedRecord]) -> list[str]:
     return labels
 
 
-def _ranked(label: str, methods: Sequence[Sequence[LoadedRecord]]) -> list[Row]:
-    places = _places([_difference_interval(draws[0].record) for draws in methods])
-    closeness = _places([_distance_interval(draws[0].record) for draws in methods])
-    rows = [
-        Row(draws[0], label, *both, draws=tuple(draws)) for draws, *both in zip(methods, places, closeness, strict=True)
-    ]
+def _ranked(label: str, members: Sequence[LoadedRecord]) -> list[Row]:
+    places = _places([_difference_interval(loaded.record) for loaded in members])
+    closeness = _places([_distance_interval(loaded.record) for loaded in members])
+    rows = [Row(loaded, label, *both) for loaded, *both in zip(members, places, closeness, strict=True)]
     return sorted(rows, key=_row_order)
 
 

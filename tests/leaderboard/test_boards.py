@@ -121,16 +121,9 @@ def test_scores_have_a_fixed_order(board_of, make_record):
     assert board_of(make_record()).metrics == ["fd", "kl", "is", "clap", "fd_vs_baseline"]
 
 
-def test_calibration_draws_of_a_method_share_a_row(board_of, make_record, make_failed, changed):
+def test_every_calibration_draw_of_a_method_has_its_row(board_of, make_record, make_failed, changed):
     draws = [changed(make_record(), method__repeat=repeat) for repeat in range(2)]
     lost = changed(make_failed(spec="naive@w4a8"), method__repeat=2)
     board = board_of(make_record(spec="fp32", loss=0.0), *draws, lost)
-    assert [(row.record.method.spec, len(row.cells)) for row in board.rows] == [("fp32", 1), ("naive@w4a8", 3)]
-    assert [one.record.method.repeat for one in board.rows[1].cells] == [0, 1, 2]
+    assert sorted(row.record.method.repeat for row in board.rows if row.record.method.name == "naive") == [0, 1, 2]
     assert not board.replaced
-
-
-def test_the_record_of_a_method_with_draws_is_the_first_that_is_done(board_of, make_record, make_failed, changed):
-    first = make_failed(spec="naive@w4a8")
-    (row,) = board_of(first, changed(make_record(), method__repeat=1)).rows
-    assert (row.record.status, row.record.method.repeat) == ("done", 1)
