@@ -64,16 +64,7 @@ def gate_folders(
     judges: JudgeSpec | None = None,
     allow_undecided: bool = False,
 ) -> Gate:
-    """Say whether the clips of a folder are no worse than those of another.
-
-    Args:
-        generated: folder of the clips in question.
-        baseline: of the clips that they are held against, of the same names.
-        reference: of real audio for the same captions, of the same names; None if there is none.
-        prompts: suite, or caption file, whose ids are the names of the clips: for `clap`.
-        margins: as typed; None is `fd=+5%` with real audio, and `lmd_vs_baseline=1` without.
-        judges: judge of each role; None is the embedded ones.
-        allow_undecided: whether it passes if it cannot be told.
+    """Say whether the clips of a folder are no worse than those of another: what `admbench.gate_folders` calls.
 
     Raises:
         UsageError: a margin that is none, an unknown score, or one that needs what is not given.
