@@ -18,7 +18,7 @@ from admbench.leaderboard.inference.contrasts import level, score_interval
 from admbench.leaderboard.inference.equivalence import Verdict, judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import DEFAULT_MARGINS, Margin
-from admbench.leaderboard.inference.pairs import AllPairs, all_pairs
+from admbench.leaderboard.inference.pairs import MAXIMUM_CELLS, AllPairs, all_pairs
 from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_kind
 from admbench.leaderboard.inference.sentences import across_sentence, conclusion, nearest_sentence, verdict_sentence
 from admbench.leaderboard.per_caption import PER_CAPTION, PerCaption, read_per_caption
@@ -78,6 +78,8 @@ def conclude_model(
         try:
             if cell.record.status != "done":
                 raise ValueError(f"{cell.record.status}: {cell.record.reason}")
+            if cell.record.model.random_weights:
+                raise ValueError("random weights are not ranked")
             content[spec] = read_per_caption(cell.run, cell.cell / PER_CAPTION)
         except (DataError, ValueError) as error:
             left_out[spec] = str(error)
@@ -86,6 +88,9 @@ def conclude_model(
     kind = next((own.scores[score].kind for own in ordered.values() if score in own.scores), None)
     scores, bad = _scores(ordered, score, captions)
     left_out |= bad
+    if len(scores) > MAXIMUM_CELLS:
+        left_out |= dict.fromkeys(scores, f"one of {len(scores)} cells; up to {MAXIMUM_CELLS} of a model are ordered")
+        scores = {}
     return ModelConclusion(
         model=model,
         score=score,
