@@ -20,7 +20,7 @@ _NOT_A_SETTING = {"batch_size"}  # noise is drawn per caption, so the batch size
 
 @dataclass(frozen=True)
 class Row:
-    """A record on a board."""
+    """A record on a board; of a method that was run with several calibration draws each has its row."""
 
     loaded: LoadedRecord
     group: str  # the model's name, with the sampling settings where the board has several of one model
@@ -114,12 +114,16 @@ def _latest(members: Sequence[LoadedRecord]) -> tuple[list[LoadedRecord], list[L
 
 
 def _same_cell(first: Record, second: Record) -> bool:
-    """Same model, method and settings; a cell that failed early does not know all of them."""
+    """Same model, method, calibration draw and settings; a cell that failed early does not know all of them."""
     return (
-        (first.model.name, first.method.spec) == (second.model.name, second.method.spec)
+        _name(first) == _name(second)
         and _agree(first.model.weights_sha256, second.model.weights_sha256)
         and _agree(_settings(first), _settings(second))
     )
+
+
+def _name(record: Record) -> tuple[str, str, int]:
+    return record.model.name, record.method.spec, record.method.repeat
 
 
 def _group_labels(records: Sequence[LoadedRecord]) -> list[str]:

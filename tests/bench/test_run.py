@@ -29,6 +29,7 @@ from admbench.bench.run.plan import Plan
 from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import BenchError
+from admbench.files import read_json
 from admbench.hashing import sha256_file
 from admbench.leaderboard.inference.contrasts import contrast
 from admbench.leaderboard.per_caption import disagreements, read_per_caption
@@ -72,16 +73,16 @@ def run(grid: GridSpec, **options: Any) -> list[CellResult]:
     return run_grid(grid, command="bench run", judges=JUDGES, **{"executor": Here(), **options})
 
 
-def cell_of(grid: GridSpec, method: str) -> JobFolder:
-    return RunLayout(grid.out).cell("fake-adm", method)
+def cell_of(grid: GridSpec, method: str, repeat: int = 0) -> JobFolder:
+    return RunLayout(grid.out).cell("fake-adm", method, repeat)
 
 
 def record_of(grid: GridSpec, method: str) -> Any:
     return read_record(cell_of(grid, method).record)
 
 
-def wavs(grid: GridSpec, method: str) -> dict[str, str]:
-    return {path.name: sha256_file(path) for path in sorted(cell_of(grid, method).audio.iterdir())}
+def wavs(grid: GridSpec, method: str, repeat: int = 0) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in sorted(cell_of(grid, method, repeat).audio.iterdir())}
 
 
 @pytest.fixture(scope="module")
@@ -296,6 +297,31 @@ def test_another_run_seed_gives_other_noise(finished: GridSpec, make_grid: MakeG
     assert record_of(other, "fp32").generation.seed == 1
 
 
+def test_repeats_are_added_to_a_finished_run_and_nothing_else_is_done(
+    finished: GridSpec, make_grid: MakeGrid, tmp_path: Path
+) -> None:
+    repeated, planned = make_grid(repeats=2), list[Plan]()
+    results = run(repeated, events=Events(planned=planned.append))
+    assert [(one.job.method, one.job.repeat, one.resumed) for one in results] == [
+        ("fp32", 0, True),
+        (NAIVE, 0, True),
+        (NAIVE, 1, False),
+    ]
+    assert (planned[0].once, len(planned[0].jobs)) == (("fp32",), 1)
+    assert all(not checked.problems for checked in validate([finished.out]))
+    first, second = (read_record(results[place].job.target.record) for place in (1, 2))
+    assert (first.method.repeat, second.method.repeat) == (0, 1)
+    assert (first.suite, first.generation) == (second.suite, second.generation)
+    seeds = [[clip["seed"] for clip in read_json(cell_of(finished, NAIVE, repeat).captions)] for repeat in (0, 1)]
+    assert seeds[0] == seeds[1]
+    assert not set(wavs(finished, NAIVE).values()) & set(wavs(finished, NAIVE, 1).values())
+    again = make_grid(repeats=2, methods=[NAIVE], out=tmp_path / "again")
+    run(again)
+    for repeat in (0, 1):  # draw 0 is that of a run without repeats, and draw 1 is the same in any run
+        assert wavs(again, NAIVE, repeat) == wavs(finished, NAIVE, repeat)
+    assert len(list(RunLayout(again.out).calibration.iterdir())) == 2
+
+
 def test_scoring_again_does_not_generate_again(finished: GridSpec, make_grid: MakeGrid) -> None:
     audio = cell_of(finished, NAIVE).audio / "row-00001.wav"
     inode = audio.stat().st_ino
@@ -409,7 +435,7 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
         "from admbench.bench.run.executors.local import LocalExecutor\n"
         "from admbench.bench.run.grid import GridSpec\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
-        "plan._preflight = lambda *_: {}\n"
+        "plan._preflight = lambda *_: plan.Findings()\n"
         "plan._tasks = lambda reference, baselines, pending, fresh: tuple(plan.Task(cell) for cell in pending)\n"
         "grid = GridSpec.model_validate_json(sys.argv[1])\n"
         "try: runner.run_grid(grid, command='test', executor=LocalExecutor(1, 600.0, 'fake_program'))\n"
