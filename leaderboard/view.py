@@ -111,7 +111,8 @@ class BoardView:
         counts = [self.board.n] if self.board.n else []
         conclusions = [one for model in self.models for one in model.conclusions.values()]
         counts += [one.pairs.n for one in conclusions if one.pairs and one.score == self.score]
-        return list(dict.fromkeys(text for n in counts if (text := caution(n))))
+        of_draws = [text for one in conclusions for text in getattr(one, "cautions", ())]
+        return list(dict.fromkeys([*(text for n in counts if (text := caution(n))), *of_draws]))
 
 
 def view_boards(records: Iterable[LoadedRecord], by: str | None = None) -> list[BoardView]:
@@ -164,7 +165,7 @@ def _model(group: str, board: Board, score: str, second: str | None) -> ModelVie
     for row in board.rows:
         if row.group == group:
             of_spec.setdefault(row.record.method.spec, []).append(row)
-    cells = [row.loaded for rows in of_spec.values() for row in rows]
+    cells = [row.loaded for rows in of_spec.values() for row in rows if not row.record.model.random_weights]
     conclusions = {score: conclude_model(group, cells, score)}
     if second:
         conclusions[second] = conclude_model(group, cells, second, margins={})
@@ -198,6 +199,8 @@ def _row(
 
 def _why_not(loaded: LoadedRecord, score: str, reason: str | None) -> str:
     """Return why a cell has no place in an order, in words that name no path of a machine."""
+    if loaded.record.model.random_weights:
+        return "random weights are not ranked"
     done, file = loaded.record.status == "done", loaded.cell / PER_CAPTION
     if done and not file.is_file():
         return "no per-caption results beside the record"

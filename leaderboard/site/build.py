@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from admbench.errors import DataError, UsageError
 from admbench.files import atomic_directory
+from admbench.leaderboard.boards import Board
 from admbench.leaderboard.frame import flat_row
 from admbench.leaderboard.ladder import Ladder, read_ladder
 from admbench.leaderboard.reading import LoadedRecord
@@ -65,12 +66,11 @@ def build_site(
     if not records:
         raise DataError("no records to build a site from")
     views = view_boards(records)
-    boards = [view.board for view in views]
     runs = list(dict.fromkeys(loaded.run for loaded in records))
     ladders = [ladder for ladder in map(read_ladder, runs) if ladder]
     with atomic_directory(out) as site:
         (site / MARKER).write_text("A site built by `bench leaderboard`; building again replaces this folder.\n")
-        groups = write_listening(boards, site, max_captions)
+        groups = write_listening([_heard(view) for view in views], site, max_captions)
         _write_data(views, site)
         _write_pages(views, ladders, groups, title, site)
     return SitePaths(
@@ -80,6 +80,11 @@ def build_site(
         table_csv=out / "table.csv",
         table_json=out / "table.json",
     )
+
+
+def _heard(view: BoardView) -> Board:
+    """Return the board with one record of each method: clips of one calibration draw are played."""
+    return replace(view.board, rows=[own.row for model in view.models for own in model.rows])
 
 
 def _check_replaceable(out: Path) -> None:

@@ -23,8 +23,9 @@ from admbench.leaderboard.view import TO_REAL_AUDIO, BoardView, ViewRow, bits_pe
 class TableRow:
     """A row of the table; a cell that is not done has a status and a reason in place of numbers."""
 
-    row: Row
-    anchor: str
+    own: ViewRow
+    anchors: list[str]
+    """Of each of its records."""
     model: str
     cells: list[Cell]
     verdicts: dict[str, str]
@@ -81,7 +82,7 @@ _CHANGE = Column(
 
 def _table_row(own: ViewRow, cells: list[Cell]) -> TableRow:
     verdicts = {key: f"{one.word}: {measured(one)}, margin {one.margin}" for key, one in own.verdicts.items()}
-    return TableRow(own.row, anchor(own.row), own.record.model.name, cells, verdicts)
+    return TableRow(own, [anchor(row) for row in own.rows], own.record.model.name, cells, verdicts)
 
 
 def _append(columns: list[Column], cells: list[list[Cell]], column: Column, new: Iterable[Cell]) -> None:
