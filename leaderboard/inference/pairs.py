@@ -21,9 +21,8 @@ to be better, to the number of cells that are not shown to be worse (Mogstad, Ro
 "Inference for ranks with applications to mobility across neighbourhoods and academic achievement across countries").
 The rank of a cell is 1 + the number of those truly better: cells that are equal share a rank.
 
-Where cells were run with several calibration draws, standard errors have few degrees of freedom, other ones per pair,
-and a correlation over draws cannot be estimated from three. Then the critical value of each pair is Student's quantile
-at 1 - 0.05 / (2 x number of pairs) (Bonferroni).
+Where cells were run with several calibration draws, each pair has a critical value of its own, which weights that of
+the captions and one of the draws: `admbench.leaderboard.inference.draws`.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from admbench.leaderboard.inference.contrasts import CONFIDENCE, Cell, Contrast, contrast, draws, value
+from admbench.leaderboard.inference.draws import Moderation, half_widths, moderation
 from admbench.leaderboard.inference.letters import compact_letters
 from admbench.leaderboard.inference.scores import ScoreKind, caution
 
@@ -126,7 +126,13 @@ def all_pairs(cells: Mapping[str, Cell], kind: ScoreKind, *, seed: int = 0) -> A
     order = sorted(cells, key=lambda name: (sign * values[name], name))
     named = list(combinations(order, 2))
     contrasts = [contrast(cells[one], cells[other], ratio=kind.ratio_scale, share=kind.share) for one, other in named]
-    halves, critical = _half_widths(contrasts, seed)
+    critical = critical_value(contrasts, seed=seed) if contrasts else None
+    halves = [(critical or 0.0) * one.standard_error for one in contrasts]
+    if critical is not None and any(one.crossed for one in contrasts):
+        several = [name for name in order if len(draws(cells[name])) > 1]
+        both = [one in several and other in several for one, other in named]
+        halves = half_widths(contrasts, both, _scatter([cells[name] for name in several], contrasts), critical)
+        critical = None
     pairs = [_pair(names, one, half, kind) for names, one, half in zip(named, contrasts, halves, strict=True)]
     apart = [(pair.better, pair.worse) for pair in pairs if pair.told_apart]
     ranks = {
@@ -182,13 +188,13 @@ def _multipliers(n: int, seed: int, block: int) -> tuple[NDArray[np.float64], ND
 _kept_multipliers = lru_cache(maxsize=2 * BLOCKS)(_multipliers)
 
 
-def _half_widths(contrasts: Sequence[Contrast], seed: int) -> tuple[list[float], float | None]:
-    """Return half the length of each simultaneous interval, and the critical value if there is one."""
-    if any(one.crossed for one in contrasts):
-        confidence = 1 - (1 - CONFIDENCE) / len(contrasts)
-        return [one.half_width(confidence) for one in contrasts], None
-    critical = critical_value(contrasts, seed=seed) if contrasts else None
-    return [(critical or 0.0) * one.standard_error for one in contrasts], critical
+def _scatter(cells: Sequence[Cell], contrasts: Sequence[Contrast]) -> Moderation | None:
+    """Return what cells of several draws say of each other's scatter; None where pairs are on several scales."""
+    scales = {one.scale for one in contrasts}
+    if len(cells) < 3 or len(scales) > 1:
+        return None
+    scores = np.array([[one.value for one in draws(cell)] for cell in cells]).T
+    return moderation(np.log(scores) if "ratio" in scales else scores)
 
 
 def _pair(names: tuple[str, str], one: Contrast, half: float, kind: ScoreKind) -> Pair:
