@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from admbench.errors import DataError, UsageError, nearest
 from admbench.leaderboard.boards import Board, make_boards
+from admbench.leaderboard.clips import read_clips
 from admbench.leaderboard.inference.board import verdicts
 from admbench.leaderboard.inference.contrasts import Cell, draws, paired
 from admbench.leaderboard.inference.equivalence import Verdict, Word, judge
 from admbench.leaderboard.inference.margins import Margin, parse_margin
 from admbench.leaderboard.inference.repeats import Draws, methods_of, paired_draws
 from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_kind
-from admbench.leaderboard.per_caption import PER_CAPTION, PerCaption, read_per_caption
+from admbench.leaderboard.per_caption import PER_CAPTION, PerCaption, disagreements, read_per_caption
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION
 
@@ -28,7 +30,19 @@ DEFAULT = ("fd=+5%",)
 WORST_CLIPS = 3
 """Captions that are named for each score."""
 
-WorstClips = tuple[tuple[str, float], ...]
+
+class WorstClip(NamedTuple):
+    """A caption on which a cell loses."""
+
+    id: str
+    """Of the caption."""
+    value: float
+    """What it adds: see `worst_clips`."""
+    caption: str | None = None
+    """Its text; None where the run folder has no captions.json."""
+
+
+WorstClips = tuple[WorstClip, ...]
 
 
 @dataclass(frozen=True)
@@ -101,7 +115,7 @@ def gate(
     Raises:
         UsageError: a margin that is none, a score that no cell has, a baseline that a model lacks, or nothing to hold
             against it.
-        DataError: a cell without per-caption results, or with damaged ones.
+        DataError: a cell without per-caption results, with damaged ones, or whose record says something else.
     """
     boards = make_boards(records)
     contents = read_contents(boards)
@@ -120,7 +134,7 @@ def read_contents(boards: Sequence[Board]) -> dict[str, PerCaption]:
     """Return the per-caption results of every finished cell of some boards, by the path of its record.
 
     Raises:
-        DataError: a cell without them, or with damaged ones.
+        DataError: a cell without them, with damaged ones, or whose record says something else than they do.
     """
     contents = {}
     for loaded in (row.loaded for board in boards for row in board.rows):
@@ -129,7 +143,9 @@ def read_contents(boards: Sequence[Board]) -> dict[str, PerCaption]:
         path = loaded.cell / PER_CAPTION
         if not path.exists() and not path.is_symlink():
             raise DataError(f"{path}: no per-caption results; `bench run` writes them as it scores a cell")
-        contents[str(loaded.path)] = read_per_caption(loaded.run, path)
+        contents[str(loaded.path)] = content = read_per_caption(loaded.run, path)
+        if found := disagreements(content, loaded.record.scores):
+            raise DataError(f"{loaded.path}: not what {PER_CAPTION} gives: {found[0]}; `bench validate` lists all")
     return contents
 
 
@@ -184,6 +200,7 @@ def worst_clips(
     kind: ScoreKind,
     *,
     of_clips: bool,
+    texts: Mapping[str, str | None],
     count: int = WORST_CLIPS,
 ) -> WorstClips:
     """Return the captions on which a cell loses most by a score, the worst first, each with what it adds.
@@ -198,15 +215,17 @@ def worst_clips(
         base: the baseline's, if the change counts.
         kind: of the score.
         of_clips: whether the score is a mean over clips.
+        texts: of the captions, by id, as far as they are known.
         count: how many captions.
     """
     changes = draws(own) if base is None else [one - other for one, other in paired(own, base)]
     numbers = np.mean([one.first + one.value if of_clips else one.first for one in changes], axis=0)
     order = np.argsort(numbers if kind.higher_is_better else -numbers, kind="stable")[:count]
-    return tuple((captions[place], float(numbers[place])) for place in order)
+    names = [(captions[place], float(numbers[place])) for place in order]
+    return tuple(WorstClip(name, number, texts.get(name)) for name, number in names)
 
 
-def _worst(own: Draws, base: Draws | None, margin: Margin) -> WorstClips:
+def _worst(own: Draws, base: Draws | None, margin: Margin, texts: Mapping[str, str | None]) -> WorstClips:
     key = margin.key
     first = next((one for one in own.values() if key in one.scores), None)
     if first is None:
@@ -217,7 +236,7 @@ def _worst(own: Draws, base: Draws | None, margin: Margin) -> WorstClips:
         against = None if margin.bounded == "level" else [one.influence(key, captions) for one in theirs]
         kind = score_kind(key) or score.kind
         changes = [one.influence(key, captions) for one in mine]
-        return worst_clips(captions, changes, against or None, kind, of_clips=score.clips is not None)
+        return worst_clips(captions, changes, against or None, kind, of_clips=score.clips is not None, texts=texts)
     except ValueError:  # over other captions than the baseline: the verdict says so
         return ()
 
@@ -247,7 +266,8 @@ def _gated(
         # full precision has no score against its own clips
         asked = {key: one for key, one in margins.items() if spec != baseline or not key.endswith(OWN_AUDIO)}
         if asked:
-            worst = {} if spec == baseline else {key: _worst(made, base, one) for key, one in asked.items()}
+            texts = {clip.id: clip.caption for clip in read_clips(own[0].run, own[0].cell)}
+            worst = {} if spec == baseline else {key: _worst(made, base, one, texts) for key, one in asked.items()}
             found.append(GatedCell(model, spec, judged(made, base, asked), worst))
     return found
 

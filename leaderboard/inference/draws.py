@@ -21,7 +21,7 @@ of genes and three replicates; here some methods and three draws). What cells do
 has a variance per cell. Smyth takes these for draws from a scaled inverse chi-square of d0 degrees of freedom around
 s0^2, both found from the mean and the variance of log s2_j: cells that scatter alike lend each other degrees of
 freedom, cells that do not lend none. Two departures, both towards longer intervals, because K cells are no thousands
-and one cell may scatter five times as much as all others: only half of d0 is used, and S is never taken below the
+and one cell may scatter five times as much as all others: only a third of d0 is used, and S is never taken below the
 pair's own. `simulate.py` holds the error rates. A pair of which one cell has no draws has what a draw does to all cells
 in it, and is not moderated.
 """
@@ -38,7 +38,7 @@ from scipy.special import digamma, polygamma, stdtrit
 
 from admbench.leaderboard.inference.contrasts import CONFIDENCE, Contrast
 
-LENT = 0.5
+LENT = 1 / 3
 """Share of the degrees of freedom lent by the other cells that is used."""
 LEAST = 1e-5
 """Variances below this share of their median count as so much, as they have no logarithm (as limma does)."""
@@ -64,7 +64,7 @@ def moderation(scores: ArrayLike) -> Moderation:
         ValueError: another shape.
 
     >>> alike = moderation([[0.0, 1.0, 5.0], [1.0, 0.0, 6.0], [0.0, 0.0, 7.0]])
-    >>> 0 < alike.degrees <= 2  # half of what three cells of three draws have beside a cell's own two
+    >>> 0 < alike.degrees <= 2 / 3  # a third of what three cells of three draws have beside a cell's own two
     True
     """
     table = np.asarray(scores, dtype=np.float64)
