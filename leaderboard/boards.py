@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
+from admbench.judged import without_judge
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
 
@@ -217,8 +218,10 @@ def _row_order(row: Row) -> tuple[bool, int, bool, int, bool, float, str]:
 
 
 def _metric_order(key: str) -> tuple[bool, int, str]:
-    base = key.removesuffix("_vs_baseline")
-    return base != key, _METRIC_ORDER.index(base) if base in _METRIC_ORDER else len(_METRIC_ORDER), key
+    """Sort scores of further judges right behind the first's."""
+    first = without_judge(key)
+    base = first.removesuffix("_vs_baseline")
+    return base != first, _METRIC_ORDER.index(base) if base in _METRIC_ORDER else len(_METRIC_ORDER), key
 
 
 def _networks(record: Record) -> dict[str, tuple[str, str]]:

@@ -118,7 +118,7 @@ def _requested_keys(job: CellJob) -> list[str]:
     keys = []
     for metric in job.metrics:
         try:
-            keys += score_keys([metric])
+            keys += score_keys([metric], job.judges.further())
         except PluginError:
             keys.append(metric)
     return keys

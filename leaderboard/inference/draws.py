@@ -84,22 +84,16 @@ def moderation(scores: ArrayLike) -> Moderation:
     return Moderation(math.exp(center), LENT * min(lent, own * (cells - 2)))
 
 
-def half_widths(
-    contrasts: Sequence[Contrast], both: Sequence[bool], shared: Moderation | None, critical: float
-) -> list[float]:
+def over_draws(contrasts: Sequence[Contrast], lent: Sequence[Moderation | None], critical: float) -> list[float]:
     """Return half the length of the simultaneous 95 % interval of each pair, on the scale of its estimate.
 
     Args:
         contrasts: every pair.
-        both: whether both cells of a pair were run with several draws.
-        shared: what all cells say of a cell's scatter over draws; None: nothing, so that each pair stands alone.
+        lent: of each pair what other cells say of the scatter of a cell's draws; None: nothing.
         critical: of |t|, simultaneous over captions.
     """
     drawn = sum(one.crossed is not None for one in contrasts)
-    return [
-        _half_width(one, shared if of_two else None, critical, drawn)
-        for one, of_two in zip(contrasts, both, strict=True)
-    ]
+    return [_half_width(*each, critical, drawn) for each in zip(contrasts, lent, strict=True)]
 
 
 def _half_width(one: Contrast, shared: Moderation | None, critical: float, drawn: int) -> float:

@@ -31,6 +31,9 @@ from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import BenchError
 from admbench.files import read_json
 from admbench.hashing import sha256_file
+from admbench.leaderboard.comparison import compare
+from admbench.leaderboard.gate import gate
+from admbench.leaderboard.inference.board import conclude
 from admbench.leaderboard.inference.contrasts import contrast
 from admbench.leaderboard.per_caption import disagreements, read_per_caption
 from admbench.leaderboard.reading import read_record, read_runs, validate
@@ -188,6 +191,28 @@ def test_records_of_two_runs_are_compared_as_their_features_are(make_grid: MakeG
         found = contrast(*(own.influence(key, full.ids) for own in kept)).interval()
         assert found == pytest.approx(expected, abs=0.01 * (expected[1] - expected[0]))
         assert expected[0] < first.value - second.value < expected[1]
+
+
+def test_several_judges_are_in_the_record_per_caption_on_the_board_and_in_the_gate(finished: GridSpec) -> None:
+    before = record_of(finished, NAIVE).scores
+    several = JudgeSpec(tagger="band-tagger,band-clap", clap="band-clap")
+    results = run_grid(finished, command="bench run", judges=several, executor=Here())
+    assert [(result.reason, result.resumed) for result in results] == [(None, False)] * 2
+    assert all(not checked.problems for checked in validate([finished.out]))
+    record = record_of(finished, NAIVE)
+    assert {key: record.scores[key] for key in before} == before
+    key = "fd[band-clap]_vs_baseline"
+    assert set(record.scores) - set(before) == {
+        f"{name}[band-clap]{end}" for name in ("fd", "kl", "is") for end in ("", "_vs_baseline")
+    } - {"is[band-clap]_vs_baseline"}
+    assert (record.scores[key].backbone, record.scores[key].against) == ("band-clap", "baseline")
+    content = read_per_caption(finished.out, cell_of(finished, NAIVE).per_caption)
+    assert content.scores[key].influence.value == pytest.approx(record.scores[key].value)
+    records = read_runs([finished.out])
+    (model,) = conclude(records, key)
+    assert list(model.cells) == [NAIVE]
+    assert gate(records, [f"{key}=1000000"]).passed
+    assert [one.metrics for one in compare(records, [key])] == [[key]]
 
 
 def test_without_its_per_caption_results_a_cell_is_not_finished(finished: GridSpec) -> None:
@@ -445,7 +470,7 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
     run_process = subprocess.Popen([sys.executable, "-c", program, grid.model_dump_json()])
     try:
         deadline = time.monotonic() + 300
-        while not list(grid.out.glob("work/*/stage.txt")):
+        while not (written := [file for file in grid.out.glob("work/*/child.txt") if file.read_text()]):
             assert run_process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -453,8 +478,8 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
         assert run_process.wait(timeout=60) == 130
     finally:
         run_process.kill()
-    still = subprocess.run(["pgrep", "-f", f"fake_program {grid.out}"], capture_output=True, text=True)
-    assert still.stdout == ""
+    with pytest.raises(ProcessLookupError):
+        os.killpg(int(written[0].read_text()), 0)
 
 
 def test_a_job_that_ends_well_without_a_result_has_failed(make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch) -> None:
