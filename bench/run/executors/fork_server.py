@@ -48,11 +48,11 @@ class _Server:
         """Fork and report until the other end closes."""
         try:
             while True:
-                ready, _, _ = select.select([self._channel, self._woken], [], [])
+                ready, _, _ = select.select([self._channel.fileno(), self._woken], [], [])
                 if self._woken in ready:
                     os.read(self._woken, _RECEIVED)
                     self._report_ended()
-                if self._channel in ready:
+                if self._channel.fileno() in ready:
                     received = self._channel.recv(_RECEIVED)
                     if not received:
                         return
