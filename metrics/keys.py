@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from admbench.metrics import registry
+from admbench.metrics import DEFAULT, registry
 from admbench.metrics.base import Against, Metric
 
 BASELINE_SUFFIX = "_vs_baseline"
@@ -45,6 +45,15 @@ def requested_scores(metrics: Sequence[str], *, baseline: bool = True) -> list[S
         if metric.against == ("baseline",) or (baseline and "baseline" in metric.against)
     ]
     return plain + relative
+
+
+def default_metrics(*, baseline: bool) -> list[str]:
+    """Return what is computed where no metrics are named: without baseline audio, what needs none.
+
+    >>> default_metrics(baseline=False)
+    ['fd', 'kl', 'is', 'clap']
+    """
+    return [name for name in DEFAULT if baseline or registry.get(name).against != ("baseline",)]
 
 
 def score_keys(metrics: Sequence[str]) -> list[str]:

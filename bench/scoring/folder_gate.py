@@ -20,7 +20,7 @@ from admbench.leaderboard.gate import DEFAULT, Gate, GatedCell, needs_baseline, 
 from admbench.leaderboard.inference.equivalence import judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import DEFAULT_MARGINS, Margin, parse_margin
-from admbench.leaderboard.inference.scores import ScoreKind, score_kind
+from admbench.leaderboard.inference.scores import ScoreKind, score_key, score_kind
 from admbench.metrics import registry
 from admbench.metrics.base import Metric
 from admbench.metrics.extractors.base import CaptionExtractor, load_extractor
@@ -101,7 +101,7 @@ def gate_folders(
 def _asked(texts: Sequence[str], *, reference: bool) -> list[_Asked]:
     found: dict[str, _Asked] = {}
     for text in texts:
-        name, _, versus = text.partition("=")[0].strip().partition("_vs_")
+        name, _, versus = score_key(text.partition("=")[0].strip()).partition("_vs_")
         registry.check(name)
         metric = registry.get(name)()
         low, high = metric.range
