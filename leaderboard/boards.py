@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
+from admbench.judged import without_judge
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
 
@@ -31,7 +32,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Row:
-    """A record on a board."""
+    """A record on a board; of a method that was run with several calibration draws each has its row."""
 
     loaded: LoadedRecord
     group: str  # the model's name, with the sampling settings where the board has several of one model
@@ -130,12 +131,16 @@ def _latest(members: Sequence[LoadedRecord]) -> tuple[list[LoadedRecord], list[L
 
 
 def _same_cell(first: Record, second: Record) -> bool:
-    """Same model, method and settings; a cell that failed early does not know all of them."""
+    """Same model, method, calibration draw and settings; a cell that failed early does not know all of them."""
     return (
-        (first.model.name, first.method.spec) == (second.model.name, second.method.spec)
+        _name(first) == _name(second)
         and _agree(first.model.weights_sha256, second.model.weights_sha256)
         and _agree(_settings(first), _settings(second))
     )
+
+
+def _name(record: Record) -> tuple[str, str, int]:
+    return record.model.name, record.method.spec, record.method.repeat
 
 
 def _group_labels(records: Sequence[LoadedRecord]) -> list[str]:
@@ -213,8 +218,10 @@ def _row_order(row: Row) -> tuple[bool, int, bool, int, bool, float, str]:
 
 
 def _metric_order(key: str) -> tuple[bool, int, str]:
-    base = key.removesuffix("_vs_baseline")
-    return base != key, _METRIC_ORDER.index(base) if base in _METRIC_ORDER else len(_METRIC_ORDER), key
+    """Sort scores of further judges right behind the first's."""
+    first = without_judge(key)
+    base = first.removesuffix("_vs_baseline")
+    return base != first, _METRIC_ORDER.index(base) if base in _METRIC_ORDER else len(_METRIC_ORDER), key
 
 
 def _networks(record: Record) -> dict[str, tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from admbench.bench.cli.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights
+from admbench.bench.cli.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights, judge_spec
 from admbench.bench.cli.tables import print_table
 
 _FAULTS = {"silent": "silent", "clipped": "clipped", "too_short": "too short"}
@@ -48,8 +48,7 @@ def score(
         check_writable_file(json)
     from admbench.bench import api
 
-    chosen = {"tagger": tagger, "clap": clap, "tagger_weights": tagger_weights, "clap_weights": clap_weights}
-    judges = api.JudgeSpec(**{key: value for key, value in chosen.items() if value is not None})
+    judges = judge_spec(tagger=tagger, clap=clap, tagger_weights=tagger_weights, clap_weights=clap_weights)
     report = api.score_report(generated, reference, baseline=baseline, prompts=prompts, metrics=names, judges=judges)
     scores = report["scores"]
     print_table(

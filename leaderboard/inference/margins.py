@@ -8,7 +8,8 @@ A margin bounds one of three things:
   infinite (`lmd_vs_baseline=1`); in per cent it is of full precision's own score against real audio
   (`fd_vs_baseline=5%` of its `fd`).
 
-The sign must point to the worse side. docs/conclusions.md has the defaults with their reasons.
+A score of a further judge is named with it: `fd[laion-clap]=+5%`. The sign must point to the worse side.
+docs/conclusions.md has the defaults with their reasons.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from admbench.judged import JUDGE_NAME
 from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_key, score_kind
 
 Bounded = Literal["change", "ratio", "level"]
 
-_MARGIN = re.compile(r"([a-z0-9][a-z0-9_.-]{0,63})\s*=\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)\s*(%?)", re.ASCII)
+_KEY = rf"[a-z0-9][a-z0-9_.-]{{0,63}}(?:\[{JUDGE_NAME}\](?:{OWN_AUDIO})?)?"
+_MARGIN = re.compile(rf"({_KEY})\s*=\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)\s*(%?)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def parse_margin(text: str, kind: ScoreKind | None = None) -> Margin:
     Margin(key='clap', amount=-0.01, relative=False)
     >>> parse_margin("zimtohrli=0.0026").key
     'zimtohrli_vs_baseline'
+    >>> parse_margin("fd[laion-clap]_vs_baseline=5%").of  # by a further judge, against the same judge's own FD
+    'fd[laion-clap]'
     """
     found = _MARGIN.fullmatch(text.strip())
     if found is None:

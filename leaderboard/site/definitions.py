@@ -1,7 +1,8 @@
 """What the scores mean, in the words of the page; a score that is not listed shows its own key."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from admbench.judged import judge_of, without_judge
 from admbench.leaderboard.record import Score
 
 
@@ -107,7 +108,10 @@ _AGAINST = {"reference": "against real audio", "baseline": "against full precisi
 
 
 def definition(key: str) -> Definition:
-    """Label and meaning of a score key."""
+    """Label and meaning of a score key; one of a further judge is called as the first's, with the judge's name."""
+    if judge := judge_of(key):
+        first = definition(without_judge(key))
+        return replace(first, label=f"{first.label} [{judge}]", meaning=f"{first.meaning} Judged by {judge}.")
     return _DEFINITIONS.get(key, Definition(key, "A metric of a plug-in; see the plug-in's documentation."))
 
 

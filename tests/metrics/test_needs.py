@@ -13,7 +13,8 @@ from admbench.metrics.base import Metric
 from admbench.metrics.extract import extract_features
 from admbench.metrics.extractors.base import AudioExtractor, load_extractor
 from admbench.metrics.intervals import Mean
-from admbench.metrics.needs import WHOSE, needed_extractors, role_of, roles_of
+from admbench.metrics.needs import WHOSE, needed_extractors
+from admbench.metrics.roles import role_of, roles_of
 from admbench.metrics.scoring import score
 
 TAGGER = {"embedding", "logits", "window_moments"}
