@@ -14,6 +14,7 @@ from admbench.bench.models.components import check_components
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.suites.spec import CaptionFileSpec
 from admbench.errors import UsageError, nearest
+from admbench.metrics import DEFAULT as DEFAULT_METRICS
 
 EMBEDDED_GRID = "default_grid.toml"
 
@@ -40,7 +41,7 @@ class GenerationSpec(_Table):
 class MetricsSpec(JudgeSpec):
     """Which scores are computed, and by which judges."""
 
-    names: tuple[str, ...] = Field(default=("fd", "kl", "is", "clap"), min_length=1)
+    names: tuple[str, ...] = Field(default=DEFAULT_METRICS, min_length=1)
     """Registry names of the metrics."""
 
     @property
