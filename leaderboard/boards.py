@@ -17,7 +17,7 @@ from admbench.leaderboard.record import FULL_PRECISION, Record
 
 RANKED_BY = "fd"
 CLOSE_BY = "fd_vs_baseline"
-_METRIC_ORDER = ("fd", "kl", "is", "clap")
+_METRIC_ORDER = ("fd", "zimtohrli", "kl", "is", "clap")
 _NOT_A_SETTING = {"batch_size"}  # noise is drawn per caption, so the batch size does not change the audio
 
 

@@ -16,6 +16,7 @@ from admbench.bench.suites.spec import CaptionFileSpec
 from admbench.errors import UsageError, nearest
 from admbench.leaderboard.inference.margins import parse_margin
 from admbench.leaderboard.inference.scores import ScoreKind, score_kind
+from admbench.metrics import DEFAULT as DEFAULT_METRICS
 
 EMBEDDED_GRID = "default_grid.toml"
 
@@ -42,7 +43,7 @@ class GenerationSpec(_Table):
 class MetricsSpec(JudgeSpec):
     """Which scores are computed, and by which judges."""
 
-    names: tuple[str, ...] = Field(default=("fd", "kl", "is", "clap"), min_length=1)
+    names: tuple[str, ...] = Field(default=DEFAULT_METRICS, min_length=1)
     """Registry names of the metrics."""
 
     @property

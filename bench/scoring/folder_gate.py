@@ -21,7 +21,7 @@ from admbench.leaderboard.gate import DEFAULT, Gate, GatedCell, needs_baseline, 
 from admbench.leaderboard.inference.equivalence import judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import DEFAULT_MARGINS, Margin, parse_margin
-from admbench.leaderboard.inference.scores import ScoreKind, score_kind
+from admbench.leaderboard.inference.scores import ScoreKind, score_key, score_kind
 from admbench.metrics import registry
 from admbench.metrics.base import Metric
 from admbench.metrics.extractors.base import CaptionExtractor, load_extractor
@@ -97,7 +97,7 @@ def gate_folders(
 def _asked(texts: Sequence[str], judges: JudgeSpec, *, reference: bool) -> list[_Asked]:
     found: dict[str, _Asked] = {}
     for text in texts:
-        key = text.partition("=")[0].strip()
+        key = score_key(text.partition("=")[0].strip())
         name = without_judge(key).partition("_vs_")[0]
         registry.check(name)
         given = {one.key: one for one in requested_scores([name], further=judges.further())}
