@@ -15,7 +15,7 @@ from admbench.judged import without_judge
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
 
-_METRIC_ORDER = ("fd", "kl", "is", "clap")
+_METRIC_ORDER = ("fd", "zimtohrli", "kl", "is", "clap")
 _NOT_A_SETTING = {"batch_size"}  # noise is drawn per caption, so the batch size does not change the audio
 
 

@@ -20,7 +20,7 @@ from admbench.leaderboard.record import Record
 from admbench.leaderboard.view import BoardView, ModelView, Standing, ViewRow, bits_per_weight, view_boards
 from admbench.leaderboard.view_words import headline, model_sentences
 
-METRICS = ("fd_vs_baseline", "kl_vs_baseline", "fd", "clap")
+METRICS = ("fd_vs_baseline", "zimtohrli_vs_baseline", "kl_vs_baseline", "fd", "clap")
 """Scores that are shown if none are named, as far as a record has them."""
 
 

@@ -24,6 +24,8 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "ci95": interval if interval and all(map(math.isfinite, interval)) else None,
         "n": verdict.n,
         "differs": verdict.differs,
+        "draws": verdict.draws,
+        "share_draws": verdict.share_draws,
         "captions_needed": verdict.captions_needed,
         "reason": verdict.reason,
     }

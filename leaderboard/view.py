@@ -111,7 +111,7 @@ class BoardView:
         counts = [self.board.n] if self.board.n else []
         conclusions = [one for model in self.models for one in model.conclusions.values()]
         counts += [one.pairs.n for one in conclusions if one.pairs and one.score == self.score]
-        of_draws = [text for one in conclusions for text in getattr(one, "cautions", ())]
+        of_draws = [text for one in conclusions for text in one.cautions]
         return list(dict.fromkeys([*(text for n in counts if (text := caution(n))), *of_draws]))
 
 
@@ -165,7 +165,7 @@ def _model(group: str, board: Board, score: str, second: str | None) -> ModelVie
     for row in board.rows:
         if row.group == group:
             of_spec.setdefault(row.record.method.spec, []).append(row)
-    cells = [row.loaded for rows in of_spec.values() for row in rows if not row.record.model.random_weights]
+    cells = [row.loaded for rows in of_spec.values() for row in rows]
     conclusions = {score: conclude_model(group, cells, score)}
     if second:
         conclusions[second] = conclude_model(group, cells, second, margins={})
@@ -192,21 +192,22 @@ def _row(
                 one.pairs.values[spec], low, high, one.pairs.letters[spec], *one.pairs.ranks[spec]
             )
         else:
-            missing[key] = _why_not(rows[0].loaded, key, one.left_out.get(spec))
+            missing[key] = _why_not(rows, key, one.left_out.get(spec))
     own = {} if spec == FULL_PRECISION else dict(verdicts.get(spec, {}))
     return ViewRow(rows, standings, missing, own)
 
 
-def _why_not(loaded: LoadedRecord, score: str, reason: str | None) -> str:
-    """Return why a cell has no place in an order, in words that name no path of a machine."""
-    if loaded.record.model.random_weights:
-        return "random weights are not ranked"
-    done, file = loaded.record.status == "done", loaded.cell / PER_CAPTION
-    if done and not file.is_file():
-        return "no per-caption results beside the record"
-    if loaded.record.method.spec == FULL_PRECISION and score.endswith(OWN_AUDIO):
+def _why_not(rows: tuple[Row, ...], score: str, reason: str | None) -> str:
+    """Return why a method has no place in an order, in words that name no path of a machine."""
+    first = rows[0].record
+    if reason is None and first.method.spec == FULL_PRECISION and score.endswith(OWN_AUDIO):
         return "this is full precision"
-    return (reason or f"no {score}").replace(f"{file}: ", "per-caption results: ")
+    text = reason or f"no {score}"
+    for file in (row.loaded.cell / PER_CAPTION for row in rows):
+        if f"{file}: " in text and not file.is_file():
+            return "no per-caption results beside the record"
+        text = text.replace(f"{file}: ", "per-caption results: ")
+    return text
 
 
 def _against_full(models: Iterable[ModelView]) -> tuple[Across, ...]:

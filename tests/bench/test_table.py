@@ -17,7 +17,7 @@ from admbench.leaderboard import build_site, read_runs
 from admbench.leaderboard.gate import gate
 
 from ..leaderboard.conftest import change, difference, record, write_run
-from ..leaderboard.written_results import write_results
+from ..leaderboard.written_results import agree, write_results
 
 N = 96
 NOISE = {"fp32": 0.0, "naive@w8a8": 0.05, "ptq4adm@w4a8": 0.1, "awq@w4a8": 0.11, "naive@w4a8": 0.4}
@@ -38,6 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = [of_record(model, spec) for model in MODELS for spec in NOISE]
     folder = write_run(tmp_path_factory.mktemp("table") / "run", records)
     write_results(folder, NOISE, N)
+    agree(folder)
     return folder
 
 
