@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from admbench.judged import by_judge
-from admbench.metrics import registry
+from admbench.metrics import DEFAULT, registry
 from admbench.metrics.base import Against, Metric
 from admbench.metrics.roles import role_of
 
@@ -70,6 +70,15 @@ def _by_one_judge(metrics: Sequence[tuple[str, Metric]], baseline: bool, judge: 
         if metric.against == ("baseline",) or (baseline and "baseline" in metric.against)
     ]
     return plain + relative
+
+
+def default_metrics(*, baseline: bool) -> list[str]:
+    """Return what is computed where no metrics are named: without baseline audio, what needs none.
+
+    >>> default_metrics(baseline=False)
+    ['fd', 'kl', 'is', 'clap']
+    """
+    return [name for name in DEFAULT if baseline or registry.get(name).against != ("baseline",)]
 
 
 def score_keys(metrics: Sequence[str], further: Mapping[Any, Sequence[str]] | None = None) -> list[str]:

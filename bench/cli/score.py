@@ -21,7 +21,10 @@ def score(
         Path | None, typer.Option(help="Folder of the full-precision model's own audio, for scores against it.")
     ] = None,
     prompts: Annotated[str | None, typer.Option(help="Caption file (.csv, .jsonl, .txt) or suite, for clap.")] = None,
-    metrics: Annotated[str, typer.Option(help="Metrics, separated by commas.")] = "fd,kl,is,clap",
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Metrics, separated by commas; fd,kl,is,clap if left out, with --baseline zimtohrli too."),
+    ] = None,
     tagger: Tagger = None,
     clap: Clap = None,
     tagger_weights: TaggerWeights = None,
@@ -38,8 +41,8 @@ def score(
     from admbench.files import write_json_atomic
     from admbench.metrics import registry
 
-    names = [name.strip() for name in metrics.split(",") if name.strip()]
-    for name in names:
+    names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
+    for name in names or ():
         registry.check(name)
     if json is not None:
         check_writable_file(json)

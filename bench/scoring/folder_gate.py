@@ -21,7 +21,7 @@ from admbench.leaderboard.gate import DEFAULT, Gate, GatedCell, needs_baseline, 
 from admbench.leaderboard.inference.equivalence import judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import DEFAULT_MARGINS, Margin, parse_margin
-from admbench.leaderboard.inference.scores import ScoreKind, score_kind
+from admbench.leaderboard.inference.scores import ScoreKind, score_key, score_kind
 from admbench.metrics import registry
 from admbench.metrics.base import Metric
 from admbench.metrics.extractors.base import CaptionExtractor, load_extractor
@@ -89,7 +89,7 @@ def gate_folders(
     return Gate(
         baseline=str(baseline),
         margins=tuple(one.margin for one in asked),
-        cells=(_cell(str(generated), asked, features),),
+        cells=(_cell(str(generated), asked, features, clips["generated"]),),
         allow_undecided=allow_undecided,
     )
 
@@ -97,7 +97,7 @@ def gate_folders(
 def _asked(texts: Sequence[str], judges: JudgeSpec, *, reference: bool) -> list[_Asked]:
     found: dict[str, _Asked] = {}
     for text in texts:
-        key = text.partition("=")[0].strip()
+        key = score_key(text.partition("=")[0].strip())
         name = without_judge(key).partition("_vs_")[0]
         registry.check(name)
         given = {one.key: one for one in requested_scores([name], further=judges.further())}
@@ -137,9 +137,10 @@ def _check_captions(asked: Sequence[_Asked], clips: Mapping[Whose, list[Clip]]) 
             raise UsageError(f"{one.margin} needs captions: name them by --prompts")
 
 
-def _cell(name: str, asked: Sequence[_Asked], features: Mapping[Whose, Features]) -> GatedCell:
+def _cell(name: str, asked: Sequence[_Asked], features: Mapping[Whose, Features], clips: Sequence[Clip]) -> GatedCell:
     verdicts, worst = {}, {}
     ids = features["generated"].ids
+    texts = {clip.id: clip.caption for clip in clips}
     for one in asked:
         margin, metric = one.margin, one.metric
         heard = {whose: as_heard(own, metric, one.judge) for whose, own in features.items()}
@@ -153,7 +154,7 @@ def _cell(name: str, asked: Sequence[_Asked], features: Mapping[Whose, Features]
         full = {margin.of or margin.key: base.influence} if base else None
         verdicts[margin.key] = judge(margin, one.kind, {margin.key: own.influence}, full)
         theirs = base.influence if base and margin.bounded != "level" else None
-        worst[margin.key] = worst_clips(ids, own.influence, theirs, one.kind, of_clips=own.of_clips)
+        worst[margin.key] = worst_clips(ids, own.influence, theirs, one.kind, of_clips=own.of_clips, texts=texts)
     return GatedCell(name, "clips", verdicts, worst)
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from admbench.judged import JUDGE_NAME
-from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_kind
+from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_key, score_kind
 
 Bounded = Literal["change", "ratio", "level"]
 
@@ -64,7 +64,8 @@ def parse_margin(text: str, kind: ScoreKind | None = None) -> Margin:
     """Read a margin as it is typed.
 
     Args:
-        text: such as `fd=+5%`, `clap=-0.01`, `snr_vs_baseline=20`.
+        text: such as `fd=+5%`, `clap=-0.01`, `snr_vs_baseline=20`; of a metric that has no other score its name is
+            enough, `snr=20`.
         kind: of the score; None is that of the built-in score of this key.
 
     Raises:
@@ -72,13 +73,16 @@ def parse_margin(text: str, kind: ScoreKind | None = None) -> Margin:
 
     >>> parse_margin("clap=-0.01")
     Margin(key='clap', amount=-0.01, relative=False)
+    >>> parse_margin("zimtohrli=0.0026").key
+    'zimtohrli_vs_baseline'
     >>> parse_margin("fd[laion-clap]_vs_baseline=5%").of  # by a further judge, against the same judge's own FD
     'fd[laion-clap]'
     """
     found = _MARGIN.fullmatch(text.strip())
     if found is None:
         raise ValueError(f'"{text}" is no margin: expected such as fd=+5%, clap=-0.01 or lmd_vs_baseline=1')
-    key, number, percent = found.groups()
+    name, number, percent = found.groups()
+    key = score_key(name)
     amount = float(number) / (100 if percent else 1)
     kind = kind or score_kind(key)
     if kind is None:
@@ -115,6 +119,7 @@ DEFAULT_MARGINS: dict[str, Margin] = {
             "fad_inf_vs_baseline=5%",
             "kl_vs_baseline=5%",
             "kad_vs_baseline=0.1",
+            "zimtohrli_vs_baseline=0.0026",
             "lmd_vs_baseline=1",
             "mrstft_vs_baseline=0.24",
             "snr_vs_baseline=20",

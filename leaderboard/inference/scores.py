@@ -63,10 +63,23 @@ KINDS: dict[str, ScoreKind] = {
     "clap_audio": _COSINE,
     "lmd": _DISTANCE,
     "mrstft": _DISTANCE,
+    "zimtohrli": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=1.0),
     "snr": _DECIBELS,
     "latent_sqnr": _DECIBELS,
 }
 """By the name of the metric."""
+
+ONLY_OWN_AUDIO = frozenset({"lmd", "mrstft", "snr", "latent_sqnr", "clap_audio", "zimtohrli"})
+"""Metrics whose only score is the one against the full-precision model's own clips, so that their name says which."""
+
+
+def score_key(name: str) -> str:
+    """Return the key of the score that is meant by a name as typed: of `lmd` there is `lmd_vs_baseline` alone.
+
+    >>> score_key("lmd"), score_key("fd")
+    ('lmd_vs_baseline', 'fd')
+    """
+    return name + OWN_AUDIO if without_judge(name) in ONLY_OWN_AUDIO else name
 
 
 def score_kind(key: str) -> ScoreKind | None:

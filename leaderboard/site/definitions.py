@@ -58,6 +58,12 @@ _DEFINITIONS = {
     "fd_vs_baseline": Definition(
         "FD to fp32", "Fréchet distance to the full-precision model's own output for the same captions and seeds."
     ),
+    "zimtohrli_vs_baseline": Definition(
+        "Zimtohrli to fp32",
+        "Psychoacoustic distance at 48 kHz to the full-precision model's clip for the same caption and seed, mean over "
+        "captions. Its authors map 0 to a mean opinion score of 5, 0.0026 to 4.5 and 0.0056 to 4; they made it for "
+        "audio codecs, for differences that are just heard.",
+    ),
     "kl_vs_baseline": Definition(
         "KL to fp32", "Mean divergence to the full-precision model's own output for the same caption and seed."
     ),
