@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from admbench.errors import UsageError, nearest
 from admbench.leaderboard.boards import Board, Row, make_boards
 from admbench.leaderboard.inference.across import Across, across_models
+from admbench.leaderboard.inference.agreement import Agreement
 from admbench.leaderboard.inference.board import ORDERED_BY, ModelConclusion, against_rounding, conclude_model
 from admbench.leaderboard.inference.contrasts import score_interval
 from admbench.leaderboard.inference.equivalence import Verdict
+from admbench.leaderboard.inference.judges import agreements
 from admbench.leaderboard.inference.scores import OWN_AUDIO, caution
 from admbench.leaderboard.per_caption import PER_CAPTION
 from admbench.leaderboard.reading import LoadedRecord
@@ -87,6 +89,8 @@ class ModelView:
     """By the score of an order."""
     rows: tuple[ViewRow, ...]
     """Full precision, where it is no part of the order; then the order; then what has no place in it."""
+    agreements: tuple[Agreement, ...] = ()
+    """The first judge's order held against those of other judges."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,8 @@ def _model(group: str, board: Board, score: str, second: str | None) -> ModelVie
     order = pairs.order if pairs else ()
     above = [spec for spec in rows if spec == FULL_PRECISION and spec not in order]
     rest = [spec for spec in rows if spec not in order and spec not in above]
-    return ModelView(group, conclusions, tuple(rows[spec] for spec in [*above, *order, *rest]))
+    ordered = tuple(rows[spec] for spec in [*above, *order, *rest])
+    return ModelView(group, conclusions, ordered, agreements(conclusions[score], cells))
 
 
 def _row(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from admbench.leaderboard.inference.across import Across
+from admbench.leaderboard.inference.agreement import agreement_sentence
 from admbench.leaderboard.inference.equivalence import Verdict
 from admbench.leaderboard.inference.pairs import AllPairs
 from admbench.leaderboard.inference.scores import OWN_AUDIO
@@ -34,12 +35,21 @@ def headline(view: BoardView) -> list[str]:
 
 
 def model_sentences(view: BoardView, model: ModelView) -> list[str]:
-    """Return what comes first on one model at each number of bits of a weight below 8, or at 8 if there is none."""
+    """Return what comes first on one model at each number of bits of a weight below 8, or at 8 if there is none.
+
+    And whether judges agree on its cells.
+    """
     one = model.conclusions[view.score]
     if one.pairs is None:
         return [f"{model.name}: nothing can be ordered."]
     known = {bits for spec, bits in one.bits.items() if spec in one.pairs.values}
-    return [_model_sentence(view, model, bits) for bits in sorted({bits for bits in known if bits < 8} or known)]
+    first = [_model_sentence(view, model, bits) for bits in sorted({bits for bits in known if bits < 8} or known)]
+    return [*first, *(agreement_sentence(model.name, one) for one in model.agreements)]
+
+
+def judges_sentences(view: BoardView) -> list[str]:
+    """Return whether judges agree, a sentence for each model and judge beside the first."""
+    return [agreement_sentence(model.name, one) for model in view.models for one in model.agreements]
 
 
 def _model_sentence(view: BoardView, model: ModelView, bits: int | None) -> str:
