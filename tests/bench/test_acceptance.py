@@ -29,6 +29,7 @@ from .embedded_run import CAPTIONS, MODELS
 pytestmark = pytest.mark.slow
 
 MODEL = "tiny-tango"
+MARGIN = "fd=+8%"
 
 
 @pytest.fixture(scope="module")

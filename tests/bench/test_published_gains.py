@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from admbench.bench.studies.orderings import orderings
 from admbench.files import read_json
 from admbench.leaderboard import ptq4adm_claims, read_runs
 from admbench.leaderboard.reading import LoadedRecord
+from admbench.leaderboard.versus import versus
+from admbench.leaderboard.view import view_boards
 
 from .embedded_run import MODELS
 
@@ -28,8 +29,8 @@ def records(embedded_run: Path) -> Sequence[LoadedRecord]:
 @pytest.mark.parametrize("score", ["fd_vs_baseline", "latent_sqnr_vs_baseline"])
 def test_it_is_closer_to_full_precision_than_rounding_on_every_model(records, method, score):
     """docs/results.md has more methods, and 96 captions."""
-    found = [one for one in orderings(records, "naive", score) if one.better == method]
-    assert {one.model: one.verdict for one in found} == dict.fromkeys(MODELS, "holds"), found
+    found = [one for one in versus(view_boards(records, score), "naive") if one.method == method]
+    assert {one.model: one.word for one in found} == dict.fromkeys(MODELS, "better"), found
 
 
 @pytest.mark.parametrize("method", [RECONSTRUCTED, PTQ4ADM])
