@@ -45,6 +45,8 @@ class Line:
     """Its place in the order of the model; None with a reason."""
     not_ordered: str | None
     """Why it has no place in the order."""
+    draws: str
+    """Calibration draws, with their share of the variance of the score of the order where there were several."""
     scores: dict[str, Value]
     """By score key."""
     verdicts: dict[str, Verdict]
@@ -155,6 +157,7 @@ def _line(own: ViewRow, score: str, keys: Sequence[str]) -> Line:
         preset=record.method.preset,
         standing=own.standings.get(score),
         not_ordered=own.missing.get(score),
+        draws=own.draws,
         scores={key: _score(own, key, failed) for key in keys},
         verdicts={key: own.verdicts[key] for key in keys if key in own.verdicts},
         weight_bits=bits.weight if bits else None,
@@ -167,7 +170,7 @@ def _line(own: ViewRow, score: str, keys: Sequence[str]) -> Line:
 
 def _score(own: ViewRow, key: str, failed: str | None) -> Value:
     """Return a score: the engine's where it has one, else what the record says."""
-    standing, score = own.standings.get(key), own.record.scores.get(key)
+    standing, score = own.standings.get(key) or own.drawn.get(key), own.record.scores.get(key)
     if standing is not None:
         return Value(standing.value, standing.low, standing.high)
     if score is None:
@@ -227,6 +230,8 @@ def _line_json(line: Line) -> dict[str, Any]:
         "preset": line.preset,
         "rank": None if place is None else [place.first, place.last],
         "letters": None if place is None else place.letters,
+        "draws": None if place is None else place.draws,
+        "share_draws": None if place is None else place.share_draws,
         "not_ordered": line.not_ordered,
         "scores": {key: _value_json(value) for key, value in line.scores.items()},
         "verdicts": {key: verdict_json(verdict) for key, verdict in line.verdicts.items()},

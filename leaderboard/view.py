@@ -15,7 +15,13 @@ from admbench.judged import judge_of, without_judge
 from admbench.leaderboard.boards import Board, Row, make_boards
 from admbench.leaderboard.inference.across import Across, across_models
 from admbench.leaderboard.inference.agreement import Agreement, Opinion, agreement
-from admbench.leaderboard.inference.board import ORDERED_BY, ModelConclusion, against_rounding, conclude_model
+from admbench.leaderboard.inference.board import (
+    ORDERED_BY,
+    DrawnScore,
+    ModelConclusion,
+    against_rounding,
+    conclude_model,
+)
 from admbench.leaderboard.inference.contrasts import score_interval
 from admbench.leaderboard.inference.equivalence import Verdict
 from admbench.leaderboard.inference.scores import OWN_AUDIO, caution
@@ -42,6 +48,10 @@ class Standing:
     first: int
     """Simultaneous 95 % interval of the rank."""
     last: int
+    draws: int = 1
+    """Calibration draws that it is over."""
+    share_draws: float | None = None
+    """How much of the variance of the value is that of draws; None of one draw."""
 
     @property
     def rank(self) -> str:
@@ -65,6 +75,17 @@ class ViewRow:
     """The score of an order -> why the cell has no place in it."""
     verdicts: dict[str, Verdict]
     """By score key: is it no worse than full precision? Empty for full precision itself."""
+    drawn: dict[str, DrawnScore]
+    """By score key: each score over all calibration draws; empty of a method that was run with one."""
+
+    @property
+    def draws(self) -> str:
+        """How many calibration draws it was run with, and where that is known how much of the variance is theirs.
+
+        The share is that of its first order's score.
+        """
+        shares = [one.share_draws for one in self.standings.values() if one.share_draws is not None]
+        return f"{len(self.rows)} ({100 * shares[0]:.0f} %)" if shares else str(len(self.rows))
 
     @property
     def row(self) -> Row:
@@ -223,13 +244,16 @@ def _row(
     for key, one in conclusions.items():
         if one.pairs and one.kind and spec in one.pairs.values:
             low, high = score_interval(one.cells[spec], one.kind)
+            crossed = one.crossed.get(spec)
+            over = (crossed.draws, crossed.share_draws) if crossed else (1, None)
             standings[key] = Standing(
-                one.pairs.values[spec], low, high, one.pairs.letters[spec], *one.pairs.ranks[spec]
+                one.pairs.values[spec], low, high, one.pairs.letters[spec], *one.pairs.ranks[spec], *over
             )
         else:
             missing[key] = _why_not(rows, key, one.left_out.get(spec))
     own = {} if spec == FULL_PRECISION else dict(verdicts.get(spec, {}))
-    return ViewRow(rows, standings, missing, own)
+    drawn = next((one.drawn[spec] for one in conclusions.values() if spec in one.drawn), {})
+    return ViewRow(rows, standings, missing, own, drawn)
 
 
 def _why_not(rows: tuple[Row, ...], score: str, reason: str | None) -> str:

@@ -114,12 +114,14 @@ def _rank(own: ViewRow, score: str) -> Cell:
     found = own.standings.get(score)
     if found is None:
         return Cell("rank", missing=own.missing[score])
-    return Cell("rank", found.first + found.last / 1000, found.rank, place=found.letters)
+    share = found.share_draws
+    over = "" if share is None else f"{found.draws} draws, {100 * share:.0f} % of the variance"
+    return Cell("rank", found.first + found.last / 1000, found.rank, place=found.letters, note=over)
 
 
 def _estimate(own: ViewRow, key: str) -> Score | Estimate | None:
     """Return the engine's value of a score where it has one, else what the record says."""
-    found = own.standings.get(key)
+    found = own.standings.get(key) or own.drawn.get(key)
     if found is None:
         return own.record.scores.get(key)
     return Estimate(value=found.value, ci95=[found.low, found.high])

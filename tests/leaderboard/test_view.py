@@ -7,6 +7,8 @@ import pytest
 from admbench.errors import UsageError
 from admbench.leaderboard import read_runs
 from admbench.leaderboard.boards import make_boards
+from admbench.leaderboard.comparison import compare_views, to_json
+from admbench.leaderboard.comparison_text import to_markdown, to_tsv
 from admbench.leaderboard.per_caption import PER_CAPTION, read_per_caption, write_per_caption
 from admbench.leaderboard.view import default_score, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, model_sentences, paragraph
@@ -138,6 +140,38 @@ def test_the_order_is_by_what_there_is(make_run, make_record, changed):
     assert scored("fd", "lmd_vs_baseline", "fd_vs_baseline") == "fd_vs_baseline"
     assert scored("fd", "lmd_vs_baseline") == "lmd_vs_baseline"
     assert scored("clap") == "clap"
+
+
+def test_calibration_draws_are_one_row_with_their_share_of_the_variance(make_run, make_record, changed):
+    records = [make_record("tiny-tango", spec, n=N) for spec in ("fp32", "naive@w8a8")]
+    draws = [changed(make_record("tiny-tango", "naive@w4a8", n=N), method__repeat=repeat) for repeat in range(3)]
+    folder = make_run([*records, *draws])
+    write_results(folder, NOISE, N)
+    view = view_of(folder)
+    own = row_of(view, "naive@w4a8")
+    assert len(own.rows) == 3
+    place = own.standings["fd_vs_baseline"]
+    assert place.draws == 3
+    assert own.draws == f"3 ({100 * place.share_draws:.0f} %)"
+    assert own.drawn["fd_vs_baseline"].value == place.value
+    assert own.drawn["clap"].low < own.drawn["clap"].value < own.drawn["clap"].high
+    of_draws = own.drawn["clap"].crossed.of_draws
+    assert sorted(of_draws, reverse=True) == list(of_draws)  # later draws are worse
+    assert own.drawn["clap"].value == pytest.approx(sum(of_draws) / 3)
+    assert row_of(view, "naive@w8a8").draws == "1"
+    assert view.cautions == [
+        "naive@w8a8 is compared by 1 calibration draw, others by 3: its interval knows nothing of other draws"
+    ]
+    (comparison,) = compare_views([view])
+    text = to_markdown([comparison])
+    assert "and, of a method that was run with several, calibration draws." in text
+    assert f"| {own.draws} |" in text
+    assert "draws (of the variance)" in text
+    line = to_json([comparison])[0]["models"][0]["rows"][-1]
+    assert (line["draws"], line["share_draws"]) == (3, place.share_draws)
+    assert line["scores"]["clap"]["value"] == own.drawn["clap"].value
+    header, *lines = [line.split("\t") for line in to_tsv([comparison]).splitlines()]
+    assert [one[header.index("draws")] for one in lines] == ["", "1", "3"]
 
 
 def test_what_can_be_told_is_said_in_three_sentences(run, make_run, make_record):
