@@ -18,7 +18,7 @@ from admbench.leaderboard.json_values import across_json, verdict_json
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import Record
 from admbench.leaderboard.view import BoardView, ModelView, Standing, ViewRow, bits_per_weight, view_boards
-from admbench.leaderboard.view_words import headline, model_sentences
+from admbench.leaderboard.view_words import headline, judges_sentences, model_sentences
 
 METRICS = ("fd_vs_baseline", "zimtohrli_vs_baseline", "kl_vs_baseline", "fd", "clap")
 """Scores that are shown if none are named, as far as a record has them."""
@@ -45,6 +45,8 @@ class Line:
     """Its place in the order of the model; None with a reason."""
     not_ordered: str | None
     """Why it has no place in the order."""
+    draws: str
+    """Calibration draws, with their share of the variance of the score of the order where there were several."""
     scores: dict[str, Value]
     """By score key."""
     verdicts: dict[str, Verdict]
@@ -92,6 +94,8 @@ class Comparison:
     cautions: list[str]
     """What is to be said beside every conclusion."""
     models: list[ModelTable]
+    judges: list[str]
+    """Whether further judges order the cells alike, in words."""
     across: tuple[Across, ...]
     """Every method against rounding at the same bits, on all models."""
 
@@ -135,6 +139,7 @@ def _comparison(view: BoardView, metrics: Sequence[str]) -> Comparison:
         sentences=headline(view),
         cautions=view.cautions,
         models=[_table(view, model, keys) for model in view.models],
+        judges=judges_sentences(view),
         across=view.across,
     )
 
@@ -152,6 +157,7 @@ def _line(own: ViewRow, score: str, keys: Sequence[str]) -> Line:
         preset=record.method.preset,
         standing=own.standings.get(score),
         not_ordered=own.missing.get(score),
+        draws=own.draws,
         scores={key: _score(own, key, failed) for key in keys},
         verdicts={key: own.verdicts[key] for key in keys if key in own.verdicts},
         weight_bits=bits.weight if bits else None,
@@ -164,7 +170,7 @@ def _line(own: ViewRow, score: str, keys: Sequence[str]) -> Line:
 
 def _score(own: ViewRow, key: str, failed: str | None) -> Value:
     """Return a score: the engine's where it has one, else what the record says."""
-    standing, score = own.standings.get(key), own.record.scores.get(key)
+    standing, score = own.standings.get(key) or own.drawn.get(key), own.record.scores.get(key)
     if standing is not None:
         return Value(standing.value, standing.low, standing.high)
     if score is None:
@@ -210,6 +216,7 @@ def to_json(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
                 {"model": table.model, "sentences": table.sentences, "rows": [_line_json(line) for line in table.lines]}
                 for table in one.models
             ],
+            "judges": one.judges,
             "across": [across_json(across) for across in one.across],
         }
         for one in comparisons
@@ -223,6 +230,8 @@ def _line_json(line: Line) -> dict[str, Any]:
         "preset": line.preset,
         "rank": None if place is None else [place.first, place.last],
         "letters": None if place is None else place.letters,
+        "draws": None if place is None else place.draws,
+        "share_draws": None if place is None else place.share_draws,
         "not_ordered": line.not_ordered,
         "scores": {key: _value_json(value) for key, value in line.scores.items()},
         "verdicts": {key: verdict_json(verdict) for key, verdict in line.verdicts.items()},

@@ -16,6 +16,7 @@ from admbench.leaderboard.view_words import ratio_text
 _SECONDS = "quantizing, s"
 _SIZE = "MB"
 _BITS = "bits a weight"
+_DRAWS = "draws (of the variance)"
 _WORDS = ("worse", "cannot be told", "no worse")
 VERSUS = ("model", "method", "is", "than", "ratio or difference [95 %, all pairs at once]", "n")
 
@@ -33,7 +34,15 @@ def to_tsv(comparisons: Iterable[Comparison]) -> str:
     metrics = list(dict.fromkeys(key for one in comparisons for key in one.metrics))
     ends = ("", "_low", "_high", "_verdict", "_captions_needed")
     header = ["suite", "n", "model", "method", "preset", "weight_bits", "activation_bits", "bits_per_weight"]
-    header += ["order_by", "rank_low", "rank_high", "letters", *(f"{key}{end}" for key in metrics for end in ends)]
+    header += [
+        "order_by",
+        "rank_low",
+        "rank_high",
+        "letters",
+        "draws",
+        "share_draws",
+        *(f"{key}{end}" for key in metrics for end in ends),
+    ]
     rows = [[*header, "megabytes", "seconds", "missing"]]
     for one in comparisons:
         for table in one.models:
@@ -49,7 +58,7 @@ def _numbers(line: Line, sorted_by: str, metrics: Sequence[str]) -> list[object]
     missing = [f"rank: {line.not_ordered}"] if line.not_ordered else []
     missing += [f"{key}: {value.reason}" for key, value in found.items() if value.value is None]
     place = line.standing
-    order = (place.first, place.last, place.letters) if place else (None, None, None)
+    order = (place.first, place.last, place.letters, place.draws, place.share_draws) if place else (None,) * 5
     numbers: list[object] = [line.weight_bits, line.activation_bits, line.bits_per_weight.value, sorted_by, *order]
     for key, value in scores.items():
         verdict = line.verdicts.get(key)
@@ -84,21 +93,27 @@ def _section(one: Comparison, notes: _Footnotes) -> str:
         f"Suite {code_span(one.suite)}, n = {one.n if one.n is not None else 'unknown'} captions",
         f"judged by {', '.join(judges)}" if judges else "no judges",
     ]
+    drawn = any(line.draws != "1" for table in one.models for line in table.lines)
+    over = " and, of a method that was run with several, calibration draws" if drawn else ""
     text = (
-        f"{'; '.join(about)}; 95 % intervals over captions. The first is best by {code_span(one.sorted_by)}; methods of"
-        " a model that share a letter are not told apart, and all ranks are in their intervals at once. *No worse?* is"
-        " held against full precision, by each score that is shown; in brackets how many captions would tell."
+        f"{'; '.join(about)}; 95 % intervals over captions{over}. The first is best by {code_span(one.sorted_by)};"
+        " methods of a model that share a letter are not told apart, and all ranks are in their intervals at once."
+        " *No worse?* is held against full precision, by each score that is shown; in brackets how many captions would"
+        " tell."
     )
     if one.processors:
         text += f" Seconds, calibration included, on {', '.join(map(escaped, one.processors))}."
     told = escaped(conclusion(one.sentences, one.cautions))
     across = [one for one in one.across if len(one.models) > 1]
     tables = [part for table in one.models for part in _model(one, table, notes)]
-    return "\n\n".join([f"**{told}**", text, *tables, *([_across(across)] if across else [])])
+    more = ([_across(across)] if across else []) + ([escaped(" ".join(one.judges))] if one.judges else [])
+    return "\n\n".join([f"**{told}**", text, *tables, *more])
 
 
 def _model(one: Comparison, table: ModelTable, notes: _Footnotes) -> list[str]:
-    header = ["method", "rank", "letters", *map(_label, one.metrics), "no worse?", _BITS, _SIZE, _SECONDS]
+    several = any(line.draws != "1" for line in table.lines)
+    header = ["method", "rank", "letters", *map(_label, one.metrics), "no worse?"]
+    header += [*([_DRAWS] if several else []), _BITS, _SIZE, _SECONDS]
     places = {key: _places([line.scores[key] for line in table.lines]) for key in one.metrics}
     rows = [
         [
@@ -106,6 +121,7 @@ def _model(one: Comparison, table: ModelTable, notes: _Footnotes) -> list[str]:
             *((line.standing.rank, line.standing.letters) if line.standing else ("-", notes.mark(line.not_ordered))),
             *(_cell(line.scores[key], places[key], notes) for key in one.metrics),
             _words(line),
+            *([line.draws] if several else []),
             _cell(line.bits_per_weight, 1, notes),
             _cell(line.megabytes, 2, notes),
             _cell(line.seconds, 1 if (line.seconds.value or 0) < 10 else 0, notes),

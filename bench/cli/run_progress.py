@@ -60,7 +60,7 @@ class RunProgress:
             self._warn(warning)
         self._line(f"{len(plan.cells)} cells, {finished} of them already done")
         if plan.once:
-            self._line(f"run once, as they hang on no calibration draw: {', '.join(plan.once)}")
+            self._line(f"run once, as they depend on no calibration draw: {', '.join(plan.once)}")
         for cell in plan.cells:
             if cell.key in plan.skipped:
                 self._line(f"skipped {cell.name}: {plan.skipped[cell.key]}")
@@ -115,7 +115,8 @@ def print_summary(results: list[CellResult]) -> None:
 def _summary_row(view: BoardView, model: ModelView, own: ViewRow) -> tuple[str, ...]:
     from admbench.leaderboard.view_words import NO_WORSE_BY, short_verdict
 
-    place, verdict, fd = own.standings.get(view.score), own.verdicts.get(NO_WORSE_BY), own.record.scores.get("fd")
+    place, verdict = own.standings.get(view.score), own.verdicts.get(NO_WORSE_BY)
+    fd = own.drawn.get("fd") or own.record.scores.get("fd")
     size = own.record.size.checkpoint_bytes if own.record.size else None
     return (
         model.name,

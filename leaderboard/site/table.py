@@ -46,7 +46,7 @@ def table(view: BoardView) -> Table:
     label = definition(view.score).label
     columns: list[Column] = [Column("rank", "Rank", f"by {label}", meaning=_RANK_MEANING)]
     cells = [[_rank(own, view.score)] for own in rows]
-    orders = [key for key in (view.score, view.second) if key is not None]
+    orders = list(dict.fromkeys(key for model in view.models for key in model.conclusions))
     for key in [key for key in orders if key in view.board.metrics]:
         _append_score(columns, cells, key, rows, place=key != view.score)
         if key == TO_REAL_AUDIO:
@@ -114,12 +114,14 @@ def _rank(own: ViewRow, score: str) -> Cell:
     found = own.standings.get(score)
     if found is None:
         return Cell("rank", missing=own.missing[score])
-    return Cell("rank", found.first + found.last / 1000, found.rank, place=found.letters)
+    share = found.share_draws
+    over = "" if share is None else f"{found.draws} draws, {100 * share:.0f} % of the variance"
+    return Cell("rank", found.first + found.last / 1000, found.rank, place=found.letters, note=over)
 
 
 def _estimate(own: ViewRow, key: str) -> Score | Estimate | None:
     """Return the engine's value of a score where it has one, else what the record says."""
-    found = own.standings.get(key)
+    found = own.standings.get(key) or own.drawn.get(key)
     if found is None:
         return own.record.scores.get(key)
     return Estimate(value=found.value, ci95=[found.low, found.high])

@@ -1,13 +1,17 @@
 """What a board says as plain data: one order, letters and rank intervals from the engine, and reasons in words."""
 
+from dataclasses import replace
+
 import pytest
 
 from admbench.errors import UsageError
 from admbench.leaderboard import read_runs
 from admbench.leaderboard.boards import make_boards
-from admbench.leaderboard.per_caption import PER_CAPTION
+from admbench.leaderboard.comparison import compare_views, to_json
+from admbench.leaderboard.comparison_text import to_markdown, to_tsv
+from admbench.leaderboard.per_caption import PER_CAPTION, read_per_caption, write_per_caption
 from admbench.leaderboard.view import default_score, view_boards
-from admbench.leaderboard.view_words import headline, model_sentences, paragraph
+from admbench.leaderboard.view_words import headline, judges_sentences, model_sentences, paragraph
 
 from .conftest import difference
 from .written_results import write_results
@@ -138,6 +142,38 @@ def test_the_order_is_by_what_there_is(make_run, make_record, changed):
     assert scored("clap") == "clap"
 
 
+def test_calibration_draws_are_one_row_with_their_share_of_the_variance(make_run, make_record, changed):
+    records = [make_record("tiny-tango", spec, n=N) for spec in ("fp32", "naive@w8a8")]
+    draws = [changed(make_record("tiny-tango", "naive@w4a8", n=N), method__repeat=repeat) for repeat in range(3)]
+    folder = make_run([*records, *draws])
+    write_results(folder, NOISE, N)
+    view = view_of(folder)
+    own = row_of(view, "naive@w4a8")
+    assert len(own.rows) == 3
+    place = own.standings["fd_vs_baseline"]
+    assert place.draws == 3
+    assert own.draws == f"3 ({100 * place.share_draws:.0f} %)"
+    assert own.drawn["fd_vs_baseline"].value == place.value
+    assert own.drawn["clap"].low < own.drawn["clap"].value < own.drawn["clap"].high
+    of_draws = own.drawn["clap"].crossed.of_draws
+    assert sorted(of_draws, reverse=True) == list(of_draws)  # later draws are worse
+    assert own.drawn["clap"].value == pytest.approx(sum(of_draws) / 3)
+    assert row_of(view, "naive@w8a8").draws == "1"
+    assert view.cautions == [
+        "naive@w8a8 is compared by 1 calibration draw, others by 3: its interval knows nothing of other draws"
+    ]
+    (comparison,) = compare_views([view])
+    text = to_markdown([comparison])
+    assert "and, of a method that was run with several, calibration draws." in text
+    assert f"| {own.draws} |" in text
+    assert "draws (of the variance)" in text
+    line = to_json([comparison])[0]["models"][0]["rows"][-1]
+    assert (line["draws"], line["share_draws"]) == (3, place.share_draws)
+    assert line["scores"]["clap"]["value"] == own.drawn["clap"].value
+    header, *lines = [line.split("\t") for line in to_tsv([comparison]).splitlines()]
+    assert [one[header.index("draws")] for one in lines] == ["", "1", "3"]
+
+
 def test_what_can_be_told_is_said_in_three_sentences(run, make_run, make_record):
     first, rounding, no_worse = headline(view_of(run))
     assert first == (
@@ -172,3 +208,28 @@ def test_methods_are_put_together_over_models(run):
     assert [(one.cell, one.versus, one.better) for one in view.across] == [("ptq4adm@w4a8", "naive@w4a8", 2)]
     assert {one.cell for one in view.across_full} == set(NOISE) - {"fp32"}
     assert {one.versus for one in view.across_full} == {"fp32"}
+
+
+def test_further_judges_are_held_against_the_order(make_run, make_record, changed):
+    """By a second judge of FD and by a published measure, both over the same captions."""
+    names = ("fd[laion-clap]_vs_baseline", "zimtohrli_vs_baseline")
+    records = []
+    for spec in NOISE:
+        value = make_record(spec=spec, n=N)
+        more = dict.fromkeys(names, value["scores"]["fd_vs_baseline"])
+        records.append(changed(value, scores=value["scores"] | more))
+    folder = make_run(records)
+    write_results(folder, NOISE, N)
+    for one in read_runs([folder]):
+        own = read_per_caption(one.run, one.cell / PER_CAPTION)
+        if near := own.scores.get("fd_vs_baseline"):
+            write_per_caption(one.cell / PER_CAPTION, replace(own, scores=own.scores | dict.fromkeys(names, near)))
+    view = view_of(folder)
+    (model,) = view.models
+    assert [found.judges for found in model.agreements] == [
+        ("tiny-tagger", "laion-clap"),
+        ("tiny-tagger", "zimtohrli"),
+    ]
+    assert all((found.tau, found.word, found.contradictions) == (1.0, "agree", ()) for found in model.agreements)
+    assert model.conclusions[names[0]].pairs.letters == model.conclusions["fd_vs_baseline"].pairs.letters
+    assert "tiny-tagger and laion-clap agree on the order of 3 cells" in judges_sentences(view)[0]
