@@ -18,7 +18,7 @@ from admbench.leaderboard.json_values import across_json, verdict_json
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import Record
 from admbench.leaderboard.view import BoardView, ModelView, Standing, ViewRow, bits_per_weight, view_boards
-from admbench.leaderboard.view_words import headline, model_sentences
+from admbench.leaderboard.view_words import headline, judges_sentences, model_sentences
 
 METRICS = ("fd_vs_baseline", "zimtohrli_vs_baseline", "kl_vs_baseline", "fd", "clap")
 """Scores that are shown if none are named, as far as a record has them."""
@@ -94,6 +94,8 @@ class Comparison:
     cautions: list[str]
     """What is to be said beside every conclusion."""
     models: list[ModelTable]
+    judges: list[str]
+    """Whether further judges order the cells alike, in words."""
     across: tuple[Across, ...]
     """Every method against rounding at the same bits, on all models."""
 
@@ -137,6 +139,7 @@ def _comparison(view: BoardView, metrics: Sequence[str]) -> Comparison:
         sentences=headline(view),
         cautions=view.cautions,
         models=[_table(view, model, keys) for model in view.models],
+        judges=judges_sentences(view),
         across=view.across,
     )
 
@@ -213,6 +216,7 @@ def to_json(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
                 {"model": table.model, "sentences": table.sentences, "rows": [_line_json(line) for line in table.lines]}
                 for table in one.models
             ],
+            "judges": one.judges,
             "across": [across_json(across) for across in one.across],
         }
         for one in comparisons

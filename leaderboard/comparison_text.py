@@ -106,7 +106,8 @@ def _section(one: Comparison, notes: _Footnotes) -> str:
     told = escaped(conclusion(one.sentences, one.cautions))
     across = [one for one in one.across if len(one.models) > 1]
     tables = [part for table in one.models for part in _model(one, table, notes)]
-    return "\n\n".join([f"**{told}**", text, *tables, *([_across(across)] if across else [])])
+    more = ([_across(across)] if across else []) + ([escaped(" ".join(one.judges))] if one.judges else [])
+    return "\n\n".join([f"**{told}**", text, *tables, *more])
 
 
 def _model(one: Comparison, table: ModelTable, notes: _Footnotes) -> list[str]:

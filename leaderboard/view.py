@@ -7,12 +7,14 @@ Nothing is estimated from the intervals that records claim.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from admbench.errors import UsageError, nearest
+from admbench.judged import judge_of, without_judge
 from admbench.leaderboard.boards import Board, Row, make_boards
 from admbench.leaderboard.inference.across import Across, across_models
+from admbench.leaderboard.inference.agreement import Agreement, Opinion, agreement
 from admbench.leaderboard.inference.board import (
     ORDERED_BY,
     DrawnScore,
@@ -29,6 +31,8 @@ from admbench.leaderboard.record import FULL_PRECISION, Record
 
 TO_REAL_AUDIO = "fd"
 """The score of the second order."""
+ANOTHER_MEASURE = "zimtohrli_vs_baseline"
+"""A published measure of nearness that no network of ours is behind: held against the order by FD as a judge is."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ class ModelView:
     """By the score of an order."""
     rows: tuple[ViewRow, ...]
     """Full precision, where it is no part of the order; then the order; then what has no place in it."""
+    agreements: tuple[Agreement, ...]
+    """Of the judge of the order with each further one, over the same captions."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,9 @@ def view_board(board: Board, by: str | None = None) -> BoardView:
     """Return the view of one board, ordered by the score `by`; None is `default_score`."""
     score = by or default_score(board)
     second = next((key for key in (TO_REAL_AUDIO, ORDERED_BY) if key != score and key in board.metrics), None)
-    models = tuple(_model(group, board, score, second) for group in board.groups)
+    further = further_judges(board, score)
+    orders = list(dict.fromkeys((score, *((second,) if second else ()), *further)))
+    models = tuple(_model(group, board, orders, further) for group in board.groups)
     ordered = [row for model in models for own in model.rows for row in own.rows]
     return BoardView(
         board=replace(board, rows=ordered),
@@ -176,26 +184,53 @@ def default_score(board: Board) -> str:
     return next(found, ORDERED_BY)
 
 
+def further_judges(board: Board, score: str) -> dict[str, str]:
+    """Return the keys of what a score is by further judges of a board, with the names of these.
+
+    Beside nearness to full precision by FD a published measure of nearness counts as a judge.
+    """
+    found = {key: judge for key in board.metrics if (judge := judge_of(key)) and without_judge(key) == score}
+    if score == ORDERED_BY and ANOTHER_MEASURE in board.metrics:
+        found[ANOTHER_MEASURE] = ANOTHER_MEASURE.removesuffix(OWN_AUDIO)
+    return found
+
+
 def bits_per_weight(record: Record) -> float | None:
     """Return how many bits a weight of the checkpoint has on average; None where that is not known."""
     return record.size.nominal_bits_per_weight if record.size else None
 
 
-def _model(group: str, board: Board, score: str, second: str | None) -> ModelView:
+def _model(group: str, board: Board, orders: Sequence[str], further: Mapping[str, str]) -> ModelView:
+    score = orders[0]
     of_spec: dict[str, list[Row]] = {}
     for row in board.rows:
         if row.group == group:
             of_spec.setdefault(row.record.method.spec, []).append(row)
     cells = [row.loaded for rows in of_spec.values() for row in rows]
     conclusions = {score: conclude_model(group, cells, score)}
-    if second:
-        conclusions[second] = conclude_model(group, cells, second, margins={})
+    conclusions |= {key: conclude_model(group, cells, key, margins={}) for key in orders[1:]}
     rows = {spec: _row(tuple(own), conclusions, conclusions[score].verdicts) for spec, own in of_spec.items()}
     pairs = conclusions[score].pairs
     order = pairs.order if pairs else ()
     above = [spec for spec in rows if spec == FULL_PRECISION and spec not in order]
     rest = [spec for spec in rows if spec not in order and spec not in above]
-    return ModelView(group, conclusions, tuple(rows[spec] for spec in [*above, *order, *rest]))
+    agreements = _agreements(conclusions, board.networks.get(score, ("the first judge", ""))[0], further)
+    return ModelView(group, conclusions, tuple(rows[spec] for spec in [*above, *order, *rest]), agreements)
+
+
+def _agreements(
+    conclusions: Mapping[str, ModelConclusion], judge: str, further: Mapping[str, str]
+) -> tuple[Agreement, ...]:
+    """Hold the order of a model's cells by one judge against that by each further one, where two cells have both."""
+    first = next(iter(conclusions.values()))
+    found = []
+    for key, name in further.items():
+        other = conclusions[key]
+        both = first.cells.keys() & other.cells.keys()
+        if first.kind and other.kind and first.captions == other.captions and len(both) > 1:
+            one, another = Opinion(judge, first.cells, first.kind), Opinion(name, other.cells, other.kind)
+            found.append(agreement(one, another))
+    return tuple(found)
 
 
 def _row(

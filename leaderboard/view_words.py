@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from admbench.leaderboard.inference.across import Across
+from admbench.leaderboard.inference.agreement import agreement_sentence
 from admbench.leaderboard.inference.equivalence import Verdict
 from admbench.leaderboard.inference.pairs import AllPairs
 from admbench.leaderboard.inference.scores import OWN_AUDIO
@@ -30,7 +31,7 @@ def headline(view: BoardView) -> list[str]:
         return [f"Nothing can be ordered by {view.score}: {usual}."]
     first = _nearest(view, ordered)
     rounding = _rounding(view) if len(ordered) > 1 else []
-    return [*first, *rounding, *_no_worse(view), *_left_out(view)]
+    return _bits_said_once(view, [*first, *rounding, *_no_worse(view), *_left_out(view)])
 
 
 def model_sentences(view: BoardView, model: ModelView) -> list[str]:
@@ -48,6 +49,11 @@ def _model_sentence(view: BoardView, model: ModelView, bits: int | None) -> str:
     assert one.pairs is not None
     among = [spec for spec in one.pairs.order if bits is None or one.bits.get(spec) == bits]
     return nearest_sentence(model.name, one.pairs, among, "of all" if bits is None else f"at {bits}-bit weights")
+
+
+def judges_sentences(view: BoardView) -> list[str]:
+    """Return whether further judges order the cells of each model as the first one does."""
+    return [agreement_sentence(model.name, found) for model in view.models for found in model.agreements]
 
 
 def paragraph(view: BoardView) -> str:
@@ -186,6 +192,16 @@ def _would_tell(verdicts: Sequence[Verdict]) -> str:
         return ""
     least, most = f"{needed[0]:,}", f"{needed[-1]:,}"
     return f" ({f'about {least}' if least == most else f'{least} to {most}'} captions would tell)"
+
+
+def _bits_said_once(view: BoardView, sentences: Sequence[str]) -> list[str]:
+    """Return sentences in which the bits of a method stand where it is named first."""
+    text = "\n".join(sentences)
+    for spec in dict.fromkeys(own.spec for model in view.models for own in model.rows):
+        named = _named(view, spec)
+        first, found, rest = text.partition(named)
+        text = first + found + rest.replace(named, spec)
+    return text.split("\n")
 
 
 def _left_out(view: BoardView) -> list[str]:

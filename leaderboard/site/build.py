@@ -26,7 +26,7 @@ from admbench.leaderboard.site.listening import ListeningGroup, write_listening
 from admbench.leaderboard.site.spectrogram import RANGE_DB
 from admbench.leaderboard.site.table import anchor, table
 from admbench.leaderboard.view import BoardView, ViewRow, view_boards
-from admbench.leaderboard.view_words import headline, ratio_text, three_digits
+from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
 
 MARKER = ".admbench-site"
 TITLE = "Audio diffusion models under post-training quantization"
@@ -117,6 +117,7 @@ def _write_pages(
         tables=tables,
         plot=plot,
         headline=headline,
+        judges_sentences=judges_sentences,
         cautions=list(dict.fromkeys(caution for view in views for caution in view.cautions)),
         across=summary.across,
         ratio=ratio_text,

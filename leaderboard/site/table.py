@@ -46,7 +46,7 @@ def table(view: BoardView) -> Table:
     label = definition(view.score).label
     columns: list[Column] = [Column("rank", "Rank", f"by {label}", meaning=_RANK_MEANING)]
     cells = [[_rank(own, view.score)] for own in rows]
-    orders = [key for key in (view.score, view.second) if key is not None]
+    orders = list(dict.fromkeys(key for model in view.models for key in model.conclusions))
     for key in [key for key in orders if key in view.board.metrics]:
         _append_score(columns, cells, key, rows, place=key != view.score)
         if key == TO_REAL_AUDIO:

@@ -1,5 +1,7 @@
 """What a board says as plain data: one order, letters and rank intervals from the engine, and reasons in words."""
 
+from dataclasses import replace
+
 import pytest
 
 from admbench.errors import UsageError
@@ -7,9 +9,9 @@ from admbench.leaderboard import read_runs
 from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.comparison import compare_views, to_json
 from admbench.leaderboard.comparison_text import to_markdown, to_tsv
-from admbench.leaderboard.per_caption import PER_CAPTION
+from admbench.leaderboard.per_caption import PER_CAPTION, read_per_caption, write_per_caption
 from admbench.leaderboard.view import default_score, view_boards
-from admbench.leaderboard.view_words import headline, model_sentences, paragraph
+from admbench.leaderboard.view_words import headline, judges_sentences, model_sentences, paragraph
 
 from .conftest import difference
 from .written_results import write_results
@@ -206,3 +208,28 @@ def test_methods_are_put_together_over_models(run):
     assert [(one.cell, one.versus, one.better) for one in view.across] == [("ptq4adm@w4a8", "naive@w4a8", 2)]
     assert {one.cell for one in view.across_full} == set(NOISE) - {"fp32"}
     assert {one.versus for one in view.across_full} == {"fp32"}
+
+
+def test_further_judges_are_held_against_the_order(make_run, make_record, changed):
+    """By a second judge of FD and by a published measure, both over the same captions."""
+    names = ("fd[laion-clap]_vs_baseline", "zimtohrli_vs_baseline")
+    records = []
+    for spec in NOISE:
+        value = make_record(spec=spec, n=N)
+        more = dict.fromkeys(names, value["scores"]["fd_vs_baseline"])
+        records.append(changed(value, scores=value["scores"] | more))
+    folder = make_run(records)
+    write_results(folder, NOISE, N)
+    for one in read_runs([folder]):
+        own = read_per_caption(one.run, one.cell / PER_CAPTION)
+        if near := own.scores.get("fd_vs_baseline"):
+            write_per_caption(one.cell / PER_CAPTION, replace(own, scores=own.scores | dict.fromkeys(names, near)))
+    view = view_of(folder)
+    (model,) = view.models
+    assert [found.judges for found in model.agreements] == [
+        ("tiny-tagger", "laion-clap"),
+        ("tiny-tagger", "zimtohrli"),
+    ]
+    assert all((found.tau, found.word, found.contradictions) == (1.0, "agree", ()) for found in model.agreements)
+    assert model.conclusions[names[0]].pairs.letters == model.conclusions["fd_vs_baseline"].pairs.letters
+    assert "tiny-tagger and laion-clap agree on the order of 3 cells" in judges_sentences(view)[0]
