@@ -19,6 +19,9 @@ BUILTIN = {
     "snr": "admbench.metrics.fidelity:SignalToNoise",
     "clap_audio": "admbench.metrics.fidelity:ClapAudioSimilarity",
     "fad": "admbench.metrics.fad:FrechetAudioDistance",
+    "audiobox_ce": "admbench.metrics.aesthetics:ContentEnjoyment",
+    "audiobox_cu": "admbench.metrics.aesthetics:ContentUsefulness",
+    "audiobox_pq": "admbench.metrics.aesthetics:ProductionQuality",
     "zimtohrli": "admbench.metrics.zimtohrli:Zimtohrli",
 }
 
