@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -252,7 +253,7 @@ def test_a_checkpoint_that_is_none_or_damaged_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["generate", "--prompt", "x", "--out", "x.wav"], "expected either --model or --checkpoint"),
+        (["generate", "--prompt", "x", "--out", "x.wav"], "expected --model or --checkpoint"),
         (["generate", "--model", "tiny-tangoo", "--prompt", "x", "--out", "x.wav"], 'Did you mean "tiny-tango"?'),
         (["generate", "--model", "tiny-tango", "--prompt", " ", "--out", "x.wav"], "--prompt: expected some text"),
         (["generate", "--model", "tiny-tango", "--prompt", "x", "--out", "/no/where/x.wav"], "there is no folder"),
@@ -294,7 +295,7 @@ def test_score_prints_a_line_per_score_and_writes_them_as_json(
     noise = np.random.default_rng(0).normal(scale=0.1, size=(2, 5, 2048)).astype(np.float32)
     ids = [f"clip-{number}" for number in range(5)]
     for name, waveforms in zip(("made", "real"), noise, strict=True):
-        write_clips(tmp_path / name, ids, [f"caption of {name}" for name in ids], range(5), waveforms, 16_000)
+        write_clips(tmp_path / name, ids, [f"caption of {one}" for one in ids], range(5), waveforms, 16_000)
     command = [
         "score",
         "--generated",
@@ -311,9 +312,23 @@ def test_score_prints_a_line_per_score_and_writes_them_as_json(
     scores = json.loads((tmp_path / "s.json").read_text())["scores"]
     assert scores["kl"] == {"value": None, "reason": "no reference audio"}
     assert rows["clap"][1] == f"{scores['clap']['value']:.4f}"
-    assert main([*command, "--reference", str(tmp_path / "real")]) == 0
+    per_clip = tmp_path / "clips.csv"
+    assert main([*command, "--reference", str(tmp_path / "real"), "--per-clip", str(per_clip)]) == 0
+    assert "5 generated clips against 5 reference clips, in 5 pairs of one name" in capsys.readouterr().err
+    rows_of_clips = list(csv.DictReader(per_clip.read_text().splitlines()))
+    assert list(rows_of_clips[0]) == ["clip", "caption", "silent", "clipped", "too_short", "nan", "kl", "clap"]
+    assert [row["clip"] for row in rows_of_clips] == ids
+    assert [row["caption"] for row in rows_of_clips] == [f"caption of {name}" for name in ids]
+    assert {(row["silent"], row["too_short"]) for row in rows_of_clips} == {("0", "1")}
     scores = json.loads((tmp_path / "s.json").read_text())["scores"]
     assert (scores["kl"]["against"], scores["kl"]["n"]) == ("reference", 5)
+    assert np.mean([float(row["kl"]) for row in rows_of_clips]) == pytest.approx(scores["kl"]["value"])
+    assert main([*command, "--per-clip", str(tmp_path / "clips.json")]) == 0
+    assert [row["clap"] for row in json.loads((tmp_path / "clips.json").read_text())] == pytest.approx(
+        [float(row["clap"]) for row in rows_of_clips]
+    )
+    assert main([*command, "--per-clip", str(tmp_path / "clips.xlsx")]) == 2
+    assert "ends in .csv or .json" in capsys.readouterr().err
     assert main(["score", "--generated", str(tmp_path / "made"), "--metrics", "fd"]) == 2
 
 
