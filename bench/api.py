@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from admbench.bench.measurement.latency_section import measure_latency
 from admbench.bench.models import load_model, random_fingerprint
 from admbench.bench.models.components import Component
+from admbench.bench.models.directory import path_of
 from admbench.bench.models.quantization import (
     load_components,
     quantize_components,
@@ -91,13 +92,15 @@ def save_checkpoint(quantized: QuantizedModel, folder: str | Path) -> None:
     save_components(quantized.components, Path(folder))
 
 
-def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> AudioDiffusionModel:
+def load_checkpoint(folder: str | Path, *, model: str | None = None, device: str = "cpu") -> AudioDiffusionModel:
     """Load a packed checkpoint into the model that it was made from: ready to generate, the same audio bit for bit.
 
     A model with random weights is drawn again.
 
     Args:
         folder: what `save_checkpoint` or `bench quantize` wrote.
+        model: where the model is that it was made from, by registry name or `dir:PATH`; None is what the checkpoint
+            names. The hash of its weights shows whether it is the one.
         device: of the model.
 
     Raises:
@@ -105,17 +108,24 @@ def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> AudioDiffusio
         UsageError: the model that it was made from is not known here.
     """
     sources = [header.source for header in read_headers(folder).values()]
-    drawn = sources[0].weights_sha256 == random_fingerprint(sources[0].model)
-    model = load_model(sources[0].model, random_weights=drawn, device=device)
+    name = sources[0].model if model is None else model
+    place = path_of(name)
+    if model is None and place is not None and not place.is_dir():
+        raise CheckpointError(
+            f"{folder}: made from {name}, which is not here; say where that model is: --model dir:PATH beside"
+            " --checkpoint"
+        )
+    drawn = sources[0].weights_sha256 == random_fingerprint(name)
+    loaded = load_model(name, random_weights=drawn, device=device)
     for source in sources:
-        if model.weights_sha256 != source.weights_sha256:
+        if loaded.weights_sha256 != source.weights_sha256:
             raise CheckpointError(
-                f"{folder}: made from other weights of {source.model} ({source.weights_sha256[:12]}) than those here"
-                f" ({model.weights_sha256[:12]}), or from random ones that other versions of torch, diffusers or"
-                " transformers drew"
+                f"{folder}: made from other weights of {source.model} ({source.weights_sha256[:12]}) than those of"
+                f" {name} here ({loaded.weights_sha256[:12]}), or from random ones that other versions of torch,"
+                " diffusers or transformers drew"
             )
-    load_components(model, folder)
-    return model
+    load_components(loaded, folder)
+    return loaded
 
 
 def generate(
@@ -141,7 +151,8 @@ def generate(
         (n, samples) float32 at `model.sample_rate`, full scale 1; of a stereo model (n, 2, samples), left first.
 
     Raises:
-        UsageError: prompts and seeds differ in number, or there are none.
+        UsageError: prompts and seeds differ in number, or there are none; or one of the options is out of its range.
+        DataError: a clip is not finite; says why, as far as it can be told.
     """
     seeds = [0] * len(prompts) if seeds is None else list(seeds)
     if not prompts or len(seeds) != len(prompts):
@@ -153,6 +164,7 @@ def generate(
         guidance=model.default_guidance if guidance is None else guidance,
         batch_size=batch_size,
     )
+    model.require_finite(waveforms)
     return waveforms
 
 

@@ -1,6 +1,6 @@
 """From features to scores in the record's form: value, 95 % interval, n, network, direction, paired difference.
 
-`score` returns that; `score_captions` with it what each score hangs on, caption by caption.
+`score` returns that; `score_captions` with it what each score depends on, caption by caption.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OWN_SCORE = "baseline model's own score"
 
 @dataclass(frozen=True)
 class Captions:
-    """What a score hangs on: all that its interval, and its comparison with another cell's score, is made from."""
+    """What a score depends on: all that its interval, and its comparison with another cell's score, is made from."""
 
     metric: Metric
     """That the score is of."""
@@ -94,8 +94,8 @@ def score_captions(
         Scores by key, as the record has them: `fd`, `kl`, ..., `fd_vs_baseline`, ..., of further judges `fd[NAME]`,
         ...; each of value, ci95, n, backbone, backbone_sha256, against, direction, higher_is_better and what the metric
         adds; those not against the baseline with `difference` (value, ci95, versus, significant) to the baseline's own
-        score. What cannot be computed is {"value": None, "reason": ...}. And what each score with an interval hangs on,
-        and the numbers of single clips.
+        score. What cannot be computed is {"value": None, "reason": ...}. And what each score with an interval depends
+        on, and the numbers of single clips.
 
     Raises:
         UsageError: an unknown metric.
@@ -179,7 +179,7 @@ def _of_whole_sets(metric: Metric, sets: Sets, about: Score) -> _One:
 def _estimate(metric: Metric, generated: Features, against: Features | None, baseline: Features | None) -> _One:
     """Return value and interval of a score and, if there is a baseline, of the difference to the baseline's score.
 
-    With it goes what the score hangs on, if it has an interval.
+    With it goes what the score depends on, if it has an interval.
     """
     statistic = metric.statistic(generated, against)
     numbers = statistic.per_clip if isinstance(statistic, Mean) else None

@@ -14,6 +14,7 @@ BUILTIN = {
     "clap-hf": "admbench.metrics.embedders.judges:ClapHuggingFace",
     "vggish": "admbench.metrics.embedders.judges:VGGish",
     "passt": "admbench.metrics.embedders.judges:Passt",
+    "msclap": "admbench.metrics.embedders.judges:MsClap",
     "encodec": "admbench.metrics.embedders.judges:Encodec",
     "mert": "admbench.metrics.embedders.judges:Mert",
 }

@@ -253,7 +253,7 @@ def test_a_checkpoint_that_is_none_or_damaged_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["generate", "--prompt", "x", "--out", "x.wav"], "expected either --model or --checkpoint"),
+        (["generate", "--prompt", "x", "--out", "x.wav"], "expected --model or --checkpoint"),
         (["generate", "--model", "tiny-tangoo", "--prompt", "x", "--out", "x.wav"], 'Did you mean "tiny-tango"?'),
         (["generate", "--model", "tiny-tango", "--prompt", " ", "--out", "x.wav"], "--prompt: expected some text"),
         (["generate", "--model", "tiny-tango", "--prompt", "x", "--out", "/no/where/x.wav"], "there is no folder"),
