@@ -23,6 +23,9 @@ BUILTIN = {
     "audiobox_cu": "admbench.metrics.aesthetics:ContentUsefulness",
     "audiobox_pq": "admbench.metrics.aesthetics:ProductionQuality",
     "zimtohrli": "admbench.metrics.zimtohrli:Zimtohrli",
+    "side_level": "admbench.metrics.stereo:SideLevel",
+    "level_difference": "admbench.metrics.stereo:LevelDifference",
+    "channel_correlation": "admbench.metrics.stereo:ChannelCorrelation",
 }
 
 DEFAULT = ("fd", "kl", "is", "clap", "zimtohrli")
