@@ -148,7 +148,7 @@ def generate(
         batch_size: prompts at a time.
 
     Returns:
-        (n, samples) float32 at `model.sample_rate`, full scale 1.
+        (n, samples) float32 at `model.sample_rate`, full scale 1; of a stereo model (n, 2, samples), left first.
 
     Raises:
         UsageError: prompts and seeds differ in number, or there are none; or one of the options is out of its range.

@@ -20,6 +20,9 @@ BUILTIN = {
     "clap_audio": "admbench.metrics.fidelity:ClapAudioSimilarity",
     "fad": "admbench.metrics.fad:FrechetAudioDistance",
     "zimtohrli": "admbench.metrics.zimtohrli:Zimtohrli",
+    "side_level": "admbench.metrics.stereo:SideLevel",
+    "level_difference": "admbench.metrics.stereo:LevelDifference",
+    "channel_correlation": "admbench.metrics.stereo:ChannelCorrelation",
 }
 
 DEFAULT = ("fd", "kl", "is", "clap", "zimtohrli")

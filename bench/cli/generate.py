@@ -55,4 +55,4 @@ def generate(
     )
     waveform = api.generate(loaded, [prompt], [seed], steps=steps, guidance=guidance, batch_size=1)[0]
     write_wav(out, waveform, loaded.sample_rate)
-    print(f"{out}: {len(waveform) / loaded.sample_rate:.2f} s at {loaded.sample_rate} Hz")
+    print(f"{out}: {waveform.shape[-1] / loaded.sample_rate:.2f} s at {loaded.sample_rate} Hz")

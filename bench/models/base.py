@@ -60,7 +60,7 @@ class AudioDiffusionModel:
         components: modules by name; `backbone` denoises, the others are listed for size and hashing.
         conditioner: captions to the backbone's keyword tensors.
         scheduler: the sampler, of diffusers; a stochastic one draws each clip's noise from the clip's own seed.
-        decode: scaled latents (n, *latent_shape) to waveforms (n, samples).
+        decode: scaled latents (n, *latent_shape) to waveforms (n, samples), or of stereo (n, 2, samples).
     """
 
     calls: Mapping[Component, ComponentCall] = CALLS
@@ -201,7 +201,7 @@ class AudioDiffusionModel:
         guidance: float | None = None,
         batch_size: int = 16,
     ) -> NDArray[np.float32]:
-        """Waveforms of captions: float32 (n, samples), full scale 1.
+        """Waveforms of captions: float32 (n, samples), or of stereo (n, 2, samples), left first; full scale 1.
 
         Steps and guidance are the model's own defaults where None. The noise of a caption comes from its own seed,
         drawn on the CPU: neither the batch size nor the device changes what is asked of the model.
@@ -222,7 +222,7 @@ class AudioDiffusionModel:
         return self.decode(latents)
 
     def decode(self, latents: Tensor) -> NDArray[np.float32]:
-        """Latents (n, *latent_shape) to waveforms, float32 (n, samples)."""
+        """Latents (n, *latent_shape) to waveforms, float32 (n, samples), or of stereo (n, 2, samples)."""
         with torch.inference_mode():
             parts = [
                 self._decode(latents[start : start + DECODE_BATCH].to(self.device)).float().cpu()
@@ -288,6 +288,11 @@ class AudioDiffusionModel:
             sample, timestep, **{"encoder_hidden_states": None, **conditioning}, return_dict=False
         )[0]
         return predicted
+
+
+def without_single_channel(waveforms: Tensor) -> Tensor:
+    """Returns decoded audio (n, channels, samples) as it is, and that of one channel as (n, samples)."""
+    return waveforms.squeeze(1)
 
 
 def _batches(count: int, size: int) -> Iterator[list[int]]:

@@ -30,21 +30,23 @@ class Clip:
 
 
 def write_wav(path: Path, waveform: NDArray[np.float32], sample_rate: int) -> None:
-    """Write a mono waveform as 16-bit PCM; the same samples give the same bytes.
+    """Write a waveform as 16-bit PCM; the same samples give the same bytes.
 
     Args:
         path: of the WAV file.
-        waveform: (samples,), full scale 1. What is beyond full scale is clipped, what is not finite becomes silence;
-            both are counted by `admbench.metrics.audio.faults_of`, which sees the waveform before it is written.
+        waveform: (samples,), or (channels, samples), full scale 1. What is beyond full scale is clipped, what is not
+            finite becomes silence; both are counted by `admbench.metrics.audio.faults_of`, which sees the waveform
+            before it is written.
         sample_rate: Hz.
     """
     finite = np.nan_to_num(waveform, nan=0.0, posinf=0.0, neginf=0.0)
     pcm = np.clip(np.rint(finite.astype(np.float64) * 32768), -32768, 32767).astype("<i2")
+    interleaved = np.atleast_2d(pcm).T
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
+        file.setnchannels(interleaved.shape[1])
         file.setsampwidth(2)
         file.setframerate(sample_rate)
-        file.writeframes(pcm.tobytes())
+        file.writeframes(interleaved.tobytes())
 
 
 def write_clips(

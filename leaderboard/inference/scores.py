@@ -64,12 +64,27 @@ KINDS: dict[str, ScoreKind] = {
     "lmd": _DISTANCE,
     "mrstft": _DISTANCE,
     "zimtohrli": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=1.0),
+    "side_level": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=60.0),  # dB
+    "level_difference": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=120.0),
+    "channel_correlation": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=2.0),
     "snr": _DECIBELS,
     "latent_sqnr": _DECIBELS,
 }
 """By the name of the metric."""
 
-ONLY_OWN_AUDIO = frozenset({"lmd", "mrstft", "snr", "latent_sqnr", "clap_audio", "zimtohrli"})
+ONLY_OWN_AUDIO = frozenset(
+    {
+        "lmd",
+        "mrstft",
+        "snr",
+        "latent_sqnr",
+        "clap_audio",
+        "zimtohrli",
+        "side_level",
+        "level_difference",
+        "channel_correlation",
+    }
+)
 """Metrics whose only score is the one against the full-precision model's own clips, so that their name says which."""
 
 

@@ -95,6 +95,21 @@ _DEFINITIONS = {
         "Mean cosine between the CLAP embeddings of the clip and of the full-precision model's for the same caption "
         "and seed.",
     ),
+    "side_level_vs_baseline": Definition(
+        "Side level to fp32",
+        "Change in dB of the side's share of a stereo clip, held against the full-precision model's, mean over "
+        "captions.",
+    ),
+    "level_difference_vs_baseline": Definition(
+        "Left/right to fp32",
+        "Change in dB of the left channel's level over the right one's, held against the full-precision model's, mean "
+        "over captions.",
+    ),
+    "channel_correlation_vs_baseline": Definition(
+        "Correlation to fp32",
+        "Change of the correlation of a stereo clip's channels, held against the full-precision model's, mean over "
+        "captions.",
+    ),
     "latent_sqnr_vs_baseline": Definition(
         "Latent SQNR",
         "Signal-to-quantization-noise ratio of the last latents in dB, the full-precision model's for the same caption "
