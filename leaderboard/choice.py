@@ -99,7 +99,7 @@ def choose(
         loaded = [row.loaded for row in board.rows]
         found = gate(loaded, within)
         for group in board.groups:
-            own = {row.record.method.spec: row.record for row in board.rows if row.group == group}
+            own = {row.name: row.record for row in board.rows if row.group == group}
             cost_of, costs = _costs(group, own, by)
             candidates = [
                 Candidate(cell.method, costs[cell.method], cell.word, cell.verdicts, cell.failed)

@@ -134,7 +134,7 @@ def _line(row: Row, metrics: Sequence[str]) -> Line:
     failed = None if record.status == "done" else f"{record.status}: {record.reason}"
     return Line(
         model=row.group,
-        method=record.method.spec,
+        method=row.name,
         preset=record.method.preset,
         scores={key: _score(record.scores.get(key), failed) for key in metrics},
         megabytes=_megabytes(record, failed),

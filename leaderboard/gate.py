@@ -224,7 +224,7 @@ def _gated(
     margins: Mapping[str, Margin],
     baseline: str,
 ) -> list[GatedCell]:
-    of = {cell.record.method.spec: cell for cell in cells}
+    of = {cell.name: cell for cell in cells}
     if baseline != FULL_PRECISION and any(margin.bounded == "level" for margin in margins.values()):
         key = next(margin.key for margin in margins.values() if margin.bounded == "level")
         raise UsageError(f"{key} is against full precision's own clips: it says nothing of the baseline {baseline}")

@@ -25,6 +25,12 @@ class LoadedRecord:
     record: Record
     path: Path  # of the result.json
     run: Path  # the run folder; nothing outside of it is read
+    called: str | None = None  # on a board: the spec, and what tells the cell from others of that spec
+
+    @property
+    def name(self) -> str:
+        """What the cell is called among those of its model; the method's spec unless a board tells more."""
+        return self.called or self.record.method.spec
 
     @property
     def cell(self) -> Path:

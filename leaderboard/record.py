@@ -28,8 +28,11 @@ from admbench.leaderboard.fields import (
     Text,
     Time,
 )
+from admbench.taxonomy import Family, Track
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of the records that are written. Version 1 has no track, family, paper, effective bits and versions of metrics; it is
+read as ever."""
 FULL_PRECISION = "fp32"
 """`method.name` of the model left as it is; a name of the schema, for a board is made where no method is installed."""
 
@@ -54,12 +57,21 @@ class Model(Section):
 
 
 class Bits(Section):
-    """Nominal bit widths of a method."""
+    """Nominal bit widths, as the spec names them. What a weight takes on disk is in `size`, and can be half more."""
 
     weight: Annotated[int, Field(ge=1, le=64)] | None
     """Bits of a quantized weight; null for a method that quantizes nothing."""
     activation: Annotated[int, Field(ge=1, le=64)] | None
     """Bits of a quantized activation, 16 if activations are left alone; null for a method that quantizes nothing."""
+
+
+class Paper(Section):
+    """What a method is from."""
+
+    citation: Text
+    """Authors, title, place and year."""
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,500}$")] | None = None
+    """Where it is read: an arXiv page where there is one; null if it is nowhere on the web."""
 
 
 class Method(Section):
@@ -71,6 +83,12 @@ class Method(Section):
     """The method exactly as it was typed, such as `naive@w4a8[weights=tensor]`."""
     version: Text | None = None
     """Version of the method's implementation; a change of behaviour changes it."""
+    track: Track | None = None
+    """Whether it is post-training quantization, or trains the network's weights."""
+    family: Family | None = None
+    """What it does to weights, the main thing of several."""
+    paper: Paper | None = None
+    """What it is from; null where there is nothing to cite, as of rounding to nearest."""
     bits: Bits | None = None
     """Nominal bit widths."""
     config: dict[str, JsonValue] | None = None
@@ -170,6 +188,8 @@ class Score(OpenSection):
     """Order of the arguments of a metric that is not symmetric, such as `reference || generated`."""
     higher_is_better: bool | None = None
     """Which way is better."""
+    version: Name | None = None
+    """Version of the metric; a change of its value changes it. Null in records of schema version 1."""
     difference: Difference | None = None
     """Paired difference to the full-precision baseline; null for the baseline itself."""
     reason: Text | None = None
@@ -214,7 +234,11 @@ class Size(Section):
     reduction: Annotated[float, Field(lt=1)] | None
     """1 - checkpoint_bytes / baseline_bytes: 0.75 is a quarter of the bytes; negative is larger than fp32."""
     nominal_bits_per_weight: Annotated[float, Field(gt=0)] | None = None
-    """Mean bits of a stored weight, without scales and headers."""
+    """Mean bits of a stored parameter of the quantized components, biases and norms included, scales not."""
+    effective_bits_per_weight: Annotated[float, Field(gt=0)] | None = None
+    """What a parameter of the quantized components takes on disk: 8 x bytes of all tensors of the packed checkpoint
+    (codes, scales, zero points, code books, low-rank branches, ranges of activations, and what stays in floating point)
+    / number of parameters in full precision. The header's JSON is not counted. Null in records of schema version 1."""
     quantized_fraction: Fraction | None = None
     """Share of the components' weights that is stored in fewer bits than full precision."""
     components: dict[Name, Count] | None = None
@@ -344,8 +368,8 @@ class Provenance(Section):
 class Record(Section):
     """Everything about one cell. All keys are present; which may be null depends on the status."""
 
-    schema_version: Literal[1]
-    """Version of this schema."""
+    schema_version: Literal[1, 2]
+    """Version of this schema. Version 1 lacks track, family, paper, effective bits and versions of metrics."""
     status: Literal["done", "failed", "skipped"]
     """`done`: all that was asked for is here. `failed`: it broke. `skipped`: it cannot run here; not an error."""
     reason: Text | None

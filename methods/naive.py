@@ -55,6 +55,9 @@ class Naive(CalibratedMethod):
     name = "naive"
     summary = "round to nearest, min-max ranges, per-channel weights, static per-tensor activations"
     version = "1"
+    track = "post-training"
+    family = "rounding"
+    paper = None
     Config: ClassVar[type[NaiveConfig]] = NaiveConfig
     config: NaiveConfig
 

@@ -86,9 +86,9 @@ def score_captions(
 
     Returns:
         Scores by key, as the record has them: `fd`, `kl`, ..., `fd_vs_baseline`, ...; each of value, ci95, n, backbone,
-        backbone_sha256, against, direction, higher_is_better and what the metric adds; those not against the baseline
-        with `difference` (value, ci95, versus, significant) to the baseline's own score. What cannot be computed is
-        {"value": None, "reason": ...}. And what each score with an interval hangs on.
+        backbone_sha256, against, direction, higher_is_better, version and what the metric adds; those not against the
+        baseline with `difference` (value, ci95, versus, significant) to the baseline's own score. What cannot be
+        computed is {"value": None, "reason": ...}. And what each score with an interval hangs on.
 
     Raises:
         UsageError: an unknown metric.
@@ -132,6 +132,7 @@ def _score(
         "against": requested.against,
         "direction": metric.direction and metric.direction.format(against=requested.against),
         "higher_is_better": metric.higher_is_better,
+        "version": metric.version,
     }
     if against is not None and requested.against is not None:
         _check(metric, against, requested.against)

@@ -69,7 +69,7 @@ def conclude_model(
     Raises:
         ValueError: two records of one method.
     """
-    specs = [cell.record.method.spec for cell in cells]
+    specs = [cell.name for cell in cells]
     if len(set(specs)) != len(specs):
         raise ValueError(f"{model}: two records of one method")
     content: dict[str, PerCaption] = {}
@@ -95,7 +95,7 @@ def conclude_model(
         pairs=all_pairs(scores, kind) if scores and kind else None,
         verdicts={spec: verdicts(own, content.get(FULL_PRECISION), margins) for spec, own in content.items()},
         bits={
-            cell.record.method.spec: cell.record.method.bits.weight
+            cell.name: cell.record.method.bits.weight
             for cell in cells
             if cell.record.method.bits and cell.record.method.bits.weight
         },

@@ -122,7 +122,7 @@ def _baseline_source(row: Row) -> Iterator[_Source]:
 
 
 def _row_source(row: Row) -> _Source:
-    spec, status = row.record.method.spec, row.record.status
+    spec, status = row.name, row.record.status
     kind = "baseline" if row.record.method.name == FULL_PRECISION else "method"
     without = f"{status}: {row.record.reason}" if status != "done" else "no audio in the run folder"
     return _Source(spec, kind, row.loaded.run, row.loaded.cell, slug(spec), row.group, without)

@@ -69,7 +69,7 @@ def _panel(rows: Sequence[Row], quality: Scale) -> Panel:
     xs = [LEFT + size(_coordinates(row)[0]) * (RIGHT - LEFT) for row in rows]
     ys = [[BOTTOM - quality(value) * (BOTTOM - TOP) for value in _coordinates(row)[1:]] for row in rows]
     front = _pareto([(_coordinates(row)[0], _coordinates(row)[1]) for row in rows])
-    labels = _labels([(x, y[0]) for x, y in zip(xs, ys, strict=True)], [row.record.method.spec for row in rows], front)
+    labels = _labels([(x, y[0]) for x, y in zip(xs, ys, strict=True)], [row.name for row in rows], front)
     points = [
         Point(x, y, low, high, place in front, label, _title(row))
         for place, (row, x, (y, low, high), label) in enumerate(zip(rows, xs, ys, labels, strict=True))
@@ -105,9 +105,7 @@ def _tick(value: float, places: int) -> str:
 def _title(row: Row) -> str:
     size, value, low, high = _coordinates(row)
     places = decimals([value])
-    return (
-        f"{row.record.method.spec}: FD {fixed(value, places)} {interval((low, high), places)}, {megabytes(round(size))}"
-    )
+    return f"{row.name}: FD {fixed(value, places)} {interval((low, high), places)}, {megabytes(round(size))}"
 
 
 def _pareto(values: Sequence[tuple[float, float]]) -> list[int]:

@@ -56,7 +56,7 @@ def table(board: Board) -> Table:
 
 def anchor(row: Row) -> str:
     """Identifier of a row's details on the page; also the name of its record file."""
-    readable = slug(f"{row.record.model.name} {row.record.method.spec}")
+    readable = slug(f"{row.record.model.name} {row.name}")
     return f"{readable}-{sha256_json(row.record.model_dump(mode='json'))[:8]}"
 
 
@@ -192,8 +192,11 @@ def _parts(record: Record) -> list[str]:
 def _quantized(key: str, record: Record) -> Cell:
     nominal = record.size and record.size.nominal_bits_per_weight
 
+    effective = record.size and record.size.effective_bits_per_weight
+
     def show(value: float) -> Cell:
-        return Cell(key, value, percent(value), note="" if nominal is None else f"{nominal:.3g} bits a weight")
+        scales = "" if effective is None else f", {effective:.3g} with scales"
+        return Cell(key, value, percent(value), note="" if nominal is None else f"{nominal:.3g} bits a weight{scales}")
 
     return _stated(key, record.size, "quantized_fraction", show, "not stated")
 

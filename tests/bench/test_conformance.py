@@ -72,6 +72,18 @@ class Verbose(Naive):
     summary = "two\nlines"
 
 
+class Unsorted(Naive):
+    family = "magic"  # type: ignore[assignment]
+
+
+class TrainsUnsaid(Naive):
+    family = "fine-tuning"
+
+
+class Cites(Naive):
+    paper = "a paper"  # type: ignore[assignment]
+
+
 class Destroys(Naive):
     def quantize(self, model: Any, calibration: Any) -> Any:
         result = super().quantize(model, calibration)
@@ -134,6 +146,9 @@ class Unpackable(Float32):
 BROKEN = {
     "another name": (Named, "is a method that lists can show", "'some-other-name'"),
     "summary": (Verbose, "is a method that lists can show", "more than one line"),
+    "no known family": (Unsorted, "is a method that lists can show", "expected one of floating point, rounding"),
+    "trains and does not say so": (TrainsUnsaid, "is a method that lists can show", "is not of track post-training"),
+    "no Paper": (Cites, "is a method that lists can show", "an admbench.taxonomy.Paper"),
     "changes weights": (Destroys, "leaves the full-precision backbone as it was", "its weights"),
     "leaves a hook": (LeavesAHook, "leaves the full-precision backbone as it was", "its hooks"),
     "not seeded": (Dices, "gives the same twice, bit for bit", "seed what is random"),

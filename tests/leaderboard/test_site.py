@@ -151,6 +151,7 @@ def hostile_strings(value, key=""):
     if isinstance(value, list):
         return [hostile_strings(item, key) for item in value]
     fixed = {"status", "against", "started", "commit", "weights_sha256", "sha256", "backbone_sha256", "spec", "name"}
+    fixed |= {"track", "family"}
     return HOSTILE if isinstance(value, str) and key not in fixed and value != "simulated" else value
 
 
