@@ -25,6 +25,7 @@ from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme
 from admbench.methods.core.numbers.search import FITS, MOMENTUM, RangeRule
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import Paper
 
 
 class NaiveConfig(CalibratedConfig):
@@ -57,7 +58,7 @@ class Naive(CalibratedMethod):
     version = "1"
     track = "post-training"
     family = "rounding"
-    paper = None
+    paper: ClassVar[Paper | None] = None
     Config: ClassVar[type[NaiveConfig]] = NaiveConfig
     config: NaiveConfig
 

@@ -30,12 +30,12 @@ def failed(name: str) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def nothing_stays_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    from admbench.bench.conformance.findings import _listed
+    from admbench.bench.conformance.findings import listed
 
     for registry in (methods.registry, metrics.registry, suites):
         monkeypatch.setattr(registry, "_registered", {})
     yield
-    _listed.cache_clear()
+    listed.cache_clear()
 
 
 @pytest.mark.parametrize("name", methods.BUILTIN)
