@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 from admbench.errors import BenchError, PluginError, UsageError, nearest
 
 Plugin = TypeVar("Plugin")
+"""Summary, and names of the distributions that it needs."""
 
 BUILTIN_DISTRIBUTION = "admbench"
 PROBE_TIMEOUT = 180.0  # seconds for the child process that loads a plug-in of another distribution
@@ -156,12 +157,25 @@ class Registry:
         Raises:
             UsageError: there is none of that name; names the nearest.
         """
-        owners = self._owners(name)
-        if not owners:
-            raise self._unknown(name)
+        return self._infos([name])[0]
+
+    def infos(self) -> list[PluginInfo]:
+        """Describe every plug-in, in the order of `names()`; modules of other distributions are loaded in children."""
+        return self._infos(self.names())
+
+    def _infos(self, names: Sequence[str]) -> list[PluginInfo]:
+        owners = {name: self._owners(name) for name in names}
+        for name, found in owners.items():
+            if not found:
+                raise self._unknown(name)
+        single = [found[0] for found in owners.values() if len(found) == 1]
+        probed = _probe([one.target for one in single if self._is_probed(one)], self.facts)
+        return [self._info(name, found, probed) for name, found in owners.items()]
+
+    def _info(self, name: str, owners: Sequence[_Declared], probed: Mapping[str, _Description | str]) -> PluginInfo:
         said = _Description()
         try:
-            said = self._describe(self._only_owner(name))
+            said = self._describe(self._only_owner(name), probed)
             unavailable = missing_distributions(said.requires)
         except PluginError as error:
             unavailable = str(error)
@@ -169,11 +183,6 @@ class Registry:
         return PluginInfo(
             name, self.group, first.target, first.distribution, said.summary, said.requires, unavailable, said.facts
         )
-
-    def infos(self) -> list[PluginInfo]:
-        """Describe every plug-in, in the order of `names()`; other distributions' are loaded in parallel children."""
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            return list(pool.map(self.info, self.names()))
 
     @cached_property
     def _installed(self) -> list[_Declared]:
@@ -207,12 +216,19 @@ class Registry:
             f'unknown {self.kind} "{name}".{nearest(name, names)} Available: {", ".join(names) or "none"}'
         )
 
-    def _describe(self, declared: _Declared) -> _Description:
+    def _is_probed(self, declared: _Declared) -> bool:
+        """Whether a child process has to say what it is."""
+        return declared.name not in self._registered and declared.distribution != BUILTIN_DISTRIBUTION
+
+    def _describe(self, declared: _Declared, probed: Mapping[str, _Description | str]) -> _Description:
+        if self._is_probed(declared):
+            answer = probed[declared.target]
+            if isinstance(answer, str):
+                raise PluginError(f"{declared.owner}: {answer}")
+            return answer
         if declared.name in self._registered:
             return _described_by(self._registered[declared.name], self.facts)
-        if declared.distribution == BUILTIN_DISTRIBUTION:
-            return _read_source(declared.target, self.facts)
-        return _probe(declared, self.facts)
+        return _read_source(declared.target, self.facts)
 
 
 def _declared_by_decorator(name: str, plugin: Any) -> _Declared:
@@ -297,13 +313,22 @@ def _first_line(node: ast.ClassDef | ast.FunctionDef) -> str:
     return (ast.get_docstring(node) or "").partition("\n")[0]
 
 
-def _probe(declared: _Declared, facts: Sequence[str]) -> _Description:
-    """Load a plug-in of another distribution in a child process; PluginError with the reason if that goes wrong."""
-    code = "import sys; from admbench import registry; registry._answer_probe(*sys.argv[1:])"
+def _probe(targets: Iterable[str], facts: Sequence[str]) -> dict[str, _Description | str]:
+    """Load plug-ins of other distributions, each module in a child process; what each is, or why it cannot be told."""
+    modules: dict[str, list[str]] = {}
+    for target in targets:
+        modules.setdefault(target.partition(":")[0], []).append(target)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        answers = pool.map(partial(_probe_module, facts), modules.values())
+        return {target: answer for found in answers for target, answer in found.items()}
+
+
+def _probe_module(facts: Sequence[str], targets: Sequence[str]) -> Mapping[str, _Description | str]:
+    code = "import json, sys; from admbench import registry; registry._answer_probe(*map(json.loads, sys.argv[1:]))"
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     try:
         child = subprocess.run(
-            [sys.executable, "-c", code, declared.target, *facts],
+            [sys.executable, "-c", code, json.dumps(targets), json.dumps(facts)],
             capture_output=True,
             text=True,
             errors="replace",
@@ -312,15 +337,28 @@ def _probe(declared: _Declared, facts: Sequence[str]) -> _Description:
             env={**os.environ, "PYTHONPATH": path},
         )
     except subprocess.TimeoutExpired:
-        raise PluginError(f"{declared.owner}: still loading after {PROBE_TIMEOUT:.0f} s") from None
+        return dict.fromkeys(targets, f"still loading after {PROBE_TIMEOUT:.0f} s")
     answers = [line for line in child.stdout.splitlines() if line.startswith(_PROBE_MARK)]
-    if child.returncode != 0 or not answers:
+    if child.returncode != 0 or len(answers) != len(targets):
         last = (child.stderr.strip().splitlines() or ["no message"])[-1]
-        raise PluginError(f"{declared.owner}: {last} (exit code {child.returncode})")
-    answer = json.loads(answers[-1].removeprefix(_PROBE_MARK))
-    return _Description(answer["summary"], tuple(answer["requires"]), answer["facts"])
+        return dict.fromkeys(targets, f"{last} (exit code {child.returncode})")
+    found: dict[str, _Description | str] = {}
+    for target, line in zip(targets, answers, strict=True):
+        answer = json.loads(line.removeprefix(_PROBE_MARK))
+        found[target] = (
+            answer["error"]
+            if "error" in answer
+            else _Description(answer["summary"], tuple(answer["requires"]), answer["facts"])
+        )
+    return found
 
 
-def _answer_probe(target: str, *facts: str) -> None:
-    """Print what `_probe` asks for; runs in the child."""
-    print("\n" + _PROBE_MARK + json.dumps(asdict(_described_by(load_target(target), facts))))
+def _answer_probe(targets: Iterable[str], facts: Sequence[str]) -> None:
+    """Print what `_probe_module` asks for, a line a plug-in; runs in the child."""
+    for target in targets:
+        answer: dict[str, Any]
+        try:
+            answer = asdict(_described_by(load_target(target), facts))
+        except Exception as error:  # a plug-in may fail in any way; the others of its module are still told
+            answer = {"error": _reason(error)}
+        print("\n" + _PROBE_MARK + json.dumps(answer))

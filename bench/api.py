@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from admbench.metrics.embedders.base import AudioEmbedder
     from admbench.metrics.needs import Whose
 
-DEFAULT_METRICS = ("fd", "kl", "is", "clap")
-
 
 @dataclass(frozen=True)
 class QuantizedModel:
@@ -168,7 +166,7 @@ def score_folders(
     *,
     baseline: str | Path | None = None,
     prompts: str | None = None,
-    metrics: Sequence[str] = DEFAULT_METRICS,
+    metrics: Sequence[str] | None = None,
     judges: JudgeSpec | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Score a folder of audio, against a folder of real audio if there is one.
@@ -179,7 +177,7 @@ def score_folders(
         baseline: the same for the full-precision model's own audio; with it there are scores against it, and paired
             differences to its scores.
         prompts: suite, or caption file, whose ids are the names of the clips.
-        metrics: registry names.
+        metrics: registry names; None is those of a run, of which `zimtohrli` needs a baseline.
         judges: judge of each role; None is the embedded ones. One that no score reads is not loaded.
 
     Returns:
@@ -200,7 +198,7 @@ def score_report(
     *,
     baseline: str | Path | None = None,
     prompts: str | None = None,
-    metrics: Sequence[str] = DEFAULT_METRICS,
+    metrics: Sequence[str] | None = None,
     judges: JudgeSpec | None = None,
 ) -> dict[str, Any]:
     """Score a folder of audio and say what audio it was; arguments and errors are those of `score_folders`.
@@ -212,9 +210,12 @@ def score_report(
         none for clips whose features are in the cache.
     """
     from admbench.metrics.audio import Health, faults_of
+    from admbench.metrics.keys import default_metrics
     from admbench.metrics.scoring import score
 
     folders: dict[Whose, str | Path | None] = {"generated": generated, "reference": reference, "baseline": baseline}
+    if metrics is None:
+        metrics = default_metrics(baseline=baseline is not None)
     clips, needed, loaded = prepare_folders(folders, prompts, metrics, judges)
     timers = {id(judge): Timed(judge) for judge in loaded.values()}
     networks = {role: cast("AudioEmbedder", timers[id(judge)]) for role, judge in loaded.items()}

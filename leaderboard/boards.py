@@ -7,18 +7,20 @@ names that say what tells them apart. Within a board, ranks are given per model 
 one by FD against real audio, and one by FD against the full-precision model's own audio, which sees smaller damage.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from admbench.judged import without_judge
 from admbench.leaderboard.identity import ABSENT, NOT_A_SETTING, Identity, identity, machine, suite_name
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
 
 RANKED_BY = "fd"
 CLOSE_BY = "fd_vs_baseline"
-_METRIC_ORDER = ("fd", "kl", "is", "clap")
+_METRIC_ORDER = ("fd", "zimtohrli", "kl", "is", "clap")
 BACKBONE = "backbone"
 """The component that every method quantizes unless others are asked for."""
 
@@ -34,7 +36,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Row:
-    """A record on a board."""
+    """A record on a board; of a method that was run with several calibration draws each has its row."""
 
     loaded: LoadedRecord
     group: str  # the model's name, with the sampling settings where the board has several of one model
@@ -48,8 +50,9 @@ class Row:
 
     @property
     def name(self) -> str:
-        """What the cell is called: by it the rows of a group are told apart."""
-        return self.loaded.name
+        """What the row is called: by it those of a group are told apart."""
+        repeat = self.record.method.repeat
+        return f"{self.loaded.name}, repeat {repeat}" if repeat else self.loaded.name
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ def _same_machine(first: LoadedRecord, second: LoadedRecord) -> bool:
 
 
 def _named(members: Sequence[LoadedRecord]) -> list[LoadedRecord]:
-    """Give each cell of a group a name of its own: the spec, and what tells it from the others of that spec.
+    """Name each cell of a group, all draws of it alike: the spec, and what tells it from the others of that spec.
 
     The plain spec is the latest cell that quantizes the backbone and nothing else.
     """
@@ -165,12 +168,13 @@ def _named(members: Sequence[LoadedRecord]) -> list[LoadedRecord]:
         of_spec.setdefault(loaded.record.method.spec, []).append(loaded)
     for spec, cells in of_spec.items():
         cells.sort(key=lambda cell: not _usual(cell.record))  # stable: of these the latest is the first
-        taken: list[str] = []
+        taken: Counter[tuple[str, int]] = Counter()
         for cell in cells:
             aside = _aside(cell.record, cells[0].record)
             name = f"{spec} ({', '.join(aside)})" if aside else spec
-            taken.append(name)
-            names[id(cell)] = name if taken.count(name) == 1 else f"{name} #{taken.count(name)}"
+            of_draw = name, cell.record.method.repeat
+            taken[of_draw] += 1
+            names[id(cell)] = name if taken[of_draw] == 1 else f"{name} #{taken[of_draw]}"
     return [replace(loaded, called=names[id(loaded)]) for loaded in members]
 
 
@@ -270,8 +274,10 @@ def _row_order(row: Row) -> tuple[bool, int, bool, int, bool, float, str]:
 
 
 def _metric_order(key: str) -> tuple[bool, int, str]:
-    base = key.removesuffix("_vs_baseline")
-    return base != key, _METRIC_ORDER.index(base) if base in _METRIC_ORDER else len(_METRIC_ORDER), key
+    """Sort scores of further judges right behind the first's."""
+    first = without_judge(key)
+    base = first.removesuffix("_vs_baseline")
+    return base != first, _METRIC_ORDER.index(base) if base in _METRIC_ORDER else len(_METRIC_ORDER), key
 
 
 def _networks(record: Record) -> dict[str, tuple[str, str]]:

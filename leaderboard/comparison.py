@@ -13,7 +13,7 @@ from admbench.leaderboard.boards import Board, Row, make_boards
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import Record, Score
 
-METRICS = ("fd_vs_baseline", "kl_vs_baseline", "fd", "clap")
+METRICS = ("fd_vs_baseline", "zimtohrli_vs_baseline", "kl_vs_baseline", "fd", "clap")
 """Scores that are shown if none are named, as far as a record has them."""
 OWN_AUDIO = "_vs_baseline"
 """End of the keys of scores against the full-precision model's own output."""

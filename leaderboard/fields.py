@@ -5,9 +5,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
+from admbench.judged import JUDGE_NAME
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-MetricName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+MetricName = Annotated[
+    str, StringConstraints(pattern=rf"^[a-z0-9][a-z0-9_.-]{{0,63}}(\[{JUDGE_NAME}\](_vs_baseline)?)?$")
+]
+"""Key of a score: `fd`, `fd_vs_baseline`, and by a further judge `fd[laion-clap]`, `fd[laion-clap]_vs_baseline`."""
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]

@@ -30,6 +30,7 @@ def flat_row(record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {
         "model": record.model.name,
         "method": record.method.spec,
+        "repeat": record.method.repeat,
         "status": record.status,
         "reason": record.reason,
         "weight_bits": bits.weight if bits else None,

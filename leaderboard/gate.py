@@ -17,7 +17,7 @@ from admbench.leaderboard.inference.board import verdicts
 from admbench.leaderboard.inference.equivalence import Verdict, Word, judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import Margin, parse_margin
-from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_kind
+from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_key, score_kind
 from admbench.leaderboard.per_caption import PER_CAPTION, PerCaption, read_per_caption
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION
@@ -147,7 +147,8 @@ def read_margins(texts: Sequence[str], contents: Iterable[PerCaption]) -> dict[s
             kinds.setdefault(key, score_kind(key) or score.kind)
     margins: dict[str, Margin] = {}
     for text in texts:
-        key, equals, _ = (part.strip() for part in text.partition("="))
+        name, equals, _ = (part.strip() for part in text.partition("="))
+        key = score_key(name)
         if equals and key not in kinds:
             scores = f"Scores: {', '.join(sorted(kinds))}" if kinds else "No cell has per-caption results."
             raise UsageError(f'no cell has the score "{key}" caption by caption.{nearest(key, kinds)} {scores}')

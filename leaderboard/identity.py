@@ -37,6 +37,8 @@ class Identity:
     """SHA-256 over the pipeline's weights."""
     method: str
     """Spec, as typed."""
+    repeat: int
+    """Number of the calibration draw."""
     version: str | None
     """Of the method."""
     config: Named | None
@@ -88,7 +90,7 @@ class Identity:
             yield from _apart(part, getattr(self, part), getattr(other, part), None)
 
 
-_TEXTS = ("model", "weights", "method", "version", "suite", "suite_sha256", "captions", "split", "arithmetic")
+_TEXTS = ("model", "weights", "method", "repeat", "version", "suite", "suite_sha256", "captions", "split", "arithmetic")
 ABSENT = "absent"
 """What a difference says of an option that one of two versions of a method has."""
 
@@ -100,6 +102,7 @@ def identity(record: Record) -> Identity:
         model=model.name,
         weights=model.weights_sha256,
         method=method.spec,
+        repeat=method.repeat,
         version=method.version,
         config=None if method.config is None else _named(method.config),
         components=None if method.components is None else tuple(method.components),

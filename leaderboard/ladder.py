@@ -33,9 +33,9 @@ class Step(Section):
     """How a level must compare with the level before it."""
 
     relation: Literal["<", "~"]
-    """`<`: the level before has the smaller FD. `~`: the two cannot be told apart."""
+    """`<`: the level before has the smaller number. `~`: the two cannot be told apart."""
     difference: Estimate
-    """Paired difference of FD, this level minus the level before."""
+    """Paired difference of FD, or of the distance to full precision, this level minus the level before."""
     holds: bool
     """`<` holds if the interval lies above zero, `~` if it holds zero."""
 
@@ -50,9 +50,17 @@ class Level(Section):
     n: Positive
     """Number of clips."""
     scores: dict[MetricName, Estimate]
-    """FD, KL and CLAP against the reference."""
+    """FD, KL and CLAP against the reference; of a damaged level also `zimtohrli_vs_baseline`."""
     step: Step | None
     """Relation to the level before; null for the first."""
+    nearness: Step | None = None
+    """The same of the distance to full precision's own clips by Zimtohrli, where both levels are damaged ones: more
+    damage must be seen. Null elsewhere, and where Zimtohrli is not installed."""
+
+    @property
+    def holds(self) -> bool:
+        """True if every step to this level holds."""
+        return all(step.holds for step in (self.step, self.nearness) if step)
 
 
 class Agreement(Section):
@@ -83,7 +91,7 @@ class LadderModel(Section):
     @property
     def holds(self) -> bool:
         """True if every step and the rank agreement hold."""
-        return self.agreement.holds and all(level.step.holds for level in self.levels if level.step)
+        return self.agreement.holds and all(level.holds for level in self.levels)
 
 
 class Ladder(Section):
@@ -119,12 +127,15 @@ def _check(model: LadderModel, where: str) -> None:
             raise DataError(f"{where}: {level.name}: every level but the first needs a step")
         if level.step is None:
             continue
-        interval = level.step.difference.ci95
-        if interval is None:
-            raise DataError(f"{where}: {level.name}: step.difference.ci95 is needed to judge the step")
-        seen = interval[0] > 0 if level.step.relation == "<" else interval[0] <= 0 <= interval[1]
-        if level.step.holds is not seen:
-            raise DataError(f"{where}: {level.name}: step.holds contradicts the interval of its difference")
+        for name, step in (("step", level.step), ("nearness", level.nearness)):
+            if step is None:
+                continue
+            interval = step.difference.ci95
+            if interval is None:
+                raise DataError(f"{where}: {level.name}: {name}.difference.ci95 is needed to judge the step")
+            seen = interval[0] > 0 if step.relation == "<" else interval[0] <= 0 <= interval[1]
+            if step.holds is not seen:
+                raise DataError(f"{where}: {level.name}: {name}.holds contradicts the interval of its difference")
     agreement = model.agreement
     reached = all(rho is not None and rho >= agreement.threshold for rho in (agreement.kl, agreement.clap))
     if agreement.holds is not reached:

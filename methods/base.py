@@ -153,6 +153,14 @@ class Method(ABC):
         except UsageError as error:
             raise UsageError(f'method "{spec}": {error}') from error
 
+    @property
+    def varies(self) -> bool:
+        """Whether other calibration data may give another result, so that one draw does not say how good it is.
+
+        What is random in `quantize` takes the calibration set's seed, so a method without a set has nothing random.
+        """
+        return type(self).calibrate is not Method.calibrate
+
     def calibration_key(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> str | None:
         """Return the content address of what `calibrate` would return, 64 hex digits; None where it returns None.
 
@@ -249,6 +257,11 @@ class CalibratedMethod(Method):
         super().__init__(spec)
         if self.config.steps is not None:
             self._check_timesteps(self.config.steps)
+
+    @property
+    def varies(self) -> bool:
+        """See `Method`: unless both sides are left as they are."""
+        return self.spec.bits != (16, 16)
 
     def needs_calibration(self, model: DenoisingModel) -> bool:
         """Return whether these bits need calibration data of this model: unless both sides are left as they are."""

@@ -62,6 +62,11 @@ class Naive(CalibratedMethod):
     Config: ClassVar[type[NaiveConfig]] = NaiveConfig
     config: NaiveConfig
 
+    @property
+    def varies(self) -> bool:
+        """Weights are rounded the same way whatever the data: only the ranges of activations hang on them."""
+        return self.spec.bits[1] != 16
+
     def needs_calibration(self, model: DenoisingModel) -> bool:
         """Activations need their ranges; a backbone with unnamed ends needs a run that shows them."""
         weight_bits, activation_bits = self.spec.bits

@@ -19,7 +19,11 @@ BUILTIN = {
     "snr": "admbench.metrics.fidelity:SignalToNoise",
     "clap_audio": "admbench.metrics.fidelity:ClapAudioSimilarity",
     "fad": "admbench.metrics.fad:FrechetAudioDistance",
+    "zimtohrli": "admbench.metrics.zimtohrli:Zimtohrli",
 }
+
+DEFAULT = ("fd", "kl", "is", "clap", "zimtohrli")
+"""What a run computes where no metrics are named."""
 
 registry = Registry("admbench.metrics", "metric", BUILTIN)
 register = registry.register

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from admbench.judged import by_judge
 from admbench.metrics.audio import Sound, is_finite, levels
-from admbench.metrics.extractors.base import AudioExtractor, Batch, CaptionExtractor, Extractor, Judges
+from admbench.metrics.extractors.base import AudioExtractor, Batch, CaptionExtractor, Extractor, Judges, judges_for
 from admbench.metrics.features import Features
 
 
@@ -34,19 +35,25 @@ def extract_features(
         sounds: n clips of any lengths and sample rates; each network gets them at its own rate.
         captions: n captions; without them, or where one is None, there are no arrays of captions.
         extractors: what is computed besides `levels`; those that only a provider has are left to it.
-        judges: a network for the role of each.
+        judges: a network for the role of each, or several.
         batch_size: clips at a time.
 
     Returns:
-        Features with `levels`, and the array of each extractor that its judge gives.
+        Features with `levels`, and the array of each extractor that its judge gives; those of further judges of a role
+        by their names, such as `embedding[laion-clap]`.
 
     Raises:
         ValueError: no clips, ids that are not unique, or different numbers of ids, clips and captions.
     """
     if captions is not None and len(captions) != len(ids):
         raise ValueError("expected as many captions as ids")
-    of_audio = [one for one in extractors if isinstance(one, AudioExtractor)]
-    rows = {one.name: _Rows(len(ids)) for one in of_audio}
+    of_audio = [
+        (by_judge(one.name, name), one, judge)
+        for one in extractors
+        if isinstance(one, AudioExtractor)
+        for name, judge in judges_for(one.role, judges)
+    ]
+    rows = {name: _Rows(len(ids)) for name, _, _ in of_audio}
     level = _Rows(len(ids))
     source = iter(sounds)
     for start in range(0, len(ids), batch_size):
@@ -56,15 +63,17 @@ def extract_features(
         level.put(list(numbered), np.array([levels(one.samples, one.sample_rate) for one in numbered.values()]))
         for alike in _of_one_length(numbered):
             batch = Batch([numbered[row] for row in alike])
-            for one in of_audio:
-                array = one.extract(batch, judges[one.role] if one.role else None)
+            for name, one, judge in of_audio:
+                array = one.extract(batch, judge)
                 if array is not None:
-                    rows[one.name].put(alike, array)
+                    rows[name].put(alike, array)
     if next(source, None) is not None:
         raise ValueError("expected as many clips as ids")
     arrays = {"levels": level.array, **{name: filled.array for name, filled in rows.items()}}
-    of_captions = [one for one in extractors if isinstance(one, CaptionExtractor)]
-    arrays |= {one.name: _of_captions(one, captions, judges, batch_size) for one in of_captions}
+    for of_captions in extractors:
+        if isinstance(of_captions, CaptionExtractor):
+            for name, judge in judges_for(of_captions.role, judges):
+                arrays[by_judge(of_captions.name, name)] = _of_captions(of_captions, captions, judge, batch_size)
     return Features(tuple(ids), {name: array for name, array in arrays.items() if array is not None})
 
 
@@ -91,12 +100,11 @@ def _of_one_length(batch: dict[int, Sound]) -> list[list[int]]:
 
 
 def _of_captions(
-    extractor: CaptionExtractor, captions: Sequence[str | None] | None, judges: Judges, batch_size: int
+    extractor: CaptionExtractor, captions: Sequence[str | None] | None, judge: Any, batch_size: int
 ) -> NDArray[Any] | None:
     known = [caption for caption in captions or () if caption is not None]
     if captions is None or len(known) != len(captions):
         return None
-    judge = judges[extractor.role] if extractor.role else None
     parts = [extractor.extract(known[start : start + batch_size], judge) for start in range(0, len(known), batch_size)]
     given = [part for part in parts if part is not None]
     return np.concatenate(given) if len(given) == len(parts) else None

@@ -19,20 +19,16 @@ Yamamoto et al. 2020, "Parallel WaveGAN" (multi-resolution STFT, with its resolu
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Iterator
 from functools import cache
-from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from admbench.metrics.audio import read_audio
 from admbench.metrics.base import Metric, given
 from admbench.metrics.clap import cosine_similarity
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Mean, Statistic
-from admbench.progress import track
+from admbench.metrics.waveform_pairs import PairedWaveforms, Waveform
 
 FLOOR_DB = -100.0
 MEL_BANDS = 64
@@ -40,8 +36,6 @@ MEL_WINDOW_SECONDS = 0.064
 MEL_HOP_SECONDS = 0.016
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))
 """(FFT size, hop, window) in samples."""
-
-Waveform = NDArray[np.float32]
 
 
 def log_mel_distance(generated: Waveform, baseline: Waveform, sample_rate: int) -> float:
@@ -126,52 +120,7 @@ def _mel_filters(size: int, sample_rate: int) -> NDArray[np.float64]:
     return np.maximum(0, np.minimum(rising, falling))
 
 
-class _WaveformFidelity(Metric):
-    """Mean over captions of one number per pair of waveforms."""
-
-    needs = frozenset({"files"})
-    against = ("baseline",)
-    settings: ClassVar[dict[str, Any]]
-    """What the score says of how it was computed."""
-
-    @abstractmethod
-    def compare(self, generated: Waveform, baseline: Waveform, sample_rate: int) -> float:
-        """Return the number of one pair of equal length; ValueError, for the end of a sentence, if there is none."""
-
-    def compute(self, generated: Features, against: Features | None) -> float:
-        """Return the mean over pairs."""
-        return self.statistic(generated, against).value
-
-    def statistic(self, generated: Features, against: Features | None) -> Statistic:
-        """Return the mean over pairs."""
-        values = []
-        for name, ours, theirs, sample_rate in track(
-            _pairs(generated, given(against)), "Comparing waveforms", total=len(generated.ids)
-        ):
-            try:
-                values.append(self.compare(ours, theirs, sample_rate))
-            except ValueError as error:
-                raise ValueError(f"clip {name}: {error}") from None
-        return Mean(np.array(values))
-
-    def details(self, generated: Features, against: Features | None) -> dict[str, Any]:
-        """Return the settings."""
-        return self.settings
-
-
-def _pairs(generated: Features, baseline: Features) -> Iterator[tuple[str, Waveform, Waveform, int]]:
-    """Yield (id, generated, baseline, sample rate), read from disk; ValueError if two are not of one shape."""
-    if generated.files is None or baseline.files is None:
-        raise ValueError("no audio files")
-    for name, ours, theirs in zip(generated.ids, generated.files, baseline.files, strict=True):
-        first, second = read_audio(ours), read_audio(theirs)
-        shapes = [f"{len(one.samples)} samples at {one.sample_rate} Hz" for one in (first, second)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(f"clip {name} has {shapes[0]}, the baseline's has {shapes[1]}")
-        yield name, first.samples, second.samples, first.sample_rate
-
-
-class LogMelDistance(_WaveformFidelity):
+class LogMelDistance(PairedWaveforms):
     """Mean log-mel distance to the baseline's clips."""
 
     name = "lmd"
@@ -192,7 +141,7 @@ class LogMelDistance(_WaveformFidelity):
         return log_mel_distance(generated, baseline, sample_rate)
 
 
-class MultiResolutionSTFT(_WaveformFidelity):
+class MultiResolutionSTFT(PairedWaveforms):
     """Mean multi-resolution STFT distance to the baseline's clips."""
 
     name = "mrstft"
@@ -207,7 +156,7 @@ class MultiResolutionSTFT(_WaveformFidelity):
         return multi_resolution_stft_distance(generated, baseline)
 
 
-class SignalToNoise(_WaveformFidelity):
+class SignalToNoise(PairedWaveforms):
     """Mean signal-to-noise ratio, the baseline's clips being the signal."""
 
     name = "snr"

@@ -1,35 +1,17 @@
-"""What has to be computed of which clips, so that some metrics have values: extractors, and the roles they read."""
+"""What has to be computed of which clips, so that some metrics have values: names of extractors."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, get_args
 
-from admbench.errors import PluginError
-from admbench.metrics.base import Metric
 from admbench.metrics.extractors import BUILTIN
-from admbench.metrics.extractors.base import AudioExtractor, CaptionExtractor, Extractor, Role, load_extractor
+from admbench.metrics.extractors.base import AudioExtractor, CaptionExtractor, Extractor, load_extractor
 from admbench.metrics.keys import ScoreKey, requested_scores
+from admbench.metrics.roles import roles_of
 
 Whose = Literal["generated", "reference", "baseline"]
 WHOSE: tuple[Whose, ...] = get_args(Whose)
-
-
-def role_of(metric: Metric) -> Role | None:
-    """Return the role of the judge whose features a metric reads; None if it reads none's.
-
-    Raises:
-        PluginError: it reads those of two, so that its score would not say what it depends on.
-    """
-    roles = roles_of(load_extractor(need) for need in metric.needs)
-    if len(roles) > 1:
-        raise PluginError(f'metric "{metric.name}" reads the features of {" and ".join(roles)}; expected one judge')
-    return roles[0] if roles else None
-
-
-def roles_of(extractors: Iterable[Extractor]) -> list[Role]:
-    """Return the roles of the networks that some extractors read."""
-    return sorted({one.role for one in extractors if one.role is not None})
 
 
 def needed_extractors(

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from admbench.metrics.base import Metric
-from admbench.metrics.extractors.base import CaptionExtractor, Judges, load_extractor
+from admbench.metrics.extractors.base import CaptionExtractor, Judges, further_judges, load_extractor
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import MINIMUM_CLIPS, Mean, Replicates, Values
 from admbench.metrics.keys import ScoreKey, requested_scores
-from admbench.metrics.needs import role_of
+from admbench.metrics.roles import as_heard
 
 Score = dict[str, Any]
 Provided = Mapping[str, Callable[[], Features]]
@@ -81,29 +81,30 @@ def score_captions(
             for, and then no score has a `difference`, and of those against the baseline there are only the null ones
             of metrics that have no others.
         metrics: registry names.
-        judges: the networks that made all these features, by role.
+        judges: the networks that made all these features, by role; of a role with several each makes its own scores.
         provided: what clips alone do not give, such as latents; a score that needs it is over the clips that have it.
 
     Returns:
-        Scores by key, as the record has them: `fd`, `kl`, ..., `fd_vs_baseline`, ...; each of value, ci95, n, backbone,
-        backbone_sha256, against, direction, higher_is_better, version and what the metric adds; those not against the
-        baseline with `difference` (value, ci95, versus, significant) to the baseline's own score. What cannot be
-        computed is {"value": None, "reason": ...}. And what each score with an interval hangs on.
+        Scores by key, as the record has them: `fd`, `kl`, ..., `fd_vs_baseline`, ..., of further judges `fd[NAME]`,
+        ...; each of value, ci95, n, backbone, backbone_sha256, against, direction, higher_is_better, version and what
+        the metric adds; those not against the baseline with `difference` (value, ci95, versus, significant) to the
+        baseline's own score. What cannot be computed is {"value": None, "reason": ...}. And what each score with an
+        interval hangs on.
 
     Raises:
         UsageError: an unknown metric.
         PluginError: a metric or an extractor cannot be loaded.
     """
-    sources = {"reference": reference, "baseline": baseline, None: None}
     scored = Scored({}, {})
-    for requested in requested_scores(metrics, baseline=baseline is not None):
-        role = role_of(requested.metric)
-        judge = judges.get(role) if role is not None else None
+    for requested in requested_scores(metrics, baseline=baseline is not None, further=further_judges(judges)):
+        seat, metric = requested.seat, requested.metric
+        judge = judges.get(seat) if seat is not None else None
         identity = {"backbone": judge and judge.name, "backbone_sha256": judge and judge.sha256}
         try:
-            own = _with_provided(requested.metric, generated, provided or {})
-            against = sources[requested.against]
-            scored.scores[requested.key], hangs_on = _score(requested, own, against, baseline, identity)
+            own = as_heard(_with_provided(metric, generated, provided or {}), metric, requested.judge)
+            real, full = (one and as_heard(one, metric, requested.judge) for one in (reference, baseline))
+            against = {"reference": real, "baseline": full, None: None}[requested.against]
+            scored.scores[requested.key], hangs_on = _score(requested, own, against, full, identity)
         except ValueError as error:
             scored.scores[requested.key] = {"value": None, "reason": str(error)}
             continue

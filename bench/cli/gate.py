@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from admbench.bench.cli.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights
+from admbench.bench.cli.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights, judge_spec
 from admbench.bench.cli.tables import print_table
 from admbench.errors import UsageError
 
@@ -55,13 +55,11 @@ def gate(
         if path is not None:
             check_writable_file(path)
     chosen = {"tagger": tagger, "clap": clap, "tagger_weights": tagger_weights, "clap_weights": clap_weights}
-    given = {key: value for key, value in chosen.items() if value is not None}
     if generated is None:
-        _refuse("--generated", reference=reference, prompts=prompts, **given)
+        _refuse("--generated", reference=reference, prompts=prompts, **chosen)
         found = _of_records(runs or [], margins, baseline, allow_undecided=allow_undecided)
     else:
         from admbench.bench.scoring.folder_gate import gate_folders
-        from admbench.bench.scoring.spec import JudgeSpec
 
         if runs:
             raise UsageError(f"{runs[0]}: runs and --generated are two gates; expected one of them")
@@ -73,7 +71,7 @@ def gate(
             reference,
             prompts=prompts,
             margins=margins,
-            judges=JudgeSpec(**given),
+            judges=judge_spec(**chosen),
             allow_undecided=allow_undecided,
         )
     _say(found, junit, json, markdown=markdown, quiet=quiet)

@@ -34,19 +34,20 @@ def ladder(
     for name in names or ():
         check_model(name)
     ladder = run_ladder(names, out, limit)
-    header = ("model", "level", "FD", "95 % interval", "KL", "CLAP", "step from the level before", "holds")
+    header = ("model", "level", "FD", "95 % interval", "KL", "CLAP", "Zimtohrli", "step from the level before", "holds")
     print_table(header, [_row(entry["model"], level) for entry in ladder["models"] for level in entry["rungs"]])
     for entry in ladder["models"]:
         agreement = entry["agreement"]
         print(f"{entry['model']}: rank agreement with FD: KL {_rho(agreement['kl'])}, CLAP {_rho(agreement['clap'])}")
     print(RunLayout(out).ladder)
-    steps = [level["step"] for entry in ladder["models"] for level in entry["rungs"] if level["step"]]
-    held = all(step["holds"] for step in steps) and all(entry["agreement"]["holds"] for entry in ladder["models"])
+    levels = [level for entry in ladder["models"] for level in entry["rungs"]]
+    held = all(map(_holds, levels)) and all(entry["agreement"]["holds"] for entry in ladder["models"])
     return 0 if held else 1
 
 
 def _row(model: str, level: dict[str, Any]) -> tuple[str, ...]:
     scores, step = level["scores"], level["step"]
+    nearness = scores.get("zimtohrli_vs_baseline")
     change = "-"
     if step:
         low, high = step["difference"]["ci95"]
@@ -59,9 +60,15 @@ def _row(model: str, level: dict[str, Any]) -> tuple[str, ...]:
         f"{low:.3f} .. {high:.3f}",
         f"{scores['kl']['value']:.3f}",
         f"{scores['clap']['value']:.3f}",
+        "-" if nearness is None else f"{nearness['value']:.4f}",
         change,
-        "-" if step is None else "yes" if step["holds"] else "NO",
+        "-" if step is None else "yes" if _holds(level) else "NO",
     )
+
+
+def _holds(level: dict[str, Any]) -> bool:
+    """Whether the steps to a level hold, of FD and of the distance to full precision."""
+    return all(step["holds"] for step in (level["step"], level["nearness"]) if step)
 
 
 def _rho(value: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from admbench.bench.cli.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights
+from admbench.bench.cli.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights, judge_spec
 from admbench.bench.cli.tables import print_table
 
 _FAULTS = {"silent": "silent", "clipped": "clipped", "too_short": "too short"}
@@ -21,7 +21,10 @@ def score(
         Path | None, typer.Option(help="Folder of the full-precision model's own audio, for scores against it.")
     ] = None,
     prompts: Annotated[str | None, typer.Option(help="Caption file (.csv, .jsonl, .txt) or suite, for clap.")] = None,
-    metrics: Annotated[str, typer.Option(help="Metrics, separated by commas.")] = "fd,kl,is,clap",
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Metrics, separated by commas; fd,kl,is,clap if left out, with --baseline zimtohrli too."),
+    ] = None,
     tagger: Tagger = None,
     clap: Clap = None,
     tagger_weights: TaggerWeights = None,
@@ -38,15 +41,14 @@ def score(
     from admbench.files import write_json_atomic
     from admbench.metrics import registry
 
-    names = [name.strip() for name in metrics.split(",") if name.strip()]
-    for name in names:
+    names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
+    for name in names or ():
         registry.check(name)
     if json is not None:
         check_writable_file(json)
     from admbench.bench import api
 
-    chosen = {"tagger": tagger, "clap": clap, "tagger_weights": tagger_weights, "clap_weights": clap_weights}
-    judges = api.JudgeSpec(**{key: value for key, value in chosen.items() if value is not None})
+    judges = judge_spec(tagger=tagger, clap=clap, tagger_weights=tagger_weights, clap_weights=clap_weights)
     report = api.score_report(generated, reference, baseline=baseline, prompts=prompts, metrics=names, judges=judges)
     scores = report["scores"]
     print_table(

@@ -34,7 +34,7 @@ from admbench.metrics.extractors.base import ROLES, Judges, load_extractor
 from admbench.metrics.features import Features
 from admbench.metrics.keys import requested_scores
 from admbench.metrics.latents import LATENTS
-from admbench.metrics.needs import role_of
+from admbench.metrics.roles import role_of
 from admbench.metrics.scoring import score
 
 CLIPS, WINDOWS, DIMENSIONS, CLASSES = 24, 3, 6, 5

@@ -53,6 +53,7 @@ def quantize_components(
     *,
     prompts: Sequence[str] | None = None,
     seed: int = 0,
+    draw: int = 0,
     calibration_sets: Path | None = None,
 ) -> dict[Component, Quantized]:
     """Quantize components of a model with one method; the model is left as it is.
@@ -67,6 +68,8 @@ def quantize_components(
         components: names, or `all`.
         prompts: calibration prompts; None takes those of the embedded corpus's calibration split.
         seed: of the calibration trajectories.
+        draw: number of the calibration draw: another one takes other prompts, noise and timesteps, and with them other
+            random numbers of the method; 0 is the one that is taken where nobody asks for several.
         calibration_sets: folder where sets are kept by content, so that methods share them; None keeps none.
 
     Raises:
@@ -79,10 +82,10 @@ def quantize_components(
     quantized: dict[Component, Quantized] = {}
     for component in chosen:
         method = from_spec(_beside_backbone(spec) if BACKBONE in chosen and component != BACKBONE else spec)
-        offered = calibration_prompts(calibration_prompt_count(method)) if prompts is None else prompts
+        offered = calibration_prompts(calibration_prompt_count(method), draw=draw) if prompts is None else prompts
         kept = calibration_sets if calibration_sets is None or component == BACKBONE else calibration_sets / component
         view = view_of(model, component)
-        calibration = _calibration(method, view, offered, seed, kept)
+        calibration = _calibration(method, view, offered, draw_seed(seed, draw), kept)
         network = method.quantize(view, calibration)
         if component != BACKBONE and not isinstance(network, ThirdPartyBackbone):
             network = apply_weight_only_fallback(network, view, calibration, method.spec.bits[0])
@@ -162,6 +165,11 @@ def calibration_prompt_count(method: Method) -> int:
 def run_seed(item_seed: int, seed: int) -> int:
     """Return the noise seed of a caption in a run: its own for run seed 0, else one that follows from both."""
     return item_seed if seed == 0 else int(sha256_json([item_seed, seed])[:8], 16) >> 1
+
+
+def draw_seed(seed: int, draw: int) -> int:
+    """Return the seed of a calibration draw of a run: the run's own for draw 0, else one that follows from both."""
+    return seed if draw == 0 else int(sha256_json(["calibration draw", seed, draw])[:8], 16) >> 1
 
 
 def _calibration(

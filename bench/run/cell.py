@@ -41,7 +41,7 @@ class Cell(Generating):
     def __init__(self, job: CellJob) -> None:
         super().__init__(job, job.method, [job.target, job.baseline])
         if job.method != FULL_PRECISION:
-            self.components = job.components
+            self.components, self.draw = job.components, job.repeat
         self._clock = records.Clock()
 
     def run(self) -> None:
@@ -65,7 +65,7 @@ class Cell(Generating):
             self.job,
             model=checkpoint["model"],
             method={
-                **records.method_identity(self.job.method),
+                **records.method_identity(self.job),
                 **records.kind_of_method(self.job.method),
                 **checkpoint["method"],
                 "simulated": checkpoint["method"]["simulated"] and latency["kernel"] is None,

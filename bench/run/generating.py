@@ -42,6 +42,7 @@ class Generating(Work):
         super().__init__(job, reuse)
         self.method = method
         self.components: tuple[str, ...] = (BACKBONE,)
+        self.draw = 0
         self.checkpoint_folder = job.work.checkpoint
 
     @cached_property
@@ -72,7 +73,8 @@ class Generating(Work):
         """What determines the packed checkpoint."""
         code = [self.job.code[name] for name in ("harness", "models", "methods")]
         what = [self.job.model, self.job.model_sha256, self.method, self.components]
-        return [*what, self.job.seed, self.job.device, code]
+        inputs = [*what, self.job.seed, self.job.device, code]
+        return [*inputs, ["draw", self.draw]] if self.draw else inputs
 
     def _build_checkpoint(self) -> Facts:
         model = self.model
@@ -82,6 +84,7 @@ class Generating(Work):
             self.method,
             self.components,
             seed=self.job.seed,
+            draw=self.draw,
             calibration_sets=RunLayout(self.job.run).calibration,
         )
         networks = {name: one.network for name, one in quantized.items()}

@@ -14,6 +14,7 @@ from admbench.bench.models.components import check_components
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.suites.spec import CaptionFileSpec
 from admbench.errors import UsageError, nearest
+from admbench.metrics import DEFAULT as DEFAULT_METRICS
 
 EMBEDDED_GRID = "default_grid.toml"
 
@@ -40,7 +41,7 @@ class GenerationSpec(_Table):
 class MetricsSpec(JudgeSpec):
     """Which scores are computed, and by which judges."""
 
-    names: tuple[str, ...] = Field(default=("fd", "kl", "is", "clap"), min_length=1)
+    names: tuple[str, ...] = Field(default=DEFAULT_METRICS, min_length=1)
     """Registry names of the metrics."""
 
     @property
@@ -75,6 +76,8 @@ class GridSpec(_Table):
     """Registry name of the captions, path of a caption file, or a table that says how a caption file is read."""
     limit: int | None = Field(default=None, ge=1)
     """Size of the stratified subset of the suite; all of it if left out."""
+    repeats: int = Field(default=1, ge=1, le=100)
+    """Calibration draws: so many times every method that hangs on calibration data is quantized, with other data."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of the run: 0 takes every caption's own seed as it is, another one gives other noise."""
     out: Path

@@ -100,7 +100,10 @@ class BaselineJob(_Job):
 
 
 class CellJob(_Job):
-    """Quantize a model with a method, generate, score, and write the record to `RUN/cells/MODEL/METHOD`."""
+    """Quantize a model with a method, generate, score, and write the record to `RUN/cells/MODEL/METHOD`.
+
+    Of a method that is run with several calibration draws, each is a cell of its own.
+    """
 
     kind: Literal["cell"] = "cell"
     model: str
@@ -109,6 +112,8 @@ class CellJob(_Job):
     """Fingerprint of the model's weights and code."""
     method: str
     """Method spec as it was typed."""
+    repeat: int = 0
+    """Number of the calibration draw; 0 is that of a run with one."""
     metrics: tuple[str, ...]
     """Registry names of the metrics."""
     components: tuple[str, ...] = ("backbone",)
@@ -119,7 +124,7 @@ class CellJob(_Job):
     @property
     def target(self) -> JobFolder:
         """Folder that the job publishes."""
-        return RunLayout(self.run).cell(self.model, self.method)
+        return RunLayout(self.run).cell(self.model, self.method, self.repeat)
 
     @property
     def baseline(self) -> JobFolder:
@@ -129,7 +134,7 @@ class CellJob(_Job):
     @property
     def name(self) -> str:
         """What progress and errors call the job."""
-        return f"{self.model} {self.method}"
+        return f"{self.model} {self.method}" + (f", repeat {self.repeat}" if self.repeat else "")
 
 
 Job = ReferenceJob | BaselineJob | CellJob

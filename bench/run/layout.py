@@ -1,6 +1,7 @@
 """Where everything of a run lies: `RunLayout` of the run folder, `JobFolder` of one job's folder in it.
 
     RUN/cells/MODEL/METHOD/    a cell: result.json, per-caption.safetensors, audio/, captions.json, checkpoint/, ...
+    RUN/cells/MODEL/METHOD+repeat-1/    the same method with another calibration draw
     RUN/baselines/MODEL/       a model's own audio in full precision, its features and checkpoint
     RUN/reference/SUITE/       the suite's real audio and its features
     RUN/work/KEY/              a job at work; it becomes one of the three above
@@ -115,9 +116,10 @@ class RunLayout:
 
     run: Path
 
-    def cell(self, model: str, method: str) -> JobFolder:
-        """Folder of a model quantized by a method."""
-        return JobFolder(self.run / CELLS / slug(model) / slug(method))
+    def cell(self, model: str, method: str, repeat: int = 0) -> JobFolder:
+        """Folder of a model quantized by a method with one of its calibration draws; no slug has a plus sign."""
+        name = f"{slug(method)}+repeat-{repeat}" if repeat else slug(method)
+        return JobFolder(self.run / CELLS / slug(model) / name)
 
     def baseline(self, model: str) -> JobFolder:
         """Folder of a model in full precision."""

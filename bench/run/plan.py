@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from admbench import children
@@ -14,6 +15,7 @@ from admbench.bench.run import preflight
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import BaselineJob, CellJob, Job, ReferenceJob
+from admbench.bench.run.preflight import Findings
 from admbench.bench.scoring.judges import check_judges, identify
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import DataError, PluginError, UsageError
@@ -43,6 +45,8 @@ class Plan:
     """What is missing but stops nothing; a line each."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Key of each cell whose method needs what is not installed here, with the reason; there is no task for it."""
+    once: tuple[str, ...] = ()
+    """Of a run with several calibration draws: methods that draw nothing, and so are run once."""
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -84,17 +88,28 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
         made = [clips, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
         of_model = {**fields, "model": model, "model_sha256": weights}
         baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **of_model))
-        for method in grid.methods:
-            key = sha256_json(["cell", made, _method_identity(method), grid.components, _metric_identities(grid)])
-            of_cell: dict[str, Any] = {"metrics": grid.metrics.names, "components": grid.components}
+        for repeat, method in product(range(grid.repeats), grid.methods):
+            content = ["cell", made, _method_identity(method), grid.components, _metric_identities(grid)]
+            key = sha256_json([*content, ["repeat", repeat]] if repeat else content)
+            of_cell: dict[str, Any] = {"metrics": grid.metrics.names, "components": grid.components, "repeat": repeat}
             cells.append(CellJob(key=key, method=method, command=command, **of_cell, **of_model))
+    found = _findings(grid, [cell for cell in cells if fresh or not is_done(cell)])
+    cells = [cell for cell in cells if not cell.repeat or cell.method not in found.fixed]
     pending = [cell for cell in cells if fresh or not is_done(cell)]
-    unavailable: Mapping[str, str] = {}
-    if pending:
-        unavailable = _preflight(sorted({cell.method for cell in pending}), grid.execution.device)
-    skipped = {cell.key: unavailable[cell.method] for cell in pending if cell.method in unavailable}
+    skipped = {cell.key: found.unavailable[cell.method] for cell in pending if cell.method in found.unavailable}
     pending = [cell for cell in pending if cell.key not in skipped]
-    return Plan(tuple(cells), _tasks(reference, baselines, pending, fresh), _missing_audio(suite, items), skipped)
+    once = tuple(method for method in grid.methods if method in found.fixed) if grid.repeats > 1 else ()
+    tasks = _tasks(reference, baselines, pending, fresh)
+    return Plan(tuple(cells), tasks, _missing_audio(suite, items), skipped, once)
+
+
+def _findings(grid: GridSpec, pending: Sequence[CellJob]) -> Findings:
+    """Return what is to be known of the methods of cells that are not done; of several draws, of all methods.
+
+    So a finished run of one draw starts no process.
+    """
+    methods = grid.methods if grid.repeats > 1 else {cell.method for cell in pending}
+    return _preflight(sorted(methods), grid.execution.device) if methods else Findings()
 
 
 def _needed(grid: GridSpec) -> dict[Whose, list[Extractor]]:
@@ -215,13 +230,11 @@ def _method_name(spec: str) -> str:
     return MethodSpec.parse(spec).name
 
 
-def _preflight(methods: list[str], device: str) -> Mapping[str, str]:
+def _preflight(methods: list[str], device: str) -> Findings:
     """Let a child process build every method from its spec, which takes torch and runs other people's code.
 
     Only a user's mistake is raised. A plug-in that crashes or hangs here fails in its own cells, where it is reported.
-
-    Returns:
-        The specs that cannot run here because of what is not installed, each with the reason.
+    Then nothing is known of any method, and each is taken for one that hangs on its calibration draw.
     """
     try:
         child = subprocess.run(
@@ -234,8 +247,7 @@ def _preflight(methods: list[str], device: str) -> Mapping[str, str]:
             env=children.environment(),
         )
     except subprocess.TimeoutExpired:
-        return {}
+        return Findings()
     if child.returncode == preflight.USER_MISTAKE:
         raise UsageError(child.stderr.strip().splitlines()[-1])
-    answer: dict[str, str] = json.loads(child.stdout.splitlines()[-1]) if child.returncode == 0 else {}
-    return answer
+    return Findings.model_validate_json(child.stdout.splitlines()[-1]) if child.returncode == 0 else Findings()

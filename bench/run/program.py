@@ -27,6 +27,8 @@ from admbench.files import write_json_atomic
 from admbench.progress import set_quiet
 
 ORPHAN_POLL_SECONDS = 1.0
+PRELOADED = ("admbench.methods.base", "diffusers.models.autoencoders.autoencoder_kl", "scipy.signal")
+"""What most jobs import later; a fork server imports it with this module, once for all of them."""
 
 
 def run_job(job: Job) -> None:

@@ -93,7 +93,7 @@ def _unfinished_record(job: CellJob, status: str, reason: str, seconds: float) -
         "status": status,
         "reason": line,
         "model": {"name": job.model},
-        "method": {**method_identity(job.method), "components": _component_of(job)},
+        "method": {**method_identity(job), "components": _component_of(job)},
         "suite": {"name": job.suite_name},
         "generation": None,
         "scores": {key: {"value": None, "reason": ended} for key in _requested_keys(job)},
@@ -113,12 +113,13 @@ def _component_of(job: CellJob) -> list[str] | None:
     return list(asked) if len(asked) == 1 else None
 
 
-def method_identity(spec: str) -> Section:
-    """Return the keys of the `method` section that follow from the spec alone."""
-    parsed = MethodSpec.parse(spec)
+def method_identity(job: CellJob) -> Section:
+    """Return the keys of the `method` section that follow from the job alone."""
+    parsed = MethodSpec.parse(job.method)
     return {
         "name": parsed.name,
-        "spec": spec,
+        "spec": job.method,
+        "repeat": job.repeat,
         "bits": {"weight": parsed.weight_bits, "activation": parsed.activation_bits},
     }
 
@@ -138,7 +139,7 @@ def _requested_keys(job: CellJob) -> list[str]:
     keys = []
     for metric in job.metrics:
         try:
-            keys += score_keys([metric])
+            keys += score_keys([metric], job.judges.further())
         except PluginError:
             keys.append(metric)
     return keys

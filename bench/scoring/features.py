@@ -7,18 +7,24 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from admbench import cache
 from admbench.bench.scoring.clips import Clip
 from admbench.errors import DataError
 from admbench.hashing import sha256_file, sha256_json
+from admbench.judged import by_judge, judge_of, without_judge
 from admbench.metrics.audio import Sound, read_audio
 from admbench.metrics.extract import extract_features
-from admbench.metrics.extractors.base import CaptionExtractor, Extractor, Judges, Role
+from admbench.metrics.extractors.base import CaptionExtractor, Extractor, Judges, judges_for
 from admbench.metrics.features import Features
 from admbench.progress import track
 from admbench.versions import plugin_identity, source_sha256
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from admbench.metrics.embedders.base import AudioEmbedder
 
 BATCH_SIZE = 16
 
@@ -41,17 +47,15 @@ def with_files(features: Features, clips: Sequence[Clip]) -> Features:
 
 
 def identity(extractors: Iterable[Extractor], judges: Judges) -> list[Any]:
-    """Return what arrays depend on besides the clips: of each extractor its code, its version and its judge."""
-    return [source_sha256("admbench.metrics"), [_identity(one, judges) for one in extractors]]
+    """Return what arrays depend on besides the clips: of each extractor its code, its version and its judges."""
+    arrays = [(one, judge) for one in extractors for _, judge in judges_for(one.role, judges)]
+    return [source_sha256("admbench.metrics"), [_identity(one, judge) for one, judge in arrays]]
 
 
-def _identity(extractor: Extractor, judges: Judges) -> list[str | None]:
+def _identity(extractor: Extractor, judge: AudioEmbedder | None) -> list[str | None]:
     code = plugin_identity("admbench.extractors", extractor.name)
     own: list[str | None] = [extractor.name, code, extractor.identity()]
-    if extractor.role is None:
-        return own
-    judge = judges[extractor.role]
-    return [*own, judge.name, judge.sha256]
+    return own if judge is None else [*own, judge.name, judge.sha256]
 
 
 def cached_features(clips: Sequence[Clip], extractors: Sequence[Extractor], judges: Judges) -> Features:
@@ -66,39 +70,40 @@ def cached_features(clips: Sequence[Clip], extractors: Sequence[Extractor], judg
     kept = _Kept(clips, extractors, judges)
     with_work = [clip for clip in clips if kept.lacking(clip)]
     # apart: among clips of which one has no caption, nothing of captions is computed
-    alike: dict[tuple[tuple[Role | None, ...], bool], list[Clip]] = defaultdict(list)
+    alike: dict[tuple[tuple[str | None, ...], bool], list[Clip]] = defaultdict(list)
     for clip in with_work:
         alike[kept.lacking(clip), clip.caption is not None].append(clip)
     batches = [
-        (roles, group[start : start + BATCH_SIZE])
-        for (roles, _), group in alike.items()
+        (seats, group[start : start + BATCH_SIZE])
+        for (seats, _), group in alike.items()
         for start in range(0, len(group), BATCH_SIZE)
     ]
-    for roles, batch in track(batches, "Embedding"):
-        kept.compute(batch, roles)
+    for seats, batch in track(batches, "Embedding"):
+        kept.compute(batch, seats)
     return with_files(kept.features(), clips)
 
 
 class _Kept:
-    """The features of clips in groups, a file a clip and group: those of each role, and those that read no judge."""
+    """The features of clips in groups, a file a clip and group: those of each judge, and those that read none."""
 
     def __init__(self, clips: Sequence[Clip], extractors: Sequence[Extractor], judges: Judges) -> None:
         self.clips, self.judges = clips, judges
-        self._groups: dict[Role | None, list[Extractor]] = {None: []}  # always there: the levels of a clip
+        self._groups: dict[str | None, list[Extractor]] = {None: []}  # always there: the levels of a clip
         for one in extractors:
-            self._groups.setdefault(one.role, []).append(one)
-        self._identities = {role: identity(group, judges) for role, group in self._groups.items()}
+            for name, _ in judges_for(one.role, judges):
+                self._groups.setdefault(one.role and by_judge(one.role, name), []).append(one)
+        self._identities = {seat: self._identity(seat) for seat in self._groups}
         self._paths = {clip.id: self._paths_of(clip) for clip in clips}
         self._rows = {
-            clip.id: {role: _read(path, clip.id) for role, path in self._paths[clip.id].items()} for clip in clips
+            clip.id: {seat: _read(path, clip.id) for seat, path in self._paths[clip.id].items()} for clip in clips
         }
         self._writable = True
 
-    def lacking(self, clip: Clip) -> tuple[Role | None, ...]:
+    def lacking(self, clip: Clip) -> tuple[str | None, ...]:
         """Return the groups that a clip does not have yet."""
-        return tuple(role for role, row in self._rows[clip.id].items() if row is None)
+        return tuple(seat for seat, row in self._rows[clip.id].items() if row is None)
 
-    def compute(self, clips: Sequence[Clip], roles: Sequence[Role | None]) -> None:
+    def compute(self, clips: Sequence[Clip], seats: Sequence[str | None]) -> None:
         """Compute groups of a batch of clips and keep them; what cannot be read is raised once the others are kept."""
         sounds: dict[str, Sound] = {}
         unreadable: DataError | None = None
@@ -107,32 +112,50 @@ class _Kept:
                 sounds[clip.id] = read_audio(clip.path)
             except DataError as error:
                 unreadable = unreadable or error
-        captions = [clip.caption for clip in clips if clip.id in sounds]
-        for role in roles if sounds else ():
-            made = extract_features(
-                list(sounds), sounds.values(), captions, self._groups[role], self.judges, BATCH_SIZE
-            )
-            for name in made.ids:
-                self._rows[name][role] = row = made.match([name])
-                self._write(self._paths[name][role], row)
+        if sounds:
+            captions = [clip.caption for clip in clips if clip.id in sounds]
+            extractors = list(dict.fromkeys(one for seat in seats for one in self._groups[seat]))
+            judges = {seat: self.judges[seat] for seat in seats if seat is not None}
+            made = extract_features(list(sounds), sounds.values(), captions, extractors, judges, BATCH_SIZE)
+            for seat in seats:
+                part = self._part(made, seat)
+                for name in part.ids:
+                    self._rows[name][seat] = row = part.match([name])
+                    self._write(self._paths[name][seat], row)
         if unreadable is not None:
             raise unreadable
+
+    def _part(self, made: Features, seat: str | None) -> Features:
+        """Return the arrays of one group as if its judge were the only one: kept, it does not say who sat beside it."""
+        judge = judge_of(seat) if seat else None
+        names = {"levels": "levels"} | {one.name: by_judge(one.name, judge) for one in self._groups[seat]}
+        arrays = {own: made.arrays[name] for own, name in names.items() if name in made.arrays}
+        return dataclasses.replace(made, arrays=arrays)
+
+    def _identity(self, seat: str | None) -> list[Any]:
+        alone = {} if seat is None else {without_judge(seat): self.judges[seat]}
+        return identity(self._groups[seat], alone)
 
     def features(self) -> Features:
         """Return all that was asked for, in the order of the clips."""
         ids = tuple(clip.id for clip in self.clips)
-        joined = [
-            Features.join([row for name in ids if (row := self._rows[name][role]) is not None]) for role in self._groups
-        ]
-        return Features(ids, {name: array for group in joined for name, array in group.arrays.items()})
+        arrays: dict[str, NDArray[Any]] = {}
+        for seat in self._groups:
+            judge = judge_of(seat) if seat else None
+            joined = Features.join([row for name in ids if (row := self._rows[name][seat]) is not None])
+            for name, array in joined.arrays.items():
+                if judge is None or name != "levels":  # which are the same in all groups
+                    arrays[by_judge(name, judge)] = array
+        return Features(ids, arrays)
 
-    def _paths_of(self, clip: Clip) -> dict[Role | None, Path]:
+    def _paths_of(self, clip: Clip) -> dict[str | None, Path]:
         content = sha256_file(clip.path)
         paths = {}
-        for role, group in self._groups.items():
+        for seat, group in self._groups.items():
             caption = clip.caption if any(isinstance(one, CaptionExtractor) for one in group) else None
-            key = sha256_json([content, caption, role, self._identities[role]])
-            paths[role] = cache.path("features", key, ".safetensors")
+            role = seat and without_judge(seat)
+            key = sha256_json([content, caption, role, self._identities[seat]])
+            paths[seat] = cache.path("features", key, ".safetensors")
         return paths
 
     def _write(self, path: Path, row: Features) -> None:

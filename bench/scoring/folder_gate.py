@@ -16,11 +16,12 @@ from admbench.bench.scoring.folders import prepare_folders
 from admbench.bench.scoring.influences import influence_of
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import DataError, UsageError
+from admbench.judged import without_judge
 from admbench.leaderboard.gate import DEFAULT, Gate, GatedCell, needs_baseline, worst_clips
 from admbench.leaderboard.inference.equivalence import judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import DEFAULT_MARGINS, Margin, parse_margin
-from admbench.leaderboard.inference.scores import ScoreKind, score_kind
+from admbench.leaderboard.inference.scores import ScoreKind, score_key, score_kind
 from admbench.metrics import registry
 from admbench.metrics.base import Metric
 from admbench.metrics.extractors.base import CaptionExtractor, load_extractor
@@ -28,6 +29,7 @@ from admbench.metrics.features import Features
 from admbench.metrics.intervals import Mean, Replicates
 from admbench.metrics.keys import requested_scores
 from admbench.metrics.needs import Whose
+from admbench.metrics.roles import as_heard
 
 WITHOUT_REFERENCE = (str(DEFAULT_MARGINS["lmd_vs_baseline"]),)
 """Margins if none is named and there is no real audio."""
@@ -40,6 +42,8 @@ class _Asked:
     margin: Margin
     metric: Metric
     kind: ScoreKind
+    judge: str | None
+    """Name of the further judge that the score is by; None is the first."""
 
 
 @dataclass(frozen=True)
@@ -60,23 +64,15 @@ def gate_folders(
     judges: JudgeSpec | None = None,
     allow_undecided: bool = False,
 ) -> Gate:
-    """Say whether the clips of a folder are no worse than those of another.
-
-    Args:
-        generated: folder of the clips in question.
-        baseline: of the clips that they are held against, of the same names.
-        reference: of real audio for the same captions, of the same names; None if there is none.
-        prompts: suite, or caption file, whose ids are the names of the clips: for `clap`.
-        margins: as typed; None is `fd=+5%` with real audio, and `lmd_vs_baseline=1` without.
-        judges: judge of each role; None is the embedded ones.
-        allow_undecided: whether it passes if it cannot be told.
+    """Say whether the clips of a folder are no worse than those of another: what `admbench.gate_folders` calls.
 
     Raises:
         UsageError: a margin that is none, an unknown score, or one that needs what is not given.
         DataError: clips without a partner of the same name, or that cannot be read.
     """
     texts = margins or (DEFAULT if reference is not None else WITHOUT_REFERENCE)
-    asked = _asked(texts, reference=reference is not None)
+    judges = judges or JudgeSpec()
+    asked = _asked(texts, judges, reference=reference is not None)
     names = list(dict.fromkeys(one.metric.name for one in asked))
     folders: dict[Whose, str | Path | None] = {"generated": generated, "reference": reference, "baseline": baseline}
     clips, needed, networks = prepare_folders(folders, prompts, names, judges)
@@ -98,17 +94,17 @@ def gate_folders(
     )
 
 
-def _asked(texts: Sequence[str], *, reference: bool) -> list[_Asked]:
+def _asked(texts: Sequence[str], judges: JudgeSpec, *, reference: bool) -> list[_Asked]:
     found: dict[str, _Asked] = {}
     for text in texts:
-        name, _, versus = text.partition("=")[0].strip().partition("_vs_")
+        key = score_key(text.partition("=")[0].strip())
+        name = without_judge(key).partition("_vs_")[0]
         registry.check(name)
-        metric = registry.get(name)()
+        given = {one.key: one for one in requested_scores([name], further=judges.further())}
+        if key not in given:
+            raise UsageError(f'"{text}": there is no score {key}; {name} gives {", ".join(given)}')
+        metric = given[key].metric
         low, high = metric.range
-        key = f"{name}_vs_{versus}" if versus else name
-        if key not in {one.key for one in requested_scores([name])}:
-            keys = ", ".join(one.key for one in requested_scores([name]))
-            raise UsageError(f'"{text}": there is no score {key}; {name} gives {keys}')
         kind = score_kind(key) or ScoreKind(metric.higher_is_better, metric.ratio_scale, low, high)
         try:
             margin = parse_margin(text, kind)
@@ -119,7 +115,7 @@ def _asked(texts: Sequence[str], *, reference: bool) -> list[_Asked]:
             raise UsageError(f"{margin} needs real audio: name it by --reference, or a margin such as {possible}")
         if key in found:
             raise UsageError(f"two margins of {key}: {found[key].margin} and {margin}")
-        found[key] = _Asked(margin, metric, kind)
+        found[key] = _Asked(margin, metric, kind, given[key].judge)
     return list(found.values())
 
 
@@ -146,10 +142,11 @@ def _cell(name: str, asked: Sequence[_Asked], features: Mapping[Whose, Features]
     ids = features["generated"].ids
     for one in asked:
         margin, metric = one.margin, one.metric
-        against = features["baseline"] if margin.bounded == "level" else features.get("reference")
+        heard = {whose: as_heard(own, metric, one.judge) for whose, own in features.items()}
+        against = heard["baseline"] if margin.bounded == "level" else heard.get("reference")
         try:
-            own = _scored(metric, features["generated"], against)
-            base = _scored(metric, features["baseline"], features.get("reference")) if needs_baseline(margin) else None
+            own = _scored(metric, heard["generated"], against)
+            base = _scored(metric, heard["baseline"], heard.get("reference")) if needs_baseline(margin) else None
         except ValueError as error:
             verdicts[margin.key] = replace(judge(margin, one.kind, {}, None), reason=str(error))
             continue

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from admbench.bench.scoring.spec import JudgeChoice, JudgeSpec
 from admbench.errors import UsageError
-from admbench.metrics.extractors.base import Extractor, Judges, Role
-from admbench.metrics.needs import roles_of
+from admbench.metrics.extractors.base import ROLES, Extractor, Judges, Role
+from admbench.metrics.roles import roles_of
 from admbench.versions import plugin_identity
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Timed:
 
 
 def load_judges(spec: JudgeSpec, extractors: Iterable[Extractor]) -> Judges:
-    """Load the judges that some extractors read, and no others; one that has two roles is loaded once.
+    """Load the judges that some extractors read, and no others; one that has two seats is loaded once.
 
     Raises:
         BenchError: an unknown name, a judge that cannot take the role, or weights that are missing or damaged.
@@ -59,11 +59,11 @@ def load_judges(spec: JudgeSpec, extractors: Iterable[Extractor]) -> Judges:
     loaded: dict[JudgeChoice, Any] = {}
     judges: dict[str, Any] = {}
     for role in roles_of(extractors):
-        choice = spec.of_role(role)
-        judge = _judge(role, choice)
-        if choice not in loaded:
-            loaded[choice] = judge.load(choice.weights)
-        judges[role] = loaded[choice]
+        for seat, choice in spec.of_role(role).items():
+            judge = _judge(role, choice)
+            if choice not in loaded:
+                loaded[choice] = judge.load(choice.weights)
+            judges[seat] = loaded[choice]
     return judges
 
 
@@ -71,18 +71,21 @@ def identify(spec: JudgeSpec, extractors: Iterable[Extractor]) -> list[list[str 
     """Return what the arrays of some extractors depend on besides the clips, without loading a network.
 
     Returns:
-        Of each extractor its name, its code and its version; name and hash of the weights of the judge that it reads.
+        Of each extractor, once for each judge that it reads: its name, its code and its version; name and hash of the
+        weights of the judge.
 
     Raises:
         BenchError: as for `load_judges`, as far as that is known without loading.
     """
     known = list(extractors)
-    judges: dict[Role | None, list[str | None]] = {None: [None, None]}
+    judges: dict[Role | None, list[list[str | None]]] = {None: [[None, None]]}
     for role in roles_of(known):
-        choice = spec.of_role(role)
-        judges[role] = [choice.name, _judge(role, choice).fingerprint(choice.weights)]
+        choices = spec.of_role(role).values()
+        judges[role] = [[one.name, _judge(role, one).fingerprint(one.weights)] for one in choices]
     return [
-        [one.name, plugin_identity("admbench.extractors", one.name), one.identity(), *judges[one.role]] for one in known
+        [one.name, plugin_identity("admbench.extractors", one.name), one.identity(), *judge]
+        for one in known
+        for judge in judges[one.role]
     ]
 
 
@@ -92,8 +95,9 @@ def check_judges(spec: JudgeSpec) -> None:
     Raises:
         UsageError: the first that is found.
     """
-    for role, choice in spec.by_role().items():
-        _judge(role, choice)
+    for role in ROLES:
+        for choice in spec.of_role(role).values():
+            _judge(role, choice)
 
 
 def _judge(role: Role, choice: JudgeChoice) -> Any:

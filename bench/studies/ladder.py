@@ -3,6 +3,8 @@
 Levels whose order is known beforehand are scored like any cell: real audio against other real audio, the full-precision
 model, ever coarser rounding, random weights. A step marked "<" must be seen, one marked "~" must not be, both judged by
 the interval of the paired difference of FD over the same captions. KL and CLAP must rank the levels much as FD does.
+From full precision down every level is damaged more than the one before, and each must be farther from full precision's
+own clips by Zimtohrli, too: that is a distance to the model itself, so there is no step that it must not see.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from admbench.bench.run.grid import ExecutionSpec, GridSpec
 from admbench.bench.run.layout import CLIPS, FEATURES_FILE, RunLayout
 from admbench.bench.run.runner import run_grid
 from admbench.bench.run.stages import Facts, Stages
+from admbench.bench.run.work import features_in
 from admbench.bench.scoring.clips import read_clips, write_clips
 from admbench.bench.scoring.features import embed_clips, identity
 from admbench.bench.scoring.judges import load_judges
@@ -37,12 +40,16 @@ from admbench.methods.spec import FULL_PRECISION
 from admbench.metrics import registry as metric_registry
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
+from admbench.metrics.keys import BASELINE_SUFFIX
 from admbench.metrics.needs import needed_extractors
+from admbench.registry import missing_distributions
 from admbench.versions import git_state, source_sha256
 
 MODELS = ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
 """Those that the steps below are known of; tiny-flow has a ladder where it is named."""
 METRICS = ("fd", "kl", "clap")
+NEARNESS = "zimtohrli"
+"""Metric that says how far a level is from full precision's own clips."""
 AGREEMENT = 0.7
 Maker = Callable[[Sequence[SuiteItem]], Sequence[NDArray[np.float32]]]
 REAL, RANDOM = "real vs real", "random weights"
@@ -133,18 +140,17 @@ class _Ladder:
     def model(self, model: str, levels: Sequence[Expected]) -> dict[str, Any]:
         """The ladder of one model."""
         replicates = [self._scores(self._features(model, level.name)) for level in levels]
+        damage = self._damage(model, [level.name for level in levels])
         entries = []
         for number, (level, scores) in enumerate(zip(levels, replicates, strict=True)):
-            step = None
+            step = nearness = None
             if level.relation is not None:
-                difference = scores["fd"] - replicates[number - 1]["fd"]
-                low, high = difference.interval()
-                holds = low > 0 if level.relation == "<" else low <= 0 <= high
-                step = {
-                    "relation": level.relation,
-                    "difference": {"value": difference.value, "ci95": [low, high]},
-                    "holds": holds,
-                }
+                before = levels[number - 1].name
+                step = _step(level.relation, scores["fd"] - replicates[number - 1]["fd"])
+                if level.name in damage and before in damage:
+                    nearness = _step("<", damage[level.name] - damage[before])
+            if level.name in damage:
+                scores = scores | {NEARNESS + BASELINE_SUFFIX: damage[level.name]}
             entries.append(
                 {
                     "name": level.name,
@@ -152,6 +158,7 @@ class _Ladder:
                     "n": len(self.ids),
                     "scores": {name: _estimate(name, own) for name, own in scores.items()},
                     "step": step,
+                    "nearness": nearness,
                 }
             )
         suite = self.suite.describe(self.items)
@@ -164,13 +171,22 @@ class _Ladder:
             scores[name] = Replicates.of(metric.statistic(features, self.reference if metric.against else None))
         return scores
 
+    def _damage(self, model: str, levels: Sequence[str]) -> dict[str, Replicates]:
+        """Distances of the levels below full precision to its own clips, by name; none without the package."""
+        metric = metric_registry.get(NEARNESS)()
+        if missing_distributions(metric.requires) or FULL_PRECISION not in levels:
+            return {}
+        full = self._features(model, FULL_PRECISION)
+        damaged = levels[levels.index(FULL_PRECISION) + 1 :]
+        return {level: Replicates.of(metric.statistic(self._features(model, level), full)) for level in damaged}
+
     def _features(self, model: str, level: str) -> Features:
         if level == REAL:
             return self._made("real", [self.suite.sha256], self._render_again)
         if level == RANDOM:
             inputs = [model, fingerprint(model), source_sha256("admbench.bench.models")]
             return self._made(f"random-{model}", inputs, lambda items: _generate_untrained(model, items))
-        return Features.load(self.layout.cell(model, level).features).match(self.ids)
+        return features_in(self.layout.cell(model, level)).match(self.ids)
 
     def _render_again(self, items: Sequence[SuiteItem]) -> list[NDArray[np.float32]]:
         """Real audio for the same captions: the same events and attributes, every random detail drawn anew."""
@@ -190,7 +206,7 @@ class _Ladder:
 
         key = [*inputs, list(self.ids), identity(self.extractors, self.judges)]
         stages.run("audio", key, [*CLIPS, FEATURES_FILE], build)
-        return Features.load(folder.features)
+        return features_in(folder)
 
 
 def _generate_untrained(model: str, items: Sequence[SuiteItem]) -> list[NDArray[np.float32]]:
@@ -198,8 +214,18 @@ def _generate_untrained(model: str, items: Sequence[SuiteItem]) -> list[NDArray[
     return list(untrained.generate([item.caption for item in items], [item.seed for item in items]))
 
 
-def _estimate(metric: str, own: Replicates) -> dict[str, Any]:
-    return {"value": own.value, "ci95": list(metric_registry.get(metric)().interval(own))}
+def _step(relation: str, difference: Replicates) -> dict[str, Any]:
+    low, high = difference.interval()
+    return {
+        "relation": relation,
+        "difference": {"value": difference.value, "ci95": [low, high]},
+        "holds": low > 0 if relation == "<" else low <= 0 <= high,
+    }
+
+
+def _estimate(key: str, own: Replicates) -> dict[str, Any]:
+    metric = metric_registry.get(key.removesuffix(BASELINE_SUFFIX))()
+    return {"value": own.value, "ci95": list(metric.interval(own))}
 
 
 def _agreement(levels: Sequence[dict[str, Replicates]]) -> dict[str, Any]:

@@ -19,15 +19,18 @@ from admbench.bench.run.layout import JobFolder, RunLayout
 from admbench.bench.scoring.clips import read_clips
 from admbench.bench.scoring.features import with_files
 from admbench.errors import DataError, UsageError, nearest
+from admbench.judged import judge_of, without_judge
 from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION
 from admbench.leaderboard.untrusted import check_inside, read_json
 from admbench.metrics import registry
+from admbench.metrics.base import Metric
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import MINIMUM_CLIPS, Replicates
 from admbench.metrics.keys import BASELINE_SUFFIX
 from admbench.metrics.latents import LATENTS, latent_features
+from admbench.metrics.roles import as_heard
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
 
@@ -96,7 +99,7 @@ def _called(cell: LoadedRecord, one_spec: bool) -> str:
 def compare_cells(model: str, better: LoadedRecord, worse: LoadedRecord, score: str) -> Ordering:
     """Judge whether one cell is closer to full precision than another of the same model, by a paired interval."""
     specs = (better.record.method.spec, worse.record.method.spec)
-    metric = registry.get(score.removesuffix(BASELINE_SUFFIX))()
+    metric = _metric_of(score)
     try:
         one, other = (_replicates(cell, score) for cell in (better, worse))
         if one[0] != other[0]:
@@ -119,7 +122,7 @@ def _replicates(cell: LoadedRecord, score: str) -> tuple[Sequence[str], Replicat
     recorded = cell.record.scores.get(score)
     if recorded is None or recorded.value is None:
         raise ValueError((recorded and recorded.reason) or f"{cell.record.method.spec} has no score {score}")
-    metric = registry.get(score.removesuffix(BASELINE_SUFFIX))()
+    metric, judge = _metric_of(score), judge_of(score)
     if metric.needs == {LATENTS}:
         latents = _kept_latents(cell)
         return latents.ids, Replicates.of(metric.statistic(latents, None))
@@ -130,7 +133,13 @@ def _replicates(cell: LoadedRecord, score: str) -> tuple[Sequence[str], Replicat
     ids = sorted(set(generated.ids) & set(baseline.ids))
     if len(ids) < max(MINIMUM_CLIPS, recorded.n or 0):
         raise ValueError(f"features of {len(ids)} captions, the score is of {recorded.n}")
-    return ids, Replicates.of(metric.statistic(generated.match(ids), baseline.match(ids)))
+    own, full = (as_heard(features.match(ids), metric, judge) for features in (generated, baseline))
+    return ids, Replicates.of(metric.statistic(own, full))
+
+
+def _metric_of(score: str) -> Metric:
+    metric: Metric = registry.get(without_judge(score).removesuffix(BASELINE_SUFFIX))()
+    return metric
 
 
 def _kept_latents(cell: LoadedRecord) -> Features:

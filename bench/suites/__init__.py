@@ -24,6 +24,8 @@ registry = Registry("admbench.suites", "suite", BUILTIN)
 register = registry.register
 
 FILE_SUFFIXES = (".csv", ".jsonl", ".txt")
+CAPTIONS_PER_DRAW = 1_000_000
+"""Captions of the calibration split between the first of one draw and the first of the next."""
 
 
 def load_suite(wanted: str | os.PathLike[str] | CaptionFileSpec) -> Suite:
@@ -70,11 +72,11 @@ def _is_path(name: str) -> bool:
     return False
 
 
-def calibration_prompts(count: int) -> list[str]:
-    """Return the first `count` captions of the corpus's calibration split, none of which belongs to a suite's clips.
+def calibration_prompts(count: int, *, draw: int = 0) -> list[str]:
+    """Return `count` captions of the corpus's calibration split, none of which belongs to a suite's clips.
 
     The mix is the corpus's own: 60 % single, 25 % simultaneous, 15 % sequential, every event equally often. The prompts
-    of a smaller count begin those of a larger one.
+    of a smaller count begin those of a larger one. Draw 0 is the first captions of the split, another draw others.
 
     Raises:
         UsageError: `count` is less than 1.
@@ -83,4 +85,5 @@ def calibration_prompts(count: int) -> list[str]:
 
     if count < 1:
         raise UsageError(f"calibration needs at least 1 prompt, got {count}")
-    return [draw_clip("calibration", index).caption for index in range(count)]
+    first = draw * CAPTIONS_PER_DRAW
+    return [draw_clip("calibration", first + index).caption for index in range(count)]

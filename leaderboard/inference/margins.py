@@ -8,7 +8,8 @@ A margin bounds one of three things:
   infinite (`lmd_vs_baseline=1`); in per cent it is of full precision's own score against real audio
   (`fd_vs_baseline=5%` of its `fd`).
 
-The sign must point to the worse side. docs/conclusions.md has the defaults with their reasons.
+A score of a further judge is named with it: `fd[laion-clap]=+5%`. The sign must point to the worse side.
+docs/conclusions.md has the defaults with their reasons.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_kind
+from admbench.judged import JUDGE_NAME
+from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_key, score_kind
 
 Bounded = Literal["change", "ratio", "level"]
 
-_MARGIN = re.compile(r"([a-z0-9][a-z0-9_.-]{0,63})\s*=\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)\s*(%?)", re.ASCII)
+_KEY = rf"[a-z0-9][a-z0-9_.-]{{0,63}}(?:\[{JUDGE_NAME}\](?:{OWN_AUDIO})?)?"
+_MARGIN = re.compile(rf"({_KEY})\s*=\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)\s*(%?)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ def parse_margin(text: str, kind: ScoreKind | None = None) -> Margin:
     """Read a margin as it is typed.
 
     Args:
-        text: such as `fd=+5%`, `clap=-0.01`, `snr_vs_baseline=20`.
+        text: such as `fd=+5%`, `clap=-0.01`, `snr_vs_baseline=20`; of a metric that has no other score its name is
+            enough, `snr=20`.
         kind: of the score; None is that of the built-in score of this key.
 
     Raises:
@@ -69,11 +73,16 @@ def parse_margin(text: str, kind: ScoreKind | None = None) -> Margin:
 
     >>> parse_margin("clap=-0.01")
     Margin(key='clap', amount=-0.01, relative=False)
+    >>> parse_margin("zimtohrli=0.0026").key
+    'zimtohrli_vs_baseline'
+    >>> parse_margin("fd[laion-clap]_vs_baseline=5%").of  # by a further judge, against the same judge's own FD
+    'fd[laion-clap]'
     """
     found = _MARGIN.fullmatch(text.strip())
     if found is None:
         raise ValueError(f'"{text}" is no margin: expected such as fd=+5%, clap=-0.01 or lmd_vs_baseline=1')
-    key, number, percent = found.groups()
+    name, number, percent = found.groups()
+    key = score_key(name)
     amount = float(number) / (100 if percent else 1)
     kind = kind or score_kind(key)
     if kind is None:
@@ -110,6 +119,7 @@ DEFAULT_MARGINS: dict[str, Margin] = {
             "fad_inf_vs_baseline=5%",
             "kl_vs_baseline=5%",
             "kad_vs_baseline=0.1",
+            "zimtohrli_vs_baseline=0.0026",
             "lmd_vs_baseline=1",
             "mrstft_vs_baseline=0.24",
             "snr_vs_baseline=20",

@@ -126,7 +126,7 @@ def all_pairs(cells: Mapping[str, Cell], kind: ScoreKind, *, seed: int = 0) -> A
     order = sorted(cells, key=lambda name: (sign * values[name], name))
     named = list(combinations(order, 2))
     contrasts = [contrast(cells[one], cells[other], ratio=kind.ratio_scale, share=kind.share) for one, other in named]
-    halves, critical = _half_widths(contrasts, seed)
+    halves, critical = half_widths(contrasts, seed)
     pairs = [_pair(names, one, half, kind) for names, one, half in zip(named, contrasts, halves, strict=True)]
     apart = [(pair.better, pair.worse) for pair in pairs if pair.told_apart]
     ranks = {
@@ -182,8 +182,14 @@ def _multipliers(n: int, seed: int, block: int) -> tuple[NDArray[np.float64], ND
 _kept_multipliers = lru_cache(maxsize=2 * BLOCKS)(_multipliers)
 
 
-def _half_widths(contrasts: Sequence[Contrast], seed: int) -> tuple[list[float], float | None]:
-    """Return half the length of each simultaneous interval, and the critical value if there is one."""
+def half_widths(contrasts: Sequence[Contrast], seed: int) -> tuple[list[float], float | None]:
+    """Return half the length of each simultaneous 95 % interval, and the critical value if there is one for all.
+
+    Half lengths are on the scale of `Contrast.estimate`.
+
+    Raises:
+        ValueError: contrasts over other numbers of captions.
+    """
     if any(one.crossed for one in contrasts):
         confidence = 1 - (1 - CONFIDENCE) / len(contrasts)
         return [one.half_width(confidence) for one in contrasts], None

@@ -1,13 +1,15 @@
 """What the engine knows of a score by its key: which way is better, its scale, and its range.
 
 Of a built-in score that is here; a plug-in's score says it in the per-caption file. `NAME_vs_baseline` has the kind of
-`NAME`: it is the same statistic against the full-precision model's own clips.
+`NAME`: it is the same statistic against the full-precision model's own clips. So has `NAME[JUDGE]`, by another judge.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+
+from admbench.judged import without_judge
 
 OWN_AUDIO = "_vs_baseline"
 """End of the keys of scores against the full-precision model's own output."""
@@ -61,19 +63,32 @@ KINDS: dict[str, ScoreKind] = {
     "clap_audio": _COSINE,
     "lmd": _DISTANCE,
     "mrstft": _DISTANCE,
+    "zimtohrli": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=1.0),
     "snr": _DECIBELS,
     "latent_sqnr": _DECIBELS,
 }
 """By the name of the metric."""
 
+ONLY_OWN_AUDIO = frozenset({"lmd", "mrstft", "snr", "latent_sqnr", "clap_audio", "zimtohrli"})
+"""Metrics whose only score is the one against the full-precision model's own clips, so that their name says which."""
+
+
+def score_key(name: str) -> str:
+    """Return the key of the score that is meant by a name as typed: of `lmd` there is `lmd_vs_baseline` alone.
+
+    >>> score_key("lmd"), score_key("fd")
+    ('lmd_vs_baseline', 'fd')
+    """
+    return name + OWN_AUDIO if without_judge(name) in ONLY_OWN_AUDIO else name
+
 
 def score_kind(key: str) -> ScoreKind | None:
     """Return the kind of a built-in score; None for a key that is not known here.
 
-    >>> score_kind("fd_vs_baseline") is score_kind("fd")
+    >>> score_kind("fd_vs_baseline") is score_kind("fd") is score_kind("fd[laion-clap]_vs_baseline")
     True
     """
-    return KINDS.get(key.removesuffix(OWN_AUDIO))
+    return KINDS.get(without_judge(key).removesuffix(OWN_AUDIO))
 
 
 def caution(n: int) -> str | None:

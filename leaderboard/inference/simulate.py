@@ -17,11 +17,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from admbench.leaderboard.inference.agreement import Opinion, agreement
 from admbench.leaderboard.inference.contrasts import Contrast
 from admbench.leaderboard.inference.crossed import crossed_mean
 from admbench.leaderboard.inference.equivalence import Verdict, judge
@@ -198,10 +200,42 @@ def crossed_misses(draws: int, n: int, ratio: float, trials: int, seed: int = 0)
     return misses
 
 
+def judged_twice(
+    n: int, effects: tuple[Sequence[float], Sequence[float]], trials: int, *, alike: bool = False, seed: int = 0
+) -> dict[str, int]:
+    """Count what is said of the agreement of two judges whose true orders are known.
+
+    Args:
+        n: captions.
+        effects: of each judge, how far each cell truly is from the reference.
+        trials: how often.
+        alike: whether both hear the same noise, as judges that are much alike; else noise of their own.
+        seed: of the simulation.
+    """
+    pairs = list(combinations(range(len(effects[0])), 2))
+    ways = [[np.sign(own[other] - own[one]) for one, other in pairs] for own in effects]
+    true = float(np.mean(np.multiply(*ways)))
+    counts = dict.fromkeys(("interval misses", "wrong contradiction", "agree", "disagree"), 0)
+    for trial in range(trials):
+        rngs = [np.random.default_rng((seed, trial, 0 if alike else k)) for k in range(2)]
+        drawn = [draw_distances(rng, n, own) for rng, own in zip(rngs, effects, strict=True)]
+        found = agreement(*(Opinion(str(k), cells, KINDS["fd"]) for k, cells in enumerate(drawn)))
+        counts["interval misses"] += not found.low - 1e-9 <= true <= found.high + 1e-9
+        counts["wrong contradiction"] += any(
+            ways[0][pairs.index(pair)] * ways[1][pairs.index(pair)] >= 0
+            for one in found.contradictions
+            for pair in [tuple(sorted(int(name.removeprefix("cell ")) for name in one))]
+        )
+        counts["agree"] += found.word == "agree"
+        counts["disagree"] += found.word == "disagree"
+    return counts
+
+
 def table(trials: int) -> Iterator[Rate]:
     """Yield every row of the table."""
     yield from _error_rates(trials)
     yield from _margin_rates(trials)
+    yield from agreement_rates(trials)
     for draws, ratio in ((3, 0.0), (3, 0.5), (3, 2.0), (3, 8.0), (10, 1.0)):
         misses = crossed_misses(draws, 96, ratio, trials)
         what = f"{draws} draws, 96 captions, s.e. of draws {ratio:g} times that of captions: interval misses"
@@ -234,6 +268,22 @@ def _margin_rates(trials: int) -> Iterator[Rate]:
         yield Rate(f"distance 5 % above, n = {n}: `worse` at +5 %", _count(at, "worse"), trials, "<= 5 %")
         mean = words(mean_at(n, -0.3), "snr=-0.3", trials)
         yield Rate(f"mean at the margin, n = {n}: `no worse`", _count(mean, "no worse"), trials, "<= 5 %")
+
+
+def agreement_rates(trials: int) -> Iterator[Rate]:
+    """Yield the rows on the agreement of judges."""
+    apart, turned, none = (0.3, 0.4, 0.5, 0.6), (0.4, 0.3, 0.6, 0.5), (0.3,) * 4
+    cases = {"alike": apart, "alike but for two pairs": turned, "one of them hears nothing": none}
+    for n in (48, 96):
+        for name, second in cases.items():
+            counts = judged_twice(n, (apart, second), trials)
+            for what in ("interval misses", "wrong contradiction"):
+                yield Rate(f"two judges, {name}, 4 cells, n = {n}: {what}", counts[what], trials, "<= 5 %")
+    for n in (48, 96, 240):
+        for shifts in (apart, (0.3, 0.5, 0.7, 0.9)):
+            counts = judged_twice(n, (shifts, shifts), trials)
+            what = f"two judges alike, distances {', '.join(map(str, shifts))} squared, n = {n}: shown to agree"
+            yield Rate(what, counts["agree"], trials, "")
 
 
 def _power(trials: int) -> Iterator[Rate]:

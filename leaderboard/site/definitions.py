@@ -1,7 +1,8 @@
 """What the scores mean, in the words of the page; a score that is not listed shows its own key."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from admbench.judged import judge_of, without_judge
 from admbench.leaderboard.record import Score
 
 
@@ -57,6 +58,12 @@ _DEFINITIONS = {
     "fd_vs_baseline": Definition(
         "FD to fp32", "Fréchet distance to the full-precision model's own output for the same captions and seeds."
     ),
+    "zimtohrli_vs_baseline": Definition(
+        "Zimtohrli to fp32",
+        "Psychoacoustic distance at 48 kHz to the full-precision model's clip for the same caption and seed, mean over "
+        "captions. Its authors map 0 to a mean opinion score of 5, 0.0026 to 4.5 and 0.0056 to 4; they made it for "
+        "audio codecs, for differences that are just heard.",
+    ),
     "kl_vs_baseline": Definition(
         "KL to fp32", "Mean divergence to the full-precision model's own output for the same caption and seed."
     ),
@@ -101,7 +108,10 @@ _AGAINST = {"reference": "against real audio", "baseline": "against full precisi
 
 
 def definition(key: str) -> Definition:
-    """Label and meaning of a score key."""
+    """Label and meaning of a score key; one of a further judge is called as the first's, with the judge's name."""
+    if judge := judge_of(key):
+        first = definition(without_judge(key))
+        return replace(first, label=f"{first.label} [{judge}]", meaning=f"{first.meaning} Judged by {judge}.")
     return _DEFINITIONS.get(key, Definition(key, "A metric of a plug-in; see the plug-in's documentation."))
 
 

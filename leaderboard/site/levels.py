@@ -42,7 +42,7 @@ def ladder_table(model: LadderModel) -> LadderTable:
             rows.append(LadderRow(level.name, level.n, cells, "", "", True))
         else:
             difference = _signed(step.difference, places)
-            rows.append(LadderRow(level.name, level.n, cells, step.relation, difference, step.holds))
+            rows.append(LadderRow(level.name, level.n, cells, step.relation, difference, level.holds))
     return LadderTable(model, keys, rows)
 
 

@@ -43,6 +43,11 @@ class QuantoBridge(Bridge, CalibratedMethod):
         """See `Bridge`."""
         return QuantoFormat()
 
+    @property
+    def varies(self) -> bool:
+        """Scales of activations hang on the data, weights do not."""
+        return self.spec.activation_bits != FLOAT_BITS
+
     def needs_calibration(self, model: DenoisingModel) -> bool:
         """Activations need their scales."""
         return self.spec.activation_bits != FLOAT_BITS

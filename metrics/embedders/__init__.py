@@ -14,6 +14,8 @@ BUILTIN = {
     "clap-hf": "admbench.metrics.embedders.judges:ClapHuggingFace",
     "vggish": "admbench.metrics.embedders.judges:VGGish",
     "passt": "admbench.metrics.embedders.judges:Passt",
+    "encodec": "admbench.metrics.embedders.judges:Encodec",
+    "mert": "admbench.metrics.embedders.judges:Mert",
 }
 
 registry = Registry("admbench.judges", "judge", BUILTIN)

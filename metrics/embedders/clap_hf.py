@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from admbench.errors import CheckpointError
 from admbench.hashing import sha256_file
 from admbench.metrics.embedders.base import AudioFeatures
+from admbench.metrics.embedders.pretrained import load_pretrained, not_a
 from admbench.metrics.embedders.windows import SAMPLE_RATE, embed_windows
 from admbench.weights import require_vocabulary
 
@@ -30,7 +31,7 @@ class HuggingFaceClap:
 
     def __init__(self, model: Any, extractor: Any, tokenizer: Any, checkpoint: str, sha256: str) -> None:
         self.name, self.sha256 = f"clap-hf:{checkpoint}", sha256
-        self.model, self.extractor, self.tokenizer = model.eval(), extractor, tokenizer
+        self.model, self.extractor, self.tokenizer = model, extractor, tokenizer
         self.embedding_dim = int(model.config.projection_dim)
 
     @torch.inference_mode()
@@ -66,19 +67,16 @@ def load_clap_hf(weights: Path, checkpoint: str) -> HuggingFaceClap:
     """
     from transformers import AutoTokenizer, ClapConfig, ClapFeatureExtractor, ClapModel
 
-    folder = weights.parent
-    network: Any = ClapModel  # its annotations do not know output_loading_info
+    folder, kind = weights.parent, "a CLAP model"
     try:
         audio: Any = ClapConfig.from_pretrained(folder, local_files_only=True).audio_config
         if audio.enable_fusion:
             raise CheckpointError(f"{folder}: a fusion model, which crops at random; expected an unfused one")
-        model, about = network.from_pretrained(folder, local_files_only=True, output_loading_info=True)
         extractor = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(require_vocabulary(folder), local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{folder}: not a CLAP model of transformers ({str(error).splitlines()[0]})") from error
-    if about["missing_keys"]:
-        raise CheckpointError(f"{weights}: lacks {min(about['missing_keys'])} of the network")
+        raise not_a(kind, folder, error) from error
+    model = load_pretrained(ClapModel, weights, kind)
     return HuggingFaceClap(model, extractor, tokenizer, checkpoint, sha256_file(weights))
 
 

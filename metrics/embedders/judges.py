@@ -214,23 +214,71 @@ class LaionClap(Judge):
         return load_laion_clap(cls.find(weights))
 
 
-class ClapHuggingFace(Judge):
+class _FromHub(Judge):
+    """Weights in a folder in the format of transformers, or of a hub id that was downloaded before."""
+
+    name: ClassVar[str]
+    hub_id: ClassVar[str]
+    """Of the weights that are taken if none are named."""
+
+    @classmethod
+    def find(cls, weights: str | None = None) -> Path:
+        """Return the weight file in a folder, or of a hub id that was downloaded before."""
+        return weight_file(find_folder(cls.name, weights or cls.hub_id))
+
+    @classmethod
+    def checkpoint(cls, weights: str | None) -> str:
+        """Return what scores call the weights: the hub id, or the name of the folder."""
+        name = weights or cls.hub_id
+        return Path(name).name if Path(name).is_dir() else name
+
+
+class ClapHuggingFace(_FromHub):
     """See the summary."""
 
     summary = "CLAP in the format of transformers, a folder or hub id; laion/clap-htsat-unfused if none is named"
     roles = ("clap", "tagger")
     license = "Apache-2.0"
+    name = "clap-hf"
     hub_id = "laion/clap-htsat-unfused"
-
-    @classmethod
-    def find(cls, weights: str | None = None) -> Path:
-        """Return the weight file in a folder, or of a hub id that was downloaded before."""
-        return weight_file(find_folder("clap-hf", weights or cls.hub_id))
 
     @classmethod
     def load(cls, weights: str | None = None) -> Any:
         """See the base class."""
         from admbench.metrics.embedders.clap_hf import load_clap_hf
 
-        name = weights or cls.hub_id
-        return load_clap_hf(cls.find(weights), Path(name).name if Path(name).is_dir() else name)
+        return load_clap_hf(cls.find(weights), cls.checkpoint(weights))
+
+
+class Encodec(_FromHub):
+    """See the summary."""
+
+    summary = "Encoder of EnCodec at 24 kHz, a folder or hub id: 128 numbers for each 1/75 s; no logits"
+    roles = ("tagger",)
+    license = "MIT for its code; none is stated for the weights"
+    name = "encodec"
+    hub_id = "facebook/encodec_24khz"
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from admbench.metrics.embedders.encodec import load_encodec
+
+        return load_encodec(cls.find(weights), cls.checkpoint(weights))
+
+
+class Mert(_FromHub):
+    """See the summary."""
+
+    summary = "MERT of music at 24 kHz, last layer, a folder or hub id: 768 features; no logits"
+    roles = ("tagger",)
+    license = "CC-BY-NC-4.0"
+    name = "mert"
+    hub_id = "m-a-p/MERT-v1-95M"
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from admbench.metrics.embedders.mert import load_mert
+
+        return load_mert(cls.find(weights), cls.checkpoint(weights))

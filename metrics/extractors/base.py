@@ -14,6 +14,7 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from admbench.judged import judge_of, without_judge
 from admbench.metrics.audio import SHORT_SECONDS, Sound
 from admbench.metrics.embedders.base import AudioEmbedder, AudioFeatures, Role
 from admbench.metrics.extractors import registry
@@ -21,7 +22,32 @@ from admbench.metrics.extractors import registry
 ROLES: tuple[Role, ...] = get_args(Role)
 
 Judges = Mapping[str, AudioEmbedder]
-"""Role -> the network that has it in a run; a role that nothing needs is left out."""
+"""Seat -> the network that has it in a run. The seat of the first judge of a role is called as the role, that of a
+further one `ROLE[NAME]` (`admbench.judged`); a role that nothing needs has none."""
+
+
+def judges_for(role: Role | None, judges: Judges) -> list[tuple[str | None, Any]]:
+    """Return the networks that have a role, each with what its arrays are called by: None, or a further judge's name.
+
+    Where nothing is read, there is one place without a network.
+
+    Raises:
+        KeyError: none has the role.
+    """
+    if role is None:
+        return [(None, None)]
+    found = [(judge_of(seat), one) for seat, one in judges.items() if without_judge(seat) == role]
+    if not found:
+        raise KeyError(role)
+    return found
+
+
+def further_judges(judges: Judges) -> dict[Role, list[str]]:
+    """Return role -> names of the judges that have it beside the first."""
+    names: dict[Role, list[str]] = {role: [] for role in ROLES}
+    for role, of_role in names.items():
+        of_role += [name for seat in judges if without_judge(seat) == role and (name := judge_of(seat))]
+    return names
 
 
 class Extractor(ABC):

@@ -38,7 +38,13 @@ def nothing_stays_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     listed.cache_clear()
 
 
-@pytest.mark.parametrize("name", methods.BUILTIN)
+LONG = ("awq", "eda-dm", "efficientdm", "passionsr", "ptq4dm", "qncd", "svdquant", "tcaq-dm", "tfmq-dm")
+"""Methods that search or learn for long even when they are configured small, and are checked with the slow tests."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in methods.BUILTIN]
+)
 def test_built_in_methods_pass(name: str) -> None:
     if (reason := methods.registry.info(name).unavailable) is not None:
         pytest.skip(reason)

@@ -73,7 +73,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.Ca
         ("gate", "--generated", "a", "--baseline", "b", "--max", "fd=+5%"): "fd=+5% needs real audio",
         ("gate", "--generated", "a", "--baseline", "b", "--max", "fd_vs_baseline=5%"): "needs real audio",
         ("gate", "--generated", "a", "--baseline", "b", "--max", "lmdd_vs_baseline=1"): 'Did you mean "lmd"?',
-        ("gate", "--generated", "a", "--baseline", "b", "--max", "lmd=1"): "lmd gives lmd_vs_baseline",
+        ("gate", "--generated", "a", "--baseline", "b", "--max", "clap_vs_baseline=0.1"): "clap gives clap",
         ("choose", str(bare)): "no per-caption results",
         ("choose", str(run), "--within", "fdd=+5%"): 'Did you mean "fd"?',
     }
@@ -141,7 +141,7 @@ def test_white_noise_fails_against_a_baseline(folders: Path, capsys: pytest.Capt
     assert capsys.readouterr().out.startswith("worse\t")
     assert folder_gate(folders, "noise", *real) == 1
     assert capsys.readouterr().out.startswith("worse\t")
-    assert folder_gate(folders, "noise", "--max", "clap_audio_vs_baseline=0.95") == 1
+    assert folder_gate(folders, "noise", "--max", "clap_audio_vs_baseline=0.95", "--max", "lmd=1") == 1
     assert folder_gate(folders, "noise", *real, "--max", "clap=-0.01", "--max", "fd_vs_baseline=5%") == 1
 
 

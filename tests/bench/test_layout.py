@@ -32,6 +32,9 @@ def test_no_name_leads_out_of_the_run_and_no_two_meet(name):
         assert ".." not in inside.parts
         assert not any(part.startswith(".") for part in inside.parts)
     assert layout.cell("model", name) != layout.cell("model", name + "x")
+    repeats = {layout.cell("model", name, repeat).path.name for repeat in range(12)}
+    assert len(repeats) == 12
+    assert layout.cell("model", repeats.pop()).path.name not in repeats
 
 
 def test_the_board_finds_the_records_where_the_harness_puts_them(run_with_a_record):

@@ -107,6 +107,36 @@ def test_a_job_folder_that_cannot_be_made_fails_that_job(task: MakeTask, tmp_pat
     assert "cannot be started" in str(ended["works"].reason)
 
 
+def test_a_job_whose_server_died_is_done_by_another(task: MakeTask) -> None:
+    ended = carry_out(task("fells-its-server-once"), task("works"), workers=1)
+    assert {name: outcome.reason for name, outcome in ended.items()} == {"fells-its-server-once": None, "works": None}
+
+
+def test_a_job_that_fells_every_server_fails_alone(task: MakeTask) -> None:
+    ended = carry_out(task("fells-its-server"), task("works"), workers=1)
+    assert ended["fells-its-server"].reason == "its process could not be started or was lost: exit code -9"
+    assert (ended["fells-its-server"].job.work.path / "felled.txt").read_text() == "xx", "tried twice"
+    assert ended["works"].reason is None
+
+
+def test_a_program_that_cannot_be_imported_is_named(task: MakeTask) -> None:
+    (outcome,) = LocalExecutor(1, 60.0, "no_such_program").run([task("works")], _ignore)
+    assert outcome.reason == (
+        "its process could not be started or was lost: ModuleNotFoundError: No module named 'no_such_program'"
+    )
+
+
+def test_a_thread_that_a_job_leaves_behind_does_not_keep_its_process(task: MakeTask) -> None:
+    assert carry_out(task("leaves-a-thread"), timeout=20.0)["leaves-a-thread"].reason is None
+
+
+def test_children_share_imports_and_not_random_numbers(task: MakeTask) -> None:
+    """Of a forked process the generators would go on where the server's stood, the same in each."""
+    ended = carry_out(task("draws"), task("draws-too"))
+    drawn = [outcome.job.work.log.read_text() for outcome in ended.values()]
+    assert drawn[0] != drawn[1]
+
+
 def _ignore(job: Job, stage: str) -> None:
     pass
 

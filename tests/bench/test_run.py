@@ -29,13 +29,18 @@ from admbench.bench.run.plan import Plan
 from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import BenchError
+from admbench.files import read_json
 from admbench.hashing import sha256_file
+from admbench.leaderboard.comparison import compare
+from admbench.leaderboard.gate import gate
+from admbench.leaderboard.inference.board import conclude
 from admbench.leaderboard.inference.contrasts import contrast
 from admbench.leaderboard.per_caption import disagreements, read_per_caption
 from admbench.leaderboard.reading import read_record, read_runs, validate
 from admbench.methods.core.processor import has_vnni
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
+from admbench.metrics.keys import score_keys
 
 NAIVE = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 JUDGES = JudgeSpec(tagger="band-tagger", clap="band-clap")
@@ -72,16 +77,16 @@ def run(grid: GridSpec, **options: Any) -> list[CellResult]:
     return run_grid(grid, command="bench run", judges=JUDGES, **{"executor": Here(), **options})
 
 
-def cell_of(grid: GridSpec, method: str) -> JobFolder:
-    return RunLayout(grid.out).cell("fake-adm", method)
+def cell_of(grid: GridSpec, method: str, repeat: int = 0) -> JobFolder:
+    return RunLayout(grid.out).cell("fake-adm", method, repeat)
 
 
 def record_of(grid: GridSpec, method: str) -> Any:
     return read_record(cell_of(grid, method).record)
 
 
-def wavs(grid: GridSpec, method: str) -> dict[str, str]:
-    return {path.name: sha256_file(path) for path in sorted(cell_of(grid, method).audio.iterdir())}
+def wavs(grid: GridSpec, method: str, repeat: int = 0) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in sorted(cell_of(grid, method, repeat).audio.iterdir())}
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +194,28 @@ def test_records_of_two_runs_are_compared_as_their_features_are(make_grid: MakeG
         assert expected[0] < first.value - second.value < expected[1]
 
 
+def test_several_judges_are_in_the_record_per_caption_on_the_board_and_in_the_gate(finished: GridSpec) -> None:
+    before = record_of(finished, NAIVE).scores
+    several = JudgeSpec(tagger="band-tagger,band-clap", clap="band-clap")
+    results = run_grid(finished, command="bench run", judges=several, executor=Here())
+    assert [(result.reason, result.resumed) for result in results] == [(None, False)] * 2
+    assert all(not checked.problems for checked in validate([finished.out]))
+    record = record_of(finished, NAIVE)
+    assert {key: record.scores[key] for key in before} == before
+    key = "fd[band-clap]_vs_baseline"
+    assert set(record.scores) - set(before) == {
+        f"{name}[band-clap]{end}" for name in ("fd", "kl", "is") for end in ("", "_vs_baseline")
+    } - {"is[band-clap]_vs_baseline"}
+    assert (record.scores[key].backbone, record.scores[key].against) == ("band-clap", "baseline")
+    content = read_per_caption(finished.out, cell_of(finished, NAIVE).per_caption)
+    assert content.scores[key].influence.value == pytest.approx(record.scores[key].value)
+    records = read_runs([finished.out])
+    (model,) = conclude(records, key)
+    assert list(model.cells) == [NAIVE]
+    assert gate(records, [f"{key}=1000000"]).passed
+    assert [one.metrics for one in compare(records, [key])] == [[key]]
+
+
 def test_without_its_per_caption_results_a_cell_is_not_finished(finished: GridSpec) -> None:
     cell = cell_of(finished, NAIVE)
     before = cell.per_caption.read_bytes()
@@ -208,7 +235,7 @@ def test_size_is_what_lies_on_disk(finished: GridSpec) -> None:
 
 def test_scores_say_what_they_are_against(finished: GridSpec) -> None:
     scores = record_of(finished, NAIVE).scores
-    assert {"fd", "kl", "is", "clap", "fd_vs_baseline", "kl_vs_baseline"} == set(scores)
+    assert set(scores) == {"fd", "kl", "is", "clap", "fd_vs_baseline", "kl_vs_baseline", "zimtohrli_vs_baseline"}
     assert (scores["clap"].backbone, scores["clap"].against) == ("band-clap", None)
     assert scores["fd"].value is None
     assert scores["fd"].reason == "no reference audio"
@@ -296,6 +323,31 @@ def test_another_run_seed_gives_other_noise(finished: GridSpec, make_grid: MakeG
     assert record_of(other, "fp32").generation.seed == 1
 
 
+def test_repeats_are_added_to_a_finished_run_and_nothing_else_is_done(
+    finished: GridSpec, make_grid: MakeGrid, tmp_path: Path
+) -> None:
+    repeated, planned = make_grid(repeats=2), list[Plan]()
+    results = run(repeated, events=Events(planned=planned.append))
+    assert [(one.job.method, one.job.repeat, one.resumed) for one in results] == [
+        ("fp32", 0, True),
+        (NAIVE, 0, True),
+        (NAIVE, 1, False),
+    ]
+    assert (planned[0].once, len(planned[0].jobs)) == (("fp32",), 1)
+    assert all(not checked.problems for checked in validate([finished.out]))
+    first, second = (read_record(results[place].job.target.record) for place in (1, 2))
+    assert (first.method.repeat, second.method.repeat) == (0, 1)
+    assert (first.suite, first.generation) == (second.suite, second.generation)
+    seeds = [[clip["seed"] for clip in read_json(cell_of(finished, NAIVE, repeat).captions)] for repeat in (0, 1)]
+    assert seeds[0] == seeds[1]
+    assert not set(wavs(finished, NAIVE).values()) & set(wavs(finished, NAIVE, 1).values())
+    again = make_grid(repeats=2, methods=[NAIVE], out=tmp_path / "again")
+    run(again)
+    for repeat in (0, 1):  # draw 0 is that of a run without repeats, and draw 1 is the same in any run
+        assert wavs(again, NAIVE, repeat) == wavs(finished, NAIVE, repeat)
+    assert len(list(RunLayout(again.out).calibration.iterdir())) == 2
+
+
 def test_scoring_again_does_not_generate_again(finished: GridSpec, make_grid: MakeGrid) -> None:
     audio = cell_of(finished, NAIVE).audio / "row-00001.wav"
     inode = audio.stat().st_ino
@@ -326,7 +378,7 @@ def test_a_cell_that_fails_leaves_a_record_and_is_tried_again(
     for method in ("raises", "cannot-import"):
         record = record_of(grid, method)
         assert (record.status, record.reason) == ("failed", reasons[method])
-        assert set(record.scores) == {"fd", "kl", "is", "clap", "fd_vs_baseline", "kl_vs_baseline"}
+        assert set(record.scores) == set(score_keys(metrics.DEFAULT))
     assert len(read_runs([grid.out])) == 3
 
     import fake_adm
@@ -409,7 +461,7 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
         "from admbench.bench.run.executors.local import LocalExecutor\n"
         "from admbench.bench.run.grid import GridSpec\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
-        "plan._preflight = lambda *_: {}\n"
+        "plan._preflight = lambda *_: plan.Findings()\n"
         "plan._tasks = lambda reference, baselines, pending, fresh: tuple(plan.Task(cell) for cell in pending)\n"
         "grid = GridSpec.model_validate_json(sys.argv[1])\n"
         "try: runner.run_grid(grid, command='test', executor=LocalExecutor(1, 600.0, 'fake_program'))\n"
@@ -418,7 +470,7 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
     run_process = subprocess.Popen([sys.executable, "-c", program, grid.model_dump_json()])
     try:
         deadline = time.monotonic() + 300
-        while not list(grid.out.glob("work/*/stage.txt")):
+        while not (written := [file for file in grid.out.glob("work/*/child.txt") if file.read_text()]):
             assert run_process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -426,8 +478,8 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
         assert run_process.wait(timeout=60) == 130
     finally:
         run_process.kill()
-    still = subprocess.run(["pgrep", "-f", f"fake_program {grid.out}"], capture_output=True, text=True)
-    assert still.stdout == ""
+    with pytest.raises(ProcessLookupError):
+        os.killpg(int(written[0].read_text()), 0)
 
 
 def test_a_job_that_ends_well_without_a_result_has_failed(make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,6 +171,8 @@ def test_calibration_prompts_are_nested_and_of_no_suite_clip(foley):
     prompts = calibration_prompts(64)
     assert len(prompts) == 64
     assert calibration_prompts(16) == prompts[:16]
+    other = calibration_prompts(64, draw=1)
+    assert len(set(prompts) & set(other)) < 8  # short captions come up again
     assert len(set(prompts)) > 60
     with pytest.raises(UsageError, match="at least 1 prompt, got 0"):
         calibration_prompts(0)

@@ -179,7 +179,9 @@ def write_audio(folder: Path, n: int, noise: float = 0.0, seconds: float = SECON
 def write_run(run: Path, records: list[dict[str, Any]], audio: bool = False, seconds: float = SECONDS) -> Path:
     """RUN/cells/MODEL/METHOD/result.json for each record, with tones where asked for."""
     for value in records:
-        cell = run / "cells" / slug(value["model"]["name"]) / slug(value["method"]["spec"])
+        repeat = value["method"].get("repeat", 0)
+        name = slug(value["method"]["spec"]) + (f"+repeat-{repeat}" if repeat else "")
+        cell = run / "cells" / slug(value["model"]["name"]) / name
         cell.mkdir(parents=True)
         (cell / "result.json").write_text(json.dumps(value))
         if audio and value["status"] == "done":

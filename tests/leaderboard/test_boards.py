@@ -119,3 +119,11 @@ def test_other_sampling_settings_are_another_group_not_another_run(make_run, mak
 
 def test_scores_have_a_fixed_order(board_of, make_record):
     assert board_of(make_record()).metrics == ["fd", "kl", "is", "clap", "fd_vs_baseline"]
+
+
+def test_every_calibration_draw_of_a_method_has_its_row(board_of, make_record, make_failed, changed):
+    draws = [changed(make_record(), method__repeat=repeat) for repeat in range(2)]
+    lost = changed(make_failed(spec="naive@w4a8"), method__repeat=2)
+    board = board_of(make_record(spec="fp32", loss=0.0), *draws, lost)
+    assert sorted(row.record.method.repeat for row in board.rows if row.record.method.name == "naive") == [0, 1, 2]
+    assert not board.replaced

@@ -12,6 +12,9 @@ def estimate(value, half):
     return {"value": value, "ci95": [value - half, value + half], "reason": None}
 
 
+NOT_SEEN = {"relation": "<", "difference": estimate(0.2, 0.5), "holds": True}
+
+
 @pytest.fixture
 def ladder(make_record):
     def level(name, fd, step):
@@ -52,6 +55,7 @@ def test_a_ladder_is_read_and_judged(tmp_path, ladder):
     [
         (("rungs", 1, "step", "holds"), False, "fp32: step.holds contradicts"),
         (("rungs", 2, "step", "relation"), "<", "bf16: step.holds contradicts"),
+        (("rungs", 2, "nearness"), NOT_SEEN, "bf16: nearness.holds contradicts"),
         (("rungs", 1, "step"), None, "fp32: every level but the first needs a step"),
         (("rungs", 1, "step", "difference", "ci95"), None, "ci95 is needed"),
         (("agreement", "kl"), 0.2, "agreement.holds contradicts"),

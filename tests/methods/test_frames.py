@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from admbench.errors import UsageError
+from admbench.methods import from_spec
 from admbench.methods.base import CalibratedConfig, Method
 from admbench.methods.blockwise import BlockwiseMethod, ReconstructionConfig, SampledConfig, StepSizeConfig
 from admbench.methods.core.calibration.ranges import MinMax, input_ranges
@@ -161,3 +162,21 @@ def test_a_method_without_data_asks_for_none(audioldm):
             raise NotImplementedError
 
     assert Simple(MethodSpec.parse("simple@w4a16")).check_calibration(audioldm, None) is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "varies"),
+    [
+        ("fp32", False),
+        ("bf16", False),
+        ("nf4@w4a16", False),
+        ("hqq@w4a16", False),
+        ("naive@w4a16", False),
+        ("naive@w16a16", False),
+        ("naive@w4a8", True),
+        ("gptq@w4a16", True),
+        ("ptq4adm@w4a8", True),
+    ],
+)
+def test_a_method_says_whether_another_calibration_draw_may_change_it(spec, varies):
+    assert from_spec(spec).varies is varies

@@ -139,7 +139,7 @@ def test_clips_that_cannot_be_compared_are_named(make, judges):
     slower = make("slower", [noise(9) for _ in range(4)], rate=8_000)
     for generated, found in ((shorter, "15999 samples at 16000 Hz"), (slower, "16000 samples at 8000 Hz")):
         for one in score(generated, None, baseline, WAVEFORM_METRICS, judges).values():
-            reason = f"clip clip-0 has {found}, the baseline's has 16000 samples at 16000 Hz"
+            reason = f"clip clip-0: {found}, the baseline's has 16000 samples at 16000 Hz"
             assert one == {"value": None, "reason": reason}
 
 

@@ -3,6 +3,10 @@
 Of its pipeline's inputs, a caption is all that a suite has: no lyrics, no tempo or key, no audio to follow, for
 which the model has a latent of silence. Guidance is adaptive projected guidance (Sadat et al. 2024, arXiv 2410.02416)
 with the constants of the authors' code; a turbo checkpoint has guidance in its weights and runs without.
+It predicts velocities from time 1 to 0, at noise levels that are shifted by 3.
+
+Departures: guidance also runs, or does not, in calibration; a turbo checkpoint refuses a guidance other than 1. Lyrics,
+tempo, key ("N/A") and the planning language model are missing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""AudioLDM 2 (arXiv 2308.05734) as its pipeline runs it: GPT-2's continuation of CLAP and T5, and T5, to the U-Net."""
+"""AudioLDM 2 (arXiv 2308.05734) as its pipeline runs it: GPT-2's continuation of CLAP and T5, and T5, to the U-Net.
+
+Departures: each caption is encoded alone, as in a call with one prompt, because padding moves GPT-2's positions. T5's
+captions end at 128 tokens (512 there). What transformers 5 broke in the pipeline is done by
+`networks/workarounds.py`.
+"""
 
 from __future__ import annotations
 

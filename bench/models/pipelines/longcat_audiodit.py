@@ -1,7 +1,11 @@
 """LongCat-AudioDiT as its pipeline runs it: UMT5's first and last states to a transformer that predicts velocities.
 
 Its pipeline in diffusers takes a caption like any other. It guesses the length of a clip from the number of letters, as
-of a text that is read aloud; here a clip has the length that it is asked for.
+of a text that is read aloud; here a clip has the length that it is asked for. Time runs from 0 to 1 in
+even steps.
+
+Departures: captions end at 128 tokens (512 there); clips are cut from the frames that cover them (the pipeline rounds
+down). The guess of the length from letters, and voice cloning, are missing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,12 @@
 """Make-An-Audio (arXiv 2301.12661) as its authors' code runs it: latents and spectrograms are mel x time.
 
 Facts from github.com/Text-to-Audio/Make-An-Audio (gen_wav.py).
+
+Departures: int(7.8 x seconds) latent columns are rounded up to a multiple of 4 as in gen_wav.py (gen_wavs_by_tsv.py
+rounds down: 76 for 10 s, not 80). Clips end at `generation.seconds` (10 s gives 10.24 s there; 10.24 s, uncut, is the
+default here). Missing columns, as for 20 s, are silence at the end (on both sides there, by accident). Steps that do
+not divide 1000 are kept exactly (one or more too many there). Captions have 77 tokens, padding included and unmasked,
+as there.
 """
 
 from __future__ import annotations

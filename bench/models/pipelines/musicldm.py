@@ -1,4 +1,7 @@
-"""MusicLDM's route: the text embedding of a whole CLAP as a class; clips as long as the U-Net's sample size."""
+"""MusicLDM's route: the text embedding of a whole CLAP as a class; clips as long as the U-Net's sample size.
+
+Departure: what transformers 5 broke in the pipeline is done by `networks/workarounds.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Stable Audio 3 (arXiv 2605.17991) as its pipeline runs it: rectified flow on the caption and the length.
 
 The distilled checkpoint denoises in 8 steps with new noise at each (its scheduler says `stochastic_sampling`) and needs
-no guidance; the base one in 100 deterministic steps. Noise levels are even in log-SNR.
+no guidance; the base one in 100 deterministic steps. It predicts velocities from time 1 to 0, at noise levels that are
+even in log-SNR.
 """
 
 from __future__ import annotations

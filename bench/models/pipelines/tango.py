@@ -2,6 +2,9 @@
 
 Facts from github.com/declare-lab/tango (tango.py, models.py, inference_hf.py, configs/). The scheduler's constants are
 those of Stable Diffusion 2.1, whose repository the configuration names and which is gone.
+
+Departures: captions are padded behind their mask to 128 tokens (512 there); clips have 10.24 s exactly (32 samples more
+there) and 32-bit floats, not 16-bit integers.
 """
 
 from __future__ import annotations

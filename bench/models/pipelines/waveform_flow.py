@@ -2,6 +2,10 @@
 
 A clip is made of whole latent frames, as many as cover it, and cut to its length; where the autoencoder is stereo, a
 clip is the mean of both channels, since the harness and its networks hear mono.
+
+Departures that all families of it share: they follow their pipeline's call with one prompt, so padding, which ACE-Step
+and LongCat-AudioDiT attend to or convolve over in larger calls, is masked here. Editing, inpainting and following audio
+are missing.
 """
 
 from __future__ import annotations

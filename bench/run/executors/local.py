@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
-from admbench import children
 from admbench.bench.run.executors.base import Outcome, Task
+from admbench.bench.run.executors.forked import Forked, ForkServer, ServerDied, kill
 from admbench.bench.run.jobs import NO_SPACE, Job
 from admbench.bench.run.stages import current_stage
 from admbench.errors import DataError
 from admbench.files import read_json, write_text_atomic
 
 POLL_SECONDS = 0.05
+ATTEMPTS = 2
+"""Of a job whose fork server died under it."""
 _LOG_TAIL = 65536
 
 
 class LocalExecutor:
-    """Child processes, `workers` at a time.
+    """Child processes, `workers` at a time, forked from a server that has imported what they need.
 
     Args:
         workers: jobs side by side.
@@ -41,10 +42,11 @@ class LocalExecutor:
         waiting = list(tasks)
         running: list[_Child] = []
         ended: dict[str, Outcome] = {}
+        servers = _Servers(self.program)
         try:
             while waiting or running:
                 for task in list(waiting):
-                    admitted = self._admit(task, len(running), ended)
+                    admitted = self._admit(task, servers, len(running), ended)
                     if admitted is None:
                         continue
                     waiting.remove(task)
@@ -53,6 +55,7 @@ class LocalExecutor:
                     else:
                         ended[task.job.key] = admitted
                         yield admitted
+                servers.look(running)
                 for child in list(running):
                     child.watch(on_stage)
                     if child.outcome is not None:
@@ -62,10 +65,11 @@ class LocalExecutor:
                 if running:
                     time.sleep(POLL_SECONDS)
         finally:
-            for child in running:
-                child.kill()
+            servers.close()
 
-    def _admit(self, task: Task, running: int, ended: Mapping[str, Outcome]) -> _Child | Outcome | None:
+    def _admit(
+        self, task: Task, servers: _Servers, running: int, ended: Mapping[str, Outcome]
+    ) -> _Child | Outcome | None:
         """Start a task whose turn it is; None while it has to wait, an outcome if it will never run."""
         blocker = next((ended[key] for key in task.after if key in ended and ended[key].failed), None)
         if blocker is not None:
@@ -73,59 +77,101 @@ class LocalExecutor:
         if running >= self.workers or any(key not in ended for key in task.after):
             return None
         try:
-            return _Child(task.job, self.timeout, self.program)
-        except OSError as error:
+            return _Child(task.job, self.timeout, servers)
+        except (OSError, ServerDied) as error:
             return Outcome(task.job, f"cannot be started: {error}", 0.0)
+
+
+class _Servers:
+    """The fork server of each number of threads, as libraries read theirs when they are imported."""
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self._servers: dict[int, ForkServer] = {}
+
+    def start(self, job: Job) -> Forked:
+        """Start the child of a job; its server too, if there is none."""
+        if job.threads not in self._servers:
+            self._servers[job.threads] = ForkServer(self._program, job.threads)
+        server = self._servers[job.threads]
+        return server.start([str(job.work.job), "--parent", str(server.pid)], job.work.log)
+
+    def look(self, running: Sequence[_Child]) -> None:
+        """Learn what became of the children; those of a server that died are started again, on a new one."""
+        for threads, server in list(self._servers.items()):
+            try:
+                server.look()
+            except ServerDied as error:
+                del self._servers[threads]
+                server.close()
+                for child in running:
+                    if child.job.threads == threads and child.unended:
+                        child.lost(str(error))
+
+    def close(self) -> None:
+        """End the servers, and with them all children."""
+        for server in self._servers.values():
+            server.close()
 
 
 class _Child:
     """One job in its process group, watched from outside."""
 
-    def __init__(self, job: Job, timeout: float, program: str) -> None:
+    def __init__(self, job: Job, timeout: float, servers: _Servers) -> None:
         self.job = job
         self.outcome: Outcome | None = None
         self._timeout = timeout
+        self._servers = servers
+        self._attempts = 0
+        job.work.path.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(job.work.job, job.model_dump_json(indent=2) + "\n")
+        self._start()
+
+    def _start(self) -> None:
+        self.job.work.failure.unlink(missing_ok=True)
+        self._attempts += 1
         self._timed_out = False
         self._stage = ""
         self._peak_bytes = 0
-        job.work.path.mkdir(parents=True, exist_ok=True)
-        job.work.failure.unlink(missing_ok=True)
-        path = job.work.job
-        write_text_atomic(path, job.model_dump_json(indent=2) + "\n")
-        self._started = time.monotonic()
-        with open(job.work.log, "ab") as log:
-            self._process = subprocess.Popen(
-                children.command(program, str(path), "--parent", str(os.getpid())),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the run, which then stops its children
-                env=children.environment(job.threads),
-            )
+        self._started: float | None = None
+        self._process = self._servers.start(self.job)
+
+    @property
+    def unended(self) -> bool:
+        """Whether nothing is known yet of how it ended."""
+        return self.outcome is None and self._process.code is None
+
+    def lost(self, reason: str) -> None:
+        """Start again, as the server died; not for ever, as this job may be the cause."""
+        if self._attempts == ATTEMPTS:
+            self.outcome = Outcome(self.job, f"its process could not be started or was lost: {reason}", self._seconds)
+            return
+        try:
+            self._start()
+        except (OSError, ServerDied) as error:
+            self.outcome = Outcome(self.job, f"cannot be started: {error}", self._seconds)
+
+    @property
+    def _seconds(self) -> float:
+        return 0.0 if self._started is None else time.monotonic() - self._started
 
     def watch(self, on_stage: Callable[[Job, str], None]) -> None:
-        """Look at the process once: note its memory and stage, stop it at its timeout, and see whether it ended."""
-        if self._process.poll() is not None:
-            seconds = time.monotonic() - self._started
-            self.outcome = Outcome(self.job, self._reason(self._process.returncode), seconds)
+        """See whether the process ended; else note its memory and stage, and stop it at its timeout."""
+        if self.outcome is not None or self._process.pid is None:
+            return
+        if self._started is None:
+            self._started = time.monotonic()
+        if self._process.code is not None:
+            self.outcome = Outcome(self.job, self._reason(self._process.code), self._seconds)
             return
         self._peak_bytes = max(self._peak_bytes, _resident_bytes(self._process.pid))
         stage = current_stage(self.job.work)
         if stage != self._stage:
             self._stage = stage
             on_stage(self.job, stage)
-        if time.monotonic() - self._started > self._timeout:
+        if self._seconds > self._timeout:
             self._timed_out = True
-            self.kill()
-
-    def kill(self) -> None:
-        """Kill the whole process group. Nothing is lost: every product is written atomically."""
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return  # it ended by itself in the meantime
-        finally:
-            self._process.wait()
+            kill(self._process)
 
     def _reason(self, code: int) -> str | None:
         """Say in one line why the process ended as it did; None for success."""

@@ -2,32 +2,55 @@
 
 import json
 import os
+import random
 import signal
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-path = Path(sys.argv[1])
-job = json.loads(path.read_text())
-(path.parent / "stage.txt").write_text("generate")
-method = job.get("method", job["kind"])
-if method == "hangs" and not os.path.exists(os.environ.get("FAKE_ADM_GO_ON", "/nowhere/at/all")):
-    time.sleep(600)
-elif method == "killed":
-    block = bytearray(60_000_000)
-    time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGKILL)
-elif method == "raises":
-    (path.parent / "failure.json").write_text(json.dumps({"reason": "RuntimeError: the scale is not finite"}))
-    sys.exit(1)
-elif method == "crashes":
-    print("first\nlast words", file=sys.stderr)
-    sys.exit(3)
-elif method == "fills":
-    sys.exit(74)
-elif method == "spawns":
-    if os.fork() == 0:
+
+def main(arguments: Sequence[str]) -> int:
+    path = Path(arguments[0])
+    job = json.loads(path.read_text())
+    (path.parent / "stage.txt").write_text("generate")
+    method = job.get("method", job["kind"])
+    if method == "hangs" and not os.path.exists(os.environ.get("FAKE_ADM_GO_ON", "/nowhere/at/all")):
+        (path.parent / "child.txt").write_text(str(os.getpid()))
         time.sleep(600)
-    (path.parent / "child.txt").write_text(str(os.getpid()))
-    time.sleep(600)
-print("done", os.environ["OMP_NUM_THREADS"])
+    elif method == "killed":
+        block = bytearray(60_000_000)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+        del block
+    elif method == "raises":
+        (path.parent / "failure.json").write_text(json.dumps({"reason": "RuntimeError: the scale is not finite"}))
+        return 1
+    elif method == "crashes":
+        print("first\nlast words", file=sys.stderr)
+        sys.exit(3)
+    elif method == "fills":
+        return 74
+    elif method == "spawns":
+        if os.fork() == 0:
+            time.sleep(600)
+        (path.parent / "child.txt").write_text(str(os.getpid()))
+        time.sleep(600)
+    elif method == "fells-its-server":
+        marker = path.parent / "felled.txt"
+        marker.write_text(marker.read_text() + "x" if marker.exists() else "x")
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+    elif method == "fells-its-server-once":
+        marker = path.parent / "felled.txt"
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(600)
+    elif method.startswith("draws"):
+        print(random.random())
+    elif method == "leaves-a-thread":
+        threading.Thread(target=time.sleep, args=(600,)).start()
+    print("done", os.environ["OMP_NUM_THREADS"])
+    return 0

@@ -43,6 +43,7 @@ def test_every_score_has_a_default_margin_that_reads_as_it_is_written():
         ("is=-5%", Margin("is", -0.05, True), "ratio"),
         ("fd_vs_baseline=5%", Margin("fd_vs_baseline", 0.05, True), "level"),
         ("snr_vs_baseline=20", Margin("snr_vs_baseline", 20.0, False), "level"),
+        ("zimtohrli=0.002", Margin("zimtohrli_vs_baseline", 0.002, False), "level"),  # it has no other score
         ("kad=1e-2", Margin("kad", 0.01, False), "change"),
     ],
 )

@@ -1,0 +1,132 @@
+"""Children of a fork server, seen from the process that wants them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from admbench import children
+
+SERVER = "admbench.bench.run.executors.fork_server"
+CLOSING_SECONDS = 10.0
+_RECEIVED = 1 << 16
+
+
+class ServerDied(Exception):
+    """The fork server ended before its time; the message is the last line that it wrote."""
+
+
+@dataclass
+class Forked:
+    """A child; its fields change while its server is looked at."""
+
+    id: str
+    pid: int | None = None
+    """Also of its process group; None until it has started."""
+    code: int | None = None
+    """As of `subprocess.Popen.returncode`; None while it runs."""
+
+
+class ForkServer:
+    """A server of children that run `module.main(arguments)`. Its first child waits for the imports, the others do not.
+
+    Args:
+        module: what children run; imported once, so it must not start threads when it is imported.
+        threads: share of the cores of each child, and of the libraries that read it when they are imported.
+    """
+
+    def __init__(self, module: str, threads: int) -> None:
+        self._forked: dict[str, Forked] = {}
+        self._unread = b""
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                children.command(SERVER, module, str(theirs.fileno())),
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C reaches the run, which then stops its children
+                env=children.environment(threads),
+            )
+        self._channel.setblocking(False)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server: the parent of its children."""
+        return self._process.pid
+
+    def start(self, arguments: Sequence[str], log: Path) -> Forked:
+        """Ask for a child whose output goes to the end of a file.
+
+        Raises:
+            ServerDied: there is no server any more.
+        """
+        child = Forked(str(len(self._forked)))
+        self._forked[child.id] = child
+        request = {"id": child.id, "arguments": list(arguments), "log": os.path.abspath(log)}
+        try:
+            self._channel.sendall(json.dumps(request).encode() + b"\n")
+        except OSError:
+            raise ServerDied(self._last_words()) from None
+        return child
+
+    def look(self) -> None:
+        """Learn which children have started and which have ended.
+
+        Raises:
+            ServerDied: there is no server any more; its children end within a second.
+        """
+        while True:
+            try:
+                received = self._channel.recv(_RECEIVED)
+            except BlockingIOError:
+                return
+            except OSError:
+                received = b""
+            if not received:
+                raise ServerDied(self._last_words())
+            *lines, self._unread = (self._unread + received).split(b"\n")
+            for line in lines:
+                message = json.loads(line)
+                child = self._forked[message["id"]]
+                child.pid = message.get("pid", child.pid)
+                child.code = message.get("code")
+
+    def close(self) -> None:
+        """Kill the children that still run, with all that they started, and end the server."""
+        for child in self._forked.values():
+            kill(child)
+        self._channel.close()
+        try:
+            self._process.wait(CLOSING_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._output.close()
+
+    def _last_words(self) -> str:
+        code = self._process.wait(CLOSING_SECONDS)
+        self._output.seek(0)
+        lines = [line.strip() for line in self._output.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        return lines[-1] if lines else f"exit code {code}"
+
+
+def kill(child: Forked) -> None:
+    """Kill the whole process group of a child that runs. Nothing is lost: every product is written atomically."""
+    if child.pid is None or child.code is not None:
+        return
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # it ended by itself in the meantime
