@@ -7,8 +7,9 @@ was named before: docs/conclusions.md, "Limits".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median_low
 from typing import Any, Literal
 
 from admbench.errors import UsageError
@@ -99,7 +100,9 @@ def choose(
         loaded = [row.loaded for row in board.rows]
         found = gate(loaded, within)
         for group in board.groups:
-            own = {row.name: row.record for row in board.rows if row.group == group}
+            own: dict[str, list[Record]] = {}
+            for row in (row for row in board.rows if row.group == group):
+                own.setdefault(row.loaded.name, []).append(row.record)
             cost_of, costs = _costs(group, own, by)
             candidates = [
                 Candidate(cell.method, costs[cell.method], cell.word, cell.verdicts, cell.failed)
@@ -169,19 +172,25 @@ def _choice(
     )
 
 
-def _costs(model: str, records: dict[str, Record], by: By) -> tuple[str, dict[str, Cost]]:
-    """Return what the cost is, and that of each cell by its spec."""
+def _costs(model: str, methods: Mapping[str, Sequence[Record]], by: By) -> tuple[str, dict[str, Cost]]:
+    """Return what the cost is, and that of each method by its spec, from the records of its calibration draws."""
     if by == "bytes":
-        done = [record for record in records.values() if record.status == "done"]
+        done = [record for records in methods.values() for record in records if record.status == "done"]
         whole = all(_pipeline_bytes(record) for record in done)
         what = "bytes of the whole pipeline" if whole else "bytes of the packed checkpoint"
-        return what, {spec: _bytes(record, whole=whole) for spec, record in records.items()}
+        return what, {spec: _typical([_bytes(one, whole=whole) for one in own]) for spec, own in methods.items()}
     what, of = _MEASURED[by]
-    costs = {spec: of(record) for spec, record in records.items()}
-    machines = {_machine(records[spec]) for spec, cost in costs.items() if cost.value is not None}
+    measured = {spec: [(of(record), record) for record in own] for spec, own in methods.items()}
+    machines = {_machine(record) for own in measured.values() for cost, record in own if cost.value is not None}
     if len(machines) > 1:
         raise UsageError(f"{model}: {by} on several machines is not compared: {'; '.join(sorted(machines))}")
-    return what, costs
+    return what, {spec: _typical([cost for cost, _ in own]) for spec, own in measured.items()}
+
+
+def _typical(draws: Sequence[Cost]) -> Cost:
+    """Return the median of the draws' costs, the lower of two; the reason of the first where none is known."""
+    known = [one.value for one in draws if one.value is not None]
+    return Cost(median_low(known)) if known else draws[0]
 
 
 def _pipeline_bytes(record: Record) -> int | None:

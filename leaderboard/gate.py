@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from admbench.errors import DataError, UsageError, nearest
 from admbench.leaderboard.boards import Board, make_boards
+from admbench.leaderboard.clips import read_clips
 from admbench.leaderboard.inference.board import verdicts
+from admbench.leaderboard.inference.contrasts import Cell, draws, paired
 from admbench.leaderboard.inference.equivalence import Verdict, Word, judge
-from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import Margin, parse_margin
+from admbench.leaderboard.inference.repeats import Draws, methods_of, paired_draws
 from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_key, score_kind
-from admbench.leaderboard.per_caption import PER_CAPTION, PerCaption, read_per_caption
+from admbench.leaderboard.per_caption import PER_CAPTION, PerCaption, disagreements, read_per_caption
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION
 
@@ -27,7 +30,19 @@ DEFAULT = ("fd=+5%",)
 WORST_CLIPS = 3
 """Captions that are named for each score."""
 
-WorstClips = tuple[tuple[str, float], ...]
+
+class WorstClip(NamedTuple):
+    """A caption on which a cell loses."""
+
+    id: str
+    """Of the caption."""
+    value: float
+    """What it adds: see `worst_clips`."""
+    caption: str | None = None
+    """Its text; None where the run folder has no captions.json."""
+
+
+WorstClips = tuple[WorstClip, ...]
 
 
 @dataclass(frozen=True)
@@ -91,7 +106,8 @@ def gate(
     """Hold every cell of some records against the baseline of its model.
 
     Args:
-        records: of some runs; of a cell that was run several times the latest counts.
+        records: of some runs; of a cell that was run several times the latest counts. A method that was run with
+            several calibration draws is one cell.
         margins: as typed, such as `fd=+5%`; one a score.
         baseline: spec of the method that is the baseline.
         allow_undecided: whether a cell passes of which it cannot be told.
@@ -99,7 +115,7 @@ def gate(
     Raises:
         UsageError: a margin that is none, a score that no cell has, a baseline that a model lacks, or nothing to hold
             against it.
-        DataError: a cell without per-caption results, or with damaged ones.
+        DataError: a cell without per-caption results, with damaged ones, or whose record says something else.
     """
     boards = make_boards(records)
     contents = read_contents(boards)
@@ -118,7 +134,7 @@ def read_contents(boards: Sequence[Board]) -> dict[str, PerCaption]:
     """Return the per-caption results of every finished cell of some boards, by the path of its record.
 
     Raises:
-        DataError: a cell without them, or with damaged ones.
+        DataError: a cell without them, with damaged ones, or whose record says something else than they do.
     """
     contents = {}
     for loaded in (row.loaded for board in boards for row in board.rows):
@@ -127,7 +143,9 @@ def read_contents(boards: Sequence[Board]) -> dict[str, PerCaption]:
         path = loaded.cell / PER_CAPTION
         if not path.exists() and not path.is_symlink():
             raise DataError(f"{path}: no per-caption results; `bench run` writes them as it scores a cell")
-        contents[str(loaded.path)] = read_per_caption(loaded.run, path)
+        contents[str(loaded.path)] = content = read_per_caption(loaded.run, path)
+        if found := disagreements(content, loaded.record.scores):
+            raise DataError(f"{loaded.path}: not what {PER_CAPTION} gives: {found[0]}; `bench validate` lists all")
     return contents
 
 
@@ -169,7 +187,7 @@ def needs_baseline(margin: Margin) -> bool:
     return margin.of is not None or margin.bounded == "change"
 
 
-def judged(own: PerCaption, base: PerCaption | None, margins: Mapping[str, Margin]) -> dict[str, Verdict]:
+def judged(own: Draws, base: Draws | None, margins: Mapping[str, Margin]) -> dict[str, Verdict]:
     """Return one verdict for each margin; a score that the cell lacks cannot be told."""
     found = verdicts(own, base, margins)
     nothing = ScoreKind(higher_is_better=False)
@@ -178,17 +196,19 @@ def judged(own: PerCaption, base: PerCaption | None, margins: Mapping[str, Margi
 
 def worst_clips(
     captions: Sequence[str],
-    own: Influence,
-    base: Influence | None,
+    own: Cell,
+    base: Cell | None,
     kind: ScoreKind,
     *,
     of_clips: bool,
+    texts: Mapping[str, str | None],
     count: int = WORST_CLIPS,
 ) -> WorstClips:
     """Return the captions on which a cell loses most by a score, the worst first, each with what it adds.
 
     Against the baseline's score it is the change that counts: a caption that is hard for both is none of the cell's
-    doing. Of a mean over clips it is the clip's number, of a score of a set the caption's influence.
+    doing. Of a mean over clips it is the clip's number, of a score of a set the caption's influence; of several
+    calibration draws its mean.
 
     Args:
         captions: n ids.
@@ -196,24 +216,28 @@ def worst_clips(
         base: the baseline's, if the change counts.
         kind: of the score.
         of_clips: whether the score is a mean over clips.
+        texts: of the captions, by id, as far as they are known.
         count: how many captions.
     """
-    change = own if base is None else own - base
-    numbers = change.first + change.value if of_clips else change.first
+    changes = draws(own) if base is None else [one - other for one, other in paired(own, base)]
+    numbers = np.mean([one.first + one.value if of_clips else one.first for one in changes], axis=0)
     order = np.argsort(numbers if kind.higher_is_better else -numbers, kind="stable")[:count]
-    return tuple((captions[place], float(numbers[place])) for place in order)
+    names = [(captions[place], float(numbers[place])) for place in order]
+    return tuple(WorstClip(name, number, texts.get(name)) for name, number in names)
 
 
-def _worst(own: PerCaption, base: PerCaption | None, margin: Margin) -> WorstClips:
+def _worst(own: Draws, base: Draws | None, margin: Margin, texts: Mapping[str, str | None]) -> WorstClips:
     key = margin.key
-    if key not in own.scores:
+    first = next((one for one in own.values() if key in one.scores), None)
+    if first is None:
         return ()
-    captions, score = own.captions_of(key), own.scores[key]
+    captions, score = first.captions_of(key), first.scores[key]
     try:
-        mine = own.influence(key, captions)
-        theirs = base.influence(key, captions) if base and margin.bounded != "level" else None
+        mine, theirs = paired_draws(own, base) if base else (list(own.values()), [])
+        against = None if margin.bounded == "level" else [one.influence(key, captions) for one in theirs]
         kind = score_kind(key) or score.kind
-        return worst_clips(captions, mine, theirs, kind, of_clips=score.clips is not None)
+        changes = [one.influence(key, captions) for one in mine]
+        return worst_clips(captions, changes, against or None, kind, of_clips=score.clips is not None, texts=texts)
     except ValueError:  # over other captions than the baseline: the verdict says so
         return ()
 
@@ -225,24 +249,37 @@ def _gated(
     margins: Mapping[str, Margin],
     baseline: str,
 ) -> list[GatedCell]:
-    of = {cell.name: cell for cell in cells}
+    methods = methods_of(cells)
     if baseline != FULL_PRECISION and any(margin.bounded == "level" for margin in margins.values()):
         key = next(margin.key for margin in margins.values() if margin.bounded == "level")
         raise UsageError(f"{key} is against full precision's own clips: it says nothing of the baseline {baseline}")
-    base = contents.get(str(of[baseline].path)) if baseline in of else None
+    base = _draws(methods.get(baseline, ()), contents)
     judgeable = any(str(cell.path) in contents for cell in cells)
-    if judgeable and base is None and any(map(needs_baseline, margins.values())):
-        known = ", ".join(of)
-        raise UsageError(f"{model} has no finished cell {baseline}.{nearest(baseline, of)} Its cells: {known}")
+    if judgeable and not base and any(map(needs_baseline, margins.values())):
+        known = ", ".join(methods)
+        raise UsageError(f"{model} has no finished cell {baseline}.{nearest(baseline, methods)} Its cells: {known}")
     found = []
-    for spec, cell in of.items():
-        own = contents.get(str(cell.path))
-        if own is None:
-            found.append(GatedCell(model, spec, {}, {}, f"{cell.record.status}: {cell.record.reason}"))
+    for spec, own in methods.items():
+        if failed := _failed(own, contents):
+            found.append(GatedCell(model, spec, {}, {}, failed))
             continue
+        made = _draws(own, contents)
         # full precision has no score against its own clips
         asked = {key: one for key, one in margins.items() if spec != baseline or not key.endswith(OWN_AUDIO)}
         if asked:
-            worst = {} if spec == baseline else {key: _worst(own, base, one) for key, one in asked.items()}
-            found.append(GatedCell(model, spec, judged(own, base, asked), worst))
+            texts = {clip.id: clip.caption for clip in read_clips(own[0].run, own[0].cell)}
+            worst = {} if spec == baseline else {key: _worst(made, base, one, texts) for key, one in asked.items()}
+            found.append(GatedCell(model, spec, judged(made, base, asked), worst))
     return found
+
+
+def _draws(cells: Sequence[LoadedRecord], contents: Mapping[str, PerCaption]) -> Draws:
+    return {one.record.method.repeat: contents[str(one.path)] for one in cells if str(one.path) in contents}
+
+
+def _failed(cells: Sequence[LoadedRecord], contents: Mapping[str, PerCaption]) -> str | None:
+    """Return why a method has no results: it is not judged by those of its calibration draws that went well."""
+    for cell in (cell for cell in cells if str(cell.path) not in contents):
+        which = f"repeat {cell.record.method.repeat} " if len(cells) > 1 else ""
+        return f"{which}{cell.record.status}: {cell.record.reason}"
+    return None

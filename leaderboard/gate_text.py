@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from textwrap import shorten
 from typing import Any
 from xml.etree import ElementTree
 
 from admbench.leaderboard.comparison_text import code_span, escaped, markdown_table
-from admbench.leaderboard.gate import Gate, GatedCell, WorstClips
+from admbench.leaderboard.gate import Gate, GatedCell, WorstClip, WorstClips
 from admbench.leaderboard.inference.equivalence import Verdict
 from admbench.leaderboard.inference.sentences import measured
 
 HEADER = ("verdict", "model", "method", "scores", "captions that would tell", "worst clips")
+SPOKEN = 60
+"""Characters of a caption that are shown."""
 _WORDS = ("no worse", "worse", "cannot be told")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -42,7 +46,7 @@ def to_markdown(gate: Gate) -> str:
             lines.append([cell.model, cell.method, mark, cell.word, "", escaped(cell.failed or ""), "", ""])
         for key, verdict in cell.verdicts.items():
             needed = f"{verdict.captions_needed:,}" if verdict.captions_needed else ""
-            worst = ", ".join(code_span(name) for name, _ in cell.worst.get(key, ()))
+            worst = ", ".join(f"{code_span(one.id)}{_spoken(one, escaped)}" for one in cell.worst.get(key, ()))
             about = (code_span(str(verdict.margin)), escaped(measured(verdict)), needed, worst)
             lines.append([cell.model, cell.method, mark, verdict.word, *about])
     header = (
@@ -93,10 +97,7 @@ def to_json(gate: Gate) -> dict[str, Any]:
                 "passes": gate.passes(cell),
                 "failed": cell.failed,
                 "scores": {key: verdict_json(one) for key, one in cell.verdicts.items()},
-                "worst": {
-                    key: [{"caption": name, "value": value} for name, value in worst]
-                    for key, worst in cell.worst.items()
-                },
+                "worst": {key: [one._asdict() for one in worst] for key, worst in cell.worst.items()},
             }
             for cell in gate.cells
         ],
@@ -118,6 +119,8 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "ci95": interval if interval and all(map(math.isfinite, interval)) else None,
         "n": verdict.n,
         "differs": verdict.differs,
+        "draws": verdict.draws,
+        "share_draws": verdict.share_draws,
         "captions_needed": verdict.captions_needed,
         "reason": verdict.reason,
     }
@@ -138,7 +141,12 @@ def _score(key: str, verdict: Verdict, *, several: bool) -> str:
 
 
 def _named(clips: WorstClips) -> str:
-    return ", ".join(name for name, _ in clips)
+    return ", ".join(f"{one.id}{_spoken(one)}" for one in clips)
+
+
+def _spoken(one: WorstClip, form: Callable[[str], str] = str) -> str:
+    """Return what the caption says, in brackets; nothing where it is not known."""
+    return f" ({form(shorten(one.caption, SPOKEN, placeholder=' ...'))})" if one.caption else ""
 
 
 def _case(suite: ElementTree.Element, gate: Gate, cell: GatedCell, verdict: Verdict | None) -> None:

@@ -29,8 +29,11 @@ def gate(
         typer.Option("--max", help="Largest loss that counts as none: fd=+5%, clap=-0.01; repeatable."),
     ] = None,
     allow_undecided: Annotated[
-        bool, typer.Option("--allow-undecided", help="Let pass what cannot be told; a failed cell does not.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--allow-undecided/--no-allow-undecided", help="Let pass what cannot be told; a failed cell does not."
+        ),
+    ] = None,
     generated: Annotated[Path | None, typer.Option(help="Folder of clips, held against the folder --baseline.")] = None,
     reference: Annotated[Path | None, typer.Option(help="With --generated: folder of real audio.")] = None,
     prompts: Annotated[str | None, typer.Option(help="With --generated: caption file or suite, for clap.")] = None,
@@ -47,7 +50,8 @@ def gate(
     """Say which cells are no worse than full precision, by margins that you name.
 
     A line per cell: no worse, worse, or cannot be told, then with the captions that would tell. Exit code 0 if all are
-    no worse, 1 if not, 2 for bad usage or input. With --generated a folder of clips is held against another.
+    no worse, 1 if not, 2 for bad usage or input. Without --max the margins are those of the run's grid ([gate]), or
+    fd=+5%. With --generated a folder of clips is held against another.
     """
     from admbench.bench.cli.checks import check_writable_file
 
@@ -72,21 +76,30 @@ def gate(
             prompts=prompts,
             margins=margins,
             judges=judge_spec(**chosen),
-            allow_undecided=allow_undecided,
+            allow_undecided=bool(allow_undecided),
         )
     _say(found, junit, json, markdown=markdown, quiet=quiet)
     return 0 if found.passed else 1
 
 
-def _of_records(runs: list[Path], margins: list[str] | None, baseline: str | None, *, allow_undecided: bool) -> Gate:
+def _of_records(
+    runs: list[Path], margins: list[str] | None, baseline: str | None, *, allow_undecided: bool | None
+) -> Gate:
+    from admbench.bench.run.asked import gate_of
     from admbench.leaderboard.gate import DEFAULT, gate
     from admbench.leaderboard.reading import read_runs
     from admbench.leaderboard.record import FULL_PRECISION
 
     if not runs:
         raise UsageError("nothing to judge: expected run folders, or --generated and --baseline")
+    asked = None if margins and allow_undecided is not None else gate_of(runs)
+    if allow_undecided is None:
+        allow_undecided = asked is not None and asked.allow_undecided
     return gate(
-        read_runs(runs), margins or DEFAULT, baseline=baseline or FULL_PRECISION, allow_undecided=allow_undecided
+        read_runs(runs),
+        margins or (asked.max if asked else DEFAULT),
+        baseline=baseline or FULL_PRECISION,
+        allow_undecided=allow_undecided,
     )
 
 

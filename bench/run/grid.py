@@ -14,6 +14,8 @@ from admbench.bench.models.components import check_components
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.suites.spec import CaptionFileSpec
 from admbench.errors import UsageError, nearest
+from admbench.leaderboard.inference.margins import parse_margin
+from admbench.leaderboard.inference.scores import ScoreKind, score_kind
 from admbench.metrics import DEFAULT as DEFAULT_METRICS
 
 EMBEDDED_GRID = "default_grid.toml"
@@ -63,6 +65,31 @@ class ExecutionSpec(_Table):
     """Seconds after which a cell is killed and counted as failed."""
 
 
+class GateSpec(_Table):
+    """What `bench gate` asks of the run's cells if the command line says nothing else."""
+
+    max: tuple[str, ...] = Field(min_length=1)
+    """Margins as typed, such as `fd=+5%`; one a score."""
+    allow_undecided: bool = False
+    """Whether a cell passes of which it cannot be told."""
+
+    @field_validator("max")
+    @classmethod
+    def _are_margins(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """Whether the scores are the run's is said with its metrics, in `plan`; of what kind a plug-in's are, by it."""
+        keys = [_margin_key(text) for text in texts]
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
+                raise ValueError(f"two margins of {key}")
+        return texts
+
+
+def _margin_key(text: str) -> str:
+    """Return the score of a margin; ValueError if it is none. A score that is not known here may have either sign."""
+    key = text.partition("=")[0].strip()
+    return parse_margin(text, score_kind(key) or ScoreKind(higher_is_better="=-" in text.replace(" ", ""))).key
+
+
 class GridSpec(_Table):
     """A whole run: every model with every method on one suite."""
 
@@ -85,6 +112,7 @@ class GridSpec(_Table):
     generation: GenerationSpec = GenerationSpec()
     metrics: MetricsSpec = MetricsSpec()
     execution: ExecutionSpec = ExecutionSpec()
+    gate: GateSpec | None = None
 
     @field_validator("models", "methods")
     @classmethod

@@ -8,6 +8,7 @@
     RUN/calibration/           calibration sets by content, which methods share
     RUN/ladder.json            the sanity ladder, with the clips that are no cell's in RUN/ladder/NAME
     RUN/site/                  the leaderboard
+    RUN/grid.json              what the last run was asked to do
 
 What the board reads is named in `admbench.leaderboard.run_folder`; the rest is the harness's own and named here.
 """
@@ -137,6 +138,11 @@ class RunLayout:
     def all_work(self) -> Path:
         """Folder of the jobs at work; gone when none is."""
         return self.run / "work"
+
+    @property
+    def grid(self) -> Path:
+        """The grid of the last run, as JSON."""
+        return self.run / "grid.json"
 
     @property
     def calibration(self) -> Path:

@@ -18,7 +18,7 @@ from admbench.bench.run.jobs import BaselineJob, CellJob, Job, ReferenceJob
 from admbench.bench.run.preflight import Findings
 from admbench.bench.scoring.judges import check_judges, identify
 from admbench.bench.scoring.spec import JudgeSpec
-from admbench.errors import DataError, PluginError, UsageError
+from admbench.errors import DataError, PluginError, UsageError, nearest
 from admbench.files import read_json
 from admbench.hashing import sha256_json
 from admbench.versions import package_version, plugin_identity, source_sha256
@@ -69,7 +69,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     """
     from admbench.bench.suites import load_suite
 
-    _check_names(grid)
+    _check_names(grid, judges)
     check_judges(judges)
     suite = load_suite(grid.suite)
     items = suite.take(grid.limit)
@@ -199,7 +199,7 @@ def _tasks(
     return tuple(tasks)
 
 
-def _check_names(grid: GridSpec) -> None:
+def _check_names(grid: GridSpec, judges: JudgeSpec) -> None:
     """Refuse unknown names and malformed method specs before anything runs."""
     from admbench.bench.models.checks import check_components_of, check_model
     from admbench.methods import registry as methods
@@ -212,6 +212,23 @@ def _check_names(grid: GridSpec) -> None:
         methods.check(_method_name(spec))
     for metric in grid.metrics.names:
         metrics.check(metric)
+    if grid.gate is not None:
+        _check_margins(grid.gate.max, grid.metrics.names, judges)
+
+
+def _check_margins(margins: Sequence[str], metrics: Sequence[str], judges: JudgeSpec) -> None:
+    """Refuse a margin of a score that the run does not have; of a metric that cannot be loaded nobody knows."""
+    from admbench.metrics.keys import score_keys
+
+    try:
+        keys = score_keys(list(metrics), judges.further())
+    except PluginError:
+        return
+    for margin in margins:
+        key = margin.partition("=")[0].strip()
+        if key not in keys:
+            known = f"{nearest(key, keys)} Scores: {', '.join(keys)}"
+            raise UsageError(f'gate.max: no metric of the run gives "{key}".{known}')
 
 
 def _fingerprint(model: str) -> str:

@@ -81,6 +81,7 @@ def run_grid(
     ended: dict[str, Outcome] = {}
     with _lock(grid.out):
         _check_writable(grid.out)
+        write_text_atomic(RunLayout(grid.out).grid, grid.model_dump_json(indent=2) + "\n")
         if fresh:
             _forget(plan)
         for cell in plan.cells:

@@ -89,7 +89,7 @@ def gate_folders(
     return Gate(
         baseline=str(baseline),
         margins=tuple(one.margin for one in asked),
-        cells=(_cell(str(generated), asked, features),),
+        cells=(_cell(str(generated), asked, features, clips["generated"]),),
         allow_undecided=allow_undecided,
     )
 
@@ -137,9 +137,10 @@ def _check_captions(asked: Sequence[_Asked], clips: Mapping[Whose, list[Clip]]) 
             raise UsageError(f"{one.margin} needs captions: name them by --prompts")
 
 
-def _cell(name: str, asked: Sequence[_Asked], features: Mapping[Whose, Features]) -> GatedCell:
+def _cell(name: str, asked: Sequence[_Asked], features: Mapping[Whose, Features], clips: Sequence[Clip]) -> GatedCell:
     verdicts, worst = {}, {}
     ids = features["generated"].ids
+    texts = {clip.id: clip.caption for clip in clips}
     for one in asked:
         margin, metric = one.margin, one.metric
         heard = {whose: as_heard(own, metric, one.judge) for whose, own in features.items()}
@@ -153,7 +154,7 @@ def _cell(name: str, asked: Sequence[_Asked], features: Mapping[Whose, Features]
         full = {margin.of or margin.key: base.influence} if base else None
         verdicts[margin.key] = judge(margin, one.kind, {margin.key: own.influence}, full)
         theirs = base.influence if base and margin.bounded != "level" else None
-        worst[margin.key] = worst_clips(ids, own.influence, theirs, one.kind, of_clips=own.of_clips)
+        worst[margin.key] = worst_clips(ids, own.influence, theirs, one.kind, of_clips=own.of_clips, texts=texts)
     return GatedCell(name, "clips", verdicts, worst)
 
 

@@ -11,17 +11,31 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from admbench.errors import DataError
 from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.inference.across import Across, across_models
-from admbench.leaderboard.inference.contrasts import level, score_interval
+from admbench.leaderboard.inference.contrasts import Cell, draws, level, score_interval
+from admbench.leaderboard.inference.crossed import Crossed
 from admbench.leaderboard.inference.equivalence import Verdict, judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import DEFAULT_MARGINS, Margin
-from admbench.leaderboard.inference.pairs import AllPairs, all_pairs
+from admbench.leaderboard.inference.pairs import MAXIMUM_CELLS, AllPairs, all_pairs
+from admbench.leaderboard.inference.repeats import (
+    Draws,
+    draws_caution,
+    methods_of,
+    paired_draws,
+    read_draws,
+    same_draws,
+)
 from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_kind
-from admbench.leaderboard.inference.sentences import across_sentence, conclusion, nearest_sentence, verdict_sentence
-from admbench.leaderboard.per_caption import PER_CAPTION, PerCaption, read_per_caption
+from admbench.leaderboard.inference.sentences import (
+    across_sentence,
+    conclusion,
+    draws_sentences,
+    nearest_sentence,
+    verdict_sentence,
+)
+from admbench.leaderboard.per_caption import PerCaption
 from admbench.leaderboard.reading import LoadedRecord, read_runs
 from admbench.leaderboard.record import FULL_PRECISION
 
@@ -40,8 +54,8 @@ class ModelConclusion:
     """Of that score; None if no cell has it."""
     captions: tuple[str, ...]
     """That it is over."""
-    cells: dict[str, Influence]
-    """The score of each cell in the order, by method spec."""
+    cells: dict[str, Cell]
+    """The score of each cell in the order, by method spec; of a method with several draws, of each."""
     pairs: AllPairs | None
     """None if no cell can be ordered."""
     verdicts: dict[str, dict[str, Verdict]]
@@ -50,6 +64,16 @@ class ModelConclusion:
     """Method spec -> nominal bits of a weight, where it quantizes."""
     left_out: dict[str, str]
     """Method spec -> why it is not in the order."""
+    cautions: tuple[str, ...] = ()
+    """What is to be said of methods that were run with fewer calibration draws than others."""
+
+    @property
+    def crossed(self) -> dict[str, Crossed]:
+        """What the error of each cell's own score is made of, by method spec; of cells of several draws alone."""
+        if self.kind is None:
+            return {}
+        found = {spec: level(cell, self.kind).crossed for spec, cell in self.cells.items()}
+        return {spec: one for spec, one in found.items() if one}
 
 
 def conclude_model(
@@ -58,34 +82,37 @@ def conclude_model(
     score: str = ORDERED_BY,
     margins: Mapping[str, Margin] = DEFAULT_MARGINS,
 ) -> ModelConclusion:
-    """Conclude from the records of one model's cells, one record a method.
+    """Conclude from the records of one model's cells.
 
     Args:
         model: name of the model, for texts.
-        cells: its records, of one board.
+        cells: its records, of one board; of a method that was run with several calibration draws one for each.
         score: key of the score of the order. Full precision has no place in an order by nearness to itself.
         margins: by score key; cells are judged by those whose score they have.
 
     Raises:
-        ValueError: two records of one method.
+        ValueError: two records of one method and calibration draw.
     """
-    specs = [cell.name for cell in cells]
-    if len(set(specs)) != len(specs):
-        raise ValueError(f"{model}: two records of one method")
-    content: dict[str, PerCaption] = {}
+    methods = methods_of(cells)
+    content: dict[str, Draws] = {}
     left_out: dict[str, str] = {}
-    for spec, cell in zip(specs, cells, strict=True):
+    for spec, own in methods.items():
         try:
-            if cell.record.status != "done":
-                raise ValueError(f"{cell.record.status}: {cell.record.reason}")
-            content[spec] = read_per_caption(cell.run, cell.cell / PER_CAPTION)
-        except (DataError, ValueError) as error:
+            content[spec] = read_draws(own)
+        except ValueError as error:
             left_out[spec] = str(error)
-    ordered = {spec: own for spec, own in content.items() if spec != FULL_PRECISION or not score.endswith(OWN_AUDIO)}
-    captions = next((own.captions_of(score) for own in _first(content, ordered) if score in own.scores), ())
-    kind = next((own.scores[score].kind for own in ordered.values() if score in own.scores), None)
+    full = content.get(FULL_PRECISION)
+    compared = same_draws(content)
+    near = score.endswith(OWN_AUDIO)
+    ordered = {spec: list(own.values()) for spec, own in compared.items() if spec != FULL_PRECISION or not near}
+    captions, kind = _asked(score, [*(full or {}).values()], ordered.values())
     scores, bad = _scores(ordered, score, captions)
     left_out |= bad
+    if len(scores) > MAXIMUM_CELLS:
+        left_out |= dict.fromkeys(scores, f"one of {len(scores)} cells; up to {MAXIMUM_CELLS} of a model are ordered")
+        scores = {}
+    most = max((len(draws(one)) for one in scores.values()), default=0)
+    cautions = (draws_caution(spec, methods[spec], compared[spec], most) for spec in scores)
     return ModelConclusion(
         model=model,
         score=score,
@@ -93,13 +120,14 @@ def conclude_model(
         captions=captions,
         cells=scores,
         pairs=all_pairs(scores, kind) if scores and kind else None,
-        verdicts={spec: verdicts(own, content.get(FULL_PRECISION), margins) for spec, own in content.items()},
+        verdicts={spec: verdicts(own, full, margins) for spec, own in content.items()},
         bits={
-            cell.name: cell.record.method.bits.weight
-            for cell in cells
-            if cell.record.method.bits and cell.record.method.bits.weight
+            spec: own[0].record.method.bits.weight
+            for spec, own in methods.items()
+            if own[0].record.method.bits and own[0].record.method.bits.weight
         },
         left_out=left_out,
+        cautions=tuple(one for one in cautions if one),
     )
 
 
@@ -126,56 +154,69 @@ def against_rounding(models: Sequence[ModelConclusion], rounding: str = "naive")
     return found
 
 
-def _first(content: Mapping[str, PerCaption], ordered: Mapping[str, PerCaption]) -> list[PerCaption]:
-    """Return the cells with full precision, whose captions are everybody's, at the front."""
-    return [content[FULL_PRECISION], *ordered.values()] if FULL_PRECISION in content else list(ordered.values())
+def _asked(
+    key: str, full: Sequence[PerCaption], cells: Iterable[Sequence[PerCaption]]
+) -> tuple[tuple[str, ...], ScoreKind | None]:
+    """Return the captions that a score is over, full precision's if it has it, and its kind, which cells say."""
+    own = [one for draws in cells for one in draws if key in one.scores]
+    captions = next((one.captions_of(key) for one in [*full, *own] if key in one.scores), ())
+    return captions, own[0].scores[key].kind if own else None
 
 
 def _scores(
-    content: Mapping[str, PerCaption], key: str, captions: Sequence[str]
-) -> tuple[dict[str, Influence], dict[str, str]]:
-    """Return a score of each cell over some captions, and why others have none."""
-    scores: dict[str, Influence] = {}
+    content: Mapping[str, Sequence[PerCaption]], key: str, captions: Sequence[str]
+) -> tuple[dict[str, Cell], dict[str, str]]:
+    """Return a score of each cell over some captions, of each of its draws, and why others have none."""
+    scores: dict[str, list[Influence]] = {}
     bad: dict[str, str] = {}
     for spec, own in content.items():
         try:
-            one = own.influence(key, captions)
-            level(one, own.scores[key].kind)  # a number of a size that no arithmetic stands is found here
-            scores[spec] = one
+            found = [one.influence(key, captions) for one in own]
+            level(found, own[0].scores[key].kind)  # a number of a size that no arithmetic stands is found here
+            scores[spec] = found
         except ValueError as error:
             bad[spec] = str(error)
-    known = Counter(one.pairs.tobytes() for one in scores.values() if len(one.pairs))
+    known = Counter(one.pairs.tobytes() for found in scores.values() for one in found if len(one.pairs))
     usual = known.most_common(1)[0][0] if known else b""
-    for spec in [spec for spec, one in scores.items() if len(one.pairs) and one.pairs.tobytes() != usual]:
+    for spec in [spec for spec, found in scores.items() if any(_other_pairs(one, usual) for one in found)]:
         del scores[spec]
         bad[spec] = f"the second-order part of {key} is on other pairs of captions than the other cells'"
-    return scores, bad
+    return {spec: found[0] if len(found) == 1 else found for spec, found in scores.items()}, bad
 
 
-def verdicts(own: PerCaption, full: PerCaption | None, margins: Mapping[str, Margin]) -> dict[str, Verdict]:
+def _other_pairs(one: Influence, usual: bytes) -> bool:
+    return len(one.pairs) > 0 and one.pairs.tobytes() != usual
+
+
+def verdicts(own: Draws, full: Draws | None, margins: Mapping[str, Margin]) -> dict[str, Verdict]:
     """Say by each margin whose score a cell has whether it is no worse than another, such as full precision.
 
     Args:
-        own: of the cell.
+        own: of each calibration draw of the cell.
         full: of what it is held against, over the captions of the cell; None if there is none.
         margins: by score key.
     """
-    return {key: _verdict(own, full, margin) for key, margin in margins.items() if key in own.scores}
+    has = {key for one in own.values() for key in one.scores}
+    return {key: _verdict(own, full, margin) for key, margin in margins.items() if key in has}
 
 
-def _verdict(own: PerCaption, full: PerCaption | None, margin: Margin) -> Verdict:
-    key = margin.key
-    captions = own.captions_of(key)
-    mine, bad = _scores({"cell": own}, key, captions)
-    base_key = margin.of or key
-    theirs, lacking = _scores({"full": full}, base_key, captions) if full else ({}, {})
+def _verdict(own: Draws, full: Draws | None, margin: Margin) -> Verdict:
+    key, base_key = margin.key, margin.of or margin.key
+    first = next(one for one in own.values() if key in one.scores)
+    captions = first.captions_of(key)
     # a file may not say of a built-in score that it is better when higher
-    kind = score_kind(key) or own.scores[key].kind
+    kind = score_kind(key) or first.scores[key].kind
+    try:
+        mine, theirs = paired_draws(own, full) if full else (list(own.values()), [])
+    except ValueError as error:
+        return replace(judge(margin, kind, {}, None), reason=str(error))
+    scores, bad = _scores({"cell": mine}, key, captions)
+    base, lacking = _scores({"full": theirs}, base_key, captions) if full else ({}, {})
     found = judge(
         margin,
         kind,
-        {key: mine["cell"]} if mine else {},
-        {base_key: theirs["full"]} if theirs else None,
+        {key: scores["cell"]} if scores else {},
+        {base_key: base["full"]} if base else None,
     )
     reason = bad.get("cell") or lacking.get("full")
     return replace(found, reason=reason) if found.estimate is None and reason else found
@@ -187,15 +228,19 @@ def report(models: Sequence[ModelConclusion]) -> Iterator[str]:
         yield f"### {one.model}, by {one.score}"
         yield ""
         if one.pairs and one.kind:
-            yield "| method | value | 95 % interval | letters | rank | no worse by FD? |"
-            yield "|---|---|---|---|---|---|"
+            crossed = one.crossed
+            more = " draws (of the variance) |" if crossed else ""
+            yield f"| method | value | 95 % interval | letters | rank | no worse by FD? |{more}"
+            yield "|---|---|---|---|---|---|" + ("---|" if crossed else "")
             for spec, value in one.pairs.values.items():
                 low, high = score_interval(one.cells[spec], one.kind)
                 first, last = one.pairs.ranks[spec]
                 rank = str(first) if first == last else f"{first}-{last}"
                 verdict, letters = one.verdicts[spec].get("fd"), one.pairs.letters[spec]
                 word = verdict.word if verdict else ""
-                yield f"| `{spec}` | {value:.3g} | {low:.3g} to {high:.3g} | {letters} | {rank} | {word} |"
+                own = crossed.get(spec)
+                over = f" {own.draws} ({100 * own.share_draws:.0f} %) |" if own else " 1 |" if crossed else ""
+                yield f"| `{spec}` | {value:.3g} | {low:.3g} to {high:.3g} | {letters} | {rank} | {word} |{over}"
             yield ""
         for spec, reason in one.left_out.items():
             yield f"{spec} is left out: {reason}."
@@ -223,7 +268,7 @@ def _in_words(one: ModelConclusion) -> str:
         for spec, own in one.verdicts.items()
         if "fd" in own and spec != FULL_PRECISION
     ]
-    return conclusion(sentences, [one.pairs.caution])
+    return conclusion([*sentences, *draws_sentences(one.crossed)], [one.pairs.caution, *one.cautions])
 
 
 def main() -> None:

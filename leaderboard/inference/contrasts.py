@@ -93,7 +93,7 @@ def contrast(first: Cell, second: Cell, *, ratio: bool = False, share: bool = Fa
     Raises:
         ValueError: other captions, or other numbers of draws.
     """
-    rows = [(one, other) for one, other in _paired(first, second)]
+    rows = [(one, other) for one, other in paired(first, second)]
     scale: Scale = "ratio" if ratio and all(one.value > 0 and other.value > 0 for one, other in rows) else "difference"
     differences = [one.log() - other.log() if scale == "ratio" else one - other for one, other in rows]
     one = of_rows(differences, scale)
@@ -135,7 +135,12 @@ def value(cell: Cell, *, ratio: bool = False) -> float:
     return float(np.exp(np.log(values).mean()) if ratio and len(values) > 1 and (values > 0).all() else values.mean())
 
 
-def _paired(first: Cell, second: Cell) -> list[tuple[Influence, Influence]]:
+def paired(first: Cell, second: Cell) -> list[tuple[Influence, Influence]]:
+    """Return the draws of two cells that are held against each other: by number, or one against each.
+
+    Raises:
+        ValueError: a cell without a score, or other numbers of draws.
+    """
     one, other = draws(first), draws(second)
     if not one or not other:
         raise ValueError("a cell without a score")

@@ -47,6 +47,8 @@ class Crossed:
     """R."""
     captions: int
     """n."""
+    of_draws: tuple[float, ...]
+    """(R,) the mean of each draw."""
 
     @property
     def standard_error(self) -> float:
@@ -109,4 +111,5 @@ def crossed_mean(table: ArrayLike) -> Crossed:
         variance_rest=square_rest / (rows * columns),
         draws=rows,
         captions=columns,
+        of_draws=tuple(numbers.mean(axis=1).tolist()),
     )

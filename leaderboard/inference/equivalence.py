@@ -61,6 +61,10 @@ class Verdict:
     """Of `cannot be told`: how many captions in all would tell with probability 80 %."""
     reason: str | None
     """Why it cannot be told, or why no number of captions is projected."""
+    draws: int = 1
+    """Calibration draws that the cell, or what it is held against, was run with."""
+    share_draws: float | None = None
+    """How much of the variance of the estimate is that of draws; None of one draw."""
 
     @property
     def caution(self) -> str | None:
@@ -150,7 +154,8 @@ def _judged(margin: Margin, kind: ScoreKind, score: Cell, base: Cell | None) -> 
         needed = captions_needed(one, own)
         reason = "the interval holds the margin" if needed else "the estimate lies at the margin, or too near to it"
     differs = None if neutral is None else not low <= neutral <= high
-    return Verdict(word, margin, scale, one.shown, low, high, limit, one.n, differs, needed, reason)
+    over = (one.crossed.draws, one.crossed.share_draws) if one.crossed else (1, None)
+    return Verdict(word, margin, scale, one.shown, low, high, limit, one.n, differs, needed, reason, *over)
 
 
 def _ratio(score: Cell, base: Cell) -> Contrast:

@@ -21,9 +21,8 @@ to be better, to the number of cells that are not shown to be worse (Mogstad, Ro
 "Inference for ranks with applications to mobility across neighbourhoods and academic achievement across countries").
 The rank of a cell is 1 + the number of those truly better: cells that are equal share a rank.
 
-Where cells were run with several calibration draws, standard errors have few degrees of freedom, other ones per pair,
-and a correlation over draws cannot be estimated from three. Then the critical value of each pair is Student's quantile
-at 1 - 0.05 / (2 x number of pairs) (Bonferroni).
+Where cells were run with several calibration draws, each pair has a critical value of its own, which weights that of
+the captions and one of the draws: `admbench.leaderboard.inference.draws`.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from admbench.leaderboard.inference.contrasts import CONFIDENCE, Cell, Contrast, contrast, draws, value
+from admbench.leaderboard.inference.draws import Moderation, moderation, over_draws
 from admbench.leaderboard.inference.letters import compact_letters
 from admbench.leaderboard.inference.scores import ScoreKind, caution
 
@@ -126,7 +126,7 @@ def all_pairs(cells: Mapping[str, Cell], kind: ScoreKind, *, seed: int = 0) -> A
     order = sorted(cells, key=lambda name: (sign * values[name], name))
     named = list(combinations(order, 2))
     contrasts = [contrast(cells[one], cells[other], ratio=kind.ratio_scale, share=kind.share) for one, other in named]
-    halves, critical = half_widths(contrasts, seed)
+    halves, critical = half_widths(contrasts, seed, _lent(cells, named, contrasts))
     pairs = [_pair(names, one, half, kind) for names, one, half in zip(named, contrasts, halves, strict=True)]
     apart = [(pair.better, pair.worse) for pair in pairs if pair.told_apart]
     ranks = {
@@ -182,19 +182,42 @@ def _multipliers(n: int, seed: int, block: int) -> tuple[NDArray[np.float64], ND
 _kept_multipliers = lru_cache(maxsize=2 * BLOCKS)(_multipliers)
 
 
-def half_widths(contrasts: Sequence[Contrast], seed: int) -> tuple[list[float], float | None]:
+def half_widths(
+    contrasts: Sequence[Contrast], seed: int, lent: Sequence[Moderation | None] = ()
+) -> tuple[list[float], float | None]:
     """Return half the length of each simultaneous 95 % interval, and the critical value if there is one for all.
 
     Half lengths are on the scale of `Contrast.estimate`.
 
+    Args:
+        contrasts: over the same captions.
+        seed: of the bootstrap's draws.
+        lent: of each contrast over several calibration draws, what other cells say of its scatter; without it each
+            stands alone.
+
     Raises:
         ValueError: contrasts over other numbers of captions.
     """
+    critical = critical_value(contrasts, seed=seed) if contrasts else 0.0
     if any(one.crossed for one in contrasts):
-        confidence = 1 - (1 - CONFIDENCE) / len(contrasts)
-        return [one.half_width(confidence) for one in contrasts], None
-    critical = critical_value(contrasts, seed=seed) if contrasts else None
-    return [(critical or 0.0) * one.standard_error for one in contrasts], critical
+        return over_draws(contrasts, lent or [None] * len(contrasts), critical), None
+    return [critical * one.standard_error for one in contrasts], critical if contrasts else None
+
+
+def _lent(
+    cells: Mapping[str, Cell], named: Sequence[tuple[str, str]], contrasts: Sequence[Contrast]
+) -> list[Moderation | None]:
+    """Return for each pair of two cells of several draws what all such cells say of their scatter.
+
+    None for other pairs, of which what a draw does to all cells is a part, and where pairs are on several scales.
+    """
+    several = [name for name, cell in cells.items() if len(draws(cell)) > 1]
+    scales = {one.scale for one in contrasts}
+    if len(several) < 3 or len(scales) > 1:
+        return [None] * len(contrasts)
+    scores = np.array([[one.value for one in draws(cells[name])] for name in several]).T
+    shared = moderation(np.log(scores) if "ratio" in scales else scores)
+    return [shared if one in several and other in several else None for one, other in named]
 
 
 def _pair(names: tuple[str, str], one: Contrast, half: float, kind: ScoreKind) -> Pair:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from admbench.leaderboard.inference.across import Across
+from admbench.leaderboard.inference.crossed import Crossed
 from admbench.leaderboard.inference.equivalence import Verdict
 from admbench.leaderboard.inference.pairs import AllPairs
 
@@ -64,6 +65,23 @@ def verdict_sentence(cell: str, verdict: Verdict) -> str:
     return f"{cell} is {verdict.word} than full precision{real} ({numbers})."
 
 
+def draws_sentences(crossed: Mapping[str, Crossed]) -> list[str]:
+    """Say how much of the variance of cells' scores is that of calibration draws; nothing where there are none.
+
+    Args:
+        crossed: of each cell of several draws, by its name.
+    """
+    if not crossed:
+        return []
+    first = next(iter(crossed.values()))
+    shares = {name: one.share_draws for name, one in crossed.items()}
+    most = max(shares, key=lambda name: shares[name])
+    least = f"{min(shares.values()):.0%}".replace("%", "") + " to " if len(shares) > 1 else ""
+    whose = f", most to that of {most}" if len(shares) > 1 else f" of {most}"
+    brought = f"draws bring {least}{100 * shares[most]:.0f} % to the variance of a score{whose}"
+    return [f"Over {first.draws} calibration draws and {first.captions:,} captions, {brought}."]
+
+
 def conclusion(sentences: Sequence[str], cautions: Iterable[str | None]) -> str:
     """Return a paragraph of sentences, with each caution once at its end."""
     warnings = [f"Caution: {one}." for one in dict.fromkeys(cautions) if one]
@@ -80,7 +98,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def measured(verdict: Verdict) -> str:
-    """Return estimate and interval, or why there are none: of a ratio to the same score as a change in per cent."""
+    """Return estimate and interval, or why there are none: of a ratio to the same score as a change in per cent.
+
+    Of several calibration draws also how many, and how much of the variance is theirs.
+    """
     if verdict.estimate is None or verdict.low is None or verdict.high is None:
         return str(verdict.reason)
     numbers = [verdict.estimate, verdict.low, verdict.high]
@@ -90,4 +111,7 @@ def measured(verdict: Verdict) -> str:
         form, unit, numbers = ".1f", f" % of full precision's {verdict.margin.of}", [100 * one for one in numbers]
     else:
         form, unit, numbers = "+.1f", " %", [100 * (one - 1) for one in numbers]
-    return f"{numbers[0]:{form}}{unit} [{numbers[1]:{form}}, {numbers[2]:{form}}]"
+    over = ""
+    if verdict.share_draws is not None:
+        over = f" over {verdict.draws} draws ({100 * verdict.share_draws:.0f} % of the variance)"
+    return f"{numbers[0]:{form}}{unit} [{numbers[1]:{form}}, {numbers[2]:{form}}]{over}"

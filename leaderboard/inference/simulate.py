@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admbench.leaderboard.inference.agreement import Opinion, agreement
-from admbench.leaderboard.inference.contrasts import Contrast
+from admbench.leaderboard.inference.contrasts import Cell, Contrast
 from admbench.leaderboard.inference.crossed import crossed_mean
 from admbench.leaderboard.inference.equivalence import Verdict, judge
 from admbench.leaderboard.inference.influence import Influence
@@ -34,6 +34,7 @@ from admbench.leaderboard.inference.scores import KINDS
 
 Array = NDArray[np.float64]
 Cells = dict[str, Influence]
+DrawnCells = Mapping[str, Cell]
 DrawPair = Callable[[np.random.Generator], tuple[Influence, Influence]]
 
 DIMENSIONS = 12
@@ -100,13 +101,35 @@ def draw_distances(rng: np.random.Generator, n: int, effects: Sequence[float]) -
     return cells
 
 
+def draw_repeated(
+    rng: np.random.Generator, n: int, effects: Sequence[float], scatter: Sequence[float], draws: int = 3
+) -> dict[str, list[Influence]]:
+    """Return cells of several calibration draws whose true means are `effects`.
+
+    Args:
+        rng: random numbers.
+        n: captions.
+        effects: (K,) true means.
+        scatter: (K,) standard error that a cell's own draws bring to its mean, over that which its clips bring. What a
+            draw does to all cells alike is as large.
+        draws: R.
+    """
+    captions, shared = 2 * rng.normal(size=n), rng.normal(size=(draws, 1)) / math.sqrt(n)
+    cells = {}
+    for k, (effect, own) in enumerate(zip(effects, scatter, strict=True)):
+        rows = effect + captions + shared + own * rng.normal(size=(draws, 1)) * math.sqrt(draws / n)
+        rows = rows + math.sqrt(0.5) * (rng.normal(size=n) + rng.normal(size=(draws, n)))
+        cells[f"cell {k}"] = [Influence.of_clips(row) for row in rows]
+    return cells
+
+
 def expected_distance(n: int, shift: float) -> float:
     """Return the expected value of a cell of `draw_distances`."""
     return DIMENSIONS * (shift**2 + 2 / n)
 
 
 def simultaneous(
-    draw: Callable[[np.random.Generator], Cells], truth: dict[str, float], key: str, trials: int, seed: int = 0
+    draw: Callable[[np.random.Generator], DrawnCells], truth: dict[str, float], key: str, trials: int, seed: int = 0
 ) -> dict[str, int]:
     """Count trials in which something is wrong anywhere: a pair, an interval, a rank; and pairs rightly told apart."""
     kind = KINDS[key]
@@ -200,6 +223,16 @@ def crossed_misses(draws: int, n: int, ratio: float, trials: int, seed: int = 0)
     return misses
 
 
+SCATTERS: dict[str, Callable[[int], list[float]]] = {
+    "none": lambda cells: [0.0] * cells,
+    "alike": lambda cells: [1.0] * cells,
+    "from 0.3 to 3": lambda cells: np.geomspace(0.3, 3, cells).tolist(),
+    "half of them five times as much": lambda cells: [1.0, 5.0] * (cells // 2),
+    "one of them five times as much": lambda cells: [5.0] + [1.0] * (cells - 1),
+}
+"""How much cells scatter over their draws: what it is called -> the number of cells -> standard errors."""
+
+
 def judged_twice(
     n: int, effects: tuple[Sequence[float], Sequence[float]], trials: int, *, alike: bool = False, seed: int = 0
 ) -> dict[str, int]:
@@ -235,6 +268,7 @@ def table(trials: int) -> Iterator[Rate]:
     """Yield every row of the table."""
     yield from _error_rates(trials)
     yield from _margin_rates(trials)
+    yield from _repeated_rates(trials)
     yield from agreement_rates(trials)
     for draws, ratio in ((3, 0.0), (3, 0.5), (3, 2.0), (3, 8.0), (10, 1.0)):
         misses = crossed_misses(draws, 96, ratio, trials)
@@ -259,6 +293,22 @@ def _error_rates(trials: int) -> Iterator[Rate]:
             counts = simultaneous(partial(draw, n=n, effects=effects), truth, key, trials)
             for what in ("wrongly told apart", "interval misses", "rank misses"):
                 yield Rate(f"{name}, 5 cells, n = {n}: any {what}", counts[what], trials, "<= 5 %")
+
+
+def _repeated_rates(trials: int) -> Iterator[Rate]:
+    for cells in (4, 12, 20):
+        truth = {f"cell {k}": 0.0 for k in range(cells)}
+        for name, scatter in SCATTERS.items():
+            draw = partial(draw_repeated, n=96, effects=[0.0] * cells, scatter=scatter(cells))
+            counts = simultaneous(draw, truth, "snr", trials)
+            what = f"3 draws of {cells} equal cells, scatter {name}: any wrongly told apart"
+            yield Rate(what, counts["wrongly told apart"], trials, "<= 5 %")
+    for effect in (0.5, 1.0, 2.0):
+        truth = {f"cell {k}": 0.0 if k else effect for k in range(12)}
+        draw = partial(draw_repeated, n=96, effects=list(truth.values()), scatter=[0.5] * 12)
+        counts = simultaneous(draw, truth, "snr", trials)
+        what = f"3 draws of 12 cells, scatter 0.5, one off by {effect:g} s.d. of a clip: its 11 pairs told apart"
+        yield Rate(what, counts["rightly told apart"], 11 * trials, "")
 
 
 def _margin_rates(trials: int) -> Iterator[Rate]:

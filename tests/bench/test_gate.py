@@ -15,7 +15,7 @@ from admbench.bench.scoring.clips import write_clips
 from admbench.bench.suites import load_suite
 
 from ..leaderboard.conftest import record, write_run
-from ..leaderboard.written_results import write_results
+from ..leaderboard.written_results import agree, write_results
 
 N = 96
 NOISE = {"fp32": 0.0, "bf16": 0.001, "naive@w3a8": 0.6}
@@ -25,6 +25,7 @@ CLIPS = 24
 def a_run(folder: Path, *specs: str, n: int = N) -> Path:
     run = write_run(folder, [record(spec=spec, n=n) for spec in specs])
     write_results(run, NOISE, n)
+    agree(run)
     return run
 
 
@@ -53,9 +54,36 @@ def test_the_exit_code_is_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_undecided_fails_unless_it_is_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_run(tmp_path / "run", [record(spec=spec, n=12) for spec in ("fp32", "naive@w4a8")])
     write_results(run, {"fp32": 0.0, "naive@w4a8": 0.05}, 12)
+    agree(run)
     assert main(["gate", str(run), "--max", "fd=+3%"]) == 1
     assert "warning: only 12 captions" in capsys.readouterr().err
     assert main(["gate", str(run), "--max", "fd=+3%", "--allow-undecided"]) == 0
+
+
+def ask(run: Path, **gate: object) -> None:
+    (run / "grid.json").write_text(json.dumps({"gate": gate or None}))
+
+
+def test_margins_are_those_of_the_runs_grid_unless_they_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = a_run(tmp_path / "run", "fp32", "naive@w3a8")
+    ask(run, max=["clap=-0.5"], allow_undecided=True)
+    assert main(["gate", str(run), "--json", str(tmp_path / "gate.json")]) == 0
+    found = json.loads((tmp_path / "gate.json").read_text())
+    assert (found["margins"], found["allow_undecided"]) == (["clap=-0.5"], True)
+    assert main(["gate", str(run), "--max", "clap=-0.01", "--no-allow-undecided"]) == 1
+    other = a_run(tmp_path / "other", "fp32", "bf16")
+    ask(other)
+    capsys.readouterr()
+    assert main(["gate", str(run), str(other)]) == 0  # the other asks for nothing
+    assert "margin clap=-0.5" in capsys.readouterr().out
+    ask(other, max=["fd=+5%"])
+    assert main(["gate", str(run), str(other)]) == 2
+    assert "ask for other margins in [gate]; name them by --max" in one_line(capsys)
+    ask(other, max=["fd"])
+    assert main(["gate", str(other)]) == 2
+    assert f"{other / 'grid.json'}: gate: " in one_line(capsys)
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

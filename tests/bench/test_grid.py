@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from admbench.bench.run.grid import GridSpec, load_grid
+from admbench.bench.run.plan import make_plan
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import UsageError
 
 GRID = """
@@ -62,6 +64,12 @@ def test_the_embedded_grid_has_three_models_and_at_least_four_methods_on_48_capt
         ('methods = ["fp32", "fp32"]', 'methods: "fp32" is listed twice'),
         ("models = []", "models: tuple should have at least 1 item"),
         ("limit = ", "not valid TOML"),
+        ("repeats = 0", "repeats: input should be greater than or equal to 1"),
+        ('gate = {max = ["fd"]}', 'gate.max: "fd" is no margin: expected such as fd=+5%'),
+        ('gate = {max = ["fd=-5%"]}', "how much worse it may be begins with +"),
+        ('gate = {max = ["fd=+5%", "fd=+6%"]}', "two margins of fd"),
+        ('gate = {maxx = ["fd=+5%"]}', 'unknown key "gate.maxx". Did you mean "max"'),
+        ("gate = {}", 'key "gate.max" is missing'),
     ],
 )
 def test_a_mistake_names_the_file_and_the_key(tmp_path: Path, line: str, message: str) -> None:
@@ -101,3 +109,13 @@ def test_a_bad_flag_is_named_as_it_was_typed(grid_file: Path) -> None:
 def test_a_grid_does_not_change_after_reading() -> None:
     with pytest.raises(ValueError, match="frozen"):
         GridSpec(models=("a",), methods=("fp32",), out=Path("x")).limit = 3  # type: ignore[misc]
+
+
+def test_a_gate_is_of_scores_that_the_run_has(tmp_path: Path) -> None:
+    path = tmp_path / "grid.toml"
+    path.write_text('models = ["tiny-tango"]\nmethods = ["fp32"]\n[gate]\nmax = ["snr_vs_baseline=20"]\n')
+    with pytest.raises(UsageError, match=r'gate\.max: no metric of the run gives "snr_vs_baseline"\.'):
+        make_plan(load_grid(path, {}), command="bench run", judges=JudgeSpec())
+    own = load_grid(path, {"metrics.names": ["snr"]})
+    assert own.gate is not None
+    assert (own.gate.max, own.gate.allow_undecided, own.repeats) == (("snr_vs_baseline=20",), False, 1)

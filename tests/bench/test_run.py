@@ -334,6 +334,7 @@ def test_repeats_are_added_to_a_finished_run_and_nothing_else_is_done(
         (NAIVE, 1, False),
     ]
     assert (planned[0].once, len(planned[0].jobs)) == (("fp32",), 1)
+    assert GridSpec.model_validate(read_json(RunLayout(finished.out).grid)) == repeated
     assert all(not checked.problems for checked in validate([finished.out]))
     first, second = (read_record(results[place].job.target.record) for place in (1, 2))
     assert (first.method.repeat, second.method.repeat) == (0, 1)

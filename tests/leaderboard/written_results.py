@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 
 from admbench.leaderboard import read_runs
+from admbench.leaderboard.inference.contrasts import score_interval
 from admbench.leaderboard.inference.influence import Influence
-from admbench.leaderboard.inference.scores import KINDS
+from admbench.leaderboard.inference.scores import KINDS, OWN_AUDIO
 from admbench.leaderboard.inference.simulate import squared_distance
-from admbench.leaderboard.per_caption import HEALTH, PER_CAPTION, CaptionScore, PerCaption, write_per_caption
+from admbench.leaderboard.per_caption import (
+    HEALTH,
+    PER_CAPTION,
+    CaptionScore,
+    PerCaption,
+    read_per_caption,
+    write_per_caption,
+)
 
 
 def captions(n: int) -> tuple[str, ...]:
@@ -32,7 +41,8 @@ def write_results(run: Path, noise: dict[str, float], n: int = 96, seed: int = 0
 
     Args:
         run: folder with its records.
-        noise: by method, how far a cell is from full precision, 0 for a copy of it.
+        noise: by method, how far a cell is from full precision, 0 for a copy of it. Calibration draws of a method
+            scatter by a tenth of that.
         n: captions.
         seed: of all numbers.
     """
@@ -42,7 +52,7 @@ def write_results(run: Path, noise: dict[str, float], n: int = 96, seed: int = 0
     for loaded in read_runs([run]):
         if loaded.record.status != "done":
             continue
-        amount = noise[loaded.record.method.spec]
+        amount = noise[loaded.record.method.spec] * (1 + 0.1 * loaded.record.method.repeat)
         own = full + amount * (0.5 + rng.normal(size=(n, 12)))
         clap = 0.5 - amount / 6 + 0.1 * np.tanh(common[:, 0])
         clap[7] -= 0.2 * amount  # one caption suffers most
@@ -53,3 +63,19 @@ def write_results(run: Path, noise: dict[str, float], n: int = 96, seed: int = 0
         if loaded.record.method.name != "fp32":
             scores["fd_vs_baseline"] = of_distance(own, full)
         write_per_caption(loaded.cell / PER_CAPTION, content(scores, captions(n)))
+
+
+def agree(run: Path) -> None:
+    """Let every finished record say what the per-caption results beside it give, as `bench run` writes them."""
+    for loaded in read_runs([run]):
+        path = loaded.cell / PER_CAPTION
+        if loaded.record.status != "done" or not path.is_file():
+            continue
+        value = json.loads(loaded.path.read_text())
+        scores = {}
+        for key, one in read_per_caption(loaded.cell, path).scores.items():
+            recorded = value["scores"].get(key) or {"higher_is_better": one.kind.higher_is_better, "version": "1"}
+            against = "baseline" if key.endswith(OWN_AUDIO) else recorded.get("against")
+            numbers = {"value": one.influence.value, "ci95": score_interval(one.influence, one.kind)}
+            scores[key] = recorded | numbers | {"n": one.influence.n, "against": against, "reason": None}
+        loaded.path.write_text(json.dumps(value | {"scores": scores}))

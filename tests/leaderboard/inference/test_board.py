@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from admbench.leaderboard import read_runs
-from admbench.leaderboard.inference.board import against_rounding, conclude, report
+from admbench.leaderboard.inference.board import against_rounding, conclude, conclude_model, report
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.scores import KINDS
 from admbench.leaderboard.inference.simulate import squared_distance
@@ -18,6 +18,8 @@ from admbench.leaderboard.per_caption import (
     read_per_caption,
     write_per_caption,
 )
+
+from ..written_results import write_results
 
 N = 96
 NOISE = {"fp32": 0.0, "naive@w8a8": 0.05, "ptq4adm@w4a8": 0.1, "naive@w4a8": 0.4}
@@ -155,6 +157,66 @@ def test_a_cell_that_failed_is_left_out(make_run, make_failed):
     assert one.pairs is None
     assert one.left_out == {"naive@w2a4": "failed: out of memory"}
     assert "nothing can be ordered" in "\n".join(report([one]))
+
+
+@pytest.fixture
+def repeated(make_run, make_record, changed):
+    """Full precision, three methods of three calibration draws, one of which was run once, and bf16, which has none."""
+    specs = {"fp32": 1, "bf16": 1, "naive@w8a8": 1, "naive@w4a8": 3, "q-diffusion@w4a8": 3, "ptq4adm@w4a8": 3}
+    records = [
+        changed(make_record("tiny-tango", spec, n=N), method__repeat=repeat)
+        for spec, draws in specs.items()
+        for repeat in range(draws)
+    ]
+    folder = make_run(records)
+    noise = {"fp32": 0.0, "bf16": 0.01, "naive@w8a8": 0.05, "ptq4adm@w4a8": 0.1, "q-diffusion@w4a8": 0.2}
+    write_results(folder, noise | {"naive@w4a8": 0.9}, N)
+    return folder
+
+
+def test_calibration_draws_are_one_entry_over_draws_and_captions(repeated):
+    (one,) = conclude(read_runs([repeated]))
+    assert one.pairs.order == ("bf16", "naive@w8a8", "ptq4adm@w4a8", "q-diffusion@w4a8", "naive@w4a8")
+    assert one.left_out == {}
+    assert len(one.cells["naive@w4a8"]) == 3
+    values = [draw.value for draw in one.cells["naive@w4a8"]]
+    assert one.pairs.values["naive@w4a8"] == pytest.approx(np.exp(np.log(values).mean()))  # ratios are compared
+    assert set(one.crossed) == {"naive@w4a8", "q-diffusion@w4a8", "ptq4adm@w4a8"}
+    assert all(0 <= own.share_draws <= 1 for own in one.crossed.values())
+    pair = one.pairs.pair("q-diffusion@w4a8", "naive@w4a8")
+    assert pair.contrast.crossed.draws == 3
+    assert pair.told_apart
+    assert one.verdicts["naive@w4a8"]["fd"].draws == 3
+    assert one.verdicts["bf16"]["fd"].draws == 1
+    assert one.cautions == (
+        "naive@w8a8 is compared by 1 calibration draw, others by 3: its interval knows nothing of other draws",
+    )
+    text = "\n".join(report([one]))
+    assert "| no worse by FD? | draws (of the variance) |" in text
+    assert "Over 3 calibration draws and 96 captions, draws bring " in text
+    assert "Caution: naive@w8a8 is compared by 1 calibration draw" in text
+
+
+def test_methods_are_compared_by_the_same_draws(repeated):
+    kept = [one for one in read_runs([repeated]) if (one.record.method.name, one.record.method.repeat) != ("naive", 2)]
+    (one,) = conclude(kept)
+    assert isinstance(one.cells["naive@w4a8"], Influence)  # two of three: by the first alone, and said
+    assert any("naive@w4a8 is compared by 1 calibration draw" in own for own in one.cautions)
+    assert one.verdicts["naive@w4a8"]["fd"].draws == 2  # full precision has none: all there are
+
+
+def test_a_method_is_not_judged_by_those_of_its_draws_that_went_well(repeated):
+    lost = next(one for one in read_runs([repeated]) if one.record.method.repeat == 1)
+    (lost.cell / PER_CAPTION).unlink()
+    (one,) = conclude(read_runs([repeated]))
+    assert one.left_out[lost.record.method.spec].startswith("repeat 1: ")
+    assert lost.record.method.spec not in one.verdicts
+
+
+def test_two_records_of_one_draw_are_a_mistake_of_the_caller(run):
+    cells = [one for one in read_runs([run]) if one.record.model.name == MODELS[0]]
+    with pytest.raises(ValueError, match="two records of one method and draw, "):
+        conclude_model(MODELS[0], [*cells, cells[0]])
 
 
 def test_the_report_says_it_in_words(run):

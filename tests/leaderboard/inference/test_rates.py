@@ -1,5 +1,7 @@
 """Error rates of the engine on known truths: at most 5 %, within what the number of trials can tell."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -8,10 +10,12 @@ from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.pairs import all_pairs
 from admbench.leaderboard.inference.scores import KINDS
 from admbench.leaderboard.inference.simulate import (
+    SCATTERS,
     crossed_misses,
     distance_at,
     draw_distances,
     draw_means,
+    draw_repeated,
     expected_distance,
     markdown,
     mean_at,
@@ -22,7 +26,7 @@ from admbench.leaderboard.inference.simulate import (
 from admbench.metrics.frechet import PairedFrechet
 from admbench.metrics.intervals import Replicates, deletion_pairs
 
-SIZES = [pytest.param(300, id="fast"), pytest.param(3000, id="long", marks=pytest.mark.slow)]
+SIZES = [pytest.param(80, id="fast"), pytest.param(3000, id="long", marks=pytest.mark.slow)]
 each_size = pytest.mark.parametrize("trials", SIZES)
 
 
@@ -85,6 +89,22 @@ def test_what_was_asked_for_tells():
 @pytest.mark.parametrize(("draws", "ratio"), [(3, 0.0), (3, 1.0), (3, 4.0), (10, 1.0)])
 def test_intervals_over_draws_and_captions_hold(draws, ratio, trials):
     assert crossed_misses(draws, 96, ratio, trials) <= most(trials)
+
+
+@pytest.mark.parametrize("scatter", SCATTERS)
+@pytest.mark.parametrize(
+    ("cells", "trials"), [pytest.param(4, 40, id="fast"), pytest.param(12, 400, id="long", marks=pytest.mark.slow)]
+)
+def test_pairs_of_cells_of_three_draws_are_wrongly_told_apart_at_most_5_percent_of_the_time(scatter, cells, trials):
+    truth = {f"cell {k}": 0.0 for k in range(cells)}
+    drawn = partial(draw_repeated, n=96, effects=[0.0] * cells, scatter=SCATTERS[scatter](cells))
+    assert simultaneous(drawn, truth, "snr", trials)["wrongly told apart"] <= most(trials)
+
+
+def test_draws_that_scatter_less_than_captions_leave_methods_told_apart():
+    truth = {f"cell {k}": float(k == 0) for k in range(8)}
+    drawn = partial(draw_repeated, n=96, effects=list(truth.values()), scatter=[0.5] * 8)
+    assert simultaneous(drawn, truth, "snr", 5)["rightly told apart"] >= 28
 
 
 def frechet_cells(rng, n, noises, d=8, shift=0.0):
