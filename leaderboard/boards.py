@@ -1,10 +1,10 @@
-"""Which records may stand in one table, which of them are current, and their ranks.
+"""Which records may stand in one table, and which of them are current.
 
 A Frechet distance falls with the number of clips and depends on the network behind it, so records share a board only if
 suite, number of captions, metric networks and versions of metrics agree. What makes two records the same cell is in
 `admbench.leaderboard.identity`; cells that differ in anything, or that ran on two machines, stand side by side under
-names that say what tells them apart. Within a board, ranks are given per model and sampling settings:
-one by FD against real audio, and one by FD against the full-precision model's own audio, which sees smaller damage.
+names that say what tells them apart. Within a board, cells are compared per model and sampling settings: the groups.
+Their order is no matter of records: `admbench.leaderboard.view` reads it from the engine of inference.
 """
 
 from collections import Counter
@@ -18,20 +18,9 @@ from admbench.leaderboard.identity import ABSENT, NOT_A_SETTING, Identity, ident
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
 
-RANKED_BY = "fd"
-CLOSE_BY = "fd_vs_baseline"
 _METRIC_ORDER = ("fd", "zimtohrli", "kl", "is", "clap")
 BACKBONE = "backbone"
 """The component that every method quantizes unless others are asked for."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A rank among the methods of a group."""
-
-    rank: int | None  # 1 + the number of methods of the group that are significantly better
-    tied: bool  # another row of the group has the same rank
-    unranked: str | None  # why there is no rank
 
 
 @dataclass(frozen=True)
@@ -40,8 +29,6 @@ class Row:
 
     loaded: LoadedRecord
     group: str  # the model's name, with the sampling settings where the board has several of one model
-    place: Place  # by FD against real audio
-    closeness: Place  # by FD against the full-precision model's own audio, full precision itself left out
 
     @property
     def record(self) -> Record:
@@ -57,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """Rows whose scores may be compared, ordered by group, rank, closeness to full precision and FD."""
+    """Rows whose scores may be compared, ordered by group and method, full precision first."""
 
     suite: str
     suite_sha256: str | None
@@ -111,7 +98,7 @@ class _Pile:
 
 
 def make_boards(records: Iterable[LoadedRecord]) -> list[Board]:
-    """Sort records into boards, keep the latest of each cell, and rank them. Larger suites come first."""
+    """Sort records into boards, and keep the latest of each cell. Larger suites come first."""
     piles: list[_Pile] = []
     for loaded in sorted(records, key=lambda loaded: (loaded.record.status != "done", str(loaded.path))):
         pile = next((pile for pile in piles if pile.accepts(loaded.record)), None)
@@ -127,9 +114,10 @@ def _board(pile: _Pile) -> Board:
     current, replaced = _latest(pile.members)
     labels = _group_labels(current)
     rows: list[Row] = []
-    for label in sorted(set(labels)):
-        members = [loaded for loaded, own in zip(current, labels, strict=True) if own == label]
-        rows.extend(_ranked(label, _named(members)))
+    for label in dict.fromkeys(labels):
+        named = _named([loaded for loaded, own in zip(current, labels, strict=True) if own == label])
+        rows += [Row(loaded, label) for loaded in named]
+    rows.sort(key=_row_order)
     networks = dict(sorted(pile.networks.items()))
     return Board(pile.suite, pile.suite_sha256, pile.split, pile.n, networks, rows, replaced)
 
@@ -214,63 +202,10 @@ def _group_labels(records: Sequence[LoadedRecord]) -> list[str]:
     return labels
 
 
-def _ranked(label: str, members: Sequence[LoadedRecord]) -> list[Row]:
-    places = _places([_difference_interval(loaded.record) for loaded in members])
-    closeness = _places([_distance_interval(loaded.record) for loaded in members])
-    rows = [Row(loaded, label, *both) for loaded, *both in zip(members, places, closeness, strict=True)]
-    return sorted(rows, key=_row_order)
-
-
-def _places(intervals: Sequence[tuple[float, float] | str]) -> list[Place]:
-    """Rank each interval: 1 + the number of those that lie wholly below it. One that is missing is the reason why."""
-    known = [own for own in intervals if not isinstance(own, str)]
-    ranks = [None if isinstance(own, str) else 1 + sum(high < own[0] for _, high in known) for own in intervals]
-    return [
-        Place(rank, rank is not None and ranks.count(rank) > 1, own if isinstance(own, str) else None)
-        for rank, own in zip(ranks, intervals, strict=True)
-    ]
-
-
-def _difference_interval(record: Record) -> tuple[float, float] | str:
-    """95 % interval of the paired FD difference to full precision, or why this row has no rank."""
-    score = record.scores.get(RANKED_BY)
-    if reason := _unrankable(record):
-        return reason
-    if score is None or score.value is None:
-        return "no FD"
-    if record.method.name == FULL_PRECISION:
-        return 0.0, 0.0
-    if score.difference is None or score.difference.ci95 is None:
-        return "no paired difference to full precision"
-    return score.difference.ci95[0], score.difference.ci95[1]
-
-
-def _distance_interval(record: Record) -> tuple[float, float] | str:
-    """95 % interval of the FD to full precision's own audio, or why this row has no rank by it."""
-    score = record.scores.get(CLOSE_BY)
-    if reason := _unrankable(record):
-        return reason
-    if record.method.name == FULL_PRECISION:
-        return "this is full precision"
-    if score is None or score.value is None:
-        return "no FD to full precision"
-    if score.ci95 is None:
-        return "no interval of the FD to full precision"
-    return score.ci95[0], score.ci95[1]
-
-
-def _unrankable(record: Record) -> str | None:
-    if record.status != "done":
-        return record.status
-    return "random weights are not ranked" if record.model.random_weights else None
-
-
-def _row_order(row: Row) -> tuple[bool, int, bool, int, bool, float, str]:
-    """By rank; of the same rank full precision first, then the closest to it."""
-    rank, close, score = row.place.rank, row.closeness.rank, row.record.scores.get(RANKED_BY)
-    value, full = score.value if score else None, row.record.method.name == FULL_PRECISION
-    unknown = close is None and not full
-    return rank is None, rank or 0, unknown, close or 0, value is None, value or 0.0, row.record.method.spec
+def _row_order(row: Row) -> tuple[str, bool, bool, str]:
+    """By group; full precision first, and what is not done last."""
+    method = row.record.method
+    return row.group, row.record.status != "done", method.name != FULL_PRECISION, method.spec
 
 
 def _metric_order(key: str) -> tuple[bool, int, str]:
@@ -297,7 +232,7 @@ def _settings(record: Record) -> dict[str, Any] | None:
 
 
 def _variant(record: Record) -> dict[str, Any]:
-    """What makes two records of one model incomparable in rank; empty where it is not known."""
+    """What makes two records of one model no cells of one order; empty where it is not known."""
     settings = _settings(record)
     return {"weights": record.model.weights_sha256, **settings} if settings else {}
 

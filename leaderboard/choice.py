@@ -15,8 +15,8 @@ from typing import Any, Literal
 from admbench.errors import UsageError
 from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.gate import DEFAULT, gate
-from admbench.leaderboard.gate_text import verdict_json
 from admbench.leaderboard.inference.equivalence import Verdict, Word
+from admbench.leaderboard.json_values import verdict_json
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
 

@@ -1,18 +1,28 @@
 """Comparisons as text: markdown for a page, tab-separated lines for a program."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Sequence
 
-from admbench.leaderboard.comparison import Comparison, Group, Line, Value
+from admbench.leaderboard.comparison import Comparison, Line, ModelTable, Value
+from admbench.leaderboard.inference.across import Across
+from admbench.leaderboard.inference.sentences import conclusion
 from admbench.leaderboard.site.definitions import definition
 from admbench.leaderboard.site.numbers import decimals, fixed, interval
+from admbench.leaderboard.versus import Statement
+from admbench.leaderboard.view_words import ratio_text
 
 _SECONDS = "quantizing, s"
 _SIZE = "MB"
+_BITS = "bits a weight"
+_DRAWS = "draws (of the variance)"
+_WORDS = ("worse", "cannot be told", "no worse")
+VERSUS = ("model", "method", "is", "than", "ratio or difference [95 %, all pairs at once]", "n")
 
 
 def to_markdown(comparisons: Iterable[Comparison]) -> str:
-    """Return one section per comparison and one table per number of bits; reasons of what is missing in footnotes."""
+    """Return one section per comparison and one table per model; reasons of what is missing in footnotes."""
     notes = _Footnotes()
     sections = [_section(one, notes) for one in comparisons]
     return "\n\n".join([*sections, *notes.lines()]) + "\n"
@@ -22,23 +32,39 @@ def to_tsv(comparisons: Iterable[Comparison]) -> str:
     """Return a header and one line per method and model; missing numbers empty, their reasons in the last column."""
     comparisons = list(comparisons)
     metrics = list(dict.fromkeys(key for one in comparisons for key in one.metrics))
-    scores = [f"{key}{end}" for key in metrics for end in ("", "_low", "_high")]
-    header = ["suite", "n", "weight_bits", "activation_bits", "model", "method", "preset", *scores]
+    ends = ("", "_low", "_high", "_verdict", "_captions_needed")
+    header = ["suite", "n", "model", "method", "preset", "weight_bits", "activation_bits", "bits_per_weight"]
+    header += [
+        "order_by",
+        "rank_low",
+        "rank_high",
+        "letters",
+        "draws",
+        "share_draws",
+        *(f"{key}{end}" for key in metrics for end in ends),
+    ]
     rows = [[*header, "megabytes", "seconds", "missing"]]
     for one in comparisons:
-        for group in one.groups:
-            for line in group.lines:
-                about = (one.suite, one.n, group.weight_bits, group.activation_bits)
-                rows.append([_plain(value) for value in (*about, *_numbers(line, metrics))])
+        for table in one.models:
+            for line in table.lines:
+                about = (one.suite, one.n, table.model, line.method, line.preset)
+                rows.append([_plain(value) for value in (*about, *_numbers(line, one.sorted_by, metrics))])
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
-def _numbers(line: Line, metrics: Sequence[str]) -> list[object]:
+def _numbers(line: Line, sorted_by: str, metrics: Sequence[str]) -> list[object]:
     scores = {key: line.scores.get(key, Value(None, reason="not asked for in this run")) for key in metrics}
-    found = {**scores, "megabytes": line.megabytes, "seconds": line.seconds}
-    missing = "; ".join(f"{key}: {value.reason}" for key, value in found.items() if value.value is None)
-    numbers = [number for value in scores.values() for number in (value.value, value.low, value.high)]
-    return [line.model, line.method, line.preset, *numbers, line.megabytes.value, line.seconds.value, missing]
+    found = {**scores, "bits_per_weight": line.bits_per_weight, "megabytes": line.megabytes, "seconds": line.seconds}
+    missing = [f"rank: {line.not_ordered}"] if line.not_ordered else []
+    missing += [f"{key}: {value.reason}" for key, value in found.items() if value.value is None]
+    place = line.standing
+    order = (place.first, place.last, place.letters, place.draws, place.share_draws) if place else (None,) * 5
+    numbers: list[object] = [line.weight_bits, line.activation_bits, line.bits_per_weight.value, sorted_by, *order]
+    for key, value in scores.items():
+        verdict = line.verdicts.get(key)
+        numbers += [value.value, value.low, value.high]
+        numbers += [verdict.word, verdict.captions_needed] if verdict else [None, None]
+    return [*numbers, line.megabytes.value, line.seconds.value, "; ".join(missing)]
 
 
 def _plain(value: object) -> str:
@@ -67,29 +93,88 @@ def _section(one: Comparison, notes: _Footnotes) -> str:
         f"Suite {code_span(one.suite)}, n = {one.n if one.n is not None else 'unknown'} captions",
         f"judged by {', '.join(judges)}" if judges else "no judges",
     ]
-    text = f"{'; '.join(about)}; 95 % intervals over captions."
-    if one.sorted_by:
-        text += f" Within a model the first is best by {code_span(one.sorted_by)}."
+    drawn = any(line.draws != "1" for table in one.models for line in table.lines)
+    over = " and, of a method that was run with several, calibration draws" if drawn else ""
+    text = (
+        f"{'; '.join(about)}; 95 % intervals over captions{over}. The first is best by {code_span(one.sorted_by)};"
+        " methods of a model that share a letter are not told apart, and all ranks are in their intervals at once."
+        " *No worse?* is held against full precision, by each score that is shown; in brackets how many captions would"
+        " tell."
+    )
     if one.processors:
         text += f" Seconds, calibration included, on {', '.join(map(escaped, one.processors))}."
-    return "\n\n".join([text, *(_table(one, group, notes) for group in one.groups)])
+    told = escaped(conclusion(one.sentences, one.cautions))
+    across = [one for one in one.across if len(one.models) > 1]
+    tables = [part for table in one.models for part in _model(one, table, notes)]
+    more = ([_across(across)] if across else []) + ([escaped(" ".join(one.judges))] if one.judges else [])
+    return "\n\n".join([f"**{told}**", text, *tables, *more])
 
 
-def _table(one: Comparison, group: Group, notes: _Footnotes) -> str:
-    labels = [_label(key) for key in one.metrics]
-    header = ["model", "method", *labels, _SIZE, _SECONDS]
-    places = {key: _places([line.scores[key] for line in group.lines]) for key in one.metrics}
+def _model(one: Comparison, table: ModelTable, notes: _Footnotes) -> list[str]:
+    several = any(line.draws != "1" for line in table.lines)
+    header = ["method", "rank", "letters", *map(_label, one.metrics), "no worse?"]
+    header += [*([_DRAWS] if several else []), _BITS, _SIZE, _SECONDS]
+    places = {key: _places([line.scores[key] for line in table.lines]) for key in one.metrics}
     rows = [
         [
-            line.model,
             line.method,
+            *((line.standing.rank, line.standing.letters) if line.standing else ("-", notes.mark(line.not_ordered))),
             *(_cell(line.scores[key], places[key], notes) for key in one.metrics),
+            _words(line),
+            *([line.draws] if several else []),
+            _cell(line.bits_per_weight, 1, notes),
             _cell(line.megabytes, 2, notes),
             _cell(line.seconds, 1 if (line.seconds.value or 0) < 10 else 0, notes),
         ]
-        for line in group.lines
+        for line in table.lines
     ]
-    return f"**{group.title}**\n\n{markdown_table(header, rows, code=(0, 1))}"
+    sentences = escaped(" ".join(table.sentences).replace(f"{table.model}: ", ""))
+    return [f"{code_span(table.model)}: {sentences}", markdown_table(header, rows, code=(0,))]
+
+
+def _words(line: Line) -> str:
+    """Return the verdicts of a line by their words: `no worse` alone if all are, else with the scores' keys."""
+    of_word: dict[str, list[str]] = {}
+    for key, verdict in line.verdicts.items():
+        needed = verdict.captions_needed
+        of_word.setdefault(verdict.word, []).append(f"{code_span(key)}{f' ({needed:,})' if needed else ''}")
+    if set(of_word) == {"no worse"}:
+        return "no worse"
+    return "; ".join(f"{word}: {', '.join(of_word[word])}" for word in _WORDS if word in of_word)
+
+
+def _across(across: Sequence[Across]) -> str:
+    header = ("method", "than", "ratio, geometric mean [95 %]", "better on", "worse on", "not told apart on")
+    rows = [
+        (one.cell, one.versus, ratio_text(one), *(f"{part} of {len(one.models)}" for part in _counts(one)))
+        for one in across
+    ]
+    return f"All models, against rounding at the same nominal bits:\n\n{markdown_table(header, rows, code=(0, 1))}"
+
+
+def _counts(one: Across) -> tuple[int, int, int]:
+    return one.better, one.worse, one.untold
+
+
+def versus_markdown(name: str, score: str, statements: Sequence[Statement]) -> str:
+    """Return a heading and a table with a row per statement."""
+    bits = "" if "@" in name else " at the same bits"
+    about = (
+        f"Against {code_span(name)}{bits}, by {code_span(score)}; the intervals of all pairs of a model hold at once:"
+    )
+    rows = [versus_cells(one, escape=True) for one in statements]
+    return f"{about}\n\n{markdown_table(VERSUS, rows, code=(0, 1, 3))}\n"
+
+
+def versus_cells(one: Statement, *, escape: bool = False) -> tuple[str, ...]:
+    """Return a statement as the cells of a row under `VERSUS`."""
+    if one.estimate is None or one.low is None or one.high is None:
+        reason = str(one.reason)
+        return (one.model, one.method, one.word, one.versus, escaped(reason) if escape else reason, "")
+    form = ".3g" if one.scale == "ratio" else "+.3g"
+    unit = " times" if one.scale == "ratio" else ""
+    numbers = f"{one.estimate:{form}}{unit} [{one.low:{form}}, {one.high:{form}}]"
+    return (one.model, one.method, one.word, one.versus, numbers, str(one.n or ""))
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], code: Sequence[int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from textwrap import shorten
@@ -13,6 +12,7 @@ from admbench.leaderboard.comparison_text import code_span, escaped, markdown_ta
 from admbench.leaderboard.gate import Gate, GatedCell, WorstClip, WorstClips
 from admbench.leaderboard.inference.equivalence import Verdict
 from admbench.leaderboard.inference.sentences import measured
+from admbench.leaderboard.json_values import verdict_json
 
 HEADER = ("verdict", "model", "method", "scores", "captions that would tell", "worst clips")
 SPOKEN = 60
@@ -101,28 +101,6 @@ def to_json(gate: Gate) -> dict[str, Any]:
             }
             for cell in gate.cells
         ],
-    }
-
-
-def verdict_json(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as JSON values; by `scale` the numbers are of the difference, the ratio or the score."""
-    finite = {
-        name: number if number is not None and math.isfinite(number) else None
-        for name, number in (("estimate", verdict.estimate), ("limit", verdict.limit))
-    }
-    interval = None if verdict.low is None or verdict.high is None else [verdict.low, verdict.high]
-    return {
-        "word": verdict.word,
-        "margin": str(verdict.margin),
-        "scale": verdict.scale,
-        **finite,
-        "ci95": interval if interval and all(map(math.isfinite, interval)) else None,
-        "n": verdict.n,
-        "differs": verdict.differs,
-        "draws": verdict.draws,
-        "share_draws": verdict.share_draws,
-        "captions_needed": verdict.captions_needed,
-        "reason": verdict.reason,
     }
 
 

@@ -15,6 +15,8 @@ from admbench.bench.run.runner import CellResult, Events
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from admbench.leaderboard.view import BoardView, ModelView, ViewRow
+
 
 class RunProgress:
     """Shows the events of a run; a context manager, because a bar has to be taken off the terminal again."""
@@ -97,20 +99,32 @@ class RunProgress:
 
 
 def print_summary(results: list[CellResult]) -> None:
-    """Print one row per cell: its scores against the reference, and its bytes."""
-    from admbench.leaderboard.reading import read_record
+    """Print a conclusion in words, then a row per cell in the order of the board, with its verdict by FD."""
+    from admbench.leaderboard.reading import LoadedRecord, read_record
+    from admbench.leaderboard.view import view_boards
+    from admbench.leaderboard.view_words import paragraph
 
-    records = [(result.job, read_record(result.job.target.record)) for result in results if not result.reason]
-    keys = list(
-        dict.fromkeys(
-            key for _, record in records for key, score in record.scores.items() if score.against != "baseline"
-        )
+    done = [result.job.target for result in results if not result.reason]
+    records = [LoadedRecord(read_record(target.record), target.record, target.path) for target in done]
+    for view in view_boards(records):
+        print(paragraph(view))
+        rows = [_summary_row(view, model, own) for model in view.models for own in model.rows]
+        print_table(("model", "method", "rank", "letters", view.score, "fd", "no worse?", "checkpoint"), rows)
+
+
+def _summary_row(view: BoardView, model: ModelView, own: ViewRow) -> tuple[str, ...]:
+    from admbench.leaderboard.view_words import NO_WORSE_BY, short_verdict
+
+    place, verdict = own.standings.get(view.score), own.verdicts.get(NO_WORSE_BY)
+    fd = own.drawn.get("fd") or own.record.scores.get("fd")
+    size = own.record.size.checkpoint_bytes if own.record.size else None
+    return (
+        model.name,
+        own.spec,
+        place.rank if place else "-",
+        place.letters if place else f"- {own.missing[view.score]}",
+        f"{place.value:.3g} [{place.low:.3g}, {place.high:.3g}]" if place else "-",
+        "-" if fd is None or fd.value is None else f"{fd.value:.3f}",
+        short_verdict(verdict) if verdict else "-",
+        megabytes(size) if size else "-",
     )
-    rows = []
-    for job, record in records:
-        scores = [record.scores[key].value if key in record.scores else None for key in keys]
-        size = record.size.checkpoint_bytes if record.size else None
-        cells = ["-" if value is None else f"{value:.3f}" for value in scores]
-        rows.append((job.model, job.method, *cells, megabytes(size) if size else "-"))
-    if rows:
-        print_table(("model", "method", *keys, "checkpoint"), rows)

@@ -1,4 +1,4 @@
-"""`bench table`: every method on every model as one table, from the records of some runs."""
+"""`bench table`: what can be told of every method on every model, then the table, from the records of some runs."""
 
 from __future__ import annotations
 
@@ -12,50 +12,46 @@ import typer
 from admbench.bench.cli.options import Debug, Quiet
 
 if TYPE_CHECKING:
-    from admbench.bench.studies.orderings import Ordering
+    from admbench.leaderboard.comparison import Comparison
+    from admbench.leaderboard.versus import Statement
 
 
 def table(
     runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Run folders.")],
     format: Annotated[Literal["markdown", "tsv", "json"], typer.Option(help="Of the table.")] = "markdown",
+    by: Annotated[
+        str | None, typer.Option(help="Score of the order; nearness to full precision, fd_vs_baseline, by default.")
+    ] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Score keys, such as fd_vs_baseline, separated by commas.")
+        str | None, typer.Option(help="Score keys that are shown, such as fd_vs_baseline, separated by commas.")
     ] = None,
     versus: Annotated[
-        str | None, typer.Option(help="State whether each method is closer to full precision than this one, or spec.")
+        str | None, typer.Option(help="State whether each method is better than this one, or than this spec.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Print every method on every model as a table.
+    """Say what can be told of every method on every model, then print the table.
 
-    With intervals and the seconds spent in quantization; grouped by bits, the closest to full precision first. With
-    --versus NAME a statement for every model and method follows, judged by the interval of the paired difference:
-    against that method at the same bits; with --versus SPEC against that one whatever the bits.
+    One order per model, as on the leaderboard, with letters (methods that share one are not told apart), rank intervals
+    and verdicts; then scores, bytes and the seconds spent in quantization. With --versus NAME a statement for every
+    model and method follows, from the same pairs: against that method at the same bits; with --versus SPEC against that
+    one whatever the bits.
     """
     from admbench.bench.cli.checks import check_writable_file
     from admbench.files import write_text_atomic
-    from admbench.leaderboard.comparison import compare, to_json
-    from admbench.leaderboard.comparison_text import to_markdown, to_tsv
+    from admbench.leaderboard.comparison import compare_views
     from admbench.leaderboard.reading import read_runs
+    from admbench.leaderboard.versus import versus as hold_against
+    from admbench.leaderboard.view import view_boards
 
     if out is not None:
         check_writable_file(out)
-    records = read_runs(runs)
-    comparisons = compare(records, metrics.split(",") if metrics else None)
-    judged = _orderings(records, versus, comparisons) if versus else []
-    if format == "json":
-        value: dict[str, Any] = {"tables": to_json(comparisons), "orderings": [vars(one) for one in judged]}
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    elif format == "tsv":
-        text = to_tsv(comparisons)
-        if versus:
-            text += "\n" + "".join("\t".join(row) + "\n" for row in (_HEADER, *map(_cells, judged)))
-    else:
-        text = to_markdown(comparisons)
-        if versus:
-            text += "\n" + _markdown(versus, judged)
+    views = view_boards(read_runs(runs), by)
+    comparisons = compare_views(views, metrics.split(",") if metrics else None)
+    statements = hold_against(views, versus) if versus else None
+    text = _text(format, comparisons, versus, statements)
     if out is None:
         sys.stdout.write(text)
     else:
@@ -63,30 +59,20 @@ def table(
         print(out)
 
 
-def _orderings(records: Any, versus: str, comparisons: Any) -> list[Ordering]:
-    from admbench.bench.studies.orderings import orderings
+def _text(format: str, comparisons: list[Comparison], versus: str | None, statements: list[Statement] | None) -> str:
+    from admbench.leaderboard.comparison import to_json
+    from admbench.leaderboard.comparison_text import VERSUS, to_markdown, to_tsv, versus_cells, versus_markdown
 
-    keys = dict.fromkeys(
-        one.sorted_by for one in comparisons if one.sorted_by and one.sorted_by.endswith("_vs_baseline")
-    )
-    return orderings(records, versus, next(iter(keys), "fd_vs_baseline"))
-
-
-_HEADER = ("model", "closer to full precision", "than", "difference [95 %]", "n", "verdict")
-
-
-def _cells(one: Ordering) -> tuple[str, ...]:
-    difference = ""
-    if one.difference is not None and one.ci95 is not None:
-        difference = f"{one.difference:+.3f} [{one.ci95[0]:+.3f}, {one.ci95[1]:+.3f}]"
-    verdict = one.verdict if one.ci95 or not one.reason else f"{one.verdict}: {one.reason}"
-    return (one.model, one.better, one.worse, difference, str(one.n or ""), verdict)
-
-
-def _markdown(versus: str, judged: list[Ordering]) -> str:
-    from admbench.leaderboard.comparison_text import markdown_table
-
-    score = judged[0].score if judged else "fd_vs_baseline"
-    bits = "" if "@" in versus else " at the same bits"
-    about = f"Closer to full precision than `{versus}`{bits}, by the paired difference of `{score}`:"
-    return f"{about}\n\n{markdown_table(_HEADER, [_cells(one) for one in judged], code=(0, 1, 2))}\n"
+    if format == "json":
+        value: dict[str, Any] = {"tables": to_json(comparisons), "versus": [vars(one) for one in statements or ()]}
+        return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if format == "tsv":
+        rows = () if statements is None else (VERSUS, *map(versus_cells, statements))
+        more = "".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)
+        return to_tsv(comparisons) + (f"\n{more}" if rows else "")
+    text = to_markdown(comparisons)
+    if versus is not None and statements is not None:
+        scores = list(dict.fromkeys(one.score for one in statements)) or [comparisons[0].sorted_by]
+        for score in scores:
+            text += "\n" + versus_markdown(versus, score, [one for one in statements if one.score == score])
+    return text

@@ -1,1 +1,1 @@
-"""Studies over many runs of a model: sanity ladder, orderings, components, calibration prompts."""
+"""Studies over many runs of a model: sanity ladder, components, calibration prompts."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.inference.across import Across, across_models
-from admbench.leaderboard.inference.contrasts import Cell, draws, level, score_interval
+from admbench.leaderboard.inference.contrasts import Cell, draws, level, score_interval, value
 from admbench.leaderboard.inference.crossed import Crossed
 from admbench.leaderboard.inference.equivalence import Verdict, judge
 from admbench.leaderboard.inference.influence import Influence
@@ -44,6 +44,19 @@ ORDERED_BY = "fd_vs_baseline"
 
 
 @dataclass(frozen=True)
+class DrawnScore:
+    """A score of a method that was run with several calibration draws."""
+
+    value: float
+    """Mean over draws; of distances the geometric one."""
+    low: float
+    """95 % interval over draws and captions, kept in the range of the score."""
+    high: float
+    crossed: Crossed
+    """What its error is made of."""
+
+
+@dataclass(frozen=True)
 class ModelConclusion:
     """What may be concluded of one model's cells."""
 
@@ -64,6 +77,8 @@ class ModelConclusion:
     """Method spec -> nominal bits of a weight, where it quantizes."""
     left_out: dict[str, str]
     """Method spec -> why it is not in the order."""
+    drawn: dict[str, dict[str, DrawnScore]] = field(default_factory=dict)
+    """Method spec -> score key -> the score over all draws; of methods with several alone."""
     cautions: tuple[str, ...] = ()
     """What is to be said of methods that were run with fewer calibration draws than others."""
 
@@ -127,6 +142,7 @@ def conclude_model(
             if own[0].record.method.bits and own[0].record.method.bits.weight
         },
         left_out=left_out,
+        drawn={spec: _drawn_scores(list(own.values())) for spec, own in content.items() if len(own) > 1},
         cautions=tuple(one for one in cautions if one),
     )
 
@@ -182,6 +198,20 @@ def _scores(
         del scores[spec]
         bad[spec] = f"the second-order part of {key} is on other pairs of captions than the other cells'"
     return {spec: found[0] if len(found) == 1 else found for spec, found in scores.items()}, bad
+
+
+def _drawn_scores(own: Sequence[PerCaption]) -> dict[str, DrawnScore]:
+    """Return every score that all draws of a method have over the same captions."""
+    found = {}
+    for key, first in own[0].scores.items():
+        kind = score_kind(key) or first.kind
+        scores, _ = _scores({"method": own}, key, own[0].captions_of(key))
+        if scores:
+            cell = scores["method"]
+            one = level(cell, kind)
+            assert one.crossed is not None
+            found[key] = DrawnScore(value(cell, ratio=kind.ratio_scale), *score_interval(cell, kind), one.crossed)
+    return found
 
 
 def _other_pairs(one: Influence, usual: bytes) -> bool:

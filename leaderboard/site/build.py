@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from admbench.errors import DataError, UsageError
 from admbench.files import atomic_directory
-from admbench.leaderboard.boards import Board, make_boards
+from admbench.leaderboard.boards import Board
 from admbench.leaderboard.frame import flat_row
 from admbench.leaderboard.ladder import Ladder, read_ladder
 from admbench.leaderboard.reading import LoadedRecord
@@ -25,6 +25,8 @@ from admbench.leaderboard.site.levels import ladder_table
 from admbench.leaderboard.site.listening import ListeningGroup, write_listening
 from admbench.leaderboard.site.spectrogram import RANGE_DB
 from admbench.leaderboard.site.table import anchor, table
+from admbench.leaderboard.view import BoardView, ViewRow, view_boards
+from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
 
 MARKER = ".admbench-site"
 TITLE = "Audio diffusion models under post-training quantization"
@@ -63,14 +65,14 @@ def build_site(
     records = list(records)
     if not records:
         raise DataError("no records to build a site from")
-    boards = make_boards(records)
+    views = view_boards(records)
     runs = list(dict.fromkeys(loaded.run for loaded in records))
     ladders = [ladder for ladder in map(read_ladder, runs) if ladder]
     with atomic_directory(out) as site:
         (site / MARKER).write_text("A site built by `bench leaderboard`; building again replaces this folder.\n")
-        groups = write_listening(boards, site, max_captions)
-        _write_data(boards, site)
-        _write_pages(boards, ladders, groups, title, site)
+        groups = write_listening([_heard(view) for view in views], site, max_captions)
+        _write_data(views, site)
+        _write_pages(views, ladders, groups, title, site)
     return SitePaths(
         root=out,
         index=out / "index.html",
@@ -78,6 +80,11 @@ def build_site(
         table_csv=out / "table.csv",
         table_json=out / "table.json",
     )
+
+
+def _heard(view: BoardView) -> Board:
+    """Return the board with one record of each method: clips of one calibration draw are played."""
+    return replace(view.board, rows=[own.row for model in view.models for own in model.rows])
 
 
 def _check_replaceable(out: Path) -> None:
@@ -88,7 +95,7 @@ def _check_replaceable(out: Path) -> None:
 
 
 def _write_pages(
-    boards: Sequence[Board], ladders: Sequence[Ladder], groups: Sequence[ListeningGroup], title: str, site: Path
+    views: Sequence[BoardView], ladders: Sequence[Ladder], groups: Sequence[ListeningGroup], title: str, site: Path
 ) -> None:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("admbench.leaderboard.site"),
@@ -99,7 +106,8 @@ def _write_pages(
     )
     style = _static("page.css")
     shared = {"title": title, "style": style, "style_hash": _csp_hash(style), "listening": bool(groups)}
-    tables = [(board, table(board), plot.panels(board)) for board in boards]
+    boards = [view.board for view in views]
+    tables = [(view, table(view), plot.panels(view)) for view in views]
     script = _static("board.js")
     page = environment.get_template("index.html.jinja").render(
         **shared,
@@ -108,6 +116,12 @@ def _write_pages(
         head=summary.head(boards),
         tables=tables,
         plot=plot,
+        headline=headline,
+        judges_sentences=judges_sentences,
+        cautions=list(dict.fromkeys(caution for view in views for caution in view.cautions)),
+        across=summary.across,
+        ratio=ratio_text,
+        digits=three_digits,
         ladders=[ladder_table(model) for ladder in ladders for model in ladder.models],
         definitions=summary.definitions(boards),
         settings=summary.settings,
@@ -123,18 +137,9 @@ def _write_pages(
         (site / "listen.html").write_text(page, encoding="utf-8")
 
 
-def _write_data(boards: Sequence[Board], site: Path) -> None:
+def _write_data(views: Sequence[BoardView], site: Path) -> None:
     """table.csv, table.json, and every record as it was read."""
-    rows = [
-        {
-            "board": summary.suite_label(board),
-            "rank": row.place.rank,
-            "closeness": row.closeness.rank,
-            **flat_row(row.record),
-        }
-        for board in boards
-        for row in board.rows
-    ]
+    rows = [_data_row(view, own) for view in views for model in view.models for own in model.rows]
     (site / "table.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
@@ -142,9 +147,28 @@ def _write_data(boards: Sequence[Board], site: Path) -> None:
     writer.writerows({key: _csv_value(value) for key, value in row.items()} for row in rows)
     (site / "table.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
     (site / "records").mkdir()
-    for row in (row for board in boards for row in board.rows):
+    for row in (row for view in views for row in view.board.rows):
         path = site / "records" / f"{anchor(row)}.json"
         path.write_text(row.record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def _data_row(view: BoardView, own: ViewRow) -> dict[str, Any]:
+    """A row of the downloads: its place in the order, its verdicts, then the record."""
+    place = own.standings.get(view.score)
+    row: dict[str, Any] = {
+        "board": summary.suite_label(view.board),
+        "order_by": view.score,
+        "rank_low": place and place.first,
+        "rank_high": place and place.last,
+        "letters": place and place.letters,
+        "not_ordered": own.missing.get(view.score),
+    }
+    for key, value in flat_row(own.record).items():
+        row.setdefault(key, value)  # whatever a metric is called, it cannot overwrite a column of the order
+    for key, verdict in own.verdicts.items():
+        row.setdefault(f"{key}_verdict", verdict.word)
+        row.setdefault(f"{key}_captions_needed", verdict.captions_needed)
+    return row
 
 
 def _csv_value(value: Any) -> Any:

@@ -36,8 +36,10 @@ class Cell:
     sort: float | None = None
     text: str = ""
     interval: str = ""
+    place: str = ""  # in the order by this score: rank interval and letters
     note: str = ""
     tone: str = ""  # worse | better | warning
+    more: str = ""  # a second line of the note
     bar: Bar | None = None
     missing: str = ""
 

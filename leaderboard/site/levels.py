@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from admbench.leaderboard.boards import RANKED_BY
 from admbench.leaderboard.ladder import Estimate, LadderModel
 from admbench.leaderboard.site.cells import Cell, estimate_cells
 from admbench.leaderboard.site.numbers import decimals, fixed, interval
+
+_STEPS_OF = "fd"  # the score whose paired difference a step is
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def ladder_table(model: LadderModel) -> LadderTable:
     """Levels as table rows; the numbers of a column share one format and one scale."""
     keys = list(dict.fromkeys(key for level in model.levels for key in level.scores))
     columns = [estimate_cells(key, [level.scores.get(key) for level in model.levels]) for key in keys]
-    fds = [level.scores[RANKED_BY].value for level in model.levels if RANKED_BY in level.scores]
+    fds = [level.scores[_STEPS_OF].value for level in model.levels if _STEPS_OF in level.scores]
     places = decimals(value for value in fds if value is not None)
     rows = []
     for place, level in enumerate(model.levels):

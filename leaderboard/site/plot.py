@@ -1,4 +1,4 @@
-"""Geometry of the quality-size plot: FD over checkpoint bytes, one panel per model, drawn as SVG by the template.
+"""Geometry of the quality-size plot: the score of the order over checkpoint bytes, a panel per model, drawn as SVG.
 
 SVG rather than a bitmap: it follows the page's colours in light and dark, stays sharp, and every point keeps its text.
 """
@@ -6,9 +6,9 @@ SVG rather than a bitmap: it follows the page's colours in light and dark, stays
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from admbench.leaderboard.boards import RANKED_BY, Board, Row
-from admbench.leaderboard.record import FULL_PRECISION
+from admbench.leaderboard.inference.pairs import AllPairs
 from admbench.leaderboard.site.numbers import Scale, decimals, fixed, interval, megabytes
+from admbench.leaderboard.view import BoardView, ModelView, ViewRow
 
 WIDTH, HEIGHT = 400, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 388, 28, 256
@@ -24,7 +24,7 @@ class Point:
     y: float
     low: float
     high: float
-    front: bool  # no method of the panel is both smaller and better
+    front: bool  # no method of the model that is as small or smaller is shown to be better
     label: "Label | None"  # None where there is no room; the title still names it
     title: str
 
@@ -46,84 +46,73 @@ class Panel:
     group: str
     model: str
     points: list[Point]
-    front: str  # path of the Pareto front
-    full: tuple[float, float, float] | None  # y of full precision and of its interval
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     log: tuple[bool, bool]  # x, y
 
 
-def panels(board: Board) -> list[Panel]:
-    """One panel per group with at least one FD and size; the FD axis is the same for all panels of a board."""
-    plotted = [row for row in board.rows if _coordinates(row)]
-    if not plotted:
+def panels(view: BoardView) -> list[Panel]:
+    """One panel per model with an order and sizes; the axis of the score is the same for all panels of a board."""
+    models = [(model, [own for own in model.rows if _coordinates(own, view.score)]) for model in view.models]
+    bounds = [value for _, rows in models for own in rows for value in _coordinates(own, view.score)[1:]]
+    if not bounds:
         return []
-    bounds = [value for row in plotted for value in _coordinates(row)[1:]]
     quality = Scale.over(bounds, margin=0.06)
-    groups = dict.fromkeys(row.group for row in plotted)
-    return [_panel([row for row in plotted if row.group == group], quality) for group in groups]
+    return [_panel(model, rows, view.score, quality) for model, rows in models if rows]
 
 
-def _panel(rows: Sequence[Row], quality: Scale) -> Panel:
-    size = Scale.over([_coordinates(row)[0] for row in rows], margin=0.12, log_from=3)
-    xs = [LEFT + size(_coordinates(row)[0]) * (RIGHT - LEFT) for row in rows]
-    ys = [[BOTTOM - quality(value) * (BOTTOM - TOP) for value in _coordinates(row)[1:]] for row in rows]
-    front = _pareto([(_coordinates(row)[0], _coordinates(row)[1]) for row in rows])
-    labels = _labels([(x, y[0]) for x, y in zip(xs, ys, strict=True)], [row.name for row in rows], front)
+def _panel(model: ModelView, rows: Sequence[ViewRow], score: str, quality: Scale) -> Panel:
+    places = [_coordinates(own, score) for own in rows]
+    size = Scale.over([place[0] for place in places], margin=0.12, log_from=3)
+    xs = [LEFT + size(place[0]) * (RIGHT - LEFT) for place in places]
+    ys = [[BOTTOM - quality(value) * (BOTTOM - TOP) for value in place[1:]] for place in places]
+    pairs = model.conclusions[score].pairs
+    front = _front(pairs, [(own.spec, place[0]) for own, place in zip(rows, places, strict=True)]) if pairs else []
+    labels = _labels([(x, y[0]) for x, y in zip(xs, ys, strict=True)], [own.spec for own in rows], front)
     points = [
-        Point(x, y, low, high, place in front, label, _title(row))
-        for place, (row, x, (y, low, high), label) in enumerate(zip(rows, xs, ys, labels, strict=True))
+        Point(x, y, low, high, place in front, label, _title(own, score))
+        for place, (own, x, (y, low, high), label) in enumerate(zip(rows, xs, ys, labels, strict=True))
     ]
-    full = next((ys[i] for i, row in enumerate(rows) if row.record.method.name == FULL_PRECISION), None)
     y_ticks = quality.ticks()
-    places = 0 if max(y_ticks, default=0) >= 10 else decimals(y_ticks)
+    digits = 0 if max(y_ticks, default=0) >= 10 else decimals(y_ticks)
     return Panel(
-        group=rows[0].group,
+        group=model.name,
         model=rows[0].record.model.name,
         points=points,
-        front=_steps([points[place] for place in front]),
-        full=(full[0], full[1], full[2]) if full else None,
         x_ticks=[(LEFT + size(tick) * (RIGHT - LEFT), f"{tick / 1e6:g}") for tick in size.ticks(4)],
-        y_ticks=[(BOTTOM - quality(tick) * (BOTTOM - TOP), _tick(tick, places)) for tick in y_ticks],
+        y_ticks=[(BOTTOM - quality(tick) * (BOTTOM - TOP), _tick(tick, digits)) for tick in y_ticks],
         log=(size.log, quality.log),
     )
 
 
-def _coordinates(row: Row) -> tuple[float, ...]:
-    """Bytes, FD, low, high; empty if one of them is missing."""
-    score, size = row.record.scores.get(RANKED_BY), row.record.size
-    if score is None or score.value is None or size is None or size.checkpoint_bytes is None:
+def _coordinates(own: ViewRow, score: str) -> tuple[float, ...]:
+    """Bytes, score, low, high; empty if one of them is missing."""
+    standing, size = own.standings.get(score), own.record.size
+    if standing is None or size is None or size.checkpoint_bytes is None:
         return ()
-    low, high = score.ci95 or (score.value, score.value)
-    return float(size.checkpoint_bytes), score.value, low, high
+    return float(size.checkpoint_bytes), standing.value, standing.low, standing.high
 
 
 def _tick(value: float, places: int) -> str:
     return f"{value:g}" if value < 1 else fixed(value, places)
 
 
-def _title(row: Row) -> str:
-    size, value, low, high = _coordinates(row)
-    places = decimals([value])
-    return f"{row.name}: FD {fixed(value, places)} {interval((low, high), places)}, {megabytes(round(size))}"
+def _title(own: ViewRow, score: str) -> str:
+    size, value, low, high = _coordinates(own, score)
+    places, standing = decimals([value]), own.standings[score]
+    return (
+        f"{own.spec}: {fixed(value, places)} {interval((low, high), places)}, rank {standing.rank}, "
+        f"{standing.letters}, {megabytes(round(size))}"
+    )
 
 
-def _pareto(values: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points that no other point beats in both size and FD, from small to large."""
-    front: list[int] = []
-    for index in sorted(range(len(values)), key=lambda index: values[index]):
-        if not front or values[index][1] < values[front[-1]][1]:
-            front.append(index)
-    return front
-
-
-def _steps(points: Sequence[Point]) -> str:
-    """A staircase through the front: from one size to the next, the best FD stays that of the smaller one."""
-    if not points:
-        return ""
-    moves = [f"M{points[0].x:.1f} {points[0].y:.1f}"]
-    moves += [f"H{point.x:.1f}V{point.y:.1f}" for point in points[1:]]
-    return "".join(moves)
+def _front(pairs: AllPairs, cells: Sequence[tuple[str, float]]) -> list[int]:
+    """Indices of the cells, named with their bytes, that no other one of as many bytes or fewer is shown to beat."""
+    return [
+        place
+        for place, (spec, size) in enumerate(cells)
+        if not any(other != spec and its <= size and pairs.better_than(other, spec) for other, its in cells)
+    ]
 
 
 def _labels(points: Sequence[tuple[float, float]], texts: Sequence[str], first: Sequence[int]) -> list[Label | None]:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from admbench.leaderboard.boards import Board
+from admbench.leaderboard.inference.across import Across
 from admbench.leaderboard.record import Record
 from admbench.leaderboard.site.definitions import Definition, against, definition
 from admbench.leaderboard.site.numbers import count
+from admbench.leaderboard.view import TO_REAL_AUDIO, BoardView
 
 _SHOWN_PACKAGES = ("python", "torch", "diffusers", "transformers", "admbench")
 
@@ -67,6 +69,16 @@ def suite_label(board: Board) -> str:
     captions = f", {board.n} captions" if board.n else ""
     sha256 = f", {board.suite_sha256[:8]}" if board.suite_sha256 else ""
     return f"{board.suite}{split}{captions}{sha256}"
+
+
+def across(view: BoardView) -> list[tuple[str, list[Across]]]:
+    """(heading, methods) of what is held against something on several models."""
+    found = (
+        (f"By {definition(view.score).label}, against rounding at the same nominal bits", view.across),
+        (f"By {definition(TO_REAL_AUDIO).label}, against full precision", view.across_full),
+    )
+    tables = [(heading, [one for one in rows if len(one.models) > 1]) for heading, rows in found]
+    return [(heading, rows) for heading, rows in tables if rows]
 
 
 def definitions(boards: Sequence[Board]) -> list[tuple[str, Definition, str, str, str]]:

@@ -1,26 +1,35 @@
 """The table of a board: which columns it has and what stands in every cell."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from admbench.files import slug
 from admbench.hashing import sha256_json
-from admbench.leaderboard.boards import RANKED_BY, Board, Place, Row
+from admbench.leaderboard.boards import Row
+from admbench.leaderboard.inference.equivalence import Verdict
+from admbench.leaderboard.inference.sentences import measured
+from admbench.leaderboard.ladder import Estimate
 from admbench.leaderboard.record import FULL_PRECISION, Latency, Memory, PipelineSize, Record, Score, Size, Timing
 from admbench.leaderboard.site.cells import Cell, Column, estimate_cells
 from admbench.leaderboard.site.definitions import against, definition
 from admbench.leaderboard.site.numbers import count, decimals, fixed, interval, megabytes, percent
+from admbench.leaderboard.view import TO_REAL_AUDIO, BoardView, ViewRow, bits_per_weight
 
 
 @dataclass(frozen=True)
 class TableRow:
     """A row of the table; a cell that is not done has a status and a reason in place of numbers."""
 
-    row: Row
-    anchor: str
+    own: ViewRow
+    anchors: list[str]
+    """Of each of its records."""
     model: str
     cells: list[Cell]
+    verdicts: dict[str, str]
+    """Score key -> whether it is no worse than full precision, with the numbers."""
 
 
 @dataclass(frozen=True)
@@ -31,27 +40,25 @@ class Table:
     rows: list[TableRow]
 
 
-def table(board: Board) -> Table:
-    """Columns and cells of a board."""
-    columns: list[Column] = [
-        Column("rank", "Rank", "in its model", meaning=_RANK_MEANING),
-        Column("closeness", "Closeness", "to fp32, rank", meaning=_CLOSENESS_MEANING),
-    ]
-    cells = [[_place("rank", row.place), _place("closeness", row.closeness)] for row in board.rows]
-    own_audio = [key for key in board.metrics if key.endswith("_vs_baseline")]
-    for key in board.metrics:
-        if key in own_audio:
-            continue
-        _append_score(columns, cells, key, board.rows)
-        if key == RANKED_BY:
-            column = Column("fd.difference", "Δ FD", "minus fp32, paired", "lower", _DIFFERENCE_MEANING)
-            _append(columns, cells, column, _difference_cells(board.rows))
-    _append_plain(columns, cells, _SIZE_COLUMNS, board.rows)
-    for key in own_audio:
-        _append_score(columns, cells, key, board.rows)
-    _append_plain(columns, cells, _OTHER_COLUMNS, board.rows)
-    rows = [TableRow(row, anchor(row), row.record.model.name, own) for row, own in zip(board.rows, cells, strict=True)]
-    return Table(columns, rows)
+def table(view: BoardView) -> Table:
+    """Columns and cells of a board, in the order of its view."""
+    rows = [own for model in view.models for own in model.rows]
+    label = definition(view.score).label
+    columns: list[Column] = [Column("rank", "Rank", f"by {label}", meaning=_RANK_MEANING)]
+    cells = [[_rank(own, view.score)] for own in rows]
+    orders = list(dict.fromkeys(key for model in view.models for key in model.conclusions))
+    for key in [key for key in orders if key in view.board.metrics]:
+        _append_score(columns, cells, key, rows, place=key != view.score)
+        if key == TO_REAL_AUDIO:
+            _append(columns, cells, _CHANGE, [_change(own) for own in rows])
+    rest = [key for key in view.board.metrics if key not in orders]
+    for key in (key for key in rest if not key.endswith("_vs_baseline")):
+        _append_score(columns, cells, key, rows)
+    _append_plain(columns, cells, _SIZE_COLUMNS, rows)
+    for key in (key for key in rest if key.endswith("_vs_baseline")):
+        _append_score(columns, cells, key, rows)
+    _append_plain(columns, cells, _OTHER_COLUMNS, rows)
+    return Table(columns, [_table_row(own, row) for own, row in zip(rows, cells, strict=True)])
 
 
 def anchor(row: Row) -> str:
@@ -61,17 +68,21 @@ def anchor(row: Row) -> str:
 
 
 _RANK_MEANING = (
-    "1 + the number of methods for the same model whose interval of the paired FD difference to full precision lies "
-    "wholly below this one's. Methods with the same rank cannot be told apart by these captions."
+    "The rank is between these two numbers; all ranks of a model are in their intervals at once, 95 % of the time. "
+    "Methods of a model that share a letter cannot be told apart by these captions."
 )
-_CLOSENESS_MEANING = (
-    "1 + the number of methods for the same model whose interval of FD to the full-precision model's own audio lies "
-    "wholly below this one's. It tells methods apart that FD against real audio cannot; being close is not being good."
+_CHANGE = Column(
+    "fd.change",
+    "FD change",
+    "against fp32, paired",
+    "lower",
+    "FD of this method against FD of the same model in full precision, over the same captions.",
 )
-_DIFFERENCE_MEANING = (
-    "FD of this method minus FD of the same model in full precision, captions resampled jointly for both. An interval "
-    "that holds zero means that no difference is shown."
-)
+
+
+def _table_row(own: ViewRow, cells: list[Cell]) -> TableRow:
+    verdicts = {key: f"{one.word}: {measured(one)}, margin {one.margin}" for key, one in own.verdicts.items()}
+    return TableRow(own, [anchor(row) for row in own.rows], own.record.model.name, cells, verdicts)
 
 
 def _append(columns: list[Column], cells: list[list[Cell]], column: Column, new: Iterable[Cell]) -> None:
@@ -80,23 +91,66 @@ def _append(columns: list[Column], cells: list[list[Cell]], column: Column, new:
         own.append(cell)
 
 
-def _append_score(columns: list[Column], cells: list[list[Cell]], key: str, rows: Sequence[Row]) -> None:
-    scores = [row.record.scores.get(key) for row in rows]
+def _append_score(
+    columns: list[Column], cells: list[list[Cell]], key: str, rows: Sequence[ViewRow], *, place: bool = False
+) -> None:
+    scores = [own.record.scores.get(key) for own in rows]
     found = next((score for score in scores if score and score.value is not None), None)
-    _append(columns, cells, _score_column(key, found), _score_cells(key, scores))
+    shown = _score_cells(key, [_estimate(own, key) for own in rows], scores)
+    noted = [_judged(cell, own.verdicts.get(key)) for cell, own in zip(shown, rows, strict=True)]
+    if place:
+        noted = [_placed(cell, own, key) for cell, own in zip(noted, rows, strict=True)]
+    _append(columns, cells, _score_column(key, found), noted)
 
 
 def _append_plain(
-    columns: list[Column], cells: list[list[Cell]], plain: Sequence["_PlainColumn"], rows: Sequence[Row]
+    columns: list[Column], cells: list[list[Cell]], plain: Sequence[_PlainColumn], rows: Sequence[ViewRow]
 ) -> None:
     for column, make in plain:
-        _append(columns, cells, column, [make(column.key, row.record) for row in rows])
+        _append(columns, cells, column, [make(column.key, own.record) for own in rows])
 
 
-def _place(key: str, place: Place) -> Cell:
-    if place.rank is None:
-        return Cell(key, missing=place.unranked or "not ranked")
-    return Cell(key, place.rank, ("=" if place.tied else "") + str(place.rank), note="tied" if place.tied else "")
+def _rank(own: ViewRow, score: str) -> Cell:
+    found = own.standings.get(score)
+    if found is None:
+        return Cell("rank", missing=own.missing[score])
+    share = found.share_draws
+    over = "" if share is None else f"{found.draws} draws, {100 * share:.0f} % of the variance"
+    return Cell("rank", found.first + found.last / 1000, found.rank, place=found.letters, note=over)
+
+
+def _estimate(own: ViewRow, key: str) -> Score | Estimate | None:
+    """Return the engine's value of a score where it has one, else what the record says."""
+    found = own.standings.get(key) or own.drawn.get(key)
+    if found is None:
+        return own.record.scores.get(key)
+    return Estimate(value=found.value, ci95=[found.low, found.high])
+
+
+def _judged(cell: Cell, verdict: Verdict | None) -> Cell:
+    """Add whether the cell is no worse than full precision by this score."""
+    if verdict is None or cell.missing:
+        return cell
+    tone = {"no worse": "better", "worse": "worse"}.get(verdict.word, "")
+    note = f"{verdict.word}, {cell.note}" if cell.note else verdict.word
+    needed = verdict.captions_needed
+    return replace(cell, note=note, tone=tone, more=f"n = {needed:,} would" if needed else "")
+
+
+def _placed(cell: Cell, own: ViewRow, key: str) -> Cell:
+    found = own.standings.get(key)
+    return cell if found is None else replace(cell, place=f"rank {found.rank}, {found.letters}")
+
+
+def _change(own: ViewRow) -> Cell:
+    """Return how much FD to real audio changed from full precision's, in per cent."""
+    verdict = own.verdicts.get(TO_REAL_AUDIO)
+    if own.spec == FULL_PRECISION:
+        return Cell(_CHANGE.key, missing="this is full precision")
+    if verdict is None or verdict.estimate is None or verdict.low is None or verdict.high is None:
+        return Cell(_CHANGE.key, missing=(verdict and verdict.reason) or own.missing.get(TO_REAL_AUDIO) or "no FD")
+    numbers = [100 * (number - 1) for number in (verdict.estimate, verdict.low, verdict.high)]
+    return Cell(_CHANGE.key, numbers[0], f"{fixed(numbers[0], 1, sign=True)} %", interval(numbers[1:], 1, sign=True))
 
 
 def _score_column(key: str, score: Score | None) -> Column:
@@ -108,8 +162,8 @@ def _score_column(key: str, score: Score | None) -> Column:
     return Column(key, words.label, count(splits, "split") if splits else against(score), better, words.meaning)
 
 
-def _score_cells(key: str, scores: Sequence[Score | None]) -> list[Cell]:
-    cells = estimate_cells(key, scores)
+def _score_cells(key: str, estimates: Sequence[Score | Estimate | None], scores: Sequence[Score | None]) -> list[Cell]:
+    cells = estimate_cells(key, estimates)
     splits = [_splits(score) for score in scores]
     if len({number for number in splits if number}) > 1:
         cells = [
@@ -123,27 +177,6 @@ def _splits(score: Score | None) -> int | None:
     """Number of splits of an Inception score."""
     splits = (score.model_extra or {}).get("splits") if score and score.value is not None else None
     return splits if isinstance(splits, int) else None
-
-
-def _difference_cells(rows: Sequence[Row]) -> list[Cell]:
-    scores = [row.record.scores.get(RANKED_BY) for row in rows]
-    places = decimals(score.value for score in scores if score and score.value is not None)
-    cells = []
-    for row, score in zip(rows, scores, strict=True):
-        difference = score.difference if score else None
-        if row.record.method.name == FULL_PRECISION:
-            cells.append(Cell("fd.difference", missing="this is full precision"))
-            continue
-        if difference is None or difference.value is None or difference.ci95 is None:
-            cells.append(Cell("fd.difference", missing=(difference and difference.reason) or "no paired difference"))
-            continue
-        low, high = difference.ci95
-        note, tone = ("worse", "worse") if low > 0 else ("better", "better") if high < 0 else ("tied with fp32", "")
-        text = fixed(difference.value, places, sign=True)
-        cells.append(
-            Cell("fd.difference", difference.value, text, interval((low, high), places, sign=True), note, tone)
-        )
-    return cells
 
 
 def _clips(key: str, record: Record) -> Cell:
@@ -190,15 +223,12 @@ def _parts(record: Record) -> list[str]:
 
 
 def _quantized(key: str, record: Record) -> Cell:
-    nominal = record.size and record.size.nominal_bits_per_weight
+    return _stated(key, record.size, "quantized_fraction", _plain(key, percent), "not stated")
 
-    effective = record.size and record.size.effective_bits_per_weight
 
-    def show(value: float) -> Cell:
-        scales = "" if effective is None else f", {effective:.3g} with scales"
-        return Cell(key, value, percent(value), note="" if nominal is None else f"{nominal:.3g} bits a weight{scales}")
-
-    return _stated(key, record.size, "quantized_fraction", show, "not stated")
+def _bits(key: str, record: Record) -> Cell:
+    bits = bits_per_weight(record)
+    return Cell(key, missing="not stated") if bits is None else Cell(key, bits, f"{bits:.3g}")
 
 
 def _latency(key: str, record: Record) -> Cell:
@@ -229,6 +259,7 @@ def _audio(key: str, record: Record) -> Cell:
 
 _PlainColumn = tuple[Column, Callable[[str, Record], Cell]]
 _SIZE_COLUMNS: tuple[_PlainColumn, ...] = (
+    (Column("bits", "Bits", "a weight", "lower", "Bits of a stored weight, on average over all of them."), _bits),
     (Column("size", "Checkpoint", "on disk", "lower", "Bytes of the packed checkpoint that was written."), _size),
     (Column("reduction", "Smaller by", "than fp32", "higher", "1 - checkpoint bytes / fp32 bytes."), _reduction),
     (Column("pipeline", "Pipeline", "smaller by", "higher", "All components together, quantized or not."), _pipeline),

@@ -15,6 +15,8 @@ from admbench.bench.run.grid import GridSpec, load_grid
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.files import read_json
 
+from .embedded_run import make_embedded_run
+
 ENTRY_POINTS = """
 [admbench.models]
 fake-adm = fake_adm:FakeADM
@@ -42,6 +44,12 @@ def plugin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-adm\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
     return folder
+
+
+@pytest.fixture(scope="session")
+def embedded_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the embedded models, which takes minutes: for slow tests. Read only."""
+    return make_embedded_run(tmp_path_factory)
 
 
 @pytest.fixture

@@ -7,33 +7,30 @@ from pathlib import Path
 
 import pytest
 
-from admbench.bench.cli.app import main
-from admbench.bench.studies.orderings import orderings
 from admbench.files import read_json
 from admbench.leaderboard import ptq4adm_claims, read_runs
 from admbench.leaderboard.reading import LoadedRecord
+from admbench.leaderboard.versus import versus
+from admbench.leaderboard.view import view_boards
 
-MODELS = ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
+from .embedded_run import MODELS
+
 NAIVE, RECONSTRUCTED, PTQ4ADM = "naive@w4a8", "q-diffusion@w4a8", "ptq4adm@w4a8"
 
-# `tox -e slow` gives a file to one worker: the run takes minutes, and is on all cores itself
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> Sequence[LoadedRecord]:
-    run = tmp_path_factory.mktemp("gains") / "run"
-    grid = ["--models", ",".join(MODELS), "--methods", ",".join(["fp32", NAIVE, RECONSTRUCTED, PTQ4ADM])]
-    assert main(["run", *grid, "--limit", "48", "--metrics", "fd,latent_sqnr", "--out", str(run), "--quiet"]) == 0
-    return read_runs([Path(run)])
+def records(embedded_run: Path) -> Sequence[LoadedRecord]:
+    return read_runs([embedded_run])
 
 
 @pytest.mark.parametrize("method", [RECONSTRUCTED, PTQ4ADM])
 @pytest.mark.parametrize("score", ["fd_vs_baseline", "latent_sqnr_vs_baseline"])
 def test_it_is_closer_to_full_precision_than_rounding_on_every_model(records, method, score):
     """docs/results.md has more methods, and 96 captions."""
-    found = [one for one in orderings(records, "naive", score) if one.better == method]
-    assert {one.model: one.verdict for one in found} == dict.fromkeys(MODELS, "holds"), found
+    found = [one for one in versus(view_boards(records, score), "naive") if one.method == method]
+    assert {one.model: one.word for one in found} == dict.fromkeys(MODELS, "better"), found
 
 
 @pytest.mark.parametrize("method", [RECONSTRUCTED, PTQ4ADM])

@@ -13,6 +13,8 @@ import pytest
 from admbench.files import slug
 from admbench.leaderboard import SitePaths, build_site, read_runs
 
+from .written_results import write_results
+
 RATE, SECONDS = 16_000, 0.5
 HASH = {name: f"{index:02x}" * 32 for index, name in enumerate(["weights", "suite", "tagger", "clap"], start=1)}
 
@@ -131,9 +133,11 @@ def record(model: str = "tiny-tango", spec: str = "naive@w4a8", n: int = 4, loss
     }
 
 
-def failed(model: str = "tiny-tango", spec: str = "naive@w2a4", reason: str = "out of memory") -> dict[str, Any]:
+def failed(
+    model: str = "tiny-tango", spec: str = "naive@w2a4", reason: str = "out of memory", n: int = 4
+) -> dict[str, Any]:
     """A record of a cell that broke before anything was known."""
-    value = record(model, spec)
+    value = record(model, spec, n)
     empty = {"generation", "audio", "size", "latency", "memory", "calibration"}
     value.update(dict.fromkeys(empty), status="failed", reason=reason)
     value["scores"] = {key: {"value": None, "reason": "the cell failed"} for key in value["scores"]}
@@ -192,16 +196,22 @@ def write_run(run: Path, records: list[dict[str, Any]], audio: bool = False, sec
     return run
 
 
+SITE_CAPTIONS = 12
+SITE_NOISE = {"fp32": 0.0, "naive@w8a8": 0.05, "naive@w4a8": 0.4}
+"""How far the per-caption results of the site's cells are from full precision."""
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> SitePaths:
-    """Two models, three methods and a failed cell, with audio of four captions, three of them to hear. Read only."""
+    """Two models, three methods and a failed cell, with audio of 12 captions, three of them to hear. Read only."""
     records = [
-        record(model, spec, loss=loss)
+        record(model, spec, n=SITE_CAPTIONS, loss=loss)
         for model in ("tiny-audioldm", "tiny-tango")
         for spec, loss in (("fp32", 0.0), ("naive@w8a8", 0.5), ("naive@w4a8", 7.0))
     ]
     folder = tmp_path_factory.mktemp("site")
-    run = write_run(folder / "run", [*records, failed()], audio=True)
+    run = write_run(folder / "run", [*records, failed(n=SITE_CAPTIONS)], audio=True)
+    write_results(run, SITE_NOISE, SITE_CAPTIONS)
     return build_site(read_runs([run]), folder / "site", max_captions=3)
 
 

@@ -1,0 +1,139 @@
+"""`bench table` as a command: what it leads with, its formats, and that page, table and gate say the same."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from admbench.bench.cli.app import main
+from admbench.leaderboard import build_site, read_runs
+from admbench.leaderboard.gate import gate
+
+from ..leaderboard.conftest import change, difference, record, write_run
+from ..leaderboard.written_results import agree, write_results
+
+N = 96
+NOISE = {"fp32": 0.0, "naive@w8a8": 0.05, "ptq4adm@w4a8": 0.1, "awq@w4a8": 0.11, "naive@w4a8": 0.4}
+"""How far cells are from full precision; the two in the middle are not told apart."""
+MODELS = ("tiny-audioldm", "tiny-tango")
+
+
+def of_record(model: str, spec: str) -> dict[str, object]:
+    """A record; that of naive@w4a8 claims an interval to full precision so wide that it would tie with all."""
+    value = record(model, spec, n=N, loss=20 * NOISE[spec])
+    if spec != "naive@w4a8":
+        return value
+    return change(value, scores__fd__difference=difference(1.0, 60.0))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    records = [of_record(model, spec) for model in MODELS for spec in NOISE]
+    folder = write_run(tmp_path_factory.mktemp("table") / "run", records)
+    write_results(folder, NOISE, N)
+    agree(folder)
+    return folder
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["table", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_it_leads_with_what_can_be_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, str(run), "--versus", "naive")
+    assert text.startswith("**At 4-bit weights ")
+    assert "shown to be nearer to full precision than rounding at the same nominal bits on all 2 models" in text
+    assert re.search(r"\| `tiny-tango` \| `ptq4adm@w4a8` \| better \| `naive@w4a8` \| 0\.\d+ times \[0", text)
+    assert text.rstrip().endswith("| 96 |")
+
+
+def test_formats_and_order(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "t.tsv"
+    printed(capsys, str(run), "--format", "tsv", "--metrics", "fd", "--by", "clap", "--out", str(file))
+    rows = list(csv.DictReader(io.StringIO(file.read_text()), delimiter="\t"))
+    assert [row["method"] for row in rows if row["model"] == "tiny-tango"] == list(NOISE)
+    assert {row["order_by"] for row in rows} == {"clap"}
+    text = printed(capsys, str(run), "--format", "tsv", "--versus", "naive@w8a8")
+    assert text.split("\n\n")[1].splitlines()[1].split("\t")[2] == "worse"
+    value = json.loads(printed(capsys, str(run), "--format", "json", "--versus", "naive"))
+    assert {one["word"] for one in value["versus"]} == {"better"}
+    assert value["tables"][0]["sorted_by"] == "fd_vs_baseline"
+
+
+def test_a_score_that_no_record_has_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--metrics", "--by"):
+        assert main(["table", str(run), option, "fdd"]) == 2
+        assert 'no record has the score "fdd"' in capsys.readouterr().err
+
+
+class Board(HTMLParser):
+    """The rows of the board: for each the text of its cells by their key."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[dict[str, str]] = []
+        self._key: str | None = None
+        self._depth = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = dict(attributes)
+        if tag == "tr" and "data-group" in found:
+            self.rows.append({"model": str(found["data-group"])})
+        if tag in ("td", "th"):
+            self._key = found.get("data-key")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._key = None
+
+    def handle_data(self, data: str) -> None:
+        if self._key and self.rows and data.strip():
+            self.rows[-1][self._key] = f"{self.rows[-1].get(self._key, '')} {' '.join(data.split())}".strip()
+
+
+def on_page(run: Path, folder: Path) -> Iterator[tuple[str, str, str, str, str]]:
+    page = Board(build_site(read_runs([run]), folder / "site").index.read_text())
+    for row in page.rows:
+        spec = row["method"].split()[0]
+        rank, letters = ("-", "-") if spec == "fp32" else row["rank"].split()
+        word = next((one for one in ("no worse", "worse", "cannot be told") if one in row["fd"]), "")
+        yield row["model"], spec, rank, letters, word
+
+
+def in_table(run: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[tuple[str, str, str, str, str]]:
+    value = json.loads(printed(capsys, str(run), "--format", "json"))
+    for table in value["tables"][0]["models"]:
+        for row in table["rows"]:
+            first, last = row["rank"] or ("-", "-")
+            word = row["verdicts"]["fd"]["word"] if row["verdicts"] else ""
+            rank = f"{first}" if first == last else f"{first}-{last}"
+            yield table["model"], row["method"], rank, row["letters"] or "-", word
+
+
+def test_page_table_and_gate_have_one_order_one_set_of_letters_and_one_verdict(
+    run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page, table = list(on_page(run, tmp_path)), list(in_table(run, capsys))
+    assert page == table
+    places = [("fp32", "-", "-"), ("naive@w8a8", "1", "a"), ("naive@w4a8", "4", "c")]
+    for model in MODELS:
+        own = [row[1:4] for row in page if row[0] == model]
+        assert [*own[:2], own[4]] == places
+        assert {row[1:] for row in own[2:4]} == {("2-3", "b")}
+    words = {(cell.model, cell.method): cell.verdicts["fd"].word for cell in gate(read_runs([run])).cells}
+    assert {row[:2]: row[4] for row in page if row[1] != "fp32"} == {
+        key: word for key, word in words.items() if key[1] != "fp32"
+    }
+    text = printed(capsys, str(run))
+    ordered = re.compile(r"\| `[^`]+` \| [\d-]+ \| [a-z]+ \|")
+    lines = [line.split(" | ")[:3] for line in text.splitlines() if ordered.match(line)]
+    assert [(line[0].strip("| `"), *line[1:]) for line in lines] == [row[1:4] for row in page if row[1] != "fp32"]
