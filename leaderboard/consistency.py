@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 
+from admbench.leaderboard import bounds
 from admbench.leaderboard.record import Latency, Record, Score
 
 Problem = tuple[str, str]
@@ -195,4 +196,13 @@ def _memory(record: Record) -> Iterator[Problem]:
         yield "memory.reason", "a missing value needs a reason"
 
 
-RULES: tuple[Callable[[Record], Iterator[Problem]], ...] = (_status, _spec, _scores, _audio, _size, _latency, _memory)
+RULES: tuple[Callable[[Record], Iterator[Problem]], ...] = (
+    _status,
+    _spec,
+    _scores,
+    _audio,
+    _size,
+    _latency,
+    _memory,
+    *bounds.RULES,
+)

@@ -144,7 +144,7 @@ class Generation(Section):
     """Denoising steps."""
     guidance: float
     """Classifier-free guidance scale."""
-    seed: int
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)]
     """Seed of the run; every caption's own seed follows from it and from the suite."""
     dtype: Name
     """Floating-point type of everything that is not quantized."""
@@ -235,9 +235,9 @@ class Size(Section):
     """Bytes of the same components in fp32, written through the same door."""
     reduction: Annotated[float, Field(lt=1)] | None
     """1 - checkpoint_bytes / baseline_bytes: 0.75 is a quarter of the bytes; negative is larger than fp32."""
-    nominal_bits_per_weight: Annotated[float, Field(gt=0)] | None = None
+    nominal_bits_per_weight: Annotated[float, Field(gt=0, le=64)] | None = None
     """Mean bits of a stored parameter of the quantized components, biases and norms included, scales not."""
-    effective_bits_per_weight: Annotated[float, Field(gt=0)] | None = None
+    effective_bits_per_weight: Annotated[float, Field(gt=0, le=1000)] | None = None
     """What a parameter of the quantized components takes on disk: 8 x bytes of all tensors of the packed checkpoint
     (codes, scales, zero points, code books, low-rank branches, ranges of activations, and what stays in floating point)
     / number of parameters in full precision. The header's JSON is not counted. Null in records of schema version 1."""
@@ -275,9 +275,9 @@ class Latency(OpenSection):
     """Time of one denoising step of the quantized model."""
     baseline_step_ms: Timing | None = None
     """Time of the same step in fp32, eager, measured in the same run."""
-    speedup: Annotated[float, Field(gt=0)] | None = None
+    speedup: Annotated[float, Field(ge=1e-9, le=1e9)] | None = None
     """Median of baseline_step_ms / median of step_ms."""
-    real_time_factor: Annotated[float, Field(gt=0)] | None = None
+    real_time_factor: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Seconds of computing per second of audio, whole pipeline."""
     reason: Text | None = None
     """Why there is no kernel or no number."""

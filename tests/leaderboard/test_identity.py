@@ -8,7 +8,7 @@ from admbench.leaderboard import parse_record, read_record, read_runs
 from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.identity import identity, machine
 
-TEXT_ENCODER = {"method__components": ["text_encoder"]}
+TEXT_ENCODER = {"method__components": ["text_encoder"], "size__components": None}
 LATER = {"provenance__started": "2026-04-01T10:00:00+00:00"}
 
 

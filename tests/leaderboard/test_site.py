@@ -165,6 +165,7 @@ def test_nothing_in_a_record_becomes_markup(make_run, make_record, make_failed, 
     )
     value["environment"]["packages"] = {HOSTILE: HOSTILE}
     value["latency"]["kernel"] = None
+    value["size"]["components"] = None
     failed = changed(make_failed(reason=HOSTILE), suite__name=f"s{HOSTILE}", suite__n=4)
     run = make_run([value, failed], audio=True)
     for captions in run.glob("**/captions.json"):
