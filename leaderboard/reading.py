@@ -15,7 +15,7 @@ from admbench.leaderboard.clips import read_clips
 from admbench.leaderboard.consistency import problems
 from admbench.leaderboard.per_caption import disagreements, read_beside
 from admbench.leaderboard.record import Record
-from admbench.leaderboard.run_folder import CELLS, PER_CAPTION, RECORDS
+from admbench.leaderboard.run_folder import CELLS, PER_CAPTION, RECORD_FILE, RECORDS
 from admbench.leaderboard.untrusted import check_inside, read_json
 
 
@@ -48,6 +48,17 @@ class Quarantined:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+    @property
+    def where(self) -> str:
+        """MODEL/METHOD of a record, RUN/FILE of another file."""
+        parts = self.path.parts
+        return "/".join(parts[-3:-1] if self.path.name == RECORD_FILE else parts[-2:])
+
+    @property
+    def public_reason(self) -> str:
+        """The reason without folders of this machine."""
+        return self.reason.replace(f"{self.path.parent}/", "")
 
 
 @dataclass(frozen=True)
