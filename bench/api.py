@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +14,14 @@ from numpy.typing import NDArray
 from admbench.bench.measurement.latency_section import measure_latency
 from admbench.bench.models import load_model, random_fingerprint
 from admbench.bench.models.components import Component
+from admbench.bench.models.directory import path_of
 from admbench.bench.models.quantization import (
     load_components,
     quantize_components,
     read_headers,
     save_components,
 )
-from admbench.bench.scoring.features import cached_features
-from admbench.bench.scoring.folders import prepare_folders
-from admbench.bench.scoring.judges import Timed, reading
+from admbench.bench.scoring.report import score_report
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import CheckpointError, UsageError
 
@@ -36,8 +34,7 @@ if TYPE_CHECKING:
     from admbench.leaderboard.reading import LoadedRecord
     from admbench.methods.core.backbone import QuantizedBackbone
     from admbench.methods.core.calibration.calibration_set import CalibrationSet
-    from admbench.metrics.embedders.base import AudioEmbedder
-    from admbench.metrics.needs import Whose
+    from admbench.metrics.pairing import Pairing
 
 
 @dataclass(frozen=True)
@@ -97,13 +94,15 @@ def save_checkpoint(quantized: QuantizedModel, folder: str | Path) -> None:
     save_components(quantized.components, Path(folder))
 
 
-def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> AudioDiffusionModel:
+def load_checkpoint(folder: str | Path, *, model: str | None = None, device: str = "cpu") -> AudioDiffusionModel:
     """Load a packed checkpoint into the model that it was made from: ready to generate, the same audio bit for bit.
 
     A model with random weights is drawn again.
 
     Args:
         folder: what `save_checkpoint` or `bench quantize` wrote.
+        model: where the model is that it was made from, by registry name or `dir:PATH`; None is what the checkpoint
+            names. The hash of its weights shows whether it is the one.
         device: of the model.
 
     Raises:
@@ -111,17 +110,24 @@ def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> AudioDiffusio
         UsageError: the model that it was made from is not known here.
     """
     sources = [header.source for header in read_headers(folder).values()]
-    drawn = sources[0].weights_sha256 == random_fingerprint(sources[0].model)
-    model = load_model(sources[0].model, random_weights=drawn, device=device)
+    name = sources[0].model if model is None else model
+    place = path_of(name)
+    if model is None and place is not None and not place.is_dir():
+        raise CheckpointError(
+            f"{folder}: made from {name}, which is not here; say where that model is: --model dir:PATH beside"
+            " --checkpoint"
+        )
+    drawn = sources[0].weights_sha256 == random_fingerprint(name)
+    loaded = load_model(name, random_weights=drawn, device=device)
     for source in sources:
-        if model.weights_sha256 != source.weights_sha256:
+        if loaded.weights_sha256 != source.weights_sha256:
             raise CheckpointError(
-                f"{folder}: made from other weights of {source.model} ({source.weights_sha256[:12]}) than those here"
-                f" ({model.weights_sha256[:12]}), or from random ones that other versions of torch, diffusers or"
-                " transformers drew"
+                f"{folder}: made from other weights of {source.model} ({source.weights_sha256[:12]}) than those of"
+                f" {name} here ({loaded.weights_sha256[:12]}), or from random ones that other versions of torch,"
+                " diffusers or transformers drew"
             )
-    load_components(model, folder)
-    return model
+    load_components(loaded, folder)
+    return loaded
 
 
 def generate(
@@ -144,10 +150,11 @@ def generate(
         batch_size: prompts at a time.
 
     Returns:
-        (n, samples) float32 at `model.sample_rate`, full scale 1.
+        (n, samples) float32 at `model.sample_rate`, full scale 1; of a stereo model (n, 2, samples), left first.
 
     Raises:
-        UsageError: prompts and seeds differ in number, or there are none.
+        UsageError: prompts and seeds differ in number, or there are none; or one of the options is out of its range.
+        DataError: a clip is not finite; says why, as far as it can be told.
     """
     seeds = [0] * len(prompts) if seeds is None else list(seeds)
     if not prompts or len(seeds) != len(prompts):
@@ -159,6 +166,7 @@ def generate(
         guidance=model.default_guidance if guidance is None else guidance,
         batch_size=batch_size,
     )
+    model.require_finite(waveforms)
     return waveforms
 
 
@@ -170,6 +178,7 @@ def score_folders(
     prompts: str | None = None,
     metrics: Sequence[str] | None = None,
     judges: JudgeSpec | None = None,
+    pairing: Pairing = "paired",
 ) -> dict[str, dict[str, Any]]:
     """Score a folder of audio, against a folder of real audio if there is one.
 
@@ -181,56 +190,23 @@ def score_folders(
         prompts: suite, or caption file, whose ids are the names of the clips.
         metrics: registry names; None is those of a run, of which `zimtohrli` needs a baseline.
         judges: judge of each role; None is the embedded ones. One that no score reads is not loaded.
+        pairing: `paired` compares clips of one name and leaves out those without a partner, on either side; `whole`
+            compares both sets as they are, whatever their clips are called, and has no intervals.
 
     Returns:
-        Score by key, in the form of the record: value, 95 % interval, n, network and its hash. One that cannot be
+        Score by key, in the form of the record: value, 95 % interval, n, network and its hash. Where clips were left
+        out it says how many: `without_partner` and `against_left_out`; of whole sets `against_n`. One that cannot be
         computed has the value None and a reason.
 
     Raises:
-        BenchError: a folder without audio, an unreadable file, captions that do not match, an unknown metric.
+        BenchError: a folder without audio, an unreadable file, captions that do not match, an unknown metric, or pairs
+            of which there are none.
     """
-    report = score_report(generated, reference, baseline=baseline, prompts=prompts, metrics=metrics, judges=judges)
+    report = score_report(
+        generated, reference, baseline=baseline, prompts=prompts, metrics=metrics, judges=judges, pairing=pairing
+    )
     scores: dict[str, dict[str, Any]] = report["scores"]
     return scores
-
-
-def score_report(
-    generated: str | Path,
-    reference: str | Path | None = None,
-    *,
-    baseline: str | Path | None = None,
-    prompts: str | None = None,
-    metrics: Sequence[str] | None = None,
-    judges: JudgeSpec | None = None,
-) -> dict[str, Any]:
-    """Score a folder of audio and say what audio it was; arguments and errors are those of `score_folders`.
-
-    Returns:
-        `scores` as `score_folders` returns them; `audio`: by folder (generated, reference, baseline) the numbers of
-        clips and of silent, clipped, short and non-finite ones; `reading`: how files became the networks' inputs;
-        `cost`: seconds from the first file to the last score, and of these the seconds in which networks computed,
-        none for clips whose features are in the cache.
-    """
-    from admbench.metrics.audio import Health, faults_of
-    from admbench.metrics.keys import default_metrics
-    from admbench.metrics.scoring import score
-
-    folders: dict[Whose, str | Path | None] = {"generated": generated, "reference": reference, "baseline": baseline}
-    if metrics is None:
-        metrics = default_metrics(baseline=baseline is not None)
-    clips, needed, loaded = prepare_folders(folders, prompts, metrics, judges)
-    timers = {id(judge): Timed(judge) for judge in loaded.values()}
-    networks = {role: cast("AudioEmbedder", timers[id(judge)]) for role, judge in loaded.items()}
-    started = time.perf_counter()
-    features = {whose: cached_features(own, needed[whose], networks) for whose, own in clips.items()}
-    scores = score(features["generated"], features.get("reference"), features.get("baseline"), metrics, networks)
-    seconds = time.perf_counter() - started
-    return {
-        "scores": scores,
-        "audio": {whose: Health.of(faults_of(own["levels"])).to_json() for whose, own in features.items()},
-        "reading": reading(networks),
-        "cost": {"seconds": seconds, "network_seconds": sum(timer.seconds for timer in timers.values())},
-    }
 
 
 def gate(

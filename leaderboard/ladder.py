@@ -54,8 +54,7 @@ class Level(Section):
     step: Step | None
     """Relation to the level before; null for the first."""
     nearness: Step | None = None
-    """The same of the distance to full precision's own clips by Zimtohrli, where both levels are damaged ones: more
-    damage must be seen. Null elsewhere, and where Zimtohrli is not installed."""
+    """The same of Zimtohrli's distance to full precision's clips, between damaged levels; null elsewhere."""
 
     @property
     def holds(self) -> bool:

@@ -61,7 +61,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class CaptionScore:
-    """One score, as it hangs on each caption."""
+    """One score, as it depends on each caption."""
 
     kind: ScoreKind
     rows: Rows
@@ -369,7 +369,7 @@ def _numbers(tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int | Non
 def disagreements(content: PerCaption, scores: Mapping[str, Any], *, tolerance: float = 1e-6) -> list[str]:
     """Return where a record's scores are not what the per-caption results give, one line each.
 
-    A score with an interval hangs on captions: it has per-caption results, where a cell has any.
+    A score with an interval depends on captions: it has per-caption results, where a cell has any.
 
     Args:
         content: read from beside the record.

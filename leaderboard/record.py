@@ -82,7 +82,7 @@ class Method(Section):
     spec: Text
     """The method exactly as it was typed, such as `naive@w4a8[weights=tensor]`."""
     repeat: Count = 0
-    """Number of the calibration draw, from 0; a method that hangs on no draw has no other."""
+    """Number of the calibration draw, from 0; a method that depends on no draw has no other."""
     version: Text | None = None
     """Version of the method's implementation; a change of behaviour changes it."""
     track: Track | None = None

@@ -64,7 +64,7 @@ class Naive(CalibratedMethod):
 
     @property
     def varies(self) -> bool:
-        """Weights are rounded the same way whatever the data: only the ranges of activations hang on them."""
+        """Weights are rounded the same way whatever the data: only the ranges of activations depend on them."""
         return self.spec.bits[1] != 16
 
     def needs_calibration(self, model: DenoisingModel) -> bool:

@@ -19,7 +19,13 @@ BUILTIN = {
     "snr": "admbench.metrics.fidelity:SignalToNoise",
     "clap_audio": "admbench.metrics.fidelity:ClapAudioSimilarity",
     "fad": "admbench.metrics.fad:FrechetAudioDistance",
+    "audiobox_ce": "admbench.metrics.aesthetics:ContentEnjoyment",
+    "audiobox_cu": "admbench.metrics.aesthetics:ContentUsefulness",
+    "audiobox_pq": "admbench.metrics.aesthetics:ProductionQuality",
     "zimtohrli": "admbench.metrics.zimtohrli:Zimtohrli",
+    "side_level": "admbench.metrics.stereo:SideLevel",
+    "level_difference": "admbench.metrics.stereo:LevelDifference",
+    "channel_correlation": "admbench.metrics.stereo:ChannelCorrelation",
 }
 
 DEFAULT = ("fd", "kl", "is", "clap", "zimtohrli")

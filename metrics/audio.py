@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,18 @@ class Health:
 def levels(waveform: NDArray[np.floating], sample_rate: int) -> tuple[float, float, float]:
     """return what faults are seen by: root mean square, share of samples at full scale, seconds.
 
-    All are NaN for a clip that is not finite.
+    Over all channels: a clip whose channels cancel each other in the mix is not silent. All are NaN for a clip that is
+    not finite.
+
+    Args:
+        waveform: (samples,) or (channels, samples).
+        sample_rate: Hz.
     """
     if not is_finite(waveform):
         return np.nan, np.nan, np.nan
     clip = waveform.astype(np.float64)
-    level, share = (np.sqrt(np.square(clip).mean()), (np.abs(clip) >= CLIPPED_LEVEL).mean()) if len(clip) else (0, 0)
-    return float(level), float(share), len(clip) / sample_rate
+    level, share = (np.sqrt(np.square(clip).mean()), (np.abs(clip) >= CLIPPED_LEVEL).mean()) if clip.size else (0, 0)
+    return float(level), float(share), clip.shape[-1] / sample_rate
 
 
 def faults_of(clips: ArrayLike, *, seconds: float | None = None) -> Faults:
@@ -97,15 +103,46 @@ def is_finite(waveform: NDArray[np.floating]) -> bool:
 
 @dataclass(frozen=True)
 class Sound:
-    """A clip as it lies on disk, in mono."""
+    """A clip as it lies on disk."""
 
-    samples: NDArray[np.float32]
-    """(samples,), full scale 1."""
+    waveform: NDArray[np.float32]
+    """(samples,) or, of several channels, (channels, samples); full scale 1."""
     sample_rate: int
     """Hz."""
 
+    @cached_property
+    def samples(self) -> NDArray[np.float32]:
+        """(samples,), what networks hear: the mean of the channels."""
+        return self.waveform if self.waveform.ndim == 1 else self.waveform.mean(axis=0)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return 1 if self.waveform.ndim == 1 else len(self.waveform)
+
+    def ears(self) -> tuple[Sound, Sound]:
+        """Return what is heard on the left and on the right; ValueError for more than two channels."""
+        left, right = (self.waveform, self.waveform) if self.channels == 1 else self._stereo()
+        return Sound(left, self.sample_rate), Sound(right, self.sample_rate)
+
+    def mid_and_side(self) -> NDArray[np.float32]:
+        """Return half the sum and half the difference of left and right, (2, samples); mono has a side of zeros.
+
+        Raises:
+            ValueError: it has more than two channels.
+        """
+        if self.channels == 1:
+            return np.stack([self.waveform, np.zeros_like(self.waveform)])
+        left, right = self._stereo()
+        return np.stack([self.samples, (left - right) / 2])
+
+    def _stereo(self) -> NDArray[np.float32]:
+        if self.channels != 2:
+            raise ValueError(f"has {self.channels} channels; expected 1 or 2")
+        return self.waveform
+
     def at(self, sample_rate: int) -> NDArray[np.float32]:
-        """Return the samples at another rate."""
+        """Return the mix at another rate."""
         return resample(self.samples, self.sample_rate, sample_rate)
 
 
@@ -115,7 +152,7 @@ def load_audio(path: str | Path, sample_rate: int) -> NDArray[np.float32]:
 
 
 def read_audio(path: str | Path) -> Sound:
-    """Read an audio file: channels averaged, nothing cropped, padded or normalised.
+    """Read an audio file: all of its channels, nothing cropped, padded or normalised.
 
     Args:
         path: of a file in any format that libsndfile reads.
@@ -133,7 +170,7 @@ def read_audio(path: str | Path) -> Sound:
         raise DataError(f"{path}: no samples")
     if not is_finite(channels):
         raise DataError(f"{path}: not every sample is a finite number")
-    return Sound(channels.mean(axis=1), rate)
+    return Sound(channels[:, 0] if channels.shape[1] == 1 else np.ascontiguousarray(channels.T), rate)
 
 
 def resample(waveform: NDArray[np.float32], from_rate: int, to_rate: int) -> NDArray[np.float32]:

@@ -60,7 +60,7 @@ def extract_features(
         numbered = dict(enumerate(islice(source, batch_size), start))
         if len(numbered) != min(batch_size, len(ids) - start):
             raise ValueError("expected as many clips as ids")
-        level.put(list(numbered), np.array([levels(one.samples, one.sample_rate) for one in numbered.values()]))
+        level.put(list(numbered), np.array([levels(one.waveform, one.sample_rate) for one in numbered.values()]))
         for alike in _of_one_length(numbered):
             batch = Batch([numbered[row] for row in alike])
             for name, one, judge in of_audio:
@@ -94,7 +94,7 @@ def _of_one_length(batch: dict[int, Sound]) -> list[list[int]]:
     """Return the rows of finite clips, those of one length and rate together."""
     alike: dict[tuple[int, int], list[int]] = defaultdict(list)
     for row, sound in batch.items():
-        if is_finite(sound.samples):
+        if is_finite(sound.waveform):
             alike[len(sound.samples), sound.sample_rate].append(row)
     return list(alike.values())
 

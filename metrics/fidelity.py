@@ -5,7 +5,10 @@ the baseline's clip of the same caption and seed, and the mean over captions is 
 network's output, so they depend on none. A clip that is as good and merely shifted by a few samples scores badly.
 
 Conventions: waveforms with full scale 1, as they lie on disk, at their own rate, compared sample by sample; both of one
-rate and length. A spectrum's level is that of a sine: 0 dB at full scale. What lies below -100 dB counts as -100 dB.
+rate and length. Of stereo clips mid (half the sum of the channels) and side (half their difference) are held together:
+the frames of both are one spectrogram of twice the frames, and sums over samples go over both. So a model whose stereo
+collapses to mono is seen, though its mix is what it was. A spectrum's level is that of a sine: 0 dB at full scale.
+What lies below -100 dB counts as -100 dB.
 
     lmd         mean over frames of sqrt(mean over bands (L - L0)^2), L: log-mel levels in dB; lower is better
     mrstft      mean over resolutions of |S0 - S|_F / |S0|_F + mean |ln S0 - ln S|, S: magnitudes; lower is better
@@ -42,8 +45,8 @@ def log_mel_distance(generated: Waveform, baseline: Waveform, sample_rate: int) 
     """Return the log-mel distance of two clips in dB.
 
     Args:
-        generated: (samples,), full scale 1.
-        baseline: (samples,).
+        generated: (samples,) or (parts, samples), full scale 1.
+        baseline: of the same shape.
         sample_rate: Hz; 64 bands on the HTK mel scale reach from 0 to half of it.
     """
     difference = _log_mel(generated, sample_rate) - _log_mel(baseline, sample_rate)
@@ -54,8 +57,8 @@ def multi_resolution_stft_distance(generated: Waveform, baseline: Waveform) -> f
     """Return spectral convergence plus log-magnitude distance (natural logarithm), mean over three resolutions.
 
     Args:
-        generated: (samples,), full scale 1.
-        baseline: (samples,).
+        generated: (samples,) or (parts, samples), full scale 1.
+        baseline: of the same shape.
 
     Raises:
         ValueError: the baseline is silent, and then the convergence is not defined.
@@ -69,8 +72,8 @@ def signal_to_noise_ratio(generated: Waveform, baseline: Waveform) -> float:
     """Return the energy of the baseline's clip over that of the difference, in dB.
 
     Args:
-        generated: (samples,).
-        baseline: (samples,).
+        generated: (samples,) or (parts, samples).
+        baseline: of the same shape.
 
     Raises:
         ValueError: the clips are equal, or the baseline is silent: the ratio is not finite.
@@ -101,7 +104,12 @@ def _log_mel(waveform: Waveform, sample_rate: int) -> NDArray[np.float64]:
 
 
 def _magnitudes(waveform: Waveform, size: int, hop: int, window: int) -> NDArray[np.float64]:
-    """Return the magnitudes (frames, bins) of an STFT with a Hann window and zeros around; 1 is a full-scale sine."""
+    """Return the magnitudes (frames, bins) of an STFT with a Hann window and zeros around; 1 is a full-scale sine.
+
+    Of several parts, the frames of one after those of the other.
+    """
+    if waveform.ndim == 2:
+        return np.concatenate([_magnitudes(part, size, hop, window) for part in waveform])
     taper = np.hanning(window + 1)[:-1]
     padded = np.pad(waveform.astype(np.float64), window // 2 + 1)
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
@@ -125,6 +133,7 @@ class LogMelDistance(PairedWaveforms):
 
     name = "lmd"
     summary = "Log-mel distance to the baseline's clips in dB, mean over captions; lower is better"
+    version = "2"
     higher_is_better = False
     ratio_scale = True
     range = (0.0, math.inf)
@@ -146,6 +155,7 @@ class MultiResolutionSTFT(PairedWaveforms):
 
     name = "mrstft"
     summary = "Multi-resolution STFT distance to the baseline's clips, mean over captions; lower is better"
+    version = "2"
     higher_is_better = False
     ratio_scale = True
     range = (0.0, math.inf)
@@ -161,6 +171,7 @@ class SignalToNoise(PairedWaveforms):
 
     name = "snr"
     summary = "Waveform SNR to the baseline's clips in dB, mean over captions; higher is better"
+    version = "2"
     higher_is_better = True
     settings = {"unit": "dB"}  # noqa: RUF012
 

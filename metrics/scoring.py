@@ -1,12 +1,12 @@
 """From features to scores in the record's form: value, 95 % interval, n, network, direction, paired difference.
 
-`score` returns that; `score_captions` with it what each score hangs on, caption by caption.
+`score` returns that; `score_captions` with it what each score depends on, caption by caption.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from admbench.metrics.base import Metric
@@ -14,6 +14,7 @@ from admbench.metrics.extractors.base import CaptionExtractor, Judges, further_j
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import MINIMUM_CLIPS, Mean, Replicates, Values
 from admbench.metrics.keys import ScoreKey, requested_scores
+from admbench.metrics.pairing import PAIRED, Pairing, Sets, pairs, whole_sets
 from admbench.metrics.roles import as_heard
 
 Score = dict[str, Any]
@@ -25,7 +26,7 @@ OWN_SCORE = "baseline model's own score"
 
 @dataclass(frozen=True)
 class Captions:
-    """What a score hangs on: all that its interval, and its comparison with another cell's score, is made from."""
+    """What a score depends on: all that its interval, and its comparison with another cell's score, is made from."""
 
     metric: Metric
     """That the score is of."""
@@ -45,6 +46,8 @@ class Scored:
     """By key, as `score` returns them."""
     captions: dict[str, Captions]
     """By the key of each score that has an interval."""
+    per_clip: dict[str, dict[str, float]]
+    """Of each score that is a mean over clips: the number of each, by id."""
 
 
 def score(
@@ -54,9 +57,10 @@ def score(
     metrics: Sequence[str],
     judges: Judges,
     provided: Provided | None = None,
+    pairing: Pairing = PAIRED,
 ) -> dict[str, Score]:
     """Return the scores of `score_captions`, whose arguments and errors these are."""
-    return score_captions(generated, reference, baseline, metrics, judges, provided).scores
+    return score_captions(generated, reference, baseline, metrics, judges, provided, pairing).scores
 
 
 def score_captions(
@@ -66,13 +70,14 @@ def score_captions(
     metrics: Sequence[str],
     judges: Judges,
     provided: Provided | None = None,
+    pairing: Pairing = PAIRED,
 ) -> Scored:
     """Score generated clips.
 
-    Clips belong together by id; clips of the reference or baseline that were not generated are left out. Where some
-    generated clips have no partner, the score is over those that have one, and says how many are `without_partner`.
-    Where fewer than half have one, the two are sets of different clips: a Frechet distance is computed over all of
-    both, without an interval, and a paired metric not at all.
+    Clips belong together by id. Those without a partner are left out, on either side, and the score says how many:
+    `without_partner` of the generated ones, `against_left_out` of the others. Sets of different clips are compared as
+    a whole only if that is asked for: then a Frechet distance is over all of both, without an interval, and a metric
+    of pairs has no value.
 
     Args:
         generated: of the clips to score.
@@ -83,19 +88,20 @@ def score_captions(
         metrics: registry names.
         judges: the networks that made all these features, by role; of a role with several each makes its own scores.
         provided: what clips alone do not give, such as latents; a score that needs it is over the clips that have it.
+        pairing: `paired` or `whole`, see `admbench.metrics.pairing`.
 
     Returns:
         Scores by key, as the record has them: `fd`, `kl`, ..., `fd_vs_baseline`, ..., of further judges `fd[NAME]`,
         ...; each of value, ci95, n, backbone, backbone_sha256, against, direction, higher_is_better, version and what
         the metric adds; those not against the baseline with `difference` (value, ci95, versus, significant) to the
         baseline's own score. What cannot be computed is {"value": None, "reason": ...}. And what each score with an
-        interval hangs on.
+        interval depends on, and the numbers of single clips.
 
     Raises:
         UsageError: an unknown metric.
         PluginError: a metric or an extractor cannot be loaded.
     """
-    scored = Scored({}, {})
+    scored = Scored({}, {}, {})
     for requested in requested_scores(metrics, baseline=baseline is not None, further=further_judges(judges)):
         seat, metric = requested.seat, requested.metric
         judge = judges.get(seat) if seat is not None else None
@@ -104,12 +110,15 @@ def score_captions(
             own = as_heard(_with_provided(metric, generated, provided or {}), metric, requested.judge)
             real, full = (one and as_heard(one, metric, requested.judge) for one in (reference, baseline))
             against = {"reference": real, "baseline": full, None: None}[requested.against]
-            scored.scores[requested.key], hangs_on = _score(requested, own, against, full, identity)
+            one = _score(requested, own, against, full, identity, pairing)
         except ValueError as error:
             scored.scores[requested.key] = {"value": None, "reason": str(error)}
             continue
-        if hangs_on is not None:
-            scored.captions[requested.key] = hangs_on
+        scored.scores[requested.key] = one.score
+        if one.hangs_on is not None:
+            scored.captions[requested.key] = one.hangs_on
+        if one.per_clip is not None:
+            scored.per_clip[requested.key] = one.per_clip
     return scored
 
 
@@ -120,9 +129,23 @@ def _with_provided(metric: Metric, generated: Features, provided: Provided) -> F
     return generated
 
 
+@dataclass(frozen=True)
+class _One:
+    """One score with all that comes with it."""
+
+    score: Score
+    hangs_on: Captions | None = None
+    per_clip: dict[str, float] | None = None
+
+
 def _score(
-    requested: ScoreKey, generated: Features, against: Features | None, baseline: Features | None, identity: Score
-) -> tuple[Score, Captions | None]:
+    requested: ScoreKey,
+    generated: Features,
+    against: Features | None,
+    baseline: Features | None,
+    identity: Score,
+    pairing: Pairing,
+) -> _One:
     metric = requested.metric
     if requested.against is not None and against is None:
         raise ValueError(f"no {requested.against} audio")
@@ -137,35 +160,34 @@ def _score(
     }
     if against is not None and requested.against is not None:
         _check(metric, against, requested.against)
-        known = set(against.ids)
-        shared = [name for name in generated.ids if name in known]
-        lacking = len(generated.ids) - len(shared)
-        if lacking > len(shared):
-            reason = f"the {requested.against} has other clips ({lacking} of {len(generated.ids)} are missing)"
-            if metric.paired:
-                raise ValueError(reason)
-            estimate = {"value": metric.compute(generated, against), "ci95": None, "reason": f"no interval: {reason}"}
-            return {**estimate, **about, **metric.details(generated, against)}, None
-        if lacking:
-            generated = generated.match(shared)
-            about |= {"n": len(shared), "without_partner": lacking}
-        against = against.match(shared)
-    own_score_of = None if requested.against == "baseline" else baseline
-    estimate, hangs_on = _estimate(metric, generated, against, own_score_of)
-    return {**estimate, **about, **metric.details(generated, against)}, hangs_on
+        if pairing != PAIRED:
+            return _of_whole_sets(metric, whole_sets(generated, against), about)
+        sets = pairs(generated, against, requested.against)
+        generated, against = sets.generated, sets.against
+        about |= sets.about
+    one = _estimate(metric, generated, against, None if requested.against == "baseline" else baseline)
+    return replace(one, score={**one.score, **about, **metric.details(generated, against)})
 
 
-def _estimate(
-    metric: Metric, generated: Features, against: Features | None, baseline: Features | None
-) -> tuple[Score, Captions | None]:
+def _of_whole_sets(metric: Metric, sets: Sets, about: Score) -> _One:
+    if metric.paired:
+        raise ValueError("compares clips of one name, and whole sets were asked for")
+    value = metric.compute(sets.generated, sets.against)
+    estimate = {"value": value, "ci95": None, "reason": "no interval: whole sets have no captions in common"}
+    return _One({**estimate, **about, **sets.about, **metric.details(sets.generated, sets.against)})
+
+
+def _estimate(metric: Metric, generated: Features, against: Features | None, baseline: Features | None) -> _One:
     """Return value and interval of a score and, if there is a baseline, of the difference to the baseline's score.
 
-    With it goes what the score hangs on, if it has an interval.
+    With it goes what the score depends on, if it has an interval.
     """
     statistic = metric.statistic(generated, against)
+    numbers = statistic.per_clip if isinstance(statistic, Mean) else None
+    per_clip = None if numbers is None else dict(zip(generated.ids, numbers.tolist(), strict=True))
     if statistic.n < MINIMUM_CLIPS:
         reason = f"an interval needs at least {MINIMUM_CLIPS} clips"
-        return {"value": statistic.value, "ci95": None, "reason": reason}, None
+        return _One({"value": statistic.value, "ci95": None, "reason": reason}, None, per_clip)
     replicates = Replicates.of(statistic)
     estimate: Score = {"value": replicates.value, "ci95": list(metric.interval(replicates))}
     if baseline is not None:
@@ -177,8 +199,7 @@ def _estimate(
             estimate["difference"] = {"value": None, "reason": f"the baseline has no clip called {error.args[0]}"}
         except ValueError as error:
             estimate["difference"] = {"value": None, "reason": str(error)}
-    per_clip = statistic.per_clip if isinstance(statistic, Mean) else None
-    return estimate, Captions(metric, generated.ids, replicates, per_clip)
+    return _One(estimate, Captions(metric, generated.ids, replicates, numbers), per_clip)
 
 
 def _difference(metric: Metric, replicates: Replicates) -> Score:

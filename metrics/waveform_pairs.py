@@ -66,15 +66,30 @@ def _read_pairs(generated: Features, baseline: Features) -> Iterator[tuple[str, 
 
 
 class PairedWaveforms(PairedSounds):
-    """One number of two waveforms of one rate and length, sample by sample."""
+    """One number of two waveforms of one rate and length, sample by sample; of stereo clips, of mid and side together.
+
+    Where neither clip has a side (mono, or two equal channels) it is the number of the mid alone. A mono clip has the
+    stereo clip's mid, and no side.
+    """
 
     @abstractmethod
     def compare(self, generated: Waveform, baseline: Waveform, sample_rate: int) -> float:
-        """Return the number of one pair of equal length; ValueError, for the end of a sentence, if there is none."""
+        """Return the number of one pair; ValueError, for the end of a sentence, if there is none.
+
+        Args:
+            generated: (samples,), or (2, samples) of mid and side.
+            baseline: of the same shape.
+            sample_rate: Hz.
+        """
 
     def compare_sounds(self, generated: Sound, baseline: Sound) -> float:
-        """Return the number of one pair; ValueError if the two are not of one rate and length."""
+        """Return the number of one pair; ValueError unless both are of one rate and length, and mono or stereo."""
         shapes = [f"{len(one.samples)} samples at {one.sample_rate} Hz" for one in (generated, baseline)]
         if shapes[0] != shapes[1]:
             raise ValueError(f"{shapes[0]}, the baseline's has {shapes[1]}")
-        return self.compare(generated.samples, baseline.samples, generated.sample_rate)
+        if generated.channels == baseline.channels == 1:
+            return self.compare(generated.samples, baseline.samples, generated.sample_rate)
+        ours, theirs = generated.mid_and_side(), baseline.mid_and_side()
+        if not ours[1].any() and not theirs[1].any():
+            ours, theirs = ours[0], theirs[0]
+        return self.compare(ours, theirs, generated.sample_rate)

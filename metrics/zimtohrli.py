@@ -6,9 +6,9 @@ Task: as of all fidelity scores, quantization should not change what a model mak
 (NSIM); the distance is 1 - NSIM. It has no weights. Its authors made it for audio codecs, for differences about as
 large as the least that are heard; on clips that are simply different it says only that they are.
 
-Conventions: mono, full scale 1, both clips resampled to 48 kHz by soxr (HQ); the shorter one, and both where they have
-less than a second, are followed by silence. Distance of (baseline, generated), mean over captions; lower is better;
-0 for equal clips, two independent noises of one level are 0.012 apart.
+Conventions: full scale 1; of stereo clips each ear by itself, and the mean of both; both clips resampled to 48 kHz by
+soxr (HQ); the shorter one, and both where they have less than a second, are followed by silence. Distance of (baseline,
+generated), mean over captions; lower is better; 0 for equal clips, two independent noises of one level are 0.012 apart.
 """
 
 from __future__ import annotations
@@ -94,6 +94,12 @@ class Zimtohrli(PairedSounds):
         return _package().Pyohrli()
 
     def compare_sounds(self, generated: Sound, baseline: Sound) -> float:
-        """Return the distance of one pair."""
+        """Return the distance of one pair, of stereo the mean over both ears; ValueError for more than two channels."""
+        if generated.channels == baseline.channels == 1:
+            return self._of_mono(generated, baseline)
+        ears = zip(generated.ears(), baseline.ears(), strict=True)
+        return float(np.mean([self._of_mono(ours, theirs) for ours, theirs in ears]))
+
+    def _of_mono(self, generated: Sound, baseline: Sound) -> float:
         ours, theirs = at_one_length(generated, baseline, SAMPLE_RATE)
         return float(self._model.distance(theirs, ours))

@@ -14,9 +14,14 @@ from admbench.errors import UsageError
 def generate(
     prompt: Annotated[str, typer.Option(help="Caption of the audio.")],
     out: Annotated[Path, typer.Option(help="WAV file, 16-bit PCM.")],
-    model: Annotated[str | None, typer.Option(help="Registry name of a full-precision model, or dir:PATH.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Folder of a packed checkpoint, instead of --model.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Registry name of a full-precision model, or dir:PATH; beside --checkpoint: where its model is."
+        ),
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Folder of a packed checkpoint.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance scale.")] = None,
     device: Device = "cpu",
@@ -31,8 +36,8 @@ def generate(
     from admbench.bench.cli.checks import check_writable_file
     from admbench.bench.models.checks import check_model
 
-    if (model is None) == (checkpoint is None):
-        raise UsageError("expected either --model or --checkpoint")
+    if model is None and checkpoint is None:
+        raise UsageError("expected --model or --checkpoint")
     if checkpoint is not None and random_weights:
         raise UsageError("--random-weights: goes with --model; a checkpoint has weights of its own")
     if not prompt.strip():
@@ -44,10 +49,10 @@ def generate(
     from admbench.bench.scoring.clips import write_wav
 
     loaded = (
-        api.load_model(model, random_weights=random_weights, device=device)
-        if model
-        else api.load_checkpoint(Path(str(checkpoint)), device=device)
+        api.load_model(str(model), random_weights=random_weights, device=device)
+        if checkpoint is None
+        else api.load_checkpoint(checkpoint, model=model, device=device)
     )
     waveform = api.generate(loaded, [prompt], [seed], steps=steps, guidance=guidance, batch_size=1)[0]
     write_wav(out, waveform, loaded.sample_rate)
-    print(f"{out}: {len(waveform) / loaded.sample_rate:.2f} s at {loaded.sample_rate} Hz")
+    print(f"{out}: {waveform.shape[-1] / loaded.sample_rate:.2f} s at {loaded.sample_rate} Hz")

@@ -34,7 +34,7 @@ def run(
     suite: Annotated[str | None, typer.Option(help="Suite, or a caption file (.csv, .jsonl, .txt).")] = None,
     limit: Annotated[int | None, typer.Option(help="Stratified subset of so many captions.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
-    repeats: Annotated[int | None, typer.Option(help="Calibration draws of every method that hangs on them.")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Calibration draws of every method that depends on them.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Classifier-free guidance scale.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Captions per batch.")] = None,

@@ -60,7 +60,7 @@ class RunProgress:
             self._warn(warning)
         self._line(f"{len(plan.cells)} cells, {finished} of them already done")
         if plan.once:
-            self._line(f"run once, as they hang on no calibration draw: {', '.join(plan.once)}")
+            self._line(f"run once, as they depend on no calibration draw: {', '.join(plan.once)}")
         for cell in plan.cells:
             if cell.key in plan.skipped:
                 self._line(f"skipped {cell.name}: {plan.skipped[cell.key]}")

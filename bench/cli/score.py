@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from admbench.bench.cli.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights, judge_spec
 from admbench.bench.cli.tables import print_table
+
+Pairing = Literal["paired", "whole"]
 
 _FAULTS = {"silent": "silent", "clipped": "clipped", "too_short": "too short"}
 
@@ -29,32 +31,47 @@ def score(
     clap: Clap = None,
     tagger_weights: TaggerWeights = None,
     clap_weights: ClapWeights = None,
+    pairing: Annotated[
+        Pairing, typer.Option(help="Compare clips of one name, or each set as a whole, whatever its clips are called.")
+    ] = "paired",
+    per_clip: Annotated[
+        Path | None, typer.Option(help="Write every clip's own scores and faults to this .csv or .json file.")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores to this file.")] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Score a folder of audio.
 
-    A score that cannot be computed is listed with its reason.
+    Clips of one name are compared, and those without a partner are left out and said; --pairing whole compares all of
+    both folders. A score that cannot be computed is listed with its reason.
     """
     from admbench.bench.cli.checks import check_writable_file
+    from admbench.bench.scoring.per_clip_file import check_suffix, write_per_clip
     from admbench.files import write_json_atomic
     from admbench.metrics import registry
 
     names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
     for name in names or ():
         registry.check(name)
-    if json is not None:
-        check_writable_file(json)
-    from admbench.bench import api
+    for path in (json, per_clip):
+        if path is not None:
+            check_writable_file(path)
+    if per_clip is not None:
+        check_suffix(per_clip)
+    from admbench.bench.scoring.report import score_report, sets_in_words
 
     judges = judge_spec(tagger=tagger, clap=clap, tagger_weights=tagger_weights, clap_weights=clap_weights)
-    report = api.score_report(generated, reference, baseline=baseline, prompts=prompts, metrics=names, judges=judges)
+    report = score_report(
+        generated, reference, baseline=baseline, prompts=prompts, metrics=names, judges=judges, pairing=pairing
+    )
     scores = report["scores"]
     print_table(
         ("metric", "value", "95 % interval", "n", "against", "network", "note"),
         [_row(key, value) for key, value in scores.items()],
     )
+    for line in sets_in_words(report):
+        print(line, file=sys.stderr)
     for whose, counts in report["audio"].items():
         faults = ", ".join(f"{count} {_FAULTS[name]}" for name, count in counts.items() if name in _FAULTS and count)
         if faults:
@@ -63,6 +80,9 @@ def score(
         cost = report["cost"]
         share = cost["network_seconds"] / cost["seconds"]
         print(f"{cost['seconds']:.1f} s, of which {share:.0%} in the judges' networks", file=sys.stderr)
+    rows = report.pop("clips")
+    if per_clip is not None:
+        write_per_clip(per_clip, rows)
     if json is not None:
         write_json_atomic(json, report)
     return 0 if any(value["value"] is not None for value in scores.values()) else 2
@@ -74,8 +94,15 @@ def _row(key: str, score: dict[str, Any]) -> tuple[str, ...]:
         key,
         "-" if value is None else f"{value:.4f}",
         "-" if interval is None else f"{interval[0]:.4f} .. {interval[1]:.4f}",
-        str(score.get("n") or "-"),
+        _number(score),
         score.get("against") or "-",
         score.get("backbone") or "-",
         score.get("reason") or score.get("direction") or "-",
     )
+
+
+def _number(score: dict[str, Any]) -> str:
+    """Return how many clips a score is of: pairs, or the clips of both sets where these are whole."""
+    if "against_n" in score:
+        return f"{score['n']} / {score['against_n']}"
+    return str(score.get("n") or "-")

@@ -142,14 +142,15 @@ def _predicts(subject: _Subject) -> None:
 
 def _generates(subject: _Subject) -> str:
     audio, model = subject.audio, subject.model
-    require(audio.dtype == np.float32 and audio.ndim == 2, f"the audio is {audio.dtype}, {audio.ndim} dimensions")
+    shaped = audio.ndim == 2 or (audio.ndim == 3 and audio.shape[1] == 2)
+    require(audio.dtype == np.float32 and shaped, f"the audio is {audio.dtype}, of shape {audio.shape}")
     require(len(audio) == len(CAPTIONS), f"{len(audio)} clips of {len(CAPTIONS)} captions")
     require(bool(np.isfinite(audio).all()), "the audio holds NaN or infinity")
-    seconds = audio.shape[1] / model.sample_rate
+    seconds = audio.shape[-1] / model.sample_rate
     require(
         abs(seconds - model.seconds) < 0.05 * model.seconds, f"clips of {seconds:.2f} s, said are {model.seconds:g}"
     )
-    return f"{audio.shape[1]} samples"
+    return f"{audio.shape[-1]} samples" + (", stereo" if audio.ndim == 3 else "")
 
 
 def _follows_its_seeds(subject: _Subject) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from torch import Tensor, nn
 from admbench.bench.models.components import CALLS, Component, ComponentCall
 from admbench.bench.models.conditioning import Conditioner, pooled
 from admbench.bench.models.sampling import Sampling, training_steps
-from admbench.errors import UsageError
+from admbench.errors import DataError, UsageError
 from admbench.methods.protocol import BackboneCall
 from admbench.progress import track
 
 DECODE_BATCH = 8
 EMBED_BATCH = 32
+SEEDS = 2**63
+"""Seeds of noise are whole numbers below it: as many as fit what torch takes, and records and files hold."""
 
 Guidance = Callable[[Tensor, Tensor], Tensor]
 """From the unconditional and the conditional prediction, each (n, *latent_shape), to the one that the step takes."""
@@ -57,7 +60,7 @@ class AudioDiffusionModel:
         components: modules by name; `backbone` denoises, the others are listed for size and hashing.
         conditioner: captions to the backbone's keyword tensors.
         scheduler: the sampler, of diffusers; a stochastic one draws each clip's noise from the clip's own seed.
-        decode: scaled latents (n, *latent_shape) to waveforms (n, samples).
+        decode: scaled latents (n, *latent_shape) to waveforms (n, samples), or of stereo (n, 2, samples).
     """
 
     calls: Mapping[Component, ComponentCall] = CALLS
@@ -198,11 +201,14 @@ class AudioDiffusionModel:
         guidance: float | None = None,
         batch_size: int = 16,
     ) -> NDArray[np.float32]:
-        """Waveforms of captions: float32 (n, samples), full scale 1.
+        """Waveforms of captions: float32 (n, samples), or of stereo (n, 2, samples), left first; full scale 1.
 
         Steps and guidance are the model's own defaults where None. The noise of a caption comes from its own seed,
-        drawn on the CPU: neither the batch size nor the device changes what is asked of the model. Raises UsageError
-        for unequal numbers of prompts and seeds, or no steps.
+        drawn on the CPU: neither the batch size nor the device changes what is asked of the model.
+
+        Raises:
+            UsageError: unequal numbers of prompts and seeds, a seed that is none, a number of steps that does not span
+                the noise levels, or a guidance that is not finite.
         """
         if len(prompts) != len(seeds) or not prompts:
             raise UsageError(f"{len(prompts)} prompts and {len(seeds)} seeds: expected one seed for each prompt")
@@ -216,7 +222,7 @@ class AudioDiffusionModel:
         return self.decode(latents)
 
     def decode(self, latents: Tensor) -> NDArray[np.float32]:
-        """Latents (n, *latent_shape) to waveforms, float32 (n, samples)."""
+        """Latents (n, *latent_shape) to waveforms, float32 (n, samples), or of stereo (n, 2, samples)."""
         with torch.inference_mode():
             parts = [
                 self._decode(latents[start : start + DECODE_BATCH].to(self.device)).float().cpu()
@@ -225,6 +231,21 @@ class AudioDiffusionModel:
         waveforms: NDArray[np.float32] = torch.cat(parts).numpy()
         return waveforms
 
+    def require_finite(self, waveforms: NDArray[np.float32]) -> None:
+        """Raise DataError, with the cause as far as it can be told, if clips (n, samples) are not all finite."""
+        bad = int((~np.isfinite(waveforms).all(axis=tuple(range(1, waveforms.ndim)))).sum())
+        if not bad:
+            return
+        broken = (
+            f"{component}/{name}"
+            for component, module in self.components.items()
+            for name, tensor in module.state_dict().items()
+            if tensor.is_floating_point() and not tensor.isfinite().all()
+        )
+        found = next(broken, None)
+        cause = f"{found} holds NaN or infinity" if found else "all weights are finite: its layers overflow"
+        raise DataError(f"{self.name}: {bad} of {len(waveforms)} clips are not finite, and not written; {cause}")
+
     def _steps(
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
     ) -> Iterator[tuple[int, dict[str, Tensor], Tensor]]:
@@ -232,6 +253,10 @@ class AudioDiffusionModel:
         most = training_steps(self._scheduler)
         if not 1 <= steps <= most:
             raise UsageError(f"steps={steps}: expected 1 to {most}")
+        if not isfinite(guidance):
+            raise UsageError(f"guidance={guidance:g}: expected a finite number")
+        if bad := [seed for seed in seeds if not 0 <= seed < SEEDS]:
+            raise UsageError(f"seed={bad[0]}: expected 0 to 2**63 - 1")
         guided = guidance != 1
         conditioning = self.encode_text(prompts, guided=guided)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -263,6 +288,11 @@ class AudioDiffusionModel:
             sample, timestep, **{"encoder_hidden_states": None, **conditioning}, return_dict=False
         )[0]
         return predicted
+
+
+def without_single_channel(waveforms: Tensor) -> Tensor:
+    """Returns decoded audio (n, channels, samples) as it is, and that of one channel as (n, samples)."""
+    return waveforms.squeeze(1)
 
 
 def _batches(count: int, size: int) -> Iterator[list[int]]:

@@ -18,7 +18,7 @@ PREFIX = "dir:"
 
 def path_of(name: str) -> Path | None:
     """Return the folder that a model name leads to; None if it is not of the form `dir:PATH`."""
-    return Path(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
+    return Path(name.removeprefix(PREFIX)).expanduser() if name.startswith(PREFIX) else None
 
 
 def describe(folder: Path) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from admbench.errors import UsageError
+
 UNITS_OF_TIME = 1000
 """What continuous time from 0 to 1 is counted in where the scheduler itself names no steps of training."""
 
@@ -19,6 +21,52 @@ def training_steps(scheduler: Any) -> int:
     """Steps of the training schedule; schedulers of flow matching over a plain time count as one step."""
     steps = int(scheduler.config["num_train_timesteps"])
     return steps if steps > 1 else UNITS_OF_TIME
+
+
+SIGNAL = 0.02
+"""Largest share of signal in the power of the latents at the first timestep for which pure noise may still stand."""
+
+
+def check_span(scheduler: Any, steps: int) -> None:
+    """Refuse a number of steps for which a scheduler begins amid its noise levels, or beyond them.
+
+    Schedulers over T training steps take every k-th, k the whole number below T / steps, and so begin at about
+    T - T / steps, where they are trained to see some signal (Lin et al. 2024, arXiv 2305.08891). Where T is no
+    multiple, they may begin far below: at 599 of 1000 for 600 steps. The run would start from pure noise, and the
+    network be told that some of its power is signal.
+
+    Raises:
+        UsageError: names the nearest numbers that span the noise levels.
+    """
+    first, total = _first_timestep(scheduler), training_steps(scheduler)
+    if first is None or _spans(scheduler, first, total, steps):
+        return
+    below = next((count for count in range(steps - 1, 0, -1) if _would_span(scheduler, count, total)), None)
+    above = next((count for count in range(steps + 1, total + 1) if _would_span(scheduler, count, total)), None)
+    near = " or ".join(str(count) for count in (below, above) if count is not None)
+    raise UsageError(
+        f"steps={steps}: {type(scheduler).__name__} would begin at timestep {first} of {total}, where pure noise"
+        f" does not belong; expected a number that spans the noise levels, such as {near}"
+    )
+
+
+def _first_timestep(scheduler: Any) -> int | None:
+    """Return the first timestep of a schedule over training steps; None for one over continuous time or sigmas."""
+    timesteps = scheduler.timesteps
+    return None if timesteps.is_floating_point() else int(timesteps.max())
+
+
+def _spans(scheduler: Any, first: int, total: int, steps: int) -> bool:
+    if first >= total or first >= total - 1 - 1.25 * total / steps:
+        return first < total
+    return bool(scheduler.alphas_cumprod[first] <= SIGNAL)
+
+
+def _would_span(scheduler: Any, steps: int, total: int) -> bool:
+    trial = copy.deepcopy(scheduler)
+    trial.set_timesteps(steps)
+    first = _first_timestep(trial)
+    return first is None or _spans(trial, first, total, steps)
 
 
 class Sampling:
@@ -32,6 +80,9 @@ class Sampling:
         steps: denoising steps.
         generators: one on the CPU for each clip; stochastic schedulers draw each clip's noise from its own.
         sigmas: noise level of each step, of a model of flow matching that has a schedule of its own.
+
+    Raises:
+        UsageError: a number of steps whose timesteps do not span the noise levels.
     """
 
     def __init__(
@@ -44,6 +95,7 @@ class Sampling:
         self._scheduler = copy.deepcopy(scheduler)
         if sigmas is None:
             self._scheduler.set_timesteps(steps)
+            check_span(self._scheduler, steps)
         else:
             self._scheduler.set_timesteps(sigmas=list(sigmas))
         self._generators = list(generators)

@@ -1,4 +1,4 @@
-"""From what scores hang on, as metrics say it, to the per-caption results that a cell leaves beside its record."""
+"""From what scores depend on, as metrics say it, to the per-caption results that a cell leaves beside its record."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def caption_results(
         ids: of the n captions, in the suite's order.
         files: the clip of each, as it was scored.
         faults: fault -> whether each clip has it, as `admbench.metrics.audio.faults_of` says.
-        scores: what each score with an interval hangs on, by key.
+        scores: what each score with an interval depends on, by key.
 
     Raises:
         ValueError: a score is over captions that are not there, or in another order.

@@ -104,7 +104,7 @@ class GridSpec(_Table):
     limit: int | None = Field(default=None, ge=1)
     """Size of the stratified subset of the suite; all of it if left out."""
     repeats: int = Field(default=1, ge=1, le=100)
-    """Calibration draws: so many times every method that hangs on calibration data is quantized, with other data."""
+    """Calibration draws: so many times every method that depends on calibration data is quantized, with other data."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of the run: 0 takes every caption's own seed as it is, another one gives other noise."""
     out: Path

@@ -251,7 +251,7 @@ def _preflight(methods: list[str], device: str) -> Findings:
     """Let a child process build every method from its spec, which takes torch and runs other people's code.
 
     Only a user's mistake is raised. A plug-in that crashes or hangs here fails in its own cells, where it is reported.
-    Then nothing is known of any method, and each is taken for one that hangs on its calibration draw.
+    Then nothing is known of any method, and each is taken for one that depends on its calibration draw.
     """
     try:
         child = subprocess.run(

@@ -1,6 +1,6 @@
 """Before a run: can every method be built from its spec, what is not installed, and is the device there?
 
-Also which methods hang on their calibration data. Done in a child process.
+Also which methods depend on their calibration data. Done in a child process.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from admbench.errors import DataError
 from admbench.files import read_json, write_json_atomic
 from admbench.leaderboard.run_folder import AUDIO, CAPTIONS_FILE
 
+_TEXT_SUFFIXES = (".json", ".jsonl", ".csv", ".txt", ".md", ".toml", ".safetensors")
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -28,21 +30,23 @@ class Clip:
 
 
 def write_wav(path: Path, waveform: NDArray[np.float32], sample_rate: int) -> None:
-    """Write a mono waveform as 16-bit PCM; the same samples give the same bytes.
+    """Write a waveform as 16-bit PCM; the same samples give the same bytes.
 
     Args:
         path: of the WAV file.
-        waveform: (samples,), full scale 1. What is beyond full scale is clipped, what is not finite becomes silence;
-            both are counted by `admbench.metrics.audio.faults_of`, which sees the waveform before it is written.
+        waveform: (samples,), or (channels, samples), full scale 1. What is beyond full scale is clipped, what is not
+            finite becomes silence; both are counted by `admbench.metrics.audio.faults_of`, which sees the waveform
+            before it is written.
         sample_rate: Hz.
     """
     finite = np.nan_to_num(waveform, nan=0.0, posinf=0.0, neginf=0.0)
     pcm = np.clip(np.rint(finite.astype(np.float64) * 32768), -32768, 32767).astype("<i2")
+    interleaved = np.atleast_2d(pcm).T
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
+        file.setnchannels(interleaved.shape[1])
         file.setsampwidth(2)
         file.setframerate(sample_rate)
-        file.writeframes(pcm.tobytes())
+        file.writeframes(interleaved.tobytes())
 
 
 def write_clips(
@@ -90,6 +94,24 @@ def read_clips(folder: Path, prompts: str | None = None) -> list[Clip]:
         return clips
     captions = _read_prompts(prompts, [clip.id for clip in clips])
     return [Clip(clip.id, clip.path, captions[clip.id]) for clip in clips]
+
+
+def unread_files(folder: Path) -> dict[str, str]:
+    """Return the files of a folder that `read_clips` takes for no clips, with why: file name -> reason.
+
+    Hidden files and texts (captions, records) are no surprise and not among them.
+    """
+    place = folder / AUDIO if (folder / AUDIO).is_dir() else folder
+    listed = {clip.path.name for clip in _listed(folder)} if (folder / CAPTIONS_FILE).is_file() else None
+    found = {}
+    for path in sorted(place.iterdir()):
+        if not path.is_file() or path.name.startswith(".") or path.suffix.lower() in _TEXT_SUFFIXES:
+            continue
+        if not is_audio_file(path):
+            found[path.name] = "its suffix is of no audio format that is read"
+        elif listed is not None and path.name not in listed:
+            found[path.name] = f"not listed in {CAPTIONS_FILE}"
+    return found
 
 
 def _listed(folder: Path) -> list[Clip]:

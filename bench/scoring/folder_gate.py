@@ -1,6 +1,6 @@
 """A folder of clips held against another, as a gate holds a cell against full precision: paired, clip by clip.
 
-What a run keeps beside its records is computed here from audio: of each score its value and how it hangs on each
+What a run keeps beside its records is computed here from audio: of each score its value and how it depends on each
 caption (`admbench.leaderboard.inference.influence`). Margins, words and worst clips are those of the gate on records.
 """
 

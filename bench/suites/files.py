@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _SEED_LIMIT = 2**63
+_JOINERS = {0x200C: None, 0x200D: None}
+"""Zero-width joiner and non-joiner: invisible, and text, as Persian and joined emoji are written with them."""
 
 
 class CaptionFile(Suite):
@@ -227,7 +229,7 @@ def _caption(where: str, row: Row) -> str:
     caption = " ".join((value or "").split())
     if not caption:
         raise DataError(f'{where}: the caption is missing; expected some text in column "{row.column}"')
-    if not caption.isprintable():
+    if not caption.translate(_JOINERS).isprintable():
         raise DataError(f"{where}: the caption holds characters that cannot be printed: {_show(caption)}")
     return caption
 

@@ -1,4 +1,4 @@
-"""A score as it hangs on each caption: what two cells need so that they are compared, paired, from records alone.
+"""A score as it depends on each caption: what two cells need so that they are compared, paired, from records alone.
 
 A score T of n captions is kept as its value, the influence of each caption, and its second-order part on a fixed list
 of pairs of captions. With T_(i) the score without caption i and T_(ij) without captions i and j,

@@ -125,6 +125,9 @@ DEFAULT_MARGINS: dict[str, Margin] = {
             "snr_vs_baseline=20",
             "latent_sqnr_vs_baseline=20",
             "clap_audio_vs_baseline=0.95",
+            "side_level_vs_baseline=1",
+            "level_difference_vs_baseline=1",
+            "channel_correlation_vs_baseline=0.04",
         ),
     )
 }

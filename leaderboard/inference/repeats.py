@@ -86,7 +86,7 @@ def paired_draws(own: Draws, base: Draws) -> tuple[list[PerCaption], list[PerCap
 
 
 def draws_caution(spec: str, cells: Sequence[LoadedRecord], taken: Draws, most: int) -> str | None:
-    """Return what is to be said of a method that hangs on its draws but is compared by one; None if nothing.
+    """Return what is to be said of a method that depends on its draws but is compared by one; None if nothing.
 
     Args:
         spec: of the method.

@@ -50,6 +50,7 @@ class ScoreKind:
 _DISTANCE = ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0)
 _COSINE = ScoreKind(higher_is_better=True, low=-1.0, high=1.0)
 _DECIBELS = ScoreKind(higher_is_better=True)
+_RATING = ScoreKind(higher_is_better=True)
 
 KINDS: dict[str, ScoreKind] = {
     "fd": _DISTANCE,
@@ -61,15 +62,33 @@ KINDS: dict[str, ScoreKind] = {
     "cas": ScoreKind(higher_is_better=True, low=0.0, high=1.0, share=True),
     "clap": _COSINE,
     "clap_audio": _COSINE,
+    "audiobox_ce": _RATING,
+    "audiobox_cu": _RATING,
+    "audiobox_pq": _RATING,
     "lmd": _DISTANCE,
     "mrstft": _DISTANCE,
     "zimtohrli": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=1.0),
+    "side_level": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=60.0),  # dB
+    "level_difference": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=120.0),
+    "channel_correlation": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=2.0),
     "snr": _DECIBELS,
     "latent_sqnr": _DECIBELS,
 }
 """By the name of the metric."""
 
-ONLY_OWN_AUDIO = frozenset({"lmd", "mrstft", "snr", "latent_sqnr", "clap_audio", "zimtohrli"})
+ONLY_OWN_AUDIO = frozenset(
+    {
+        "lmd",
+        "mrstft",
+        "snr",
+        "latent_sqnr",
+        "clap_audio",
+        "zimtohrli",
+        "side_level",
+        "level_difference",
+        "channel_correlation",
+    }
+)
 """Metrics whose only score is the one against the full-precision model's own clips, so that their name says which."""
 
 

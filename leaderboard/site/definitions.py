@@ -58,6 +58,15 @@ _DEFINITIONS = {
     "fd_vs_baseline": Definition(
         "FD to fp32", "Fréchet distance to the full-precision model's own output for the same captions and seeds."
     ),
+    "audiobox_ce": Definition(
+        "Enjoyment", "Content enjoyment, about 1 to 10, as Audiobox-Aesthetics predicts a listener to rate it."
+    ),
+    "audiobox_cu": Definition(
+        "Usefulness", "Content usefulness, about 1 to 10, as Audiobox-Aesthetics predicts a listener to rate it."
+    ),
+    "audiobox_pq": Definition(
+        "Quality", "Production quality, about 1 to 10, as Audiobox-Aesthetics predicts a listener to rate it."
+    ),
     "zimtohrli_vs_baseline": Definition(
         "Zimtohrli to fp32",
         "Psychoacoustic distance at 48 kHz to the full-precision model's clip for the same caption and seed, mean over "
@@ -94,6 +103,21 @@ _DEFINITIONS = {
         "CLAP audio to fp32",
         "Mean cosine between the CLAP embeddings of the clip and of the full-precision model's for the same caption "
         "and seed.",
+    ),
+    "side_level_vs_baseline": Definition(
+        "Side level to fp32",
+        "Change in dB of the side's share of a stereo clip, held against the full-precision model's, mean over "
+        "captions.",
+    ),
+    "level_difference_vs_baseline": Definition(
+        "Left/right to fp32",
+        "Change in dB of the left channel's level over the right one's, held against the full-precision model's, mean "
+        "over captions.",
+    ),
+    "channel_correlation_vs_baseline": Definition(
+        "Correlation to fp32",
+        "Change of the correlation of a stereo clip's channels, held against the full-precision model's, mean over "
+        "captions.",
     ),
     "latent_sqnr_vs_baseline": Definition(
         "Latent SQNR",

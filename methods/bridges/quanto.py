@@ -45,7 +45,7 @@ class QuantoBridge(Bridge, CalibratedMethod):
 
     @property
     def varies(self) -> bool:
-        """Scales of activations hang on the data, weights do not."""
+        """Scales of activations depend on the data, weights do not."""
         return self.spec.activation_bits != FLOAT_BITS
 
     def needs_calibration(self, model: DenoisingModel) -> bool:

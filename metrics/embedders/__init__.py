@@ -14,8 +14,10 @@ BUILTIN = {
     "clap-hf": "admbench.metrics.embedders.judges:ClapHuggingFace",
     "vggish": "admbench.metrics.embedders.judges:VGGish",
     "passt": "admbench.metrics.embedders.judges:Passt",
+    "msclap": "admbench.metrics.embedders.judges:MsClap",
     "encodec": "admbench.metrics.embedders.judges:Encodec",
     "mert": "admbench.metrics.embedders.judges:Mert",
+    "audiobox-aesthetics": "admbench.metrics.embedders.judges:AudioboxAesthetics",
 }
 
 registry = Registry("admbench.judges", "judge", BUILTIN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from admbench.errors import CheckpointError
-from admbench.weights import WEIGHTS_VARIABLE, weights_folder
+from admbench.weights import WEIGHTS_VARIABLE, require_vocabulary, weights_folder
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """In the order in which transformers takes them."""
@@ -35,6 +35,22 @@ def find_folder(judge: str, weights: str) -> Path:
             f"{judge}: no weights: {weights} is no folder, not in ${WEIGHTS_VARIABLE} and not in the hub's cache;"
             f" to get them: hf download {weights}"
         ) from None
+
+
+def find_tokenizer(judge: str, folder: Path, name: str) -> Path:
+    """Return the folder of a tokenizer: `folder/name`, beside a judge's weights, else where `find_folder` looks.
+
+    Raises:
+        CheckpointError: it is in none of them, or has no vocabulary; says how to get it.
+    """
+    beside = folder / name
+    try:
+        return require_vocabulary(beside if beside.is_dir() else find_folder(judge, name))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{judge}: no tokenizer {name} in {beside} or in the hub's cache; to get it:"
+            f' hf download {name} vocab.json merges.txt --local-dir "${WEIGHTS_VARIABLE}/{name}"'
+        ) from error
 
 
 def weight_file(folder: Path) -> Path:

@@ -8,10 +8,11 @@ one space.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from importlib import util
 from pathlib import Path
 from typing import Any, ClassVar
 
-from admbench.errors import CheckpointError
+from admbench.errors import CheckpointError, PluginError
 from admbench.hashing import sha256_file
 from admbench.metrics.embedders.base import Role
 from admbench.metrics.embedders.hub import find_folder, weight_file
@@ -214,6 +215,33 @@ class LaionClap(Judge):
         return load_laion_clap(cls.find(weights))
 
 
+class MsClap(Judge):
+    """See the summary."""
+
+    summary = "Microsoft's CLAP of 2023 on the msclap package, which is installed without its dependencies"
+    roles = ("clap", "tagger")
+    license = "MIT"
+    install = "pip install --no-deps msclap torchlibrosa"
+    """Its declared bounds exclude the transformers and pandas that everything else needs, so it is no requirement."""
+    published = Published.at(
+        "CLAP_weights_2023.pth", "https://huggingface.co/microsoft/msclap/resolve/main/CLAP_weights_2023.pth"
+    )
+
+    @classmethod
+    def find(cls, weights: str | None = None) -> Path:
+        """Return where the weights are; PluginError where the package is not installed."""
+        if missing := [name for name in ("msclap", "torchlibrosa") if util.find_spec(name) is None]:
+            raise PluginError(f"msclap: no {' and no '.join(missing)} here: {cls.install}")
+        return cls.published.find("msclap", weights)
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from admbench.metrics.embedders.ms_clap import load_ms_clap
+
+        return load_ms_clap(cls.find(weights))
+
+
 class _FromHub(Judge):
     """Weights in a folder in the format of transformers, or of a hub id that was downloaded before."""
 
@@ -282,3 +310,21 @@ class Mert(_FromHub):
         from admbench.metrics.embedders.mert import load_mert
 
         return load_mert(cls.find(weights), cls.checkpoint(weights))
+
+
+class AudioboxAesthetics(_FromHub):
+    """See the summary."""
+
+    summary = "Audiobox-Aesthetics of Meta at 16 kHz, a folder or hub id: predicted ratings on four axes"
+    requires = ("audiobox-aesthetics",)
+    roles = ("aesthetics",)
+    license = "CC-BY-4.0"
+    name = "audiobox-aesthetics"
+    hub_id = "facebook/audiobox-aesthetics"
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from admbench.metrics.embedders.audiobox import load_audiobox
+
+        return load_audiobox(cls.find(weights), cls.checkpoint(weights))

@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 from admbench.errors import CheckpointError, PluginError
 from admbench.hashing import sha256_file
 from admbench.metrics.embedders.base import AudioFeatures
-from admbench.metrics.embedders.hub import find_folder
+from admbench.metrics.embedders.hub import find_tokenizer
 from admbench.metrics.embedders.published import load_pickle, load_strictly
 from admbench.metrics.embedders.windows import SAMPLE_RATE, embed_windows
-from admbench.weights import WEIGHTS_VARIABLE, require_vocabulary
 
 EMBEDDING_DIM = 512
 MAX_TOKENS = 77
@@ -146,12 +145,8 @@ def _text_encoder_from_its_shape_alone(package: Any) -> Iterator[None]:
 def _load_tokenizer(folder: Path) -> Any:
     from transformers import RobertaTokenizer
 
-    beside = folder / TOKENIZER
+    source = find_tokenizer("laion-clap", folder, TOKENIZER)
     try:
-        source = require_vocabulary(beside if beside.is_dir() else find_folder("laion-clap", TOKENIZER))
         return RobertaTokenizer.from_pretrained(str(source), local_files_only=True)
-    except (CheckpointError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"laion-clap: no tokenizer {TOKENIZER} in {beside} or in the hub's cache; to get it:"
-            f' hf download {TOKENIZER} vocab.json merges.txt --local-dir "${WEIGHTS_VARIABLE}/{TOKENIZER}"'
-        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{source}: not the tokenizer {TOKENIZER} ({error})") from error

@@ -12,6 +12,7 @@ import soundfile
 
 import admbench
 from admbench.bench.scoring.clips import write_clips
+from admbench.bench.scoring.report import sets_in_words
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import CheckpointError, DataError, UsageError
 
@@ -177,6 +178,36 @@ def test_captions_come_from_a_file_by_name_or_by_order(small_judges: None, tmp_p
     (tmp_path / "other.csv").write_text("id,caption\nclip-0,a dog\n")
     with pytest.raises(DataError, match="no caption with the id of clip clip-1"):
         admbench.score_folders(folder, prompts=str(tmp_path / "other.csv"))
+
+
+def test_what_is_left_out_is_said_with_both_sizes(small_judges: None, tmp_path: Path) -> None:
+    """24 generated clips against 48 real ones; the same once the real ones were renamed; and both as whole sets."""
+    write_folder(tmp_path / "made", 1, count=24)
+    write_folder(tmp_path / "real", 2, count=48)
+    (tmp_path / "made" / "audio" / "notes.m4a").write_bytes(b"no format that is read")
+    shutil.copy(tmp_path / "made" / "audio" / "clip-0.wav", tmp_path / "made" / "audio" / "unlisted.wav")
+    report = admbench.score_report(tmp_path / "made", tmp_path / "real", metrics=["fd", "kl"])
+    found = report["sets"]["reference"]
+    assert (found["generated"], found["reference"], found["pairs"]) == (24, 48, 24)
+    assert found["left_out"] == {"generated": [], "reference": [f"clip-{row}" for row in range(24, 48)]}
+    assert set(report["files_left_out"]["generated"]) == {"notes.m4a", "unlisted.wav"}
+    assert report["scores"]["fd"]["against_left_out"] == 24
+    in_words = sets_in_words(report)
+    assert in_words[0] == (
+        "24 generated clips against 48 reference clips, in 24 pairs of one name; left out: 24 reference without a"
+        " generated clip of their name (clip-24, clip-25, clip-26, ...)"
+    )
+    assert "not listed in captions.json" in in_words[2]
+    whole = admbench.score_folders(tmp_path / "made", tmp_path / "real", metrics=["fd"], pairing="whole")["fd"]
+    assert (whole["n"], whole["against_n"], whole["ci95"]) == (24, 48, None)
+    assert whole["value"] != report["scores"]["fd"]["value"]
+    (tmp_path / "renamed").mkdir()
+    for clip in (tmp_path / "real" / "audio").iterdir():
+        shutil.copy(clip, tmp_path / "renamed" / f"real-{clip.name}")
+    with pytest.raises(UsageError, match="none of its 48 clips has the name of one of the 24 generated ones"):
+        admbench.score_folders(tmp_path / "made", tmp_path / "renamed", metrics=["fd"])
+    again = admbench.score_folders(tmp_path / "made", tmp_path / "renamed", metrics=["fd"], pairing="whole")["fd"]
+    assert again["value"] == pytest.approx(whole["value"])
 
 
 def test_unknown_names_are_attribute_errors() -> None:

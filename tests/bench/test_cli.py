@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from admbench.bench.cli.app import main
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.scoring.clips import write_clips
 from admbench.bench.scoring.spec import JudgeSpec
+from admbench.metrics import embedders
 
 ROOT = Path(admbench.__file__).resolve().parents[1]
 COMMANDS = (
@@ -254,7 +256,7 @@ def test_a_checkpoint_that_is_none_or_damaged_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["generate", "--prompt", "x", "--out", "x.wav"], "expected either --model or --checkpoint"),
+        (["generate", "--prompt", "x", "--out", "x.wav"], "expected --model or --checkpoint"),
         (["generate", "--model", "tiny-tangoo", "--prompt", "x", "--out", "x.wav"], 'Did you mean "tiny-tango"?'),
         (["generate", "--model", "tiny-tango", "--prompt", " ", "--out", "x.wav"], "--prompt: expected some text"),
         (["generate", "--model", "tiny-tango", "--prompt", "x", "--out", "/no/where/x.wav"], "there is no folder"),
@@ -296,7 +298,7 @@ def test_score_prints_a_line_per_score_and_writes_them_as_json(
     noise = np.random.default_rng(0).normal(scale=0.1, size=(2, 5, 2048)).astype(np.float32)
     ids = [f"clip-{number}" for number in range(5)]
     for name, waveforms in zip(("made", "real"), noise, strict=True):
-        write_clips(tmp_path / name, ids, [f"caption of {name}" for name in ids], range(5), waveforms, 16_000)
+        write_clips(tmp_path / name, ids, [f"caption of {one}" for one in ids], range(5), waveforms, 16_000)
     command = [
         "score",
         "--generated",
@@ -313,18 +315,43 @@ def test_score_prints_a_line_per_score_and_writes_them_as_json(
     scores = json.loads((tmp_path / "s.json").read_text())["scores"]
     assert scores["kl"] == {"value": None, "reason": "no reference audio"}
     assert rows["clap"][1] == f"{scores['clap']['value']:.4f}"
-    assert main([*command, "--reference", str(tmp_path / "real")]) == 0
+    per_clip = tmp_path / "clips.csv"
+    assert main([*command, "--reference", str(tmp_path / "real"), "--per-clip", str(per_clip)]) == 0
+    assert "5 generated clips against 5 reference clips, in 5 pairs of one name" in capsys.readouterr().err
+    rows_of_clips = list(csv.DictReader(per_clip.read_text().splitlines()))
+    assert list(rows_of_clips[0]) == ["clip", "caption", "silent", "clipped", "too_short", "nan", "kl", "clap"]
+    assert [row["clip"] for row in rows_of_clips] == ids
+    assert [row["caption"] for row in rows_of_clips] == [f"caption of {name}" for name in ids]
+    assert {(row["silent"], row["too_short"]) for row in rows_of_clips} == {("0", "1")}
     scores = json.loads((tmp_path / "s.json").read_text())["scores"]
     assert (scores["kl"]["against"], scores["kl"]["n"]) == ("reference", 5)
+    assert np.mean([float(row["kl"]) for row in rows_of_clips]) == pytest.approx(scores["kl"]["value"])
+    assert main([*command, "--per-clip", str(tmp_path / "clips.json")]) == 0
+    assert [row["clap"] for row in json.loads((tmp_path / "clips.json").read_text())] == pytest.approx(
+        [float(row["clap"]) for row in rows_of_clips]
+    )
+    assert main([*command, "--per-clip", str(tmp_path / "clips.xlsx")]) == 2
+    assert "ends in .csv or .json" in capsys.readouterr().err
     assert main(["score", "--generated", str(tmp_path / "made"), "--metrics", "fd"]) == 2
 
 
-def test_doctor_says_of_everything_whether_it_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_says_of_everything_whether_it_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMBENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     code = main(["doctor"])
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert {"cpu", "instruction sets", "torch", "tiny-tango", "disk"} <= {what for _, what, _ in rows}
     assert {state for state, _, _ in rows} <= {"ok", "slow", "missing"}
     assert code == (2 if any(state == "missing" for state, _, _ in rows) else 0)
+    judges = {what: detail for _, what, detail in rows if detail.startswith("judge (")}
+    assert set(judges) == set(embedders.BUILTIN)
+    assert judges["tiny-clap"].startswith("judge (clap or tagger): ")
+    assert judges["tiny-clap"].endswith("weights.safetensors; licence Apache-2.0")
+    assert "not here: " in judges["mert"]
+    assert "hf download m-a-p/MERT-v1-95M" in judges["mert"]
+    assert "pip install" in judges["msclap"] or "CLAP_weights_2023.pth" in judges["msclap"]
 
 
 def test_validate_tells_a_good_record_from_a_bad_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

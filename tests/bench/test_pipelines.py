@@ -140,7 +140,7 @@ SAMPLERS = {
 
 @pytest.mark.parametrize("scheduler", SAMPLERS)
 @pytest.mark.parametrize(("seconds", "guidance"), [(None, 7.0), (0.3, 7.0), (0.3, 1.0)])
-def test_stable_audio_makes_the_mean_of_what_its_pipeline_makes(folders, pipes, scheduler, seconds, guidance):
+def test_stable_audio_makes_what_its_pipeline_makes(folders, pipes, scheduler, seconds, guidance):
     if scheduler.startswith("Cosine"):
         pytest.importorskip("torchsde")
     sampler = set_scheduler(folders / "stable-audio", scheduler, prediction_type="v_prediction", **SAMPLERS[scheduler])
@@ -162,7 +162,7 @@ def test_stable_audio_makes_the_mean_of_what_its_pipeline_makes(folders, pipes, 
     ).audios[0]
     assert expected.shape == (2, int((seconds or 0.5) * 256))
     assert not torch.allclose(expected[0], expected[1])
-    assert close(ours.generate(["a dog barks"], [11], steps=5, guidance=guidance)[0], expected.mean(dim=0).numpy())
+    assert close(ours.generate(["a dog barks"], [11], steps=5, guidance=guidance)[0], expected.numpy())
 
 
 @pytest.mark.parametrize("scheduler", SAMPLERS)
@@ -396,7 +396,7 @@ def test_the_backbone_goes_through_quantization(folders, family, tmp_path):
     assert (full - rounded).abs().mean() < 0.2 * full.abs().mean()
     waveforms = model.generate(CAPTIONS, [1, 2, 3], steps=2, batch_size=2)
     assert waveforms.dtype == np.float32
-    assert waveforms.shape == (3, int(model.seconds * model.sample_rate))
+    assert (len(waveforms), waveforms.shape[-1]) == (3, int(model.seconds * model.sample_rate))
     assert np.isfinite(waveforms).all()
 
 
@@ -512,5 +512,5 @@ def test_random_weights_need_no_files_and_are_marked(name, millions, shape, seco
     latents = model.latents(["a dog barks"], [1], steps=1, guidance=1.0, batch_size=1)
     assert torch.isfinite(latents).all()
     waveforms = model.decode(latents[:, :, :16])  # Stable Audio's 47 s of latents take minutes
-    assert waveforms.shape == (1, int(seconds * model.sample_rate))
+    assert (len(waveforms), waveforms.shape[-1]) == (1, int(seconds * model.sample_rate))
     assert np.isfinite(waveforms).all()

@@ -248,6 +248,7 @@ def test_references_are_read_from_beside_the_file(tmp_path):
         ("a.csv", "caption,seed\nrain,-1\n", [":2: ", "seed as an integer", "'-1'"]),
         ("a.csv", "caption,id\nrain,../../x\n", [":2: ", "expected an id", "'../../x'"]),
         ("a.csv", "caption\nrain\x07\n", [":2: ", "cannot be printed"]),
+        ("a.csv", "caption\nrain\u202e\n", [":2: ", "cannot be printed"]),
         ("a.csv", b"caption\nrain\nv\xf6gel\n", [":3: ", "expected UTF-8 text, found byte 0xf6"]),
         ("a.txt", "rain".encode("utf-16"), [":1: ", "expected UTF-8 text", "encoding"]),
         ("a.jsonl", '{"caption": "rain"}\n{"caption": \n', [":2: ", "expected one JSON object"]),
@@ -269,6 +270,17 @@ def test_a_broken_file_is_refused_in_one_line_that_says_where_and_what_was_expec
     text = message(write(tmp_path, name, content))
     for part in expected:
         assert part in text
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "\u0628\u0627\u0631\u0627\u0646 \u0645\u06cc\u200c\u0628\u0627\u0631\u062f",
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467 talk",
+    ],
+)
+def test_joiners_that_scripts_and_emoji_are_written_with_are_text(tmp_path, caption):
+    assert load_suite(write(tmp_path, "a.txt", f"{caption}\n")).items[0].caption == caption
 
 
 def test_a_reference_may_not_leave_its_folder_by_a_link(tmp_path):

@@ -13,9 +13,10 @@ from admbench.metrics.features import Features
 from admbench.metrics.frechet import FrechetDistance, frechet_distance
 from admbench.metrics.inception import SplitInception
 from admbench.metrics.intervals import Mean, Replicates
+from admbench.metrics.kad import kernel_audio_distance
 from admbench.metrics.keys import score_keys
 from admbench.metrics.kl import kl_divergence
-from admbench.metrics.scoring import score
+from admbench.metrics.scoring import score, score_captions
 
 ALL = ("fd", "kl", "is", "clap")
 N = 30
@@ -77,7 +78,9 @@ def test_clips_belong_together_by_id_in_any_order(judges):
 def test_clips_of_the_reference_that_were_not_generated_are_left_out(judges):
     few = features(1).take(range(10))
     scores = score(few, features(2), features(3), ALL, judges)
-    assert scores == score(few, features(2).take(range(10)), features(3).take(range(10)), ALL, judges)
+    alone = score(few, features(2).take(range(10)), features(3).take(range(10)), ALL, judges)
+    for key, one in scores.items():
+        assert one == alone[key] | ({"against_left_out": 20} if one["against"] else {})
     assert scores["fd"]["n"] == 10
 
 
@@ -132,14 +135,56 @@ def test_clips_that_are_not_finite_make_scores_null_and_are_named(judges, whose)
         assert scores["fd"]["difference"] == {"value": None, "reason": reason}
 
 
-def test_a_reference_of_other_clips_gives_a_distance_without_interval_and_no_pairs(judges):
-    generated, other = features(1), features(2, n=14)
-    scores = score(generated, other, None, ALL, judges)
+def test_whole_sets_are_compared_whatever_their_clips_are_called(judges):
+    names = ["fd", "kad", "fad_inf", "kl", "clap"]
+    generated, other = features(1), features(2, n=24)
+    scores = score(generated, other, generated, names, judges, pairing="whole")
+    renamed = Features(tuple(f"other-{row}" for row in range(24)), other.arrays)
+    assert score(generated, renamed, generated, names, judges, pairing="whole") == scores
     assert scores["fd"]["value"] == pytest.approx(frechet_distance(generated["embedding"], other["embedding"]))
-    assert scores["fd"]["ci95"] is None
-    assert scores["fd"]["n"] == 30
-    assert "16 of 30 are missing" in scores["fd"]["reason"]
-    assert scores["kl"] == {"value": None, "reason": "the reference has other clips (16 of 30 are missing)"}
+    distance = kernel_audio_distance(generated["embedding"], other["embedding"])
+    assert scores["kad"]["value"] == pytest.approx(distance)
+    for key in ("fd", "kad", "fad_inf"):
+        assert (scores[key]["n"], scores[key]["against_n"], scores[key]["pairing"]) == (30, 24, "whole")
+        assert scores[key]["ci95"] is None
+        assert scores[key]["reason"] == "no interval: whole sets have no captions in common"
+        assert "difference" not in scores[key]
+    reason = "compares clips of one name, and whole sets were asked for"
+    assert scores["kl"] == scores["kl_vs_baseline"] == {"value": None, "reason": reason}
+    assert scores["clap"]["ci95"] is not None
+
+
+def test_whole_sets_of_the_same_names_are_no_pairs(judges):
+    generated = features(1)
+    whole = score(generated, generated, None, ["kad"], judges, pairing="whole")["kad"]["value"]
+    assert whole == pytest.approx(kernel_audio_distance(generated["embedding"], generated["embedding"]))
+    assert whole < 0 == score(generated, generated, None, ["kad"], judges)["kad"]["value"]
+
+
+def test_pairs_that_were_renamed_have_no_score_instead_of_another_one(judges):
+    """24 clips against 48 with the same captions among them: paired, whole, and paired after renaming."""
+    generated, reference = features(1, n=24), features(2, n=48)
+    paired = score(generated, reference, None, ["fd", "kl"], judges)
+    assert (paired["fd"]["n"], paired["fd"]["against_left_out"]) == (24, 24)
+    expected = frechet_distance(generated["embedding"], reference["embedding"][:24])
+    assert paired["fd"]["value"] == pytest.approx(expected)
+    whole = score(generated, reference, None, ["fd"], judges, pairing="whole")
+    assert (whole["fd"]["n"], whole["fd"]["against_n"]) == (24, 48)
+    assert whole["fd"]["value"] == pytest.approx(frechet_distance(generated["embedding"], reference["embedding"]))
+    renamed = Features(tuple(f"real-{row}" for row in range(48)), reference.arrays)
+    reason = "none of the 48 reference clips has the name of one of the 24 clips"
+    nothing = {"value": None, "reason": reason}
+    assert score(generated, renamed, None, ["fd", "kl"], judges) == {"fd": nothing, "kl": nothing}
+    assert score(generated, renamed, None, ["fd"], judges, pairing="whole")["fd"] == whole["fd"]
+
+
+def test_numbers_of_single_clips_are_of_means_only_however_few_clips_there_are(judges):
+    for n in (2, 6):
+        generated, reference = features(1, n=n), features(2, n=n)
+        scored = score_captions(generated, reference, None, ALL, judges)
+        assert set(scored.per_clip) == {"kl", "clap"}
+        divergences = kl_divergence(reference["logits"], generated["logits"])
+        assert scored.per_clip["kl"] == dict(zip(generated.ids, divergences, strict=True))
 
 
 def test_clips_whose_partner_is_missing_are_left_out_of_the_pairs_and_counted(judges):

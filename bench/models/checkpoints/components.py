@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from admbench.bench.models.checkpoints.files import component_files
 from admbench.errors import CheckpointError
+from admbench.files import read_json
 
 CONSTANT_BUFFERS = ("position_ids", "token_type_ids", "attn.masked_bias")
 """Buffers of transformers that hold a count, zeros, or what GPT-2 masks with; which of them are saved changed between
@@ -33,6 +33,7 @@ def load_component(component: Any, folder: Path, stems: tuple[str, ...]) -> Any:
         CheckpointError: a file is missing or damaged, or its tensors are not exactly those of the architecture.
     """
     file = component_files(folder, stems)[0]
+    _refuse_quantized(folder / "config.json")
     # both libraries log what they then go on without; here that is an error, raised below with the names
     transformers_logging.disable_progress_bar()
     levels = diffusers_logging.get_verbosity(), transformers_logging.get_verbosity()
@@ -45,7 +46,7 @@ def load_component(component: Any, folder: Path, stems: tuple[str, ...]) -> Any:
             local_files_only=True,
             use_safetensors=file.suffix != ".bin",
         )
-    except (OSError, ValueError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # of a damaged file, the libraries raise whatever their parsers do
         raise CheckpointError(
             f"{file}: cannot be loaded ({(str(error).splitlines() or ['no reason given'])[0]})"
         ) from error
@@ -54,6 +55,18 @@ def load_component(component: Any, folder: Path, stems: tuple[str, ...]) -> Any:
         transformers_logging.set_verbosity(levels[1])
     require_exact(str(file), info["missing_keys"], info["unexpected_keys"])
     return module.float()
+
+
+def _refuse_quantized(config: Path) -> None:
+    """Raise CheckpointError if a configuration says that the weights were quantized by another package."""
+    content = read_json(config) if config.is_file() else None
+    quantized = content.get("quantization_config") if isinstance(content, dict) else None
+    if quantized:
+        by = quantized.get("quant_method") if isinstance(quantized, dict) else None
+        raise CheckpointError(
+            f"{config}: the weights were quantized already{f' by {by}' if by else ''}; expected full precision, without"
+            " quantization_config"
+        )
 
 
 def constant_buffer(name: str, shape: torch.Size) -> Tensor:
@@ -72,7 +85,20 @@ def require_exact(what: str, missing: Iterable[str], unexpected: Iterable[str]) 
     if lacking or left:
         raise CheckpointError(
             f"{what}: not the tensors of this architecture; missing: {_some(lacking)}; left over: {_some(left)}"
+            f"{_prefixed(lacking, left)}"
         )
+
+
+def _prefixed(missing: list[str], unexpected: list[str]) -> str:
+    """Say so where names only have a prefix too many, as wrappers of modules give them."""
+    first = next(iter(missing), None)
+    found = next((name for name in unexpected if first is not None and name.endswith(f".{first}")), None)
+    if found is None:
+        return ""
+    prefix = found.removesuffix(str(first))
+    if {prefix + name for name in missing} - set(unexpected):
+        return ""
+    return f' (all names begin with "{prefix}", as a wrapper leaves them; save the tensors without it)'
 
 
 def _some(names: list[str]) -> str:

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from admbench import cache
-from admbench.errors import CheckpointError
+from admbench.errors import BenchError, CheckpointError
 from admbench.files import read_json, write_text_atomic
 from admbench.hashing import sha256_file, sha256_json
 
 WEIGHTS = {"diffusers": ("diffusion_pytorch_model",), "transformers": ("model", "pytorch_model")}
 """Library -> names, without suffix, that the weights of its models may have."""
+
+
+@contextmanager
+def named_as_damaged(place: Path, expected: str) -> Iterator[None]:
+    """Turn whatever another library raises over a file or folder into a CheckpointError that names it.
+
+    Args:
+        place: what is read.
+        expected: what it should be, such as `a tokenizer`.
+    """
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception as error:  # of a damaged file, libraries raise whatever their parsers do
+        line = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise CheckpointError(f"{place}: cannot be read as {expected} ({type(error).__name__}: {line})") from error
 
 
 def weights_file(folder: Path, stems: tuple[str, ...], suffix: str = ".bin") -> Path:
@@ -26,7 +44,17 @@ def weights_file(folder: Path, stems: tuple[str, ...], suffix: str = ".bin") -> 
         for stem in stems:
             if (folder / f"{stem}{kind}").is_file():
                 return folder / f"{stem}{kind}"
-    raise CheckpointError(f"{folder}: no weights; expected {stems[0]}.safetensors or {stems[-1]}{suffix}")
+    raise CheckpointError(
+        f"{folder}: no weights; expected {stems[0]}.safetensors or {stems[-1]}{suffix}{_others(folder, stems)}"
+    )
+
+
+def _others(folder: Path, stems: tuple[str, ...]) -> str:
+    """Say which weights there are that are not read: variants such as fp16, and shards of torch.save."""
+    here = sorted(folder.iterdir()) if folder.is_dir() else []
+    names = [path.name for path in here if path.name.startswith(stems) and not path.name.endswith(".index.json")]
+    names += [path.name for path in here if path.name.endswith(".bin.index.json")]
+    return f", found only {', '.join(names[:3])}; save the whole model again as safetensors" if names else ""
 
 
 def component_files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
@@ -37,15 +65,22 @@ def component_files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
         stems: names, without suffix, that the weights may have.
 
     Raises:
-        CheckpointError: there are none, or the index names something else than files beside it.
+        CheckpointError: there are none, or both a whole file and an index, or the index names something else than files
+            beside it.
     """
+    indexes = [folder / f"{stem}.safetensors.index.json" for stem in stems]
+    found = next((index for index in indexes if index.is_file()), None)
     try:
-        return [weights_file(folder, stems)]
+        whole = weights_file(folder, stems)
     except CheckpointError:
-        indexes = [folder / f"{stem}.safetensors.index.json" for stem in stems]
-        found = next((index for index in indexes if index.is_file()), None)
         if found is None:
             raise
+    else:
+        if found is not None:  # diffusers would read the shards, transformers the whole file
+            raise CheckpointError(
+                f"{folder}: holds {whole.name} and {found.name}, of which one is stale; expected one of them"
+            )
+        return [whole]
     content = read_json(found)
     shards = content.get("weight_map") if isinstance(content, dict) else None
     names = set(shards.values()) if isinstance(shards, dict) else set()

@@ -78,6 +78,10 @@ def build(what: str, make: Callable[[], Module], tensors: dict[str, Tensor]) -> 
     require_exact(what, expected.keys() - tensors.keys(), tensors.keys() - expected.keys())
     wanted = {name: tensor for name, tensor in tensors.items() if name in expected}
     for name, tensor in wanted.items():
+        if tensor.is_floating_point() != expected[name].is_floating_point():
+            found = str(tensor.dtype).removeprefix("torch.")
+            should = "floating-point numbers" if expected[name].is_floating_point() else "integers"
+            raise CheckpointError(f"{what}: {name} has numbers of type {found}; expected {should}")
         if tensor.shape != expected[name].shape:
             raise CheckpointError(
                 f"{what}: {name} has shape {tuple(tensor.shape)}; expected {tuple(expected[name].shape)}"

@@ -69,7 +69,7 @@ BASE = PublishedModel(
     repository="ACE-Step/acestep-v15-base",
     license="MIT",
     summary=(
-        "ACE-Step 1.5 base (backbone 1,575 M), music, flow matching with adaptive projected guidance, 48 kHz, mean of"
+        "ACE-Step 1.5 base (backbone 1,575 M), music, flow matching with adaptive projected guidance, 48 kHz"
         " stereo; converted from ACE-Step/acestep-v15-base; weights MIT"
     ),
     elsewhere=converted("ACE-Step/acestep-v15-base"),
@@ -81,7 +81,7 @@ TURBO = PublishedModel(
     repository="ACE-Step/Ace-Step1.5",
     license="MIT",
     summary=(
-        "ACE-Step 1.5 turbo (backbone 1,575 M), music, flow matching in 8 steps without guidance, 48 kHz, mean of"
+        "ACE-Step 1.5 turbo (backbone 1,575 M), music, flow matching in 8 steps without guidance, 48 kHz"
         " stereo; converted from ACE-Step/Ace-Step1.5; weights MIT"
     ),
     elsewhere=converted("ACE-Step/Ace-Step1.5"),

@@ -14,6 +14,7 @@ from admbench.bench.models.checkpoints.repositories import Repository, locate, r
 from admbench.bench.models.components import COMPONENTS, Component, ComponentCall
 from admbench.errors import CheckpointError
 from admbench.methods.core.checkpoint.allowed import allow_networks
+from admbench.methods.core.checkpoint.header import HEADER_FILE
 
 if TYPE_CHECKING:
     from admbench.bench.models.base import AudioDiffusionModel
@@ -177,6 +178,8 @@ def recognise(folder: Path) -> Family:
     for family in _FAMILIES:
         if family.recognises(folder):
             return family
+    if (folder / HEADER_FILE).is_file():
+        raise CheckpointError(f"{folder}: a packed checkpoint, not a model; it is read by --checkpoint")
     index = read_index(folder)
     if index is None:
         raise CheckpointError(f"{folder}: not a checkpoint that is known here; expected {_expected()}")

@@ -64,7 +64,7 @@ OPEN = PublishedModel(
     repository="stabilityai/stable-audio-open-1.0",
     license="Stability AI Community License",
     summary=(
-        "Stable Audio Open 1.0 (backbone 1,057 M), stabilityai/stable-audio-open-1.0 (gated), 44.1 kHz, mean of stereo;"
+        "Stable Audio Open 1.0 (backbone 1,057 M), stabilityai/stable-audio-open-1.0 (gated), 44.1 kHz, stereo;"
         " weights Stability AI Community License"
     ),
     requires=("torchsde",),

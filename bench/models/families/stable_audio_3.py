@@ -72,7 +72,7 @@ MEDIUM = PublishedModel(
     repository="stabilityai/stable-audio-3-medium",
     license="Stability AI Community License",
     summary=(
-        "Stable Audio 3 medium (backbone 1,453 M), flow matching in 8 steps, 44.1 kHz, mean of stereo; converted from"
+        "Stable Audio 3 medium (backbone 1,453 M), flow matching in 8 steps, 44.1 kHz, stereo; converted from"
         " stabilityai/stable-audio-3-medium; weights Stability AI Community License"
     ),
     elsewhere=converted("stabilityai/stable-audio-3-medium"),
@@ -84,7 +84,7 @@ MEDIUM_BASE = PublishedModel(
     repository="stabilityai/stable-audio-3-medium-base",
     license="Stability AI Community License",
     summary=(
-        "Stable Audio 3 medium base (backbone 1,453 M), flow matching in 100 steps, 44.1 kHz, mean of stereo; converted"
+        "Stable Audio 3 medium base (backbone 1,453 M), flow matching in 100 steps, 44.1 kHz, stereo; converted"
         " from stabilityai/stable-audio-3-medium-base; weights Stability AI Community License"
     ),
     elsewhere=converted("stabilityai/stable-audio-3-medium-base"),

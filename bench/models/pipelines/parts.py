@@ -11,6 +11,7 @@ from diffusers.utils import DummyObject
 from torch import nn
 from transformers import AutoTokenizer
 
+from admbench.bench.models.checkpoints.files import named_as_damaged
 from admbench.errors import CheckpointError, UsageError
 from admbench.weights import require_vocabulary
 
@@ -36,8 +37,10 @@ def networks(parts: Parts) -> dict[str, nn.Module]:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Load a tokenizer. Raises CheckpointError if its folder holds no vocabulary."""
-    return AutoTokenizer.from_pretrained(require_vocabulary(folder), local_files_only=True)
+    """Load a tokenizer. Raises CheckpointError if its folder holds no vocabulary, or files that are damaged."""
+    require_vocabulary(folder)
+    with named_as_damaged(folder, "a tokenizer"):
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def load_scheduler(folder: Path) -> Any:
@@ -55,7 +58,9 @@ def load_scheduler(folder: Path) -> Any:
     named = config.get("_class_name") if isinstance(config, dict) else None
     if named not in SCHEDULERS:
         raise CheckpointError(f"{file}: _class_name is {named}; expected one of {', '.join(SCHEDULERS)}")
-    return scheduler_class(named).from_config(config)
+    chosen = scheduler_class(named)
+    with named_as_damaged(file, f"the configuration of {named}"):
+        return chosen.from_config(config)
 
 
 def scheduler_class(name: str) -> Any:

@@ -1,7 +1,7 @@
 """Stable Audio Open (arXiv 2407.14358) as its pipeline runs it, on the caption and the clip's beginning and end.
 
 Whatever its length, a clip is the beginning of the one latent length that the model knows; it is conditioned on when it
-ends. Waveforms are the mean of both channels: the harness and its networks hear mono.
+ends. Waveforms keep both channels; the networks that judge them hear their mean.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from numpy.typing import NDArray
 from torch import Tensor
 
-from admbench.bench.models.base import AudioDiffusionModel, ModelCard
+from admbench.bench.models.base import AudioDiffusionModel, ModelCard, without_single_channel
 from admbench.bench.models.conditioning import TokenStates
 from admbench.bench.models.pipelines.parts import Parts, networks
 from admbench.errors import UsageError
@@ -53,9 +53,9 @@ class StableAudioModel(AudioDiffusionModel):
         self.card = replace(self.card, seconds=seconds)
 
     def decode(self, latents: Tensor) -> NDArray[np.float32]:
-        """Latents (n, channels, frames) to waveforms, float32 (n, samples): the channels' mean, cut to length."""
+        """Latents (n, channels, frames) to waveforms, float32 (n, 2, samples), cut to length."""
         # truncated, not rounded, as in the pipeline
-        return super().decode(latents)[:, : int(self.seconds * self.sample_rate)]
+        return super().decode(latents)[..., : int(self.seconds * self.sample_rate)]
 
     @torch.inference_mode()
     def encode_text(self, prompts: Sequence[str], *, guided: bool) -> dict[str, Tensor]:
@@ -93,8 +93,8 @@ class OobleckDecoder:
         self.vae = vae
 
     def __call__(self, latents: Tensor) -> Tensor:
-        """(n, channels, frames) to (n, samples)."""
-        return torch.cat([self.vae.decode(latent[None]).sample.mean(dim=1) for latent in latents])
+        """(n, channels, frames) to (n, 2, samples); of a mono autoencoder (n, samples)."""
+        return without_single_channel(torch.cat([self.vae.decode(latent[None]).sample for latent in latents]))
 
 
 def assemble(parts: Parts, known: dict[str, Any]) -> AudioDiffusionModel:

@@ -1,7 +1,7 @@
 """Flow matching over latents of sound: noise levels of the model's own, clips of any length, mono of what it makes.
 
 A clip is made of whole latent frames, as many as cover it, and cut to its length; where the autoencoder is stereo, a
-clip is the mean of both channels, since the harness and its networks hear mono.
+clip has both channels; the networks that judge it hear their mean.
 
 Departures that all families of it share: they follow their pipeline's call with one prompt, so padding, which ACE-Step
 and LongCat-AudioDiT attend to or convolve over in larger calls, is masked here. Editing, inpainting and following audio
@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from admbench.bench.models.base import AudioDiffusionModel, ModelCard
+from admbench.bench.models.base import AudioDiffusionModel, ModelCard, without_single_channel
 from admbench.bench.models.conditioning import Conditioner
 from admbench.bench.models.pipelines.parts import Parts, networks
 from admbench.bench.models.sampling import Sampling
@@ -65,8 +65,8 @@ class SoundFlowModel(AudioDiffusionModel):
         self.card = replace(self.card, seconds=seconds, latent_shape=shape)
 
     def decode(self, latents: Tensor) -> NDArray[np.float32]:
-        """Latents (n, *latent_shape) to waveforms, float32 (n, samples): the channels' mean, cut to length."""
-        return super().decode(latents)[:, : int(round(self.seconds * self.sample_rate, 6))]
+        """Latents (n, *latent_shape) to waveforms, float32 (n, samples) or of stereo (n, 2, samples), cut to length."""
+        return super().decode(latents)[..., : int(round(self.seconds * self.sample_rate, 6))]
 
     def _sampling(self, steps: int, generators: Sequence[torch.Generator]) -> Sampling:
         return Sampling(self._scheduler, steps, generators, self.sigmas(steps))
@@ -77,7 +77,7 @@ class SoundDecoder:
 
     Args:
         vae: an autoencoder of diffusers over waveforms.
-        finish: what is done to the audio of a clip, (1, channels, samples), before its channels are averaged.
+        finish: what is done to the audio of a clip, (1, channels, samples).
         frames_first: whether latents are (frames, channels).
     """
 
@@ -85,9 +85,10 @@ class SoundDecoder:
         self.vae, self._finish, self._frames_first = vae, finish, frames_first
 
     def __call__(self, latents: Tensor) -> Tensor:
-        """(n, *latent_shape) to (n, samples)."""
+        """(n, *latent_shape) to (n, samples) or, of a stereo autoencoder, (n, 2, samples)."""
         upright = latents.transpose(1, 2) if self._frames_first else latents
-        return torch.cat([self._finish(self.vae.decode(latent[None]).sample).mean(dim=1) for latent in upright])
+        clips = [self._finish(self.vae.decode(latent[None]).sample) for latent in upright]
+        return without_single_channel(torch.cat(clips))
 
 
 def latent_shape(channels: int, seconds: float, rate: float, *, frames_first: bool) -> tuple[int, int]:
