@@ -310,3 +310,21 @@ class Mert(_FromHub):
         from admbench.metrics.embedders.mert import load_mert
 
         return load_mert(cls.find(weights), cls.checkpoint(weights))
+
+
+class AudioboxAesthetics(_FromHub):
+    """See the summary."""
+
+    summary = "Audiobox-Aesthetics of Meta at 16 kHz, a folder or hub id: predicted ratings on four axes"
+    requires = ("audiobox-aesthetics",)
+    roles = ("aesthetics",)
+    license = "CC-BY-4.0"
+    name = "audiobox-aesthetics"
+    hub_id = "facebook/audiobox-aesthetics"
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        from admbench.metrics.embedders.audiobox import load_audiobox
+
+        return load_audiobox(cls.find(weights), cls.checkpoint(weights))
