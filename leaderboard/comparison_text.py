@@ -171,7 +171,7 @@ def versus_cells(one: Statement, *, escape: bool = False) -> tuple[str, ...]:
     if one.estimate is None or one.low is None or one.high is None:
         reason = str(one.reason)
         return (one.model, one.method, one.word, one.versus, escaped(reason) if escape else reason, "")
-    form = ".3g" if one.scale == "ratio" else "+.3g"
+    form = "#.3g" if one.scale == "ratio" else "+.3g"
     unit = " times" if one.scale == "ratio" else ""
     numbers = f"{one.estimate:{form}}{unit} [{one.low:{form}}, {one.high:{form}}]"
     return (one.model, one.method, one.word, one.versus, numbers, str(one.n or ""))

@@ -91,9 +91,13 @@ def _compared(model: str, score: str, pairs: AllPairs, method: str, other: str) 
     scale, estimate, low, high = pair.contrast.scale, pair.contrast.shown, pair.low, pair.high
     if pair.better != method:
         if scale == "ratio":
-            estimate, low, high = 1 / estimate, 1 / high, 1 / low
+            estimate, low, high = _inverse(estimate), _inverse(high), _inverse(low)
         else:
             estimate, low, high = -estimate, -high, -low
     better = pairs.better_than(method, other)
     word: Word = "not told apart" if better is None else "better" if better else "worse"
     return Statement(model, method, other, score, word, scale, estimate, low, high, pair.contrast.n, None)
+
+
+def _inverse(ratio: float) -> float:
+    return 1 / max(ratio, 1e-300)  # an end of an interval may be as good as zero

@@ -164,7 +164,7 @@ def view_board(board: Board, by: str | None = None) -> BoardView:
     score = by or default_score(board)
     second = next((key for key in (TO_REAL_AUDIO, ORDERED_BY) if key != score and key in board.metrics), None)
     further = further_judges(board, score)
-    orders = list(dict.fromkeys((score, *((second,) if second else ()), *further)))
+    orders = [key for key in dict.fromkeys((score, *further, second)) if key is not None]
     models = tuple(_model(group, board, orders, further) for group in board.groups)
     ordered = [row for model in models for own in model.rows for row in own.rows]
     return BoardView(

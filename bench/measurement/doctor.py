@@ -129,11 +129,14 @@ def _judges() -> Iterator[Finding]:
             continue  # other people's code is not imported to ask it for weights
         judge = registry.get(name)
         try:
-            yield Finding("ok", name, f"{judge.find()}, licence {judge.license}")
+            weights, lacking = str(judge.find()), []
         except BenchError as error:
-            # Only the embedded judges are needed by every run.
-            state: State = "missing" if name in ("tiny-tagger", "tiny-clap") else "ok"
-            yield Finding(state, name, f"not here: {error}; licence {judge.license}")
+            weights, lacking = "", [str(error)]
+        lacking = [*filter(None, [info.unavailable]), *lacking]
+        # Only the embedded judges are needed by every run.
+        state: State = "missing" if lacking and name in ("tiny-tagger", "tiny-clap") else "ok"
+        found = f"not here: {'; '.join(lacking)}" if lacking else weights
+        yield Finding(state, name, f"judge ({' or '.join(judge.roles)}): {found}; licence {judge.license}")
 
 
 def _enough(what: str, available: float, needed: float, why: str) -> Finding:

@@ -36,18 +36,22 @@ class JudgeSpec(BaseModel):
     """Registry names of the judges for distances between sets of clips, and for classes; a text with commas will do."""
     clap: tuple[str, ...] = Field(default=("tiny-clap",), min_length=1)
     """Registry names of the judges that embed audio and captions in one space; a text with commas will do."""
+    aesthetics: tuple[str, ...] = Field(default=("audiobox-aesthetics",), min_length=1)
+    """Registry names of the judges that predict how listeners would rate a clip."""
     tagger_weights: dict[str, str] = {}
     """Tagger -> path of its weights; one that is not named looks for them itself. Of one tagger the path will do, and
     `NAME=PATH,NAME=PATH` of several."""
     clap_weights: dict[str, str] = {}
     """The same of the CLAP networks, or hub ids."""
+    aesthetics_weights: dict[str, str] = {}
+    """The same of the predictors of ratings."""
 
-    @field_validator("tagger", "clap", mode="before")
+    @field_validator(*ROLES, mode="before")
     @classmethod
     def _split(cls, names: Any) -> Any:
         return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else names
 
-    @field_validator("tagger", "clap")
+    @field_validator(*ROLES)
     @classmethod
     def _can_be_told_apart(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for index, name in enumerate(names):
@@ -57,7 +61,7 @@ class JudgeSpec(BaseModel):
                 raise ValueError(f'"{name}" cannot stand in the name of a score; expected small letters, digits, . _ -')
         return names
 
-    @field_validator("tagger_weights", "clap_weights", mode="before")
+    @field_validator(*(f"{role}_weights" for role in ROLES), mode="before")
     @classmethod
     def _by_name(cls, weights: Any, info: ValidationInfo) -> Any:
         names = info.data.get(str(info.field_name).removesuffix("_weights"))

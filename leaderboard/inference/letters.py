@@ -32,17 +32,16 @@ def compact_letters(names: Sequence[str], told_apart: Iterable[tuple[str, str]])
         raise ValueError("a name appears twice")
     sets = [frozenset(names)]
     for pair in told_apart:
-        inserted = [part for one in sets for part in _without_both(one, *pair)]
-        sets = [one for one in dict.fromkeys(inserted) if not any(one < other for other in inserted)]
+        both = frozenset(pair)
+        kept = [one for one in sets if not both <= one]
+        parts = {one - {name} for one in sets if both <= one for name in pair}
+        largest = (one for one in parts if not any(one < other for other in parts))
+        sets = [*kept, *(one for one in largest if not any(one <= other for other in kept))]  # what was kept is in none
         if len(sets) > MAXIMUM_LETTERS:
             raise ValueError(f"more than {MAXIMUM_LETTERS} letters")
     place = {name: k for k, name in enumerate(names)}
     ordered = sorted(sets, key=lambda one: sorted(place[name] for name in one))
     return {name: "".join(_letter(k) for k, one in enumerate(ordered) if name in one) for name in names}
-
-
-def _without_both(cells: frozenset[str], first: str, second: str) -> list[frozenset[str]]:
-    return [cells - {first}, cells - {second}] if {first, second} <= cells else [cells]
 
 
 def _letter(k: int) -> str:

@@ -50,6 +50,7 @@ class ScoreKind:
 _DISTANCE = ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0)
 _COSINE = ScoreKind(higher_is_better=True, low=-1.0, high=1.0)
 _DECIBELS = ScoreKind(higher_is_better=True)
+_RATING = ScoreKind(higher_is_better=True)
 
 KINDS: dict[str, ScoreKind] = {
     "fd": _DISTANCE,
@@ -61,6 +62,9 @@ KINDS: dict[str, ScoreKind] = {
     "cas": ScoreKind(higher_is_better=True, low=0.0, high=1.0, share=True),
     "clap": _COSINE,
     "clap_audio": _COSINE,
+    "audiobox_ce": _RATING,
+    "audiobox_cu": _RATING,
+    "audiobox_pq": _RATING,
     "lmd": _DISTANCE,
     "mrstft": _DISTANCE,
     "zimtohrli": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=1.0),

@@ -58,6 +58,15 @@ _DEFINITIONS = {
     "fd_vs_baseline": Definition(
         "FD to fp32", "Fréchet distance to the full-precision model's own output for the same captions and seeds."
     ),
+    "audiobox_ce": Definition(
+        "Enjoyment", "Content enjoyment, about 1 to 10, as Audiobox-Aesthetics predicts a listener to rate it."
+    ),
+    "audiobox_cu": Definition(
+        "Usefulness", "Content usefulness, about 1 to 10, as Audiobox-Aesthetics predicts a listener to rate it."
+    ),
+    "audiobox_pq": Definition(
+        "Quality", "Production quality, about 1 to 10, as Audiobox-Aesthetics predicts a listener to rate it."
+    ),
     "zimtohrli_vs_baseline": Definition(
         "Zimtohrli to fp32",
         "Psychoacoustic distance at 48 kHz to the full-precision model's clip for the same caption and seed, mean over "

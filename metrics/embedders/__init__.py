@@ -17,6 +17,7 @@ BUILTIN = {
     "msclap": "admbench.metrics.embedders.judges:MsClap",
     "encodec": "admbench.metrics.embedders.judges:Encodec",
     "mert": "admbench.metrics.embedders.judges:Mert",
+    "audiobox-aesthetics": "admbench.metrics.embedders.judges:AudioboxAesthetics",
 }
 
 registry = Registry("admbench.judges", "judge", BUILTIN)

@@ -9,9 +9,10 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Role = Literal["tagger", "clap"]
+Role = Literal["tagger", "clap", "aesthetics"]
 """What a network is used for in a run: `tagger` for distances between sets of clips and for classes, `clap` for the
-space that audio and captions share. Extractors say which one they read."""
+space that audio and captions share, `aesthetics` for how listeners would rate a clip. Extractors say which one they
+read."""
 
 
 @dataclass(frozen=True)

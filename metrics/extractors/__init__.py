@@ -11,6 +11,7 @@ BUILTIN = {
     "window_moments": "admbench.metrics.extractors.builtin:WindowMoments",
     "clap_audio": "admbench.metrics.extractors.builtin:ClapAudio",
     "clap_text": "admbench.metrics.extractors.builtin:ClapText",
+    "aesthetics": "admbench.metrics.extractors.builtin:Aesthetics",
     "levels": "admbench.metrics.extractors.builtin:Levels",
     "files": "admbench.metrics.extractors.builtin:Files",
     "latents": "admbench.metrics.extractors.builtin:Latents",

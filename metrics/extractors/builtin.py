@@ -78,6 +78,19 @@ class ClapText(CaptionExtractor):
         return vectors
 
 
+class Aesthetics(AudioExtractor):
+    """(n, 4), predicted ratings: content enjoyment and usefulness, production complexity and quality."""
+
+    name = "aesthetics"
+    summary = "Predicted ratings of a clip on the four axes of Audiobox-Aesthetics"
+    role = "aesthetics"
+    missing = "the {whose} clips have no predicted ratings"
+
+    def extract(self, batch: Batch, judge: Any) -> NDArray[Any] | None:
+        """See the base class."""
+        return batch.embedded_by(judge).embedding
+
+
 class Levels(Extractor):
     """(n, 3), root mean square, share of samples at full scale, seconds, at a clip's own rate; every clip has them."""
 

@@ -18,6 +18,7 @@ from admbench.bench.cli.app import main
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.scoring.clips import write_clips
 from admbench.bench.scoring.spec import JudgeSpec
+from admbench.metrics import embedders
 
 ROOT = Path(admbench.__file__).resolve().parents[1]
 COMMANDS = (
@@ -332,12 +333,23 @@ def test_score_prints_a_line_per_score_and_writes_them_as_json(
     assert main(["score", "--generated", str(tmp_path / "made"), "--metrics", "fd"]) == 2
 
 
-def test_doctor_says_of_everything_whether_it_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_says_of_everything_whether_it_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMBENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     code = main(["doctor"])
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert {"cpu", "instruction sets", "torch", "tiny-tango", "disk"} <= {what for _, what, _ in rows}
     assert {state for state, _, _ in rows} <= {"ok", "slow", "missing"}
     assert code == (2 if any(state == "missing" for state, _, _ in rows) else 0)
+    judges = {what: detail for _, what, detail in rows if detail.startswith("judge (")}
+    assert set(judges) == set(embedders.BUILTIN)
+    assert judges["tiny-clap"].startswith("judge (clap or tagger): ")
+    assert judges["tiny-clap"].endswith("weights.safetensors; licence Apache-2.0")
+    assert "not here: " in judges["mert"]
+    assert "hf download m-a-p/MERT-v1-95M" in judges["mert"]
+    assert "pip install" in judges["msclap"] or "CLAP_weights_2023.pth" in judges["msclap"]
 
 
 def test_validate_tells_a_good_record_from_a_bad_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

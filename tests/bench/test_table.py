@@ -7,14 +7,24 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from admbench.bench.cli.app import main
+from admbench.bench.cli.run_progress import print_summary
+from admbench.bench.run.jobs import CellJob
+from admbench.bench.run.layout import JobFolder
+from admbench.bench.run.runner import CellResult
 from admbench.leaderboard import build_site, read_runs
 from admbench.leaderboard.gate import gate
+from admbench.leaderboard.reading import LoadedRecord
+from admbench.leaderboard.view import view_boards
+from admbench.leaderboard.view_words import paragraph, short_verdict
 
 from ..leaderboard.conftest import change, difference, record, write_run
 from ..leaderboard.written_results import agree, write_results
@@ -129,11 +139,41 @@ def test_page_table_and_gate_have_one_order_one_set_of_letters_and_one_verdict(
         own = [row[1:4] for row in page if row[0] == model]
         assert [*own[:2], own[4]] == places
         assert {row[1:] for row in own[2:4]} == {("2-3", "b")}
-    words = {(cell.model, cell.method): cell.verdicts["fd"].word for cell in gate(read_runs([run])).cells}
-    assert {row[:2]: row[4] for row in page if row[1] != "fp32"} == {
-        key: word for key, word in words.items() if key[1] != "fp32"
-    }
+    gated = [
+        (
+            cell.model,
+            cell.method,
+            cell.standing.rank if cell.standing else "-",
+            cell.standing.letters if cell.standing else "-",
+            "" if cell.method == "fp32" else cell.verdicts["fd"].word,
+        )
+        for cell in gate(read_runs([run])).cells
+    ]
+    assert gated == page
     text = printed(capsys, str(run))
     ordered = re.compile(r"\| `[^`]+` \| [\d-]+ \| [a-z]+ \|")
     lines = [line.split(" | ")[:3] for line in text.splitlines() if ordered.match(line)]
     assert [(line[0].strip("| `"), *line[1:]) for line in lines] == [row[1:4] for row in page if row[1] != "fp32"]
+
+
+def test_the_last_lines_of_a_run_are_the_conclusion_then_a_short_table(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def result(loaded: LoadedRecord, reason: str | None = None) -> CellResult:
+        job = SimpleNamespace(target=JobFolder(loaded.cell), model=loaded.record.model.name)
+        return CellResult(cast("CellJob", job), reason, 1.0, False)
+
+    records = read_runs([run])
+    failed = result(replace(records[0], path=run / "nothing" / "result.json"), "out of memory")
+    print_summary([*map(result, records), failed])
+    first, *rows = capsys.readouterr().out.splitlines()
+    (view,) = view_boards(records)
+    assert first == paragraph(view)
+    order = [(model.name, own.spec) for model in view.models for own in model.rows]
+    assert [tuple(row.split("\t")[:2]) for row in rows] == order
+    nearest = rows[1].split("\t")
+    assert nearest[1:4] == ["naive@w8a8", "1", "a"]
+    assert nearest[6] == short_verdict(view.models[0].rows[1].verdicts["fd"])
+    assert rows[0].split("\t")[2:4] == ["-", "- this is full precision"]
+    print_summary([failed])
+    assert capsys.readouterr().out == ""

@@ -1,15 +1,19 @@
 """What a board says as plain data: one order, letters and rank intervals from the engine, and reasons in words."""
 
+import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from admbench.errors import UsageError
-from admbench.leaderboard import read_runs
+from admbench.leaderboard import build_site, read_runs
 from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.comparison import compare_views, to_json
 from admbench.leaderboard.comparison_text import to_markdown, to_tsv
+from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.per_caption import PER_CAPTION, read_per_caption, write_per_caption
+from admbench.leaderboard.versus import versus
 from admbench.leaderboard.view import default_score, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, model_sentences, paragraph
 
@@ -233,3 +237,26 @@ def test_further_judges_are_held_against_the_order(make_run, make_record, change
     assert all((found.tau, found.word, found.contradictions) == (1.0, "agree", ()) for found in model.agreements)
     assert model.conclusions[names[0]].pairs.letters == model.conclusions["fd_vs_baseline"].pairs.letters
     assert "tiny-tagger and laion-clap agree on the order of 3 cells" in judges_sentences(view)[0]
+
+
+def of_size(score, value, error):
+    """A score of a set with another value and error; a mean over clips as it is."""
+    if score.clips is not None:
+        return score
+    one = score.influence
+    return replace(score, influence=Influence(value, error * np.sign(one.first), 0 * one.second, one.pairs))
+
+
+@pytest.mark.parametrize(("size", "error"), [(5e-324, 1e90), (1e90, 1e89), (0.0, 0.0)])
+def test_numbers_of_any_size_stop_neither_page_nor_table(run, tmp_path, size, error):
+    for one in read_runs([run]):
+        if one.record.method.spec == "naive@w8a8":
+            own = read_per_caption(one.run, one.cell / PER_CAPTION)
+            scores = {key: of_size(score, size, error) for key, score in own.scores.items()}
+            write_per_caption(one.cell / PER_CAPTION, replace(own, scores=scores))
+    views = view_boards(read_runs([run]))
+    assert {own.spec for own in views[0].models[0].rows} == set(NOISE)
+    assert build_site(read_runs([run]), tmp_path / "site").index.is_file()
+    comparisons = compare_views(views)
+    assert to_markdown(comparisons)
+    json.dumps([to_json(comparisons), [vars(one) for one in versus(views, "naive@w8a8")]], allow_nan=False)
