@@ -78,6 +78,14 @@ def test_formats_and_order(run: Path, capsys: pytest.CaptureFixture[str], tmp_pa
     assert value["tables"][0]["sorted_by"] == "fd_vs_baseline"
 
 
+def test_too_few_captions_are_a_warning_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = write_run(tmp_path / "few", [record(spec=spec, n=12) for spec in NOISE])
+    write_results(few, NOISE, 12)
+    for format in ("markdown", "tsv", "json"):
+        assert main(["table", str(few), "--format", format]) == 0
+        assert "only 12 captions: below 96 intervals can be too short" in "".join(capsys.readouterr()), format
+
+
 def test_a_score_that_no_record_has_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for option in ("--metrics", "--by"):
         assert main(["table", str(run), option, "fdd"]) == 2
