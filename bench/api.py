@@ -21,6 +21,7 @@ from admbench.bench.models.quantization import (
     read_headers,
     save_components,
 )
+from admbench.bench.scoring.conventional import score_by_convention
 from admbench.bench.scoring.report import score_report
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import CheckpointError, UsageError
@@ -322,6 +323,7 @@ __all__ = [
     "quantize",
     "read_records",
     "save_checkpoint",
+    "score_by_convention",
     "score_folders",
     "score_report",
 ]

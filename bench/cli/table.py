@@ -52,6 +52,9 @@ def table(
     comparisons = compare_views(views, metrics.split(",") if metrics else None)
     statements = hold_against(views, versus) if versus else None
     text = _text(format, comparisons, versus, statements)
+    if format == "tsv":  # which has no place for it
+        for caution in dict.fromkeys(caution for one in comparisons for caution in one.cautions):
+            print(f"warning: {caution}", file=sys.stderr)
     if out is None:
         sys.stdout.write(text)
     else:

@@ -17,6 +17,7 @@ from admbench.hashing import sha256_file
 from admbench.metrics.embedders.base import Role
 from admbench.metrics.embedders.hub import find_folder, weight_file
 from admbench.metrics.embedders.published import Published
+from admbench.registry import load_target
 
 _ZENODO = "https://zenodo.org/records/3987831/files"
 _LAION = "https://huggingface.co/lukewys/laion_clap/resolve/main"
@@ -248,6 +249,13 @@ class _FromHub(Judge):
     name: ClassVar[str]
     hub_id: ClassVar[str]
     """Of the weights that are taken if none are named."""
+    loader: ClassVar[str]
+    """`module:function` of this package: of the weight file, and of what scores call it, the embedder."""
+
+    @classmethod
+    def load(cls, weights: str | None = None) -> Any:
+        """See the base class."""
+        return load_target(f"{__package__}.{cls.loader}")(cls.find(weights), cls.checkpoint(weights))
 
     @classmethod
     def find(cls, weights: str | None = None) -> Path:
@@ -269,13 +277,7 @@ class ClapHuggingFace(_FromHub):
     license = "Apache-2.0"
     name = "clap-hf"
     hub_id = "laion/clap-htsat-unfused"
-
-    @classmethod
-    def load(cls, weights: str | None = None) -> Any:
-        """See the base class."""
-        from admbench.metrics.embedders.clap_hf import load_clap_hf
-
-        return load_clap_hf(cls.find(weights), cls.checkpoint(weights))
+    loader = "clap_hf:load_clap_hf"
 
 
 class Encodec(_FromHub):
@@ -286,13 +288,7 @@ class Encodec(_FromHub):
     license = "MIT for its code; none is stated for the weights"
     name = "encodec"
     hub_id = "facebook/encodec_24khz"
-
-    @classmethod
-    def load(cls, weights: str | None = None) -> Any:
-        """See the base class."""
-        from admbench.metrics.embedders.encodec import load_encodec
-
-        return load_encodec(cls.find(weights), cls.checkpoint(weights))
+    loader = "encodec:load_encodec"
 
 
 class Mert(_FromHub):
@@ -303,13 +299,7 @@ class Mert(_FromHub):
     license = "CC-BY-NC-4.0"
     name = "mert"
     hub_id = "m-a-p/MERT-v1-95M"
-
-    @classmethod
-    def load(cls, weights: str | None = None) -> Any:
-        """See the base class."""
-        from admbench.metrics.embedders.mert import load_mert
-
-        return load_mert(cls.find(weights), cls.checkpoint(weights))
+    loader = "mert:load_mert"
 
 
 class AudioboxAesthetics(_FromHub):
@@ -321,10 +311,4 @@ class AudioboxAesthetics(_FromHub):
     license = "CC-BY-4.0"
     name = "audiobox-aesthetics"
     hub_id = "facebook/audiobox-aesthetics"
-
-    @classmethod
-    def load(cls, weights: str | None = None) -> Any:
-        """See the base class."""
-        from admbench.metrics.embedders.audiobox import load_audiobox
-
-        return load_audiobox(cls.find(weights), cls.checkpoint(weights))
+    loader = "audiobox:load_audiobox"
