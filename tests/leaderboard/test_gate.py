@@ -100,7 +100,7 @@ def test_a_record_that_says_something_else_than_its_results_stops_the_gate(run):
     """The forged record that claims to be full precision's equal does not pass on the strength of its claim."""
     path = place_of(run, "naive@w3a8") / "result.json"
     value = json.loads(path.read_text())
-    value["scores"]["fd"] |= {"value": 1.0, "ci95": [0.9, 1.1]}
+    value["scores"]["fd"] |= {"value": 1.0, "ci95": [0.9, 1.1], "difference": None}
     path.write_text(json.dumps(value))
     with pytest.raises(DataError, match=rf"{path}: not what per-caption.safetensors gives: scores.fd.value: 1, per"):
         gate(read_runs([run]))
