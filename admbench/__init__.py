@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         quantize,
         read_records,
         save_checkpoint,
+        score_by_convention,
         score_folders,
         score_report,
     )
@@ -46,6 +47,7 @@ __all__ = [
     "quantize",
     "read_records",
     "save_checkpoint",
+    "score_by_convention",
     "score_folders",
     "score_report",
 ]

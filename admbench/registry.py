@@ -6,7 +6,8 @@ plug-in into this process: what a built-in is and needs is read from its source,
 loaded in a child process. That, and errors that name both owners of a duplicate, is what pluggy and catalogue lack.
 
 A plug-in is a class, a function, or an object that a call makes. Its `summary` (one line) and `requires` (names of the
-distributions that it needs) are literals: attributes of the class, or keywords of the call.
+distributions that it needs) are literals: attributes of the class, or keywords of the call. So is what
+plug-ins of a kind say beside that, such as the `track` of a method.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,7 +30,6 @@ from typing import Any, TypeVar
 from admbench.errors import BenchError, PluginError, UsageError, nearest
 
 Plugin = TypeVar("Plugin")
-_Description = tuple[str, tuple[str, ...]]
 """Summary, and names of the distributions that it needs."""
 
 BUILTIN_DISTRIBUTION = "admbench"
@@ -53,6 +53,8 @@ class PluginInfo:
     """Names of the distributions that must be installed."""
     unavailable: str | None
     """Why it cannot be used here; None if it can, as far as is known."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What else its registry's kind of plug-in says of itself, as far as this one does; see `Registry`."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,21 @@ class _Declared:
         return f"{self.target} of {self.distribution}"
 
 
+@dataclass(frozen=True)
+class _Description:
+    """What a plug-in says of itself."""
+
+    summary: str = ""
+    requires: tuple[str, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any], facts: Sequence[str], summary: str) -> _Description:
+        """Take what is wanted of what was said; `summary` is for one that says none."""
+        own = {name: str(said[name]) for name in facts if said.get(name) is not None}
+        return cls(str(said.get("summary", summary)), tuple(said.get("requires", ())), own)
+
+
 class Registry:
     """The plug-ins of one kind, by name.
 
@@ -75,12 +92,16 @@ class Registry:
         group: entry-point group, such as `admbench.methods`.
         kind: the word for error messages, such as `method`.
         builtin: name -> `module:attribute` of the plug-ins that come with the package.
+        facts: names of what its plug-ins say of themselves beside `summary` and `requires`, each a text.
     """
 
-    def __init__(self, group: str, kind: str, builtin: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, group: str, kind: str, builtin: Mapping[str, str] | None = None, facts: Sequence[str] = ()
+    ) -> None:
         self.group = group
         self.kind = kind
         self.builtin = dict(builtin or {})
+        self.facts = tuple(facts)
         self._registered: dict[str, Any] = {}
 
     def register(self, name: str) -> Callable[[Plugin], Plugin]:
@@ -148,19 +169,20 @@ class Registry:
             if not found:
                 raise self._unknown(name)
         single = [found[0] for found in owners.values() if len(found) == 1]
-        probed = _probe([one.target for one in single if self._is_probed(one)])
+        probed = _probe([one.target for one in single if self._is_probed(one)], self.facts)
         return [self._info(name, found, probed) for name, found in owners.items()]
 
     def _info(self, name: str, owners: Sequence[_Declared], probed: Mapping[str, _Description | str]) -> PluginInfo:
-        summary = ""
-        requires: tuple[str, ...] = ()
+        said = _Description()
         try:
-            summary, requires = self._describe(self._only_owner(name), probed)
-            unavailable = missing_distributions(requires)
+            said = self._describe(self._only_owner(name), probed)
+            unavailable = missing_distributions(said.requires)
         except PluginError as error:
             unavailable = str(error)
         first = owners[0]
-        return PluginInfo(name, self.group, first.target, first.distribution, summary, requires, unavailable)
+        return PluginInfo(
+            name, self.group, first.target, first.distribution, said.summary, said.requires, unavailable, said.facts
+        )
 
     @cached_property
     def _installed(self) -> list[_Declared]:
@@ -205,8 +227,8 @@ class Registry:
                 raise PluginError(f"{declared.owner}: {answer}")
             return answer
         if declared.name in self._registered:
-            return _described_by(self._registered[declared.name])
-        return _read_source(declared.target)
+            return _described_by(self._registered[declared.name], self.facts)
+        return _read_source(declared.target, self.facts)
 
 
 def _declared_by_decorator(name: str, plugin: Any) -> _Declared:
@@ -226,9 +248,10 @@ def _reason(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _described_by(plugin: Any) -> tuple[str, tuple[str, ...]]:
+def _described_by(plugin: Any, facts: Sequence[str]) -> _Description:
     doc = (getattr(plugin, "__doc__", None) or "").strip().splitlines()
-    return str(getattr(plugin, "summary", doc[0] if doc else "")), tuple(getattr(plugin, "requires", ()))
+    said = {name: getattr(plugin, name) for name in (*_DESCRIBED, *facts) if hasattr(plugin, name)}
+    return _Description.of(said, facts, doc[0] if doc else "")
 
 
 def missing_distributions(requires: Iterable[str]) -> str | None:
@@ -241,8 +264,8 @@ _PARSING = threading.Lock()
 """Python 3.11 counts the depth of a syntax tree in one place for all threads: parsing in two at once can fail."""
 
 
-def _read_source(target: str) -> tuple[str, tuple[str, ...]]:
-    """Read `summary` and `requires` of a built-in from its module's source, without importing it."""
+def _read_source(target: str, facts: Sequence[str]) -> _Description:
+    """Read what a built-in says of itself from its module's source, without importing it."""
     module, _, attribute = target.partition(":")
     try:
         spec = util.find_spec(module)
@@ -253,15 +276,15 @@ def _read_source(target: str) -> tuple[str, tuple[str, ...]]:
     source = Path(spec.origin).read_text(encoding="utf-8")
     with _PARSING:
         tree = ast.parse(source)
+    wanted = (*_DESCRIBED, *facts)
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == attribute:
-            literals = _class_literals(node)
-            return literals.get("summary", _first_line(node)), tuple(literals.get("requires", ()))
+            return _Description.of(_class_literals(node, wanted), facts, _first_line(node))
         if isinstance(node, ast.FunctionDef) and node.name == attribute:
-            return _first_line(node), ()
+            return _Description(_first_line(node))
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _names(node.targets) == [attribute]:
-            literals = {one.arg: ast.literal_eval(one.value) for one in node.value.keywords if one.arg in _DESCRIBED}
-            return literals.get("summary", ""), tuple(literals.get("requires", ()))
+            keywords = [one for one in node.value.keywords if one.arg in wanted]
+            return _Description.of({str(one.arg): ast.literal_eval(one.value) for one in keywords}, facts, "")
     raise PluginError(f"{target}: no class, function or object {attribute} in {module}")
 
 
@@ -272,8 +295,8 @@ def _names(targets: Iterable[ast.expr]) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def _class_literals(node: ast.ClassDef) -> dict[str, Any]:
-    """Return the class attributes `summary` and `requires` where they are literals."""
+def _class_literals(node: ast.ClassDef, wanted: Sequence[str]) -> dict[str, Any]:
+    """Return the class attributes of these names, which have to be literals."""
     literals = {}
     for statement in node.body:
         if isinstance(statement, ast.Assign):
@@ -282,7 +305,7 @@ def _class_literals(node: ast.ClassDef) -> dict[str, Any]:
             targets, value = [statement.target], statement.value
         else:
             continue
-        literals.update({name: ast.literal_eval(value) for name in _names(targets) if name in _DESCRIBED})
+        literals.update({name: ast.literal_eval(value) for name in _names(targets) if name in wanted})
     return literals
 
 
@@ -290,22 +313,22 @@ def _first_line(node: ast.ClassDef | ast.FunctionDef) -> str:
     return (ast.get_docstring(node) or "").partition("\n")[0]
 
 
-def _probe(targets: Iterable[str]) -> dict[str, _Description | str]:
+def _probe(targets: Iterable[str], facts: Sequence[str]) -> dict[str, _Description | str]:
     """Load plug-ins of other distributions, each module in a child process; what each is, or why it cannot be told."""
     modules: dict[str, list[str]] = {}
     for target in targets:
         modules.setdefault(target.partition(":")[0], []).append(target)
     with ThreadPoolExecutor(max_workers=4) as pool:
-        answers = pool.map(_probe_module, modules.values())
+        answers = pool.map(partial(_probe_module, facts), modules.values())
         return {target: answer for found in answers for target, answer in found.items()}
 
 
-def _probe_module(targets: Sequence[str]) -> Mapping[str, _Description | str]:
-    code = "import sys; from admbench import registry; registry._answer_probe(sys.argv[1:])"
+def _probe_module(facts: Sequence[str], targets: Sequence[str]) -> Mapping[str, _Description | str]:
+    code = "import json, sys; from admbench import registry; registry._answer_probe(*map(json.loads, sys.argv[1:]))"
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     try:
         child = subprocess.run(
-            [sys.executable, "-c", code, *targets],
+            [sys.executable, "-c", code, json.dumps(targets), json.dumps(facts)],
             capture_output=True,
             text=True,
             errors="replace",
@@ -322,17 +345,20 @@ def _probe_module(targets: Sequence[str]) -> Mapping[str, _Description | str]:
     found: dict[str, _Description | str] = {}
     for target, line in zip(targets, answers, strict=True):
         answer = json.loads(line.removeprefix(_PROBE_MARK))
-        found[target] = answer["error"] if "error" in answer else (answer["summary"], tuple(answer["requires"]))
+        found[target] = (
+            answer["error"]
+            if "error" in answer
+            else _Description(answer["summary"], tuple(answer["requires"]), answer["facts"])
+        )
     return found
 
 
-def _answer_probe(targets: Iterable[str]) -> None:
+def _answer_probe(targets: Iterable[str], facts: Sequence[str]) -> None:
     """Print what `_probe_module` asks for, a line a plug-in; runs in the child."""
     for target in targets:
         answer: dict[str, Any]
         try:
-            summary, requires = _described_by(load_target(target))
-            answer = {"summary": summary, "requires": requires}
+            answer = asdict(_described_by(load_target(target), facts))
         except Exception as error:  # a plug-in may fail in any way; the others of its module are still told
             answer = {"error": _reason(error)}
         print("\n" + _PROBE_MARK + json.dumps(answer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from admbench.bench.models.quantization import (
     read_headers,
     save_components,
 )
+from admbench.bench.scoring.conventional import score_by_convention
 from admbench.bench.scoring.report import score_report
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import CheckpointError, UsageError
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from admbench.bench.models.base import AudioDiffusionModel
     from admbench.leaderboard.choice import By, Choice
     from admbench.leaderboard.gate import Gate
+    from admbench.leaderboard.reading import LoadedRecord
     from admbench.methods.core.backbone import QuantizedBackbone
     from admbench.methods.core.calibration.calibration_set import CalibrationSet
     from admbench.metrics.pairing import Pairing
@@ -226,9 +229,8 @@ def gate(
         BenchError: no records or no per-caption results, a margin that is none, or no cell of the baseline.
     """
     from admbench.leaderboard.gate import gate as gate_records
-    from admbench.leaderboard.reading import read_runs
 
-    records = read_runs([runs] if isinstance(runs, (str, Path)) else runs)
+    records = _gathered(runs)
     return gate_records(records, margins, baseline=baseline, allow_undecided=allow_undecided)
 
 
@@ -283,21 +285,29 @@ def choose(
         BenchError: as of `gate`; or costs that were measured on several machines.
     """
     from admbench.leaderboard import choice
-    from admbench.leaderboard.reading import read_runs
 
-    return choice.choose(read_runs([runs] if isinstance(runs, (str, Path)) else runs), within, by)
+    return choice.choose(_gathered(runs), within, by)
 
 
 def read_records(runs: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     """Read every record of some run folders into a frame, a row a cell; see `admbench.leaderboard.frame.to_frame`.
 
     Raises:
-        DataError: a folder without records, or a record that is not valid.
+        DataError: a folder without records, or none that is valid; one among others is left out with a warning.
     """
     from admbench.leaderboard.frame import to_frame
-    from admbench.leaderboard.reading import read_runs
 
-    return to_frame(read_runs([runs] if isinstance(runs, (str, Path)) else runs))
+    return to_frame(_gathered(runs))
+
+
+def _gathered(runs: str | Path | Iterable[str | Path]) -> list[LoadedRecord]:
+    """Read the records of some runs, with a warning for each that is left out."""
+    from admbench.leaderboard.reading import gather
+
+    gathered = gather([runs] if isinstance(runs, (str, Path)) else runs)
+    for one in gathered.quarantined:
+        warnings.warn(f"left out: {one}", stacklevel=3)
+    return gathered.records
 
 
 __all__ = [
@@ -313,6 +323,7 @@ __all__ = [
     "quantize",
     "read_records",
     "save_checkpoint",
+    "score_by_convention",
     "score_folders",
     "score_report",
 ]

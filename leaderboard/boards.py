@@ -1,22 +1,26 @@
 """Which records may stand in one table, and which of them are current.
 
 A Frechet distance falls with the number of clips and depends on the network behind it, so records share a board only if
-suite, number of captions and metric networks agree. Within a board, cells are compared per model and sampling settings:
-the groups. Their order is no matter of records: `admbench.leaderboard.view` reads it from the engine of inference.
+suite, number of captions, metric networks and versions of metrics agree. What makes two records the same cell is in
+`admbench.leaderboard.identity`; cells that differ in anything, or that ran on two machines, stand side by side under
+names that say what tells them apart. Within a board, cells are compared per model and sampling settings: the groups.
+Their order is no matter of records: `admbench.leaderboard.view` reads it from the engine of inference.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import PurePath
 from typing import Any
 
 from admbench.judged import without_judge
+from admbench.leaderboard.identity import ABSENT, NOT_A_SETTING, Identity, identity, machine, suite_name
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
 
 _METRIC_ORDER = ("fd", "zimtohrli", "kl", "is", "clap")
-_NOT_A_SETTING = {"batch_size"}  # noise is drawn per caption, so the batch size does not change the audio
+BACKBONE = "backbone"
+"""The component that every method quantizes unless others are asked for."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,12 @@ class Row:
     def record(self) -> Record:
         """The record itself."""
         return self.loaded.record
+
+    @property
+    def name(self) -> str:
+        """What the row is called: by it those of a group are told apart."""
+        repeat = self.record.method.repeat
+        return f"{self.loaded.name}, repeat {repeat}" if repeat else self.loaded.name
 
 
 @dataclass(frozen=True)
@@ -64,15 +74,17 @@ class _Pile:
     split: str | None = None
     n: int | None = None
     networks: dict[str, tuple[str, str]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     members: list[LoadedRecord] = field(default_factory=list)
 
     def accepts(self, record: Record) -> bool:
         suite = record.suite
         return (
-            _suite_name(record) == self.suite
+            suite_name(record) == self.suite
             and _agree(suite.sha256, self.suite_sha256)
             and _agree(suite.n, self.n)
             and all(self.networks.get(key, network) == network for key, network in _networks(record).items())
+            and all(self.versions.get(key, version) == version for key, version in _versions(record).items())
         )
 
     def add(self, loaded: LoadedRecord) -> None:
@@ -81,6 +93,7 @@ class _Pile:
         self.split = self.split or suite.split
         self.n = self.n or suite.n
         self.networks.update(_networks(loaded.record))
+        self.versions.update(_versions(loaded.record))
         self.members.append(loaded)
 
 
@@ -90,7 +103,7 @@ def make_boards(records: Iterable[LoadedRecord]) -> list[Board]:
     for loaded in sorted(records, key=lambda loaded: (loaded.record.status != "done", str(loaded.path))):
         pile = next((pile for pile in piles if pile.accepts(loaded.record)), None)
         if pile is None:
-            pile = _Pile(_suite_name(loaded.record))
+            pile = _Pile(suite_name(loaded.record))
             piles.append(pile)
         pile.add(loaded)
     boards = [_board(pile) for pile in piles]
@@ -99,32 +112,79 @@ def make_boards(records: Iterable[LoadedRecord]) -> list[Board]:
 
 def _board(pile: _Pile) -> Board:
     current, replaced = _latest(pile.members)
-    rows = sorted(map(Row, current, _group_labels(current)), key=_row_order)
+    labels = _group_labels(current)
+    rows: list[Row] = []
+    for label in dict.fromkeys(labels):
+        named = _named([loaded for loaded, own in zip(current, labels, strict=True) if own == label])
+        rows += [Row(loaded, label) for loaded in named]
+    rows.sort(key=_row_order)
     networks = dict(sorted(pile.networks.items()))
     return Board(pile.suite, pile.suite_sha256, pile.split, pile.n, networks, rows, replaced)
 
 
 def _latest(members: Sequence[LoadedRecord]) -> tuple[list[LoadedRecord], list[LoadedRecord]]:
-    """Split into the latest record of each cell and the older ones, by the time the cell started."""
-    current: list[LoadedRecord] = []
+    """Split into the latest record of each cell on each machine and the older ones, by the time the cell started."""
+    current: dict[tuple[str, str], list[tuple[Identity, LoadedRecord]]] = {}
     replaced: list[LoadedRecord] = []
-    for loaded in sorted(members, key=lambda loaded: (_started(loaded.record), str(loaded.path)), reverse=True):
-        old = any(_same_cell(loaded.record, newer.record) for newer in current)
-        (replaced if old else current).append(loaded)
-    return sorted(current, key=lambda loaded: str(loaded.path)), replaced
+    for loaded in sorted(members, key=_latest_last, reverse=True):
+        own = identity(loaded.record)
+        newer = current.setdefault((own.model, own.method), [])
+        if any(own.agrees(other) and _same_machine(loaded, one) for other, one in newer):
+            replaced.append(loaded)
+        else:
+            newer.append((own, loaded))
+    kept = [loaded for cells in current.values() for _, loaded in cells]
+    return sorted(kept, key=lambda loaded: str(loaded.path)), replaced
 
 
-def _same_cell(first: Record, second: Record) -> bool:
-    """Same model, method, calibration draw and settings; a cell that failed early does not know all of them."""
-    return (
-        _name(first) == _name(second)
-        and _agree(first.model.weights_sha256, second.model.weights_sha256)
-        and _agree(_settings(first), _settings(second))
-    )
+def _latest_last(loaded: LoadedRecord) -> tuple[datetime, str]:
+    return _started(loaded.record), str(loaded.path)
 
 
-def _name(record: Record) -> tuple[str, str, int]:
-    return record.model.name, record.method.spec, record.method.repeat
+def _same_machine(first: LoadedRecord, second: LoadedRecord) -> bool:
+    return _agree(machine(first.record), machine(second.record))
+
+
+def _named(members: Sequence[LoadedRecord]) -> list[LoadedRecord]:
+    """Name each cell of a group, all draws of it alike: the spec, and what tells it from the others of that spec.
+
+    The plain spec is the latest cell that quantizes the backbone and nothing else.
+    """
+    names: dict[int, str] = {}
+    of_spec: dict[str, list[LoadedRecord]] = {}
+    for loaded in sorted(members, key=_latest_last, reverse=True):
+        of_spec.setdefault(loaded.record.method.spec, []).append(loaded)
+    for spec, cells in of_spec.items():
+        cells.sort(key=lambda cell: not _usual(cell.record))  # stable: of these the latest is the first
+        taken: Counter[tuple[str, int]] = Counter()
+        for cell in cells:
+            aside = _aside(cell.record, cells[0].record)
+            name = f"{spec} ({', '.join(aside)})" if aside else spec
+            of_draw = name, cell.record.method.repeat
+            taken[of_draw] += 1
+            names[id(cell)] = name if taken[of_draw] == 1 else f"{name} #{taken[of_draw]}"
+    return [replace(loaded, called=names[id(loaded)]) for loaded in members]
+
+
+def _usual(record: Record) -> bool:
+    return record.method.components in (None, [BACKBONE])
+
+
+def _aside(record: Record, plain: Record) -> list[str]:
+    """Say what tells a cell from the plain one of its spec, in few words."""
+    own = identity(record)
+    said = [] if _usual(record) else ["+".join(record.method.components or ())]
+    for part in own.parts_apart(identity(plain)):
+        kind, _, option = part.partition(".")
+        if kind == "version":
+            said.append(f"version {own.version}")
+        elif kind == "arithmetic":
+            said.append(str(own.arithmetic))
+        elif kind == "config":
+            said.append(f"{option}={dict(own.config or ()).get(option, ABSENT)[:20]}")
+    if not _agree(machine(record), machine(plain)):
+        said.append(f"on {machine(record)}")
+    return said
 
 
 def _group_labels(records: Sequence[LoadedRecord]) -> list[str]:
@@ -163,13 +223,12 @@ def _networks(record: Record) -> dict[str, tuple[str, str]]:
     }
 
 
-def _suite_name(record: Record) -> str:
-    """A caption file goes by its name, wherever it lay."""
-    return PurePath(record.suite.name).name or record.suite.name
+def _versions(record: Record) -> dict[str, str]:
+    return {key: score.version for key, score in record.scores.items() if score.version is not None}
 
 
 def _settings(record: Record) -> dict[str, Any] | None:
-    return record.generation.model_dump(exclude=_NOT_A_SETTING) if record.generation else None
+    return record.generation.model_dump(exclude=NOT_A_SETTING) if record.generation else None
 
 
 def _variant(record: Record) -> dict[str, Any]:

@@ -101,8 +101,8 @@ def choose(
         found = gate(loaded, within)
         for group in board.groups:
             own: dict[str, list[Record]] = {}
-            for record in (row.record for row in board.rows if row.group == group):
-                own.setdefault(record.method.spec, []).append(record)
+            for row in (row for row in board.rows if row.group == group):
+                own.setdefault(row.loaded.name, []).append(row.record)
             cost_of, costs = _costs(group, own, by)
             candidates = [
                 Candidate(cell.method, costs[cell.method], cell.word, cell.verdicts, cell.failed)

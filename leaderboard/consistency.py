@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 
+from admbench.leaderboard import bounds
 from admbench.leaderboard.record import Latency, Record, Score
 
 Problem = tuple[str, str]
@@ -17,6 +18,7 @@ _KNOWN_WHEN_DONE = (
     ("method", ("version", "bits", "config", "components", "simulated", "layers")),
     ("suite", ("sha256", "n")),
 )
+_KNOWN_SINCE_2 = (("method", ("track", "family")),)
 _SECTIONS_WHEN_DONE = ("size", "latency", "memory", "environment", "provenance")
 
 _SPEC_BITS = re.compile(r"@w(\d+)a(\d+)(?:\[|$)")
@@ -34,7 +36,7 @@ def _status(record: Record) -> Iterator[Problem]:
     if record.status == "done" and record.reason is not None:
         yield "reason", "a cell that is done has no reason; expected null"
     if record.status == "done":
-        for section, keys in _KNOWN_WHEN_DONE:
+        for section, keys in (*_KNOWN_WHEN_DONE, *(_KNOWN_SINCE_2 if record.schema_version >= 2 else ())):
             for key in keys:
                 if getattr(getattr(record, section), key) is None:
                     yield f"{section}.{key}", "a cell that is done needs this; found null"
@@ -70,6 +72,8 @@ def _scores(record: Record) -> Iterator[Problem]:
             yield f"scores.{key}.{name}", message
         if score.value is None:
             continue
+        if record.schema_version >= 2 and score.version is None:
+            yield f"scores.{key}.version", "a score needs the version of its metric"
         if key.endswith("_vs_baseline") != (score.against == "baseline"):
             yield f"scores.{key}.against", "against the baseline if, and only if, the key ends in _vs_baseline"
         if record.audio is None or record.generation is None:
@@ -135,6 +139,8 @@ def _size(record: Record) -> Iterator[Problem]:
         return
     if None in (size.checkpoint_bytes, size.baseline_bytes, size.reduction) and size.reason is None:
         yield "size.reason", "a missing value needs a reason"
+    if record.schema_version >= 2 and size.checkpoint_bytes is not None and size.effective_bits_per_weight is None:
+        yield "size.effective_bits_per_weight", "a checkpoint that was written has its bits a weight; found null"
     if size.checkpoint_bytes is not None and size.baseline_bytes is not None and size.reduction is not None:
         expected = 1 - size.checkpoint_bytes / size.baseline_bytes
         if not math.isclose(size.reduction, expected, abs_tol=5e-4):
@@ -190,4 +196,13 @@ def _memory(record: Record) -> Iterator[Problem]:
         yield "memory.reason", "a missing value needs a reason"
 
 
-RULES: tuple[Callable[[Record], Iterator[Problem]], ...] = (_status, _spec, _scores, _audio, _size, _latency, _memory)
+RULES: tuple[Callable[[Record], Iterator[Problem]], ...] = (
+    _status,
+    _spec,
+    _scores,
+    _audio,
+    _size,
+    _latency,
+    _memory,
+    *bounds.RULES,
+)

@@ -92,7 +92,7 @@ def _section(name: str, section: dict[str, Any], definitions: dict[str, Any]) ->
 
 def _meaning(field: dict[str, Any], definitions: dict[str, Any]) -> str:
     """The description of a key; the schema leaves it out where it is that of the section it refers to."""
-    text = str(field.get("description") or definitions[_references(field)[0]]["description"])
+    text = " ".join(str(field.get("description") or definitions[_references(field)[0]]["description"]).split())
     return text.replace("|", r"\|")
 
 

@@ -14,10 +14,12 @@ MetricName = Annotated[
 ]
 """Key of a score: `fd`, `fd_vs_baseline`, and by a further judge `fd[laion-clap]`, `fd[laion-clap]_vs_baseline`."""
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(ge=0)]
-Milliseconds = Annotated[float, Field(gt=0)]
+MOST = 10**15
+"""No count is larger: a petabyte, if it counts bytes. Ten years, if it counts microseconds."""
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Positive = Annotated[int, Field(ge=1, le=MOST)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+Milliseconds = Annotated[float, Field(ge=1e-9, le=1e12)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 

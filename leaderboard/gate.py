@@ -7,13 +7,13 @@ method and captions it is of; the numbers come from the per-caption results besi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from admbench.errors import DataError, UsageError, nearest
-from admbench.leaderboard.boards import Board, make_boards
+from admbench.leaderboard.boards import Board
 from admbench.leaderboard.clips import read_clips
 from admbench.leaderboard.inference.board import verdicts
 from admbench.leaderboard.inference.contrasts import Cell, draws, paired
@@ -24,6 +24,7 @@ from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_ke
 from admbench.leaderboard.per_caption import PER_CAPTION, PerCaption, disagreements, read_per_caption
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION
+from admbench.leaderboard.view import Standing, view_boards
 
 DEFAULT = ("fd=+5%",)
 """Margins if none is named."""
@@ -58,6 +59,8 @@ class GatedCell:
     """Score key -> captions on which the cell loses most, the worst first, with what each adds: `worst_clips`."""
     failed: str | None = None
     """Why the cell has no results; such a cell never passes."""
+    standing: Standing | None = None
+    """Its place in the order of its model, as on the leaderboard; None where it has none."""
 
     @property
     def word(self) -> Word:
@@ -117,14 +120,17 @@ def gate(
             against it.
         DataError: a cell without per-caption results, with damaged ones, or whose record says something else.
     """
-    boards = make_boards(records)
+    views = view_boards(records)
+    boards = [view.board for view in views]
     contents = read_contents(boards)
     asked = read_margins(margins, contents.values())
     cells: list[GatedCell] = []
-    for board in boards:
-        for group in board.groups:
-            own = [row.loaded for row in board.rows if row.group == group]
-            cells += _gated(group, own, contents, asked, baseline)
+    for view in views:
+        for model in view.models:
+            places = {own.spec: own.standings.get(view.score) for own in model.rows}
+            loaded = [row.loaded for own in model.rows for row in own.rows]
+            found = _gated(model.name, loaded, contents, asked, baseline)
+            cells += [replace(cell, standing=places[cell.method]) for cell in found]
     if all(cell.method == baseline for cell in cells):
         raise UsageError(f"there is no cell beside {baseline}: nothing to hold against it")
     return Gate(baseline, tuple(asked.values()), tuple(cells), allow_undecided)

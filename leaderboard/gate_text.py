@@ -14,7 +14,7 @@ from admbench.leaderboard.inference.equivalence import Verdict
 from admbench.leaderboard.inference.sentences import measured
 from admbench.leaderboard.json_values import verdict_json
 
-HEADER = ("verdict", "model", "method", "scores", "captions that would tell", "worst clips")
+HEADER = ("verdict", "model", "method", "scores", "captions that would tell", "worst clips", "rank, letters")
 SPOKEN = 60
 """Characters of a caption that are shown."""
 _WORDS = ("no worse", "worse", "cannot be told")
@@ -23,7 +23,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 def rows(gate: Gate) -> list[tuple[str, ...]]:
     """Return a line per cell, under `HEADER`."""
-    return [(cell.word, cell.model, cell.method, *_about(cell)) for cell in gate.cells]
+    return [(cell.word, cell.model, cell.method, *_about(cell), _place(cell)) for cell in gate.cells]
 
 
 def summary(gate: Gate) -> str:
@@ -43,12 +43,12 @@ def to_markdown(gate: Gate) -> str:
     for cell in gate.cells:
         mark = "pass" if gate.passes(cell) else "**FAIL**"
         if not cell.verdicts:
-            lines.append([cell.model, cell.method, mark, cell.word, "", escaped(cell.failed or ""), "", ""])
+            lines.append([cell.model, cell.method, mark, cell.word, "", escaped(cell.failed or ""), "", "", ""])
         for key, verdict in cell.verdicts.items():
             needed = f"{verdict.captions_needed:,}" if verdict.captions_needed else ""
             worst = ", ".join(f"{code_span(one.id)}{_spoken(one, escaped)}" for one in cell.worst.get(key, ()))
             about = (code_span(str(verdict.margin)), escaped(measured(verdict)), needed, worst)
-            lines.append([cell.model, cell.method, mark, verdict.word, *about])
+            lines.append([cell.model, cell.method, mark, verdict.word, *about, _place(cell)])
     header = (
         "model",
         "method",
@@ -58,6 +58,7 @@ def to_markdown(gate: Gate) -> str:
         "estimate [95 %]",
         "captions that would tell",
         "worst clips",
+        "rank, letters",
     )
     table = markdown_table(header, lines, code=(0, 1))
     notes = [f"Held against {code_span(gate.baseline)}, over the same captions."]
@@ -96,12 +97,19 @@ def to_json(gate: Gate) -> dict[str, Any]:
                 "word": cell.word,
                 "passes": gate.passes(cell),
                 "failed": cell.failed,
+                "rank": cell.standing and [cell.standing.first, cell.standing.last],
+                "letters": cell.standing and cell.standing.letters,
                 "scores": {key: verdict_json(one) for key, one in cell.verdicts.items()},
                 "worst": {key: [one._asdict() for one in worst] for key, worst in cell.worst.items()},
             }
             for cell in gate.cells
         ],
     }
+
+
+def _place(cell: GatedCell) -> str:
+    """Return the cell's place in the order of its model, as the leaderboard shows it."""
+    return f"{cell.standing.rank}, {cell.standing.letters}" if cell.standing else ""
 
 
 def _about(cell: GatedCell) -> tuple[str, str, str]:

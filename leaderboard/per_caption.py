@@ -242,6 +242,16 @@ def read_per_caption(root: Path, path: Path) -> PerCaption:
     return content
 
 
+def read_beside(run: Path, cell: Path) -> PerCaption | None:
+    """Read the per-caption results in a cell's folder; None if there are none, as beside records of older runs.
+
+    Raises:
+        DataError: as of `read_per_caption`.
+    """
+    path = cell / PER_CAPTION
+    return read_per_caption(run, path) if path.exists() or path.is_symlink() else None
+
+
 def _described(score: CaptionScore) -> _Score:
     kind = score.kind
     return _Score(

@@ -11,7 +11,7 @@ from pathlib import Path
 from admbench.errors import DataError
 from admbench.leaderboard.clips import MAX_WAV_BYTES, Clip
 from admbench.leaderboard.inference.contrasts import contrast
-from admbench.leaderboard.per_caption import HEALTH, PER_CAPTION, PerCaption, disagreements, read_per_caption
+from admbench.leaderboard.per_caption import HEALTH, PerCaption, disagreements
 from admbench.leaderboard.record import Record
 from admbench.leaderboard.run_folder import AUDIO, CAPTIONS_FILE
 from admbench.leaderboard.untrusted import read_bytes
@@ -28,18 +28,15 @@ class FullPrecision:
     content: PerCaption
 
 
-def read_beside(run: Path, cell: Path) -> PerCaption | None:
-    """Read the per-caption results in a cell's folder; None if there are none, as beside records of older runs.
-
-    Raises:
-        DataError: as of `read_per_caption`.
-    """
-    path = cell / PER_CAPTION
-    return read_per_caption(run, path) if path.exists() or path.is_symlink() else None
-
-
 def contradictions(
-    content: PerCaption, record: Record, run: Path, cell: Path, clips: Sequence[Clip], full: FullPrecision | None
+    content: PerCaption,
+    record: Record,
+    run: Path,
+    cell: Path,
+    clips: Sequence[Clip],
+    full: FullPrecision | None,
+    *,
+    audio: bool = True,
 ) -> Iterator[str]:
     """Yield what does not belong together, a line each.
 
@@ -50,6 +47,7 @@ def contradictions(
         cell: the folder of both.
         clips: listed in its captions.json; none if there is no such file.
         full: the cell of the same model in full precision; None if differences cannot be computed again.
+        audio: whether clips that are there are hashed.
     """
     if record.status != "done":
         yield f"per-caption results of a cell that is {record.status}"
@@ -57,7 +55,8 @@ def contradictions(
     yield from _counts(content, record)
     if clips and content.captions != tuple(clip.id for clip in clips):
         yield f"captions: not those of {CAPTIONS_FILE} in their order"
-    yield from _other_clips(content, run, cell)
+    if audio:
+        yield from _other_clips(content, run, cell)
     if full is not None and _comparable(record, full.record):
         yield from _differences(content, record, full)
 

@@ -1,4 +1,7 @@
-"""Records from files and run folders, read as untrusted input; and the check behind `bench validate`."""
+"""Records from files and run folders, read as untrusted input; what cannot be read is left out and named.
+
+What `bench validate` makes of them is in `admbench.leaderboard.validating`.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,12 +11,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from admbench.errors import DataError, nearest
-from admbench.files import slug
 from admbench.leaderboard.clips import read_clips
 from admbench.leaderboard.consistency import problems
-from admbench.leaderboard.per_caption import disagreements
-from admbench.leaderboard.per_caption_check import FullPrecision, contradictions, read_beside
-from admbench.leaderboard.record import FULL_PRECISION, Record
+from admbench.leaderboard.per_caption import disagreements, read_beside
+from admbench.leaderboard.record import Record
 from admbench.leaderboard.run_folder import CELLS, PER_CAPTION, RECORD_FILE, RECORDS
 from admbench.leaderboard.untrusted import check_inside, read_json
 
@@ -25,6 +26,12 @@ class LoadedRecord:
     record: Record
     path: Path  # of the result.json
     run: Path  # the run folder; nothing outside of it is read
+    called: str | None = None  # on a board: the spec, and what tells the cell from others of that spec
+
+    @property
+    def name(self) -> str:
+        """What the cell is called among those of its model; the method's spec unless a board tells more."""
+        return self.called or self.record.method.spec
 
     @property
     def cell(self) -> Path:
@@ -33,11 +40,33 @@ class LoadedRecord:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A record file with everything that is wrong with it."""
+class Quarantined:
+    """A file that no board shows, and why."""
 
     path: Path
-    problems: tuple[str, ...]  # one line each: "FILE: key: message"
+    reason: str  # one line, without the path
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+    @property
+    def where(self) -> str:
+        """MODEL/METHOD of a record, RUN/FILE of another file."""
+        parts = self.path.parts
+        return "/".join(parts[-3:-1] if self.path.name == RECORD_FILE else parts[-2:])
+
+    @property
+    def public_reason(self) -> str:
+        """The reason without folders of this machine."""
+        return self.reason.replace(f"{self.path.parent}/", "")
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The records of some runs: the good ones, and those that cannot be shown."""
+
+    records: list[LoadedRecord]
+    quarantined: tuple[Quarantined, ...] = ()
 
 
 def parse_record(value: Any, where: str | Path = "record") -> Record:
@@ -46,7 +75,7 @@ def parse_record(value: Any, where: str | Path = "record") -> Record:
     Raises:
         DataError: schema or consistency; one line with `where`, the key path, what is wrong, and how much more is.
     """
-    record, found = _parse(value)
+    record, found = parse(value)
     if record is None or found:
         more = f" (and {len(found) - 1} more: bench validate lists them)" if len(found) > 1 else ""
         raise DataError(f"{where}: {found[0]}{more}")
@@ -56,7 +85,7 @@ def parse_record(value: Any, where: str | Path = "record") -> Record:
 def read_record(path: str | Path) -> Record:
     """Read and validate one `result.json`. Raises DataError: one line that names the file and the key."""
     path = Path(path)
-    return _read(path.parent, path)
+    return read_one(path.parent, path)
 
 
 def read_runs(paths: Iterable[str | Path]) -> list[LoadedRecord]:
@@ -65,58 +94,51 @@ def read_runs(paths: Iterable[str | Path]) -> list[LoadedRecord]:
     Raises:
         DataError: a folder without records, or the first file that is not a valid record.
     """
-    return [LoadedRecord(_read(run, path), path, run) for run, path in _record_files(paths)]
+    return [LoadedRecord(read_one(run, path), path, run) for run, path in record_files(paths)]
 
 
-def validate(paths: Iterable[str | Path]) -> list[Checked]:
-    """Check every record of some run folders or `result.json` files, with what lies beside it; list all problems.
+def gather(paths: Iterable[str | Path]) -> Gathered:
+    """Read every record of some run folders (or single `result.json` files); one bad record costs itself alone.
 
-    Per-caption results, where there are any, are held against the record, captions.json and the clips; and the
-    differences to full precision against the cell of the same model in full precision, where the run has one.
+    A record is left out too if the captions or the per-caption results beside it are not valid, or the latter do not
+    give its scores.
+
+    Raises:
+        DataError: a folder without records, or no record among them that is valid; then of the first.
+    """
+    good: list[LoadedRecord] = []
+    bad: list[Quarantined] = []
+    for run, path in record_files(paths):
+        try:
+            good.append(_whole(LoadedRecord(read_one(run, path), path, run)))
+        except DataError as error:
+            bad.append(Quarantined(path, " ".join(str(error).removeprefix(f"{path}: ").split())))
+    if not good:
+        more = f" (and {len(bad) - 1} more records that are not valid)" if len(bad) > 1 else ""
+        raise DataError(f"{bad[0]}{more}")
+    return Gathered(good, tuple(bad))
+
+
+def _whole(loaded: LoadedRecord) -> LoadedRecord:
+    """Return a record that agrees with what lies beside it, as far as that is there; DataError where it does not."""
+    read_clips(loaded.run, loaded.cell)
+    content = read_beside(loaded.run, loaded.cell)
+    if content is not None and (found := disagreements(content, loaded.record.scores)):
+        raise DataError(f"{loaded.path}: not what {PER_CAPTION} gives: {found[0]}")
+    return loaded
+
+
+def read_one(run: Path, path: Path) -> Record:
+    """Read and validate the record at `path` in the run folder `run`; DataError: one line that names the file."""
+    return parse_record(read_json(run, path), path)
+
+
+def record_files(paths: Iterable[str | Path]) -> list[tuple[Path, Path]]:
+    """Return (run folder, result.json) of every record of some run folders or files.
 
     Raises:
         DataError: a folder without records, or a path that does not exist.
     """
-    return [Checked(path, tuple(f"{path}: {line}" for line in _check(run, path))) for run, path in _record_files(paths)]
-
-
-def _read(run: Path, path: Path) -> Record:
-    return parse_record(read_json(run, path), path)
-
-
-def _check(run: Path, path: Path) -> list[str]:
-    cell = path.parent
-    try:
-        record, found = _parse(read_json(run, path))
-        clips = read_clips(run, cell)
-    except DataError as error:
-        return [str(error).removeprefix(f"{path}: ")]
-    try:
-        content = read_beside(run, cell)
-    except DataError as error:
-        return [*found, f"{PER_CAPTION}: {str(error).removeprefix(f'{cell / PER_CAPTION}: ')}"]
-    if record is None or content is None:
-        return found
-    lines = contradictions(content, record, run, cell, clips, _full_precision(run, cell))
-    return [*found, *(f"{PER_CAPTION}: {line}" for line in lines)]
-
-
-def _full_precision(run: Path, cell: Path) -> FullPrecision | None:
-    """The cell of the same model in full precision; None if there is none whose scores are what its captions give."""
-    other = cell.with_name(slug(FULL_PRECISION))
-    if run not in other.parents or not (other / RECORD_FILE).is_file():
-        return None
-    try:
-        record, content = _read(run, other / RECORD_FILE), read_beside(run, other)
-    except DataError:
-        return None  # it has problem lines of its own
-    if content is None or disagreements(content, record.scores):
-        return None
-    return FullPrecision(record, content)
-
-
-def _record_files(paths: Iterable[str | Path]) -> list[tuple[Path, Path]]:
-    """(run folder, result.json) pairs."""
     files: list[tuple[Path, Path]] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -141,13 +163,13 @@ def _records_of_run(run: Path) -> list[Path]:
     return found
 
 
-def _parse(value: Any) -> tuple[Record | None, list[str]]:
-    """The record, if the schema holds, and all problems as "key: message"."""
+def parse(value: Any) -> tuple[Record | None, list[str]]:
+    """Return the record, if the schema holds, and all problems as "key: message", one line each."""
     try:
         record = Record.model_validate(value)
     except ValidationError as error:
         return None, [_line(detail) for detail in error.errors(include_url=False)]
-    return record, [f"{key}: {message}" for key, message in problems(record)]
+    return record, [" ".join(f"{key}: {message}".split()) for key, message in problems(record)]
 
 
 def _line(detail: Any) -> str:

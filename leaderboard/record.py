@@ -28,8 +28,11 @@ from admbench.leaderboard.fields import (
     Text,
     Time,
 )
+from admbench.taxonomy import Family, Track
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of the records that are written. Version 1 has no track, family, paper, effective bits and versions of metrics; it is
+read as ever."""
 FULL_PRECISION = "fp32"
 """`method.name` of the model left as it is; a name of the schema, for a board is made where no method is installed."""
 
@@ -54,12 +57,21 @@ class Model(Section):
 
 
 class Bits(Section):
-    """Nominal bit widths of a method."""
+    """Nominal bit widths, as the spec names them. What a weight takes on disk is in `size`, and can be half more."""
 
     weight: Annotated[int, Field(ge=1, le=64)] | None
     """Bits of a quantized weight; null for a method that quantizes nothing."""
     activation: Annotated[int, Field(ge=1, le=64)] | None
     """Bits of a quantized activation, 16 if activations are left alone; null for a method that quantizes nothing."""
+
+
+class Paper(Section):
+    """What a method is from."""
+
+    citation: Text
+    """Authors, title, place and year."""
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,500}$")] | None = None
+    """Where it is read: an arXiv page where there is one; null if it is nowhere on the web."""
 
 
 class Method(Section):
@@ -73,6 +85,12 @@ class Method(Section):
     """Number of the calibration draw, from 0; a method that depends on no draw has no other."""
     version: Text | None = None
     """Version of the method's implementation; a change of behaviour changes it."""
+    track: Track | None = None
+    """Whether it is post-training quantization, or trains the network's weights."""
+    family: Family | None = None
+    """What it does to weights, the main thing of several."""
+    paper: Paper | None = None
+    """What it is from; null where there is nothing to cite, as of rounding to nearest."""
     bits: Bits | None = None
     """Nominal bit widths."""
     config: dict[str, JsonValue] | None = None
@@ -126,7 +144,7 @@ class Generation(Section):
     """Denoising steps."""
     guidance: float
     """Classifier-free guidance scale."""
-    seed: int
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)]
     """Seed of the run; every caption's own seed follows from it and from the suite."""
     dtype: Name
     """Floating-point type of everything that is not quantized."""
@@ -172,6 +190,8 @@ class Score(OpenSection):
     """Order of the arguments of a metric that is not symmetric, such as `reference || generated`."""
     higher_is_better: bool | None = None
     """Which way is better."""
+    version: Name | None = None
+    """Version of the metric; a change of its value changes it. Null in records of schema version 1."""
     difference: Difference | None = None
     """Paired difference to the full-precision baseline; null for the baseline itself."""
     reason: Text | None = None
@@ -215,8 +235,12 @@ class Size(Section):
     """Bytes of the same components in fp32, written through the same door."""
     reduction: Annotated[float, Field(lt=1)] | None
     """1 - checkpoint_bytes / baseline_bytes: 0.75 is a quarter of the bytes; negative is larger than fp32."""
-    nominal_bits_per_weight: Annotated[float, Field(gt=0)] | None = None
-    """Mean bits of a stored weight, without scales and headers."""
+    nominal_bits_per_weight: Annotated[float, Field(gt=0, le=64)] | None = None
+    """Mean bits of a stored parameter of the quantized components, biases and norms included, scales not."""
+    effective_bits_per_weight: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """What a parameter of the quantized components takes on disk: 8 x bytes of all tensors of the packed checkpoint
+    (codes, scales, zero points, code books, low-rank branches, ranges of activations, and what stays in floating point)
+    / number of parameters in full precision. The header's JSON is not counted. Null in records of schema version 1."""
     quantized_fraction: Fraction | None = None
     """Share of the components' weights that is stored in fewer bits than full precision."""
     components: dict[Name, Count] | None = None
@@ -251,9 +275,9 @@ class Latency(OpenSection):
     """Time of one denoising step of the quantized model."""
     baseline_step_ms: Timing | None = None
     """Time of the same step in fp32, eager, measured in the same run."""
-    speedup: Annotated[float, Field(gt=0)] | None = None
+    speedup: Annotated[float, Field(ge=1e-9, le=1e9)] | None = None
     """Median of baseline_step_ms / median of step_ms."""
-    real_time_factor: Annotated[float, Field(gt=0)] | None = None
+    real_time_factor: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Seconds of computing per second of audio, whole pipeline."""
     reason: Text | None = None
     """Why there is no kernel or no number."""
@@ -346,8 +370,8 @@ class Provenance(Section):
 class Record(Section):
     """Everything about one cell. All keys are present; which may be null depends on the status."""
 
-    schema_version: Literal[1]
-    """Version of this schema."""
+    schema_version: Literal[1, 2]
+    """Version of this schema. Version 1 lacks track, family, paper, effective bits and versions of metrics."""
     status: Literal["done", "failed", "skipped"]
     """`done`: all that was asked for is here. `failed`: it broke. `skipped`: it cannot run here; not an error."""
     reason: Text | None

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 from admbench.errors import DataError
 
+MAX_DIGITS = 21
+"""Of an integer of 64 bits, with its sign."""
 MAX_JSON_BYTES = 16 * 2**20  # a record with per-layer reports of the largest named model is below 1 MB
 
 _CLIP_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")  # YouTube's ids may begin with - or _
@@ -55,8 +57,8 @@ def read_json(root: Path, path: Path) -> Any:
     """Read a JSON file below `root` strictly.
 
     Raises:
-        DataError: besides what `read_bytes` raises, the text is not UTF-8 or not JSON, a number is not finite, a key
-            appears twice in one object, or a string holds control or text-direction characters.
+        DataError: besides what `read_bytes` raises, the text is not UTF-8 or not JSON, a number is not finite or beyond
+            64 bits, a key appears twice in one object, or a string holds control or text-direction characters.
     """
     return decode_json(read_bytes(root, path, MAX_JSON_BYTES), path)
 
@@ -68,6 +70,7 @@ def decode_json(data: bytes, path: Path) -> Any:
             data.decode("utf-8"),
             parse_constant=_refuse_constant,
             parse_float=_finite,
+            parse_int=_bounded,
             object_pairs_hook=_without_duplicates,
         )
     except RecursionError:
@@ -95,6 +98,12 @@ def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"the number {text[:40]} is not finite")
+    return number
+
+
+def _bounded(text: str) -> int:
+    if len(text) > MAX_DIGITS or not -(2**63) <= (number := int(text)) < 2**64:
+        raise ValueError(f"the number {text[:40]} is beyond 64 bits")
     return number
 
 

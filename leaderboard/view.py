@@ -99,8 +99,8 @@ class ViewRow:
 
     @property
     def spec(self) -> str:
-        """The method's, as typed."""
-        return self.record.method.spec
+        """The method's, as typed, and what tells the cell from others of that spec, where there are any."""
+        return self.row.loaded.name
 
 
 @dataclass(frozen=True)
@@ -196,8 +196,10 @@ def further_judges(board: Board, score: str) -> dict[str, str]:
 
 
 def bits_per_weight(record: Record) -> float | None:
-    """Return how many bits a weight of the checkpoint has on average; None where that is not known."""
-    return record.size.nominal_bits_per_weight if record.size else None
+    """Return what a weight takes on disk, scales and all; of a record that does not say, without scales, or None."""
+    if record.size is None:
+        return None
+    return record.size.effective_bits_per_weight or record.size.nominal_bits_per_weight
 
 
 def _model(group: str, board: Board, orders: Sequence[str], further: Mapping[str, str]) -> ModelView:
@@ -205,7 +207,7 @@ def _model(group: str, board: Board, orders: Sequence[str], further: Mapping[str
     of_spec: dict[str, list[Row]] = {}
     for row in board.rows:
         if row.group == group:
-            of_spec.setdefault(row.record.method.spec, []).append(row)
+            of_spec.setdefault(row.loaded.name, []).append(row)
     cells = [row.loaded for rows in of_spec.values() for row in rows]
     conclusions = {score: conclude_model(group, cells, score)}
     conclusions |= {key: conclude_model(group, cells, key, margins={}) for key in orders[1:]}
@@ -238,7 +240,7 @@ def _row(
     conclusions: Mapping[str, ModelConclusion],
     verdicts: Mapping[str, Mapping[str, Verdict]],
 ) -> ViewRow:
-    spec = rows[0].record.method.spec
+    spec = rows[0].loaded.name
     standings: dict[str, Standing] = {}
     missing: dict[str, str] = {}
     for key, one in conclusions.items():

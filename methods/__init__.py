@@ -42,7 +42,7 @@ BUILTIN = {
     "nncf-int8": "admbench.methods.bridges.nncf:NNCFInt8",
 }
 
-registry = Registry("admbench.methods", "method", BUILTIN)
+registry = Registry("admbench.methods", "method", BUILTIN, facts=("track", "family"))
 register = registry.register
 
 

@@ -32,6 +32,7 @@ from admbench.methods.core.numbers.quantizer import Quantizer, as_rows, per_row
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 from admbench.methods.layerwise import GramMethod
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 GRID = 20
 """Exponents tried: 0, 1/20, ... 19/20."""
@@ -47,6 +48,12 @@ class AWQ(GramMethod[ChannelStatistics, tuple[Tensor, Quantizer]]):
     name = "awq"
     summary = "salient weights scaled by their activations' magnitude, groups clipped (2306.00978)"
     version = "1"
+    track = "post-training"
+    family = "transform"
+    paper = arxiv(
+        "2306.00978",
+        "Lin et al., AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration, MLSys 2024",
+    )
 
     def observe(self, model: DenoisingModel, calibration: CalibrationSet) -> Mapping[str, ChannelStatistics]:
         """See `LayerwiseMethod`: which channels matter."""

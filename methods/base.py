@@ -18,6 +18,7 @@ from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
 from admbench.methods.core.reconstruction.objective import BlockReport
 from admbench.methods.protocol import DenoisingModel
 from admbench.methods.spec import MethodSpec
+from admbench.taxonomy import Family, Paper, Track
 
 QUICK_STEPS = 50
 """Most denoising steps of a trajectory of preset `quick` where `steps` was not typed: a model that is sampled in 200
@@ -101,6 +102,7 @@ class Method(ABC):
     >>> from admbench.methods.core.numbers.quantizer import Quantizer
     >>> class NearestWeights(Method):
     ...     name, summary, version = "nearest-weights", "weights to the nearest of 2**bits values", "1"
+    ...     track, family, paper = "post-training", "rounding", None
     ...
     ...     def quantize(self, model, calibration):
     ...         started, policy = time.perf_counter(), uniform_policy(self.spec.bits[0], 16, ends=())
@@ -127,6 +129,12 @@ class Method(ABC):
     """Distributions that must be installed beyond the package's own; a literal."""
     version: ClassVar[str]
     """Changes whenever the method's result does."""
+    track: ClassVar[Track]
+    """Whether it is post-training quantization; a literal, declared by the class itself."""
+    family: ClassVar[Family]
+    """What it does to weights, the main thing of several; a literal, declared by the class itself."""
+    paper: ClassVar[Paper | None]
+    """What it is from; None where there is nothing to cite, as of rounding to nearest."""
     takes_bits: ClassVar[bool] = True
     """Whether a spec names bits."""
     Config: ClassVar[type[MethodConfig]] = MethodConfig

@@ -29,6 +29,7 @@ from admbench.methods.core.numbers.search import fit_lp
 from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.objective import Effort
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 
 class EDADMConfig(SampledConfig):
@@ -65,6 +66,12 @@ class EDADM(BlockwiseMethod):
     name = "eda-dm"
     summary = "fine-grained block reconstruction, timesteps by density and variety (2401.04585)"
     version = "1"
+    track = "post-training"
+    family = "block reconstruction"
+    paper = arxiv(
+        "2401.04585",
+        "Liu et al., EDA-DM: Enhanced Distribution Alignment for Post-Training Quantization of Diffusion Models, 2024",
+    )
     Config: ClassVar[type[EDADMConfig]] = EDADMConfig
     config: EDADMConfig
 

@@ -28,6 +28,7 @@ from admbench.methods.core.reconstruction.low_rank import LowRankUpdate
 from admbench.methods.core.reconstruction.objective import BlockTask, Effort, Learner
 from admbench.methods.core.reconstruction.step_sizes import StepSizes
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 
 class EfficientDMConfig(SampledConfig):
@@ -76,6 +77,12 @@ class EfficientDM(BlockwiseMethod):
     name = "efficientdm"
     summary = "quantization-aware low-rank fine-tuning, step sizes per timestep (2310.03270)"
     version = "1"
+    track = "fine-tuned"
+    family = "fine-tuning"
+    paper = arxiv(
+        "2310.03270",
+        "He et al., EfficientDM: Efficient Quantization-Aware Fine-Tuning of Low-Bit Diffusion Models, ICLR 2024",
+    )
     Config: ClassVar[type[EfficientDMConfig]] = EfficientDMConfig
     config: EfficientDMConfig
 

@@ -35,6 +35,9 @@ class Float32(FloatingPoint):
     name = FULL_PRECISION
     summary = "full precision: the baseline"
     version = "1"
+    track = "post-training"
+    family = "floating point"
+    paper = None
     dtype = torch.float32
 
 
@@ -47,4 +50,7 @@ class BFloat16(FloatingPoint):
     name = "bf16"
     summary = "bfloat16 weights and arithmetic"
     version = "1"
+    track = "post-training"
+    family = "floating point"
+    paper = None
     dtype = torch.bfloat16

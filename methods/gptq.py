@@ -28,6 +28,7 @@ from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 from admbench.methods.layerwise import GramConfig, GramMethod
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 BLOCK = 128
 """Columns whose errors are passed on to the rest at once (section 3.3, step 2)."""
@@ -46,6 +47,12 @@ class GPTQ(GramMethod[MinMax, tuple[Quantizer, Tensor]]):
     name = "gptq"
     summary = "second-order rounding of weights, column by column (2210.17323)"
     version = "1"
+    track = "post-training"
+    family = "Hessian"
+    paper = arxiv(
+        "2210.17323",
+        "Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, ICLR 2023",
+    )
     Config: ClassVar[type[GPTQConfig]] = GPTQConfig
     config: GPTQConfig
 

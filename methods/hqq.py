@@ -25,6 +25,7 @@ from admbench.methods.core.numbers.codebooks import FloatZeroQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer, as_rows, per_row
 from admbench.methods.core.numbers.scheme import Scheme
 from admbench.methods.weight_only import WeightOnlyMethod
+from admbench.taxonomy import Paper
 
 P, BETA, KAPPA = 0.7, 10.0, 1.01
 """Norm, initial weight of the splitting, and its growth."""
@@ -45,6 +46,12 @@ class HQQ(WeightOnlyMethod):
     name = "hqq"
     summary = "weight-only, zero points by half-quadratic optimization, no data (Mobius Labs 2023)"
     version = "1"
+    track = "post-training"
+    family = "rounding"
+    paper = Paper(
+        "Badri and Shaji, Half-Quadratic Quantization of Large Machine Learning Models, Mobius Labs 2023",
+        "https://mobiusml.github.io/hqq_blog/",
+    )
     Config: ClassVar[type[HQQConfig]] = HQQConfig
     config: HQQConfig
 

@@ -20,6 +20,7 @@ from admbench.methods.core.calibration.prompts import GIVEN
 from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe, parse_calibration
 from admbench.methods.naive import Naive, NaiveConfig
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 SOURCE = "mixup-prompt"
 
@@ -49,5 +50,10 @@ class MixupPrompt(Naive):
     name = "mixup-prompt"
     summary = "naive, calibrated on prompts that fuse several sounds; reconstructed from the abstract (2507.21947)"
     version = "1"
+    track = "post-training"
+    family = "rounding"
+    paper = arxiv(
+        "2507.21947", "Park et al., Enhancing Generalization in Data-free Quantization via Mixup-class Prompting, 2025"
+    )
     Config: ClassVar[type[MixupPromptConfig]] = MixupPromptConfig
     config: MixupPromptConfig

@@ -25,6 +25,7 @@ from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme
 from admbench.methods.core.numbers.search import FITS, MOMENTUM, RangeRule
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import Paper
 
 
 class NaiveConfig(CalibratedConfig):
@@ -55,6 +56,9 @@ class Naive(CalibratedMethod):
     name = "naive"
     summary = "round to nearest, min-max ranges, per-channel weights, static per-tensor activations"
     version = "1"
+    track = "post-training"
+    family = "rounding"
+    paper: ClassVar[Paper | None] = None
     Config: ClassVar[type[NaiveConfig]] = NaiveConfig
     config: NaiveConfig
 

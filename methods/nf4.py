@@ -21,6 +21,7 @@ from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme, weight_scheme
 from admbench.methods.spec import MethodSpec
 from admbench.methods.weight_only import WeightOnlyMethod
+from admbench.taxonomy import arxiv
 
 
 class NF4Config(MethodConfig):
@@ -36,6 +37,9 @@ class NF4(WeightOnlyMethod):
     name = "nf4"
     summary = "weight-only, 16 quantiles of a normal distribution, no data (2305.14314)"
     version = "1"
+    track = "post-training"
+    family = "rounding"
+    paper = arxiv("2305.14314", "Dettmers et al., QLoRA: Efficient Finetuning of Quantized LLMs, NeurIPS 2023")
     Config: ClassVar[type[NF4Config]] = NF4Config
     config: NF4Config
 

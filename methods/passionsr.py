@@ -33,6 +33,7 @@ from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.equivalent import LEAST, EquivalentTransform, LayerState
 from admbench.methods.core.reconstruction.objective import BlockTask, Effort, Learner
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 
 class PassionSRConfig(SampledConfig):
@@ -60,6 +61,13 @@ class PassionSR(BlockwiseMethod):
     name = "passionsr"
     summary = "learned scales, offsets and bounds, for one-step models (2411.17106)"
     version = "2"
+    track = "post-training"
+    family = "block reconstruction"
+    paper = arxiv(
+        "2411.17106",
+        "Zhu et al., PassionSR: Post-Training Quantization with Adaptive Scale in One-Step Diffusion based Image"
+        " Super-Resolution, CVPR 2025",
+    )
     Config: ClassVar[type[PassionSRConfig]] = PassionSRConfig
     config: PassionSRConfig
 

@@ -34,6 +34,7 @@ from admbench.methods.core.numbers.search import POWER, fit_lp
 from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.objective import Effort
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 WIDE_BITS = 8
 """Bits of the layers that are not cheap."""
@@ -65,6 +66,12 @@ class PTQ4ADM(BlockwiseMethod):
         "coverage-driven prompts, activation-aware samples, bits by layer (2409.13894, reconstructed from the abstract)"
     )
     version = "1"
+    track = "post-training"
+    family = "block reconstruction"
+    paper = arxiv(
+        "2409.13894",
+        "Vora et al., PTQ4ADM: Post-Training Quantization for Efficient Text Conditional Audio Diffusion Models, 2024",
+    )
     Config: ClassVar[type[PTQ4ADMConfig]] = PTQ4ADMConfig
     config: PTQ4ADMConfig
 

@@ -29,6 +29,7 @@ from admbench.methods.core.numbers.search import fit_mse
 from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.objective import Effort
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 DROP = 0.5
 """Probability that an input number stays in full precision in a step."""
@@ -57,6 +58,9 @@ class PTQ4DM(BlockwiseMethod):
     name = "ptq4dm"
     summary = "QDrop block reconstruction on normally distributed timesteps, each sample of its true step (2211.15736)"
     version = "1"
+    track = "post-training"
+    family = "block reconstruction"
+    paper = arxiv("2211.15736", "Shang et al., Post-training Quantization on Diffusion Models, CVPR 2023")
     Config: ClassVar[type[PTQ4DMConfig]] = PTQ4DMConfig
     config: PTQ4DMConfig
 

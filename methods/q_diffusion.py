@@ -23,6 +23,7 @@ from admbench.methods.core.numbers.search import POWER, fit_lp
 from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.objective import Effort
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 
 class QDiffusionConfig(SampledConfig, StepSizeConfig):
@@ -43,6 +44,9 @@ class QDiffusion(BlockwiseMethod):
     name = "q-diffusion"
     summary = "AdaRound block reconstruction, split shortcuts, learned activation step sizes (2302.04304)"
     version = "1"
+    track = "post-training"
+    family = "block reconstruction"
+    paper = arxiv("2302.04304", "Li et al., Q-Diffusion: Quantizing Diffusion Models, ICCV 2023")
     Config: ClassVar[type[QDiffusionConfig]] = QDiffusionConfig
     config: QDiffusionConfig
 

@@ -35,6 +35,7 @@ from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.correction import correct, mean_noise
 from admbench.methods.core.reconstruction.objective import Effort
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 
 class QNCDConfig(SampledConfig):
@@ -56,6 +57,9 @@ class QNCD(BlockwiseMethod):
     name = "qncd"
     summary = "channels smoothed by the timestep embedding's norm, mean noise subtracted by timestep (2403.19140)"
     version = "2"
+    track = "post-training"
+    family = "block reconstruction"
+    paper = arxiv("2403.19140", "Chu et al., QNCD: Quantization Noise Correction for Diffusion Models, ACM MM 2024")
     Config: ClassVar[type[QNCDConfig]] = QNCDConfig
     config: QNCDConfig
 

@@ -29,6 +29,7 @@ from admbench.methods.core.numbers.scheme import LayerScheme, per_token
 from admbench.methods.core.reconstruction.smoothing import smoothed, smoothing_scale
 from admbench.methods.layerwise import LayerwiseMethod
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 
 class SmoothQuantConfig(CalibratedConfig):
@@ -47,6 +48,13 @@ class SmoothQuant(LayerwiseMethod[ChannelStatistics, None]):
     name = "smoothquant"
     summary = "activation outliers migrated to the weights, channel by channel (2211.10438)"
     version = "1"
+    track = "post-training"
+    family = "transform"
+    paper = arxiv(
+        "2211.10438",
+        "Xiao et al., SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models,"
+        " ICML 2023",
+    )
     Config: ClassVar[type[SmoothQuantConfig]] = SmoothQuantConfig
     config: SmoothQuantConfig
 

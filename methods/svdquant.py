@@ -36,6 +36,7 @@ from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 from admbench.methods.core.reconstruction.smoothing import smoothing_scale
 from admbench.methods.layerwise import GramConfig, GramMethod
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 GRID = 20
 """Exponents tried: 0, 1/20, ... 19/20."""
@@ -74,6 +75,12 @@ class SVDQuant(GramMethod[ChannelStatistics, Decomposition]):
     name = "svdquant"
     summary = "smoothing, a low-rank branch in 16 bits, groups of weights and activations (2411.05007)"
     version = "1"
+    track = "post-training"
+    family = "low rank"
+    paper = arxiv(
+        "2411.05007",
+        "Li et al., SVDQuant: Absorbing Outliers by Low-Rank Components for 4-Bit Diffusion Models, ICLR 2025",
+    )
     Config: ClassVar[type[SVDQuantConfig]] = SVDQuantConfig
     config: SVDQuantConfig
 

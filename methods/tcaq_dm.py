@@ -36,6 +36,7 @@ from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.objective import Effort
 from admbench.methods.core.reconstruction.smoothing import smoothing_scale
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 GROUPS = 5
 """Groups of consecutive steps whose maxima are averaged."""
@@ -66,6 +67,11 @@ class TCAQDM(BlockwiseMethod):
     name = "tcaq-dm"
     summary = "channels balanced over timesteps, log2 or even attention weights, two reconstructions (2412.16700)"
     version = "1"
+    track = "post-training"
+    family = "block reconstruction"
+    paper = arxiv(
+        "2412.16700", "Huang et al., TCAQ-DM: Timestep-Channel Adaptive Quantization for Diffusion Models, 2024"
+    )
     Config: ClassVar[type[TCAQConfig]] = TCAQConfig
     config: TCAQConfig
 

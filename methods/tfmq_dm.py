@@ -26,6 +26,7 @@ from admbench.methods.core.numbers.search import fit_lp, fit_mse
 from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.objective import Effort
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 
 class TFMQConfig(SampledConfig):
@@ -46,6 +47,11 @@ class TFMQDM(BlockwiseMethod):
     name = "tfmq-dm"
     summary = "temporal information block, activation ranges per timestep (2311.16503)"
     version = "1"
+    track = "post-training"
+    family = "block reconstruction"
+    paper = arxiv(
+        "2311.16503", "Huang et al., TFMQ-DM: Temporal Feature Maintenance Quantization for Diffusion Models, CVPR 2024"
+    )
     Config: ClassVar[type[TFMQConfig]] = TFMQConfig
     config: TFMQConfig
 

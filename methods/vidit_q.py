@@ -30,6 +30,7 @@ from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, per_token
 from admbench.methods.core.reconstruction.smoothing import smoothed, smoothing_scale
 from admbench.methods.layerwise import LayerwiseMethod
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 
 class ViDiTQConfig(CalibratedConfig):
@@ -47,6 +48,13 @@ class ViDiTQ(LayerwiseMethod[ChannelStatistics, None]):
     name = "vidit-q"
     summary = "per-token dynamic activations, channels balanced along the trajectory (2406.02540)"
     version = "1"
+    track = "post-training"
+    family = "transform"
+    paper = arxiv(
+        "2406.02540",
+        "Zhao et al., ViDiT-Q: Efficient and Accurate Quantization of Diffusion Transformers for Image and Video"
+        " Generation, ICLR 2025",
+    )
     Config: ClassVar[type[ViDiTQConfig]] = ViDiTQConfig
     config: ViDiTQConfig
 

@@ -92,10 +92,10 @@ def score_captions(
 
     Returns:
         Scores by key, as the record has them: `fd`, `kl`, ..., `fd_vs_baseline`, ..., of further judges `fd[NAME]`,
-        ...; each of value, ci95, n, backbone, backbone_sha256, against, direction, higher_is_better and what the metric
-        adds; those not against the baseline with `difference` (value, ci95, versus, significant) to the baseline's own
-        score. What cannot be computed is {"value": None, "reason": ...}. And what each score with an interval depends
-        on, and the numbers of single clips.
+        ...; each of value, ci95, n, backbone, backbone_sha256, against, direction, higher_is_better, version and what
+        the metric adds; those not against the baseline with `difference` (value, ci95, versus, significant) to the
+        baseline's own score. What cannot be computed is {"value": None, "reason": ...}. And what each score with an
+        interval depends on, and the numbers of single clips.
 
     Raises:
         UsageError: an unknown metric.
@@ -156,6 +156,7 @@ def _score(
         "against": requested.against,
         "direction": metric.direction and metric.direction.format(against=requested.against),
         "higher_is_better": metric.higher_is_better,
+        "version": metric.version,
     }
     if against is not None and requested.against is not None:
         _check(metric, against, requested.against)

@@ -33,14 +33,14 @@ def choose(
     and those that are worse. Exit code 1 if a model has no cell to use.
     """
     from admbench.bench.cli.checks import check_writable_file
+    from admbench.bench.cli.records import gather_records
     from admbench.files import write_json_atomic
     from admbench.leaderboard import choice
     from admbench.leaderboard.gate import DEFAULT
-    from admbench.leaderboard.reading import read_runs
 
     if json is not None:
         check_writable_file(json)
-    found = choice.choose(read_runs(runs), within or DEFAULT, by)
+    found = choice.choose(gather_records(runs).records, within or DEFAULT, by)
     if json is not None:
         write_json_atomic(json, choice.to_json(found))
     print_table(_HEADER, [row for one in found for row in _rows(one)])

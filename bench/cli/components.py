@@ -31,11 +31,11 @@ def components(
     The same as `bench run --components NAME` for each that the model has, and a table of the records.
     """
     from admbench.bench.cli.checks import check_method
+    from admbench.bench.cli.records import gather_records
     from admbench.bench.cli.run_progress import RunProgress
     from admbench.bench.models.checks import check_model
     from admbench.bench.studies.components import run_components
     from admbench.leaderboard.component_table import SCORES, component_rows
-    from admbench.leaderboard.reading import read_runs
     from admbench.methods.spec import split_specs
 
     names, specs = split_specs(models), split_specs(methods)
@@ -50,7 +50,7 @@ def components(
     for result in failed:
         print(f"failed: {result.job.name} ({', '.join(result.job.components)}): {result.reason}", file=sys.stderr)
     runs = sorted({result.job.run for result in results})
-    rows = component_rows(item.record for item in read_runs(runs))
+    rows = component_rows(item.record for item in gather_records(runs).records)
     print_table(("model", "component", "method", *SCORES, "bytes", "fp32", "n"), [_row(row) for row in rows])
     return 1 if failed else 0
 

@@ -20,10 +20,11 @@ def leaderboard(
     debug: Debug = False,
 ) -> None:
     """Write the page over all records of runs."""
-    from admbench.leaderboard.reading import read_runs
+    from admbench.bench.cli.records import gather_records
     from admbench.leaderboard.site import build_site
 
-    build_site(read_runs(runs), out, title=title)
+    gathered = gather_records(runs)
+    build_site(gathered.records, out, title=title, quarantined=gathered.quarantined)
     print(f"leaderboard: {out / 'index.html'}")
     if serve:
         from admbench.bench.cli.serving import serve_folder

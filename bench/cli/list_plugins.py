@@ -22,7 +22,7 @@ def list_plugins(
 ) -> None:
     """List models, methods, metrics, suites, judges, extractors.
 
-    With what each needs, and why one is not available here.
+    With what each needs, and why one is not available here; methods with their track and family.
     """
     from admbench import methods, metrics
     from admbench.bench import models, suites
@@ -37,15 +37,17 @@ def list_plugins(
         "judges": embedders.registry,
         "extractors": extractors.registry,
     }
+    shown = {name: registry for name, registry in registries.items() if kind in (None, name)}
+    facts = [fact for registry in shown.values() for fact in registry.facts]
     rows = []
-    for name, registry in track(list(registries.items()), "looking at plug-ins"):
-        if kind in (None, name):
-            for info in registry.infos():
-                needs = "needs " + ", ".join(info.requires) if info.requires else "needs nothing more"
-                reason = info.unavailable or _missing_weights(name, info)
-                state = f"unavailable: {reason}" if reason else "available"
-                rows.append((registry.kind, info.name, state, needs, info.distribution, info.summary))
-    print_table(("kind", "name", "state", "needs", "from", "what it is"), rows)
+    for name, registry in track(list(shown.items()), "looking at plug-ins"):
+        for info in registry.infos():
+            needs = "needs " + ", ".join(info.requires) if info.requires else "needs nothing more"
+            reason = info.unavailable or _missing_weights(name, info)
+            state = f"unavailable: {reason}" if reason else "available"
+            said = [info.facts.get(fact, "-") for fact in facts]
+            rows.append((registry.kind, info.name, state, needs, info.distribution, *said, info.summary))
+    print_table(("kind", "name", "state", "needs", "from", *facts, "what it is"), rows)
 
 
 def _missing_weights(kind: str, info: PluginInfo) -> str | None:

@@ -42,7 +42,7 @@ def quantize(
         raise UsageError(f"--components: {error}") from None
     check_components_of(model, chosen)
     from admbench.bench import api
-    from admbench.bench.measurement.size import component_bytes
+    from admbench.bench.measurement.size import component_bytes, tensor_bytes
     from admbench.bench.models.quantization import checkpoint_folders
 
     loaded = api.load_model(model, random_weights=random_weights, device=device)
@@ -56,7 +56,8 @@ def quantize(
         after[name] = size
         print(
             f"{folder}: {name}, {megabytes(size)}, {1 - size / before[name]:.1%} smaller than fp32,"
-            f" {len(report.layers)} quantized layers, {report.nominal_bits_per_weight:.2f} bits a weight"
+            f" {len(report.layers)} quantized layers, {report.nominal_bits_per_weight:.2f} bits a weight,"
+            f" {8 * tensor_bytes(folder) / report.parameters:.2f} with scales"
         )
     whole, was = sum(after.values()), sum(before.values())
     print(f"pipeline: {megabytes(whole)} of {megabytes(was)}, {1 - whole / was:.1%} smaller than fp32")

@@ -10,6 +10,7 @@ import typer
 
 from admbench.bench.cli.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights, judge_spec
 from admbench.bench.cli.tables import print_table
+from admbench.errors import UsageError
 
 Pairing = Literal["paired", "whole"]
 
@@ -37,6 +38,13 @@ def score(
     per_clip: Annotated[
         Path | None, typer.Option(help="Write every clip's own scores and faults to this .csv or .json file.")
     ] = None,
+    convention: Annotated[
+        str | None,
+        typer.Option(
+            help="Score as another tool does, under its names: audioldm_eval or av-benchmark. Reads --generated and"
+            " --reference; --tagger takes the place of its CNN14."
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores to this file.")] = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -59,6 +67,21 @@ def score(
             check_writable_file(path)
     if per_clip is not None:
         check_suffix(per_clip)
+    if convention is not None:
+        _refuse_with_convention(
+            {
+                "--baseline": baseline,
+                "--prompts": prompts,
+                "--metrics": metrics,
+                "--clap": clap,
+                "--clap-weights": clap_weights,
+                "--per-clip": per_clip,
+                "--pairing": None if pairing == "paired" else pairing,
+            }
+        )
+        if reference is None:
+            raise UsageError("--convention compares with real audio: name its folder by --reference")
+        return _by_convention(convention, generated, reference, tagger, tagger_weights, json)
     from admbench.bench.scoring.report import score_report, sets_in_words
 
     judges = judge_spec(tagger=tagger, clap=clap, tagger_weights=tagger_weights, clap_weights=clap_weights)
@@ -83,6 +106,36 @@ def score(
     rows = report.pop("clips")
     if per_clip is not None:
         write_per_clip(per_clip, rows)
+    if json is not None:
+        write_json_atomic(json, report)
+    return 0 if any(value["value"] is not None for value in scores.values()) else 2
+
+
+def _refuse_with_convention(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise UsageError(f"{name}: does not go with --convention, which says what is computed and how")
+
+
+def _by_convention(
+    name: str, generated: Path, reference: Path, tagger: Any, weights: str | None, json: Path | None
+) -> int:
+    """Print the numbers of another tool; exit code as of the command."""
+    from admbench.bench.scoring.conventional import convention_called, score_by_convention
+    from admbench.files import write_json_atomic
+
+    first, judge = convention_called(name).slots[0].judge, None
+    if tagger or weights:
+        judge, *more = judge_spec(tagger=tagger or first, tagger_weights=weights).of_role("tagger").values()
+        if more:
+            raise UsageError(f"--tagger {tagger}: expected one judge, in the place of the convention's {first}")
+    report = score_by_convention(name, generated, reference, judge)
+    scores = report["scores"]
+    header = ("metric", "value", "n", "against", "network", "note")
+    rows = [_row(key, value) for key, value in scores.items()]
+    print_table(header, [(row[0], row[1], *row[3:]) for row in rows])
+    for what, why in report["cannot"].items():
+        print(f"not here: {what}: {why}", file=sys.stderr)
     if json is not None:
         write_json_atomic(json, report)
     return 0 if any(value["value"] is not None for value in scores.values()) else 2

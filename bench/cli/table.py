@@ -40,18 +40,21 @@ def table(
     one whatever the bits.
     """
     from admbench.bench.cli.checks import check_writable_file
+    from admbench.bench.cli.records import gather_records
     from admbench.files import write_text_atomic
     from admbench.leaderboard.comparison import compare_views
-    from admbench.leaderboard.reading import read_runs
     from admbench.leaderboard.versus import versus as hold_against
     from admbench.leaderboard.view import view_boards
 
     if out is not None:
         check_writable_file(out)
-    views = view_boards(read_runs(runs), by)
+    views = view_boards(gather_records(runs).records, by)
     comparisons = compare_views(views, metrics.split(",") if metrics else None)
     statements = hold_against(views, versus) if versus else None
     text = _text(format, comparisons, versus, statements)
+    if format == "tsv":  # which has no place for it
+        for caution in dict.fromkeys(caution for one in comparisons for caution in one.cautions):
+            print(f"warning: {caution}", file=sys.stderr)
     if out is None:
         sys.stdout.write(text)
     else:

@@ -20,7 +20,7 @@ def validate(
 
     Against the schema and for consistency: one line per problem, exit code 2 if there is one.
     """
-    from admbench.leaderboard.reading import validate as check
+    from admbench.leaderboard.validating import validate as check
 
     checked = check(paths)
     problems = [problem for file in checked for problem in file.problems]

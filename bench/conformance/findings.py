@@ -99,7 +99,7 @@ def check_description(registry: Registry, name: str, plugin: Any) -> str:
         isinstance(requires, tuple) and all(isinstance(one, str) for one in requires),
         "requires: expected a tuple of names of distributions",
     )
-    info = _listed(registry, name)
+    info = listed(registry, name)
     if info.unavailable is not None:
         raise PluginError(info.unavailable)
     require(
@@ -110,6 +110,6 @@ def check_description(registry: Registry, name: str, plugin: Any) -> str:
 
 
 @cache
-def _listed(registry: Registry, name: str) -> PluginInfo:
+def listed(registry: Registry, name: str) -> PluginInfo:
     """Describe a plug-in as lists do, once: loading one in a child process takes as long as importing torch."""
     return registry.info(name)

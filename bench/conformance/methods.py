@@ -22,6 +22,7 @@ from admbench.bench.conformance.findings import (
     NotChecked,
     Violation,
     check_description,
+    listed,
     require,
     require_same,
     run_checks,
@@ -47,6 +48,7 @@ from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.full_precision import Float32
 from admbench.methods.spec import FULL_PRECISION, MethodSpec
+from admbench.taxonomy import FAMILIES, TRACKS, Paper
 
 
 def check_method(text: str) -> Iterator[Finding]:
@@ -73,7 +75,29 @@ def _is_a_method(subject: Subject) -> str:
     require(
         issubclass(plugin.Config, MethodConfig), "Config: expected a subclass of admbench.methods.base.MethodConfig"
     )
-    return check_description(registry, subject.name, plugin)
+    said = check_description(registry, subject.name, plugin)
+    return f"{said}; {_kind(subject.name, plugin)}"
+
+
+def _kind(name: str, plugin: type[Method]) -> str:
+    """Check what a method says of its kind, and that lists and records say the same."""
+    track, family = getattr(plugin, "track", None), getattr(plugin, "family", None)
+    require(track in TRACKS, f"track: expected {' or '.join(TRACKS)}, found {track!r}")
+    require(family in FAMILIES, f"family: expected one of {', '.join(FAMILIES)}, found {family!r}")
+    require(
+        (track == "fine-tuned") == (family == "fine-tuning"), f"a method of family {family} is not of track {track}"
+    )
+    paper = getattr(plugin, "paper", "missing")
+    require(
+        paper is None or isinstance(paper, Paper),
+        f"paper: expected an admbench.taxonomy.Paper, or None where there is nothing to cite, found {paper!r}",
+    )
+    shown = dict(listed(registry, name).facts)
+    require(
+        shown == {"track": track, "family": family},
+        f"lists show {shown}: the class itself has to declare track and family, as literals",
+    )
+    return f"{track}, {family}"
 
 
 def _configures(subject: Subject) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from admbench.bench.models.quantization import checkpoint_folders
+from admbench.methods.core.checkpoint.header import TENSOR_FILE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,18 +25,30 @@ def _tensor_bytes(module: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-def size_section(checkpoint: Path, baseline: dict[str, int], nominal_bits: float, fraction: float) -> dict[str, Any]:
+def tensor_bytes(folder: Path) -> int:
+    """Return the bytes of all tensors of one component's packed checkpoint, without headers."""
+    file = folder / TENSOR_FILE
+    with file.open("rb") as opened:
+        header = int.from_bytes(opened.read(8), "little")  # safetensors: the header's length, the header, the tensors
+    return file.stat().st_size - 8 - header
+
+
+def size_section(
+    checkpoint: Path, baseline: dict[str, int], *, parameters: int, nominal_bits: float, fraction: float
+) -> dict[str, Any]:
     """Return the `size` section of a record.
 
     Args:
         checkpoint: folder of the packed checkpoint.
         baseline: bytes of every component of the pipeline in fp32.
+        parameters: of the quantized components, in full precision.
         nominal_bits: mean bits of a stored parameter of the quantized components.
         fraction: share of their parameters that is stored in fewer than 32 bits.
     """
+    folders = checkpoint_folders(checkpoint)
     written: dict[str, int] = {
         name: sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-        for name, folder in checkpoint_folders(checkpoint).items()
+        for name, folder in folders.items()
     }
     replaced = sum(baseline[name] for name in written)
     components = {**baseline, **written}
@@ -44,6 +57,7 @@ def size_section(checkpoint: Path, baseline: dict[str, int], nominal_bits: float
         "baseline_bytes": replaced,
         "reduction": 1 - sum(written.values()) / replaced,
         "nominal_bits_per_weight": nominal_bits,
+        "effective_bits_per_weight": 8 * sum(map(tensor_bytes, folders.values())) / parameters,
         "quantized_fraction": fraction,
         "components": components,
         "pipeline": {

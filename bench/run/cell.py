@@ -66,6 +66,7 @@ class Cell(Generating):
             model=checkpoint["model"],
             method={
                 **records.method_identity(self.job),
+                **records.kind_of_method(self.job.method),
                 **checkpoint["method"],
                 "simulated": checkpoint["method"]["simulated"] and latency["kernel"] is None,
             },
@@ -76,8 +77,9 @@ class Cell(Generating):
             size=size_section(
                 self.checkpoint_folder,
                 {**checkpoint["components"], BACKBONE: directory_bytes(self.job.baseline.checkpoint)},
-                checkpoint["nominal_bits_per_weight"],
-                checkpoint["quantized_fraction"],
+                parameters=checkpoint["parameters"],
+                nominal_bits=checkpoint["nominal_bits_per_weight"],
+                fraction=checkpoint["quantized_fraction"],
             ),
             latency=latency,
             memory={"peak_bytes": audio["peak_bytes"], "process": "calibration, quantization and generation"},

@@ -110,6 +110,7 @@ class Generating(Work):
                 "seconds": round(sum(network.report.seconds for network in networks.values()), 3),
             },
             "blocks": {name: network.report.blocks_as_json() for name, network in networks.items()},
+            "parameters": sum(network.report.parameters for network in networks.values()),
             "nominal_bits_per_weight": _mean_over_weights(networks, "nominal_bits_per_weight"),
             "quantized_fraction": _mean_over_weights(networks, "quantized_fraction"),
             "components": component_bytes(model),

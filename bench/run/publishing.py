@@ -13,10 +13,12 @@ from admbench.versions import source_sha256
 def publish_site(run: Path) -> Path:
     """Write `RUN/site` from the records of a run and return it; a page that shows these records already is kept.
 
+    A record that is not valid is listed there with its reason.
+
     Raises:
-        DataError: a record in the folder is not valid.
+        DataError: no record in the folder is valid.
     """
-    from admbench.leaderboard.reading import read_runs
+    from admbench.leaderboard.reading import gather
     from admbench.leaderboard.site import build_site
 
     layout = RunLayout(run)
@@ -25,7 +27,9 @@ def publish_site(run: Path) -> Path:
     if (site / "index.html").is_file() and mark.is_file() and mark.read_text(encoding="ascii") == key:
         return site
     mark.unlink(missing_ok=True)
-    build_site(read_runs([run]), site, title=f"Quantized audio diffusion models: {run.name}")
+    gathered = gather([run])
+    title = f"Quantized audio diffusion models: {run.name}"
+    build_site(gathered.records, site, title=title, quarantined=gathered.quarantined)
     write_text_atomic(mark, key)
     return site
 

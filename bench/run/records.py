@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from admbench import methods
 from admbench.bench.measurement import environment
 from admbench.bench.run.jobs import CellJob
 from admbench.bench.run.layout import JobFolder
@@ -16,9 +18,12 @@ from admbench.files import write_json_atomic
 from admbench.leaderboard.per_caption import PerCaption, disagreements, read_per_caption, write_per_caption
 from admbench.leaderboard.reading import parse_record
 from admbench.leaderboard.record import SCHEMA_VERSION
-from admbench.methods.spec import MethodSpec
+from admbench.methods.spec import FULL_PRECISION, MethodSpec
 from admbench.metrics.keys import score_keys
 from admbench.versions import git_state
+
+if TYPE_CHECKING:
+    from admbench.methods.base import Method
 
 Section = dict[str, Any]
 
@@ -88,7 +93,7 @@ def _unfinished_record(job: CellJob, status: str, reason: str, seconds: float) -
         "status": status,
         "reason": line,
         "model": {"name": job.model},
-        "method": method_identity(job),
+        "method": {**method_identity(job), "components": _component_of(job)},
         "suite": {"name": job.suite_name},
         "generation": None,
         "scores": {key: {"value": None, "reason": ended} for key in _requested_keys(job)},
@@ -102,6 +107,12 @@ def _unfinished_record(job: CellJob, status: str, reason: str, seconds: float) -
     }
 
 
+def _component_of(job: CellJob) -> list[str] | None:
+    """Return the component that a cell is about; None where the job asks for several, which the model may not have."""
+    asked = ("backbone",) if job.method == FULL_PRECISION else job.components
+    return list(asked) if len(asked) == 1 else None
+
+
 def method_identity(job: CellJob) -> Section:
     """Return the keys of the `method` section that follow from the job alone."""
     parsed = MethodSpec.parse(job.method)
@@ -110,6 +121,16 @@ def method_identity(job: CellJob) -> Section:
         "spec": job.method,
         "repeat": job.repeat,
         "bits": {"weight": parsed.weight_bits, "activation": parsed.activation_bits},
+    }
+
+
+def kind_of_method(spec: str) -> Section:
+    """Return the keys of the `method` section that its class says: what kind of method it is, and what it is from."""
+    method: type[Method] = methods.registry.get(MethodSpec.parse(spec).name)
+    return {
+        "track": method.track,
+        "family": method.family,
+        "paper": None if method.paper is None else asdict(method.paper),
     }
 
 

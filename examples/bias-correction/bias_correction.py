@@ -31,6 +31,7 @@ from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_lay
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import Scheme
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import arxiv
 
 BATCH_SIZE = 32
 """Samples in one call of the backbone."""
@@ -42,6 +43,12 @@ class BiasCorrection(CalibratedMethod):
     name = "bias-correction"
     summary = "round to nearest, mean error of every layer taken off its bias (1906.04721)"
     version = "1"
+    track = "post-training"
+    family = "rounding"
+    paper = arxiv(
+        "1906.04721",
+        "Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019",
+    )
 
     def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
         """Return the model's backbone, quantized; the model is left as it is."""

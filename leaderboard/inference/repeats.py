@@ -19,14 +19,14 @@ Draws = Mapping[int, PerCaption]
 
 
 def methods_of(cells: Sequence[LoadedRecord]) -> dict[str, list[LoadedRecord]]:
-    """Return the records of each method by its spec, in the order of their draws.
+    """Return the records of each method by its spec, or by what a board calls it, in the order of their draws.
 
     Raises:
         ValueError: two records of one method and draw.
     """
     methods: dict[str, list[LoadedRecord]] = {}
     for cell in cells:
-        methods.setdefault(cell.record.method.spec, []).append(cell)
+        methods.setdefault(cell.name, []).append(cell)
     for spec, own in methods.items():
         own.sort(key=lambda cell: cell.record.method.repeat)
         if len({cell.record.method.repeat for cell in own}) < len(own):

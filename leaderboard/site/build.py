@@ -19,7 +19,8 @@ from admbench.files import atomic_directory
 from admbench.leaderboard.boards import Board
 from admbench.leaderboard.frame import flat_row
 from admbench.leaderboard.ladder import Ladder, read_ladder
-from admbench.leaderboard.reading import LoadedRecord
+from admbench.leaderboard.reading import LoadedRecord, Quarantined
+from admbench.leaderboard.run_folder import LADDER_FILE
 from admbench.leaderboard.site import definitions, plot, summary
 from admbench.leaderboard.site.levels import ladder_table
 from admbench.leaderboard.site.listening import ListeningGroup, write_listening
@@ -44,7 +45,12 @@ class SitePaths:
 
 
 def build_site(
-    records: Iterable[LoadedRecord], out: str | Path, *, title: str = TITLE, max_captions: int = 12
+    records: Iterable[LoadedRecord],
+    out: str | Path,
+    *,
+    title: str = TITLE,
+    max_captions: int = 12,
+    quarantined: Iterable[Quarantined] = (),
 ) -> SitePaths:
     """Build the leaderboard of some records into the folder `out`; a site that an earlier call built is replaced.
 
@@ -54,11 +60,11 @@ def build_site(
         out: folder of the site; index.html in it opens from the file system, without a network.
         title: heading of the page.
         max_captions: captions on the listening page, at even steps through the suite.
+        quarantined: records that cannot be shown, as `gather` returns them; the page lists them with their reasons.
 
     Raises:
         UsageError: `out` is a file, or a folder with other content than a site.
-        DataError: there are no records, or audio, captions or a ladder beside them are invalid; one line that names
-            file and key.
+        DataError: there are no records. Audio and ladders beside them that are invalid are named in their places.
     """
     out = Path(out).resolve()
     _check_replaceable(out)
@@ -67,12 +73,13 @@ def build_site(
         raise DataError("no records to build a site from")
     views = view_boards(records)
     runs = list(dict.fromkeys(loaded.run for loaded in records))
-    ladders = [ladder for ladder in map(read_ladder, runs) if ladder]
+    ladders, damaged = _ladders(runs)
+    left_out = [*quarantined, *damaged]
     with atomic_directory(out) as site:
         (site / MARKER).write_text("A site built by `bench leaderboard`; building again replaces this folder.\n")
         groups = write_listening([_heard(view) for view in views], site, max_captions)
         _write_data(views, site)
-        _write_pages(views, ladders, groups, title, site)
+        _write_pages(views, ladders, groups, left_out, title, site)
     return SitePaths(
         root=out,
         index=out / "index.html",
@@ -80,6 +87,21 @@ def build_site(
         table_csv=out / "table.csv",
         table_json=out / "table.json",
     )
+
+
+def _ladders(runs: Iterable[Path]) -> tuple[list[Ladder], list[Quarantined]]:
+    """Return the ladders of some runs, and those that cannot be read."""
+    ladders, damaged = [], []
+    for run in runs:
+        try:
+            ladder = read_ladder(run)
+        except DataError as error:
+            path = run / LADDER_FILE
+            damaged.append(Quarantined(path, " ".join(str(error).removeprefix(f"{path}: ").split())))
+            continue
+        if ladder is not None:
+            ladders.append(ladder)
+    return ladders, damaged
 
 
 def _heard(view: BoardView) -> Board:
@@ -95,7 +117,12 @@ def _check_replaceable(out: Path) -> None:
 
 
 def _write_pages(
-    views: Sequence[BoardView], ladders: Sequence[Ladder], groups: Sequence[ListeningGroup], title: str, site: Path
+    views: Sequence[BoardView],
+    ladders: Sequence[Ladder],
+    groups: Sequence[ListeningGroup],
+    left_out: Sequence[Quarantined],
+    title: str,
+    site: Path,
 ) -> None:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("admbench.leaderboard.site"),
@@ -124,6 +151,7 @@ def _write_pages(
         digits=three_digits,
         ladders=[ladder_table(model) for ladder in ladders for model in ladder.models],
         definitions=summary.definitions(boards),
+        left_out=left_out,
         settings=summary.settings,
         label=definitions.definition,
         suite_label=summary.suite_label,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from admbench.errors import DataError
 from admbench.files import slug
 from admbench.leaderboard.boards import Board, Row
 from admbench.leaderboard.clips import Clip, Sound, read_clips, read_sound, write_sound
@@ -68,8 +69,7 @@ def write_listening(boards: Sequence[Board], site: Path, max_captions: int) -> l
     Captions are taken at even steps through the suite, so that the strata of a suite in order are all met. Per caption,
     all spectrograms of a board share one colour scale.
 
-    Raises:
-        DataError: a clip or captions.json that is not valid; it names the file.
+    A clip that is not valid is named on its card.
     """
     groups: list[ListeningGroup] = []
     for number, board in enumerate(boards):
@@ -105,9 +105,9 @@ def _reference_source(board: Board) -> Iterator[_Source]:
     """The first reference folder of the board's runs that has a caption of the board's cells under the same id."""
     for row in board.rows:
         run = row.loaded.run
-        own = {(clip.id, clip.caption) for clip in read_clips(run, row.loaded.cell)}
+        own = {(clip.id, clip.caption) for clip in _clips(run, row.loaded.cell)}
         for folder in sorted((run / REFERENCE).glob("*/")):
-            if any((clip.id, clip.caption) in own for clip in read_clips(run, folder)):
+            if any((clip.id, clip.caption) in own for clip in _clips(run, folder)):
                 yield _Source("reference", "reference", run, folder, "reference", None, "no recording for this caption")
                 return
 
@@ -122,7 +122,7 @@ def _baseline_source(row: Row) -> Iterator[_Source]:
 
 
 def _row_source(row: Row) -> _Source:
-    spec, status = row.record.method.spec, row.record.status
+    spec, status = row.name, row.record.status
     kind = "baseline" if row.record.method.name == FULL_PRECISION else "method"
     without = f"{status}: {row.record.reason}" if status != "done" else "no audio in the run folder"
     return _Source(spec, kind, row.loaded.run, row.loaded.cell, slug(spec), row.group, without)
@@ -133,7 +133,7 @@ def _captions(sources: Sequence[_Source]) -> list[Clip]:
     found: dict[str, Clip] = {}
     for source in sources:
         if source.kind != "reference":
-            for clip in read_clips(source.run, source.folder):
+            for clip in _clips(source.run, source.folder):
                 found.setdefault(clip.id, clip)
     return list(found.values())
 
@@ -146,13 +146,14 @@ def _evenly(clips: Sequence[Clip], count: int) -> list[Clip]:
 
 def _write_caption(sources: Sequence[_Source], clip: Clip, site: Path, board: str) -> list[Card]:
     """Write the clips and spectrograms of one caption; one card per source."""
-    sounds = [read_sound(source.run, source.folder, clip) for source in sources]
+    heard = [_sound(source, clip) for source in sources]
+    sounds = [sound for sound, _ in heard]
     spectrograms = [mel_decibels(sound) if sound else None for sound in sounds]
     loudest = max((float(np.max(spectrogram)) for spectrogram in spectrograms if spectrogram is not None), default=0.0)
     cards = []
-    for source, sound, spectrogram in zip(sources, sounds, spectrograms, strict=True):
+    for source, (sound, without), spectrogram in zip(sources, heard, spectrograms, strict=True):
         if sound is None or spectrogram is None:
-            cards.append(Card(source.label, source.kind, None, None, 0.0, (), source.without))
+            cards.append(Card(source.label, source.kind, None, None, 0.0, (), without))
             continue
         place = Path(board, slug(source.group) if source.group else "real", source.slug, slug(clip.id))
         audio, image = Path("audio", place).with_name(place.name + ".wav"), Path("spectrograms", f"{place}.png")
@@ -162,6 +163,22 @@ def _write_caption(sources: Sequence[_Source], clip: Clip, site: Path, board: st
         write_spectrogram(site / image, spectrogram, loudest)
         cards.append(Card(source.label, source.kind, audio.as_posix(), image.as_posix(), sound.seconds, _axis(sound)))
     return cards
+
+
+def _sound(source: _Source, clip: Clip) -> tuple[Sound | None, str]:
+    """Return a clip, or why there is none: one that is no audio costs itself alone."""
+    try:
+        return read_sound(source.run, source.folder, clip), source.without
+    except DataError as error:
+        return None, " ".join(str(error).removeprefix(f"{source.folder}/").split())
+
+
+def _clips(run: Path, folder: Path) -> list[Clip]:
+    """Return the clips of a folder beside the cells; none where its list is not valid."""
+    try:
+        return read_clips(run, folder)
+    except DataError:
+        return []
 
 
 def _axis(sound: Sound) -> tuple[tuple[float, str], ...]:

@@ -63,7 +63,7 @@ def table(view: BoardView) -> Table:
 
 def anchor(row: Row) -> str:
     """Identifier of a row's details on the page; also the name of its record file."""
-    readable = slug(f"{row.record.model.name} {row.record.method.spec}")
+    readable = slug(f"{row.record.model.name} {row.name}")
     return f"{readable}-{sha256_json(row.record.model_dump(mode='json'))[:8]}"
 
 

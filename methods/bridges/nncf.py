@@ -27,6 +27,7 @@ from admbench.methods.bridges.base import Bridge
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.checkpoint.third_party import ThirdPartyFormat, ThirdPartyLayer, described
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import Paper
 
 _DECOMPRESSOR = "INT8SymmetricWeightsDecompressor"
 _HOOKS = "__nncf_hooks."
@@ -41,6 +42,12 @@ class NNCFInt8(Bridge):
     summary = "bridge to NNCF: compress_weights, int8 Linear and convolution weights, inputs in float (w8a16)"
     requires = ("nncf",)
     version = "1"
+    track = "post-training"
+    family = "package"
+    paper = Paper(
+        "Kozlov et al., Neural Network Compression Framework for fast model inference, 2020",
+        "https://arxiv.org/abs/2002.08679",
+    )
     takes = ("w8a16",)
 
     def form(self) -> ThirdPartyFormat:

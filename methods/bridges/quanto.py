@@ -26,6 +26,7 @@ from admbench.methods.bridges.base import Bridge
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.checkpoint.third_party import FLOAT_BITS, ThirdPartyFormat, ThirdPartyLayer, described
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import Paper
 
 CALIBRATION_BATCH = 16
 WEIGHTS = ("qint8", "qint4", "qint2")
@@ -79,6 +80,9 @@ class QuantoInt8(QuantoBridge):
     )
     requires = ("optimum-quanto",)
     version = "1"
+    track = "post-training"
+    family = "package"
+    paper = Paper("optimum-quanto", "https://github.com/huggingface/optimum-quanto")
     takes = ("w8a16", "w8a8")
 
 
@@ -89,6 +93,9 @@ class QuantoInt4(QuantoBridge):
     summary = "bridge to optimum-quanto (in maintenance mode): int4 Linear and Conv2d weights in groups (w4a16, w4a8)"
     requires = ("optimum-quanto",)
     version = "1"
+    track = "post-training"
+    family = "package"
+    paper = Paper("optimum-quanto", "https://github.com/huggingface/optimum-quanto")
     takes = ("w4a16", "w4a8")
 
 
@@ -99,6 +106,9 @@ class QuantoInt2(QuantoBridge):
     summary = "bridge to optimum-quanto (in maintenance mode): int2 Linear and Conv2d weights in groups (w2a16, w2a8)"
     requires = ("optimum-quanto",)
     version = "1"
+    track = "post-training"
+    family = "package"
+    paper = Paper("optimum-quanto", "https://github.com/huggingface/optimum-quanto")
     takes = ("w2a16", "w2a8")
 
 

@@ -27,6 +27,7 @@ from admbench.methods.core.checkpoint.third_party import FLOAT_BITS, ThirdPartyF
 from admbench.methods.core.numbers.packing import pack_bits, unpack_bits
 from admbench.methods.core.processor import has_vnni, is_x86
 from admbench.methods.protocol import DenoisingModel
+from admbench.taxonomy import Paper
 
 OUTPUT_BLOCK = 16
 _CODES, _SCALES = "._weight_int4_codes", "._weight_int4_scale_and_zero"
@@ -39,6 +40,9 @@ class TorchAOInt8(Bridge):
     summary = "bridge to torchao: int8 Linear layers, inputs dynamic per token (w8a8) or float (w8a16)"
     requires = ("torchao",)
     version = "1"
+    track = "post-training"
+    family = "package"
+    paper = Paper("torchao: PyTorch-Native Training-to-Serving Model Optimization", "https://github.com/pytorch/ao")
     takes = ("w8a8", "w8a16")
 
     def form(self) -> ThirdPartyFormat:
@@ -76,6 +80,9 @@ class TorchAOInt4(Bridge):
     summary = "bridge to torchao: int4 Linear weights in groups, a prototype layout for CPUs (w4a16)"
     requires = ("torchao",)
     version = "1"
+    track = "post-training"
+    family = "package"
+    paper = Paper("torchao: PyTorch-Native Training-to-Serving Model Optimization", "https://github.com/pytorch/ao")
     takes = ("w4a16",)
     Config: ClassVar[type[MethodConfig]] = TorchAOInt4Config
     config: TorchAOInt4Config

@@ -185,6 +185,8 @@ def test_list_is_one_line_per_plugin_with_the_reason_of_a_broken_one(
     assert main(["list", "methods"]) == 0
     rows = {line.split("\t")[1]: line.split("\t") for line in capsys.readouterr().out.splitlines()}
     assert rows["naive"][2] == "available"
+    assert rows["naive"][5:7] == ["post-training", "rounding"]
+    assert rows["efficientdm"][5:7] == ["fine-tuned", "fine-tuning"]
     assert rows["raises"][4] == "fake-adm"
     assert rows["cannot-import"][2].startswith("unavailable: ")
     assert "fake_adm_missing" in rows["cannot-import"][2]

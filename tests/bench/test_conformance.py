@@ -30,12 +30,12 @@ def failed(name: str) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def nothing_stays_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    from admbench.bench.conformance.findings import _listed
+    from admbench.bench.conformance.findings import listed
 
     for registry in (methods.registry, metrics.registry, suites):
         monkeypatch.setattr(registry, "_registered", {})
     yield
-    _listed.cache_clear()
+    listed.cache_clear()
 
 
 LONG = ("awq", "eda-dm", "efficientdm", "passionsr", "ptq4dm", "qncd", "svdquant", "tcaq-dm", "tfmq-dm")
@@ -76,6 +76,18 @@ class Named(Naive):
 
 class Verbose(Naive):
     summary = "two\nlines"
+
+
+class Unsorted(Naive):
+    family = "magic"  # type: ignore[assignment]
+
+
+class TrainsUnsaid(Naive):
+    family = "fine-tuning"
+
+
+class Cites(Naive):
+    paper = "a paper"  # type: ignore[assignment]
 
 
 class Destroys(Naive):
@@ -140,6 +152,9 @@ class Unpackable(Float32):
 BROKEN = {
     "another name": (Named, "is a method that lists can show", "'some-other-name'"),
     "summary": (Verbose, "is a method that lists can show", "more than one line"),
+    "no known family": (Unsorted, "is a method that lists can show", "expected one of floating point, rounding"),
+    "trains and does not say so": (TrainsUnsaid, "is a method that lists can show", "is not of track post-training"),
+    "no Paper": (Cites, "is a method that lists can show", "an admbench.taxonomy.Paper"),
     "changes weights": (Destroys, "leaves the full-precision backbone as it was", "its weights"),
     "leaves a hook": (LeavesAHook, "leaves the full-precision backbone as it was", "its hooks"),
     "not seeded": (Dices, "gives the same twice, bit for bit", "seed what is random"),

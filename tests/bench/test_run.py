@@ -36,7 +36,8 @@ from admbench.leaderboard.gate import gate
 from admbench.leaderboard.inference.board import conclude
 from admbench.leaderboard.inference.contrasts import contrast
 from admbench.leaderboard.per_caption import disagreements, read_per_caption
-from admbench.leaderboard.reading import read_record, read_runs, validate
+from admbench.leaderboard.reading import read_record, read_runs
+from admbench.leaderboard.validating import validate
 from admbench.methods.core.processor import has_vnni
 from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates

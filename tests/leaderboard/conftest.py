@@ -30,6 +30,7 @@ def score(value: float, half: float, n: int, network: str = "tiny-tagger", **mor
         "against": "reference",
         "direction": None,
         "higher_is_better": False,
+        "version": "1",
         "difference": None,
         "reason": None,
     } | more
@@ -54,7 +55,7 @@ def record(model: str = "tiny-tango", spec: str = "naive@w4a8", n: int = 4, loss
     size = int(22_400_000 * (weight_bits or (16 if name == "bf16" else 32)) / 32) + 41_000
     paired = (lambda value, half: None) if name == "fp32" else difference
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "status": "done",
         "reason": None,
         "model": {
@@ -70,6 +71,9 @@ def record(model: str = "tiny-tango", spec: str = "naive@w4a8", n: int = 4, loss
             "name": name,
             "spec": spec,
             "version": "1",
+            "track": "post-training",
+            "family": "rounding" if bits else "floating point",
+            "paper": None,
             "bits": {"weight": weight_bits, "activation": int(bits[1]) if bits else None},
             "config": {"weights": "channel", "calibration": "captions"},
             "preset": None,
@@ -105,6 +109,7 @@ def record(model: str = "tiny-tango", spec: str = "naive@w4a8", n: int = 4, loss
             "baseline_bytes": 22_441_000,
             "reduction": 1 - size / 22_441_000,
             "nominal_bits_per_weight": float(weight_bits or 32),
+            "effective_bits_per_weight": 8 * (size - 41_000) / 5_600_000,
             "quantized_fraction": 0.98 if bits else 0.0,
             "components": {"backbone": size, "vae": 3_000_000},
             "reason": None,

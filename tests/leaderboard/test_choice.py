@@ -114,6 +114,7 @@ def test_calibration_draws_of_a_method_are_one_candidate_at_their_usual_cost(mak
             make_record(spec="naive@w4a8", n=N),
             method__repeat=repeat,
             size__checkpoint_bytes=size,
+            size__effective_bits_per_weight=8 * size / 5_600_000,
             size__reduction=1 - size / 22_441_000,
             size__components={"backbone": size, "vae": 3_000_000},
         )

@@ -47,6 +47,10 @@ VIOLATIONS = [
         "latency.step_ms",
         "p10 <= median",
     ),
+    ({"method__track": None}, "method.track", "needs this"),
+    ({"method__family": None}, "method.family", "needs this"),
+    ({"scores__fd__version": None}, "scores.fd.version", "version of its metric"),
+    ({"size__effective_bits_per_weight": None}, "size.effective_bits_per_weight", "has its bits a weight"),
     ({"memory__peak_bytes": None}, "memory.reason", "a missing value needs a reason"),
 ]
 

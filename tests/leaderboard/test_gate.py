@@ -89,18 +89,18 @@ def test_the_worst_clips_are_named_by_what_their_captions_say(run):
     found = gate(read_runs([run]), ["clap=-0.01"])
     assert cell_of(found, "naive@w3a8").worst["clap"][0].caption == captions[7]["caption"]
     said = "foley-007 (a | <b>bell</b> rings 7 times and again and again and ...)"
-    assert any(said in row[-1] for row in rows(found))
+    assert any(said in row[-2] for row in rows(found))
     assert said in [one.text for one in ElementTree.fromstring(to_junit(found)).iter("failure")][-1]
     markdown = next(line for line in to_markdown(found).splitlines() if "naive@w3a8" in line)
     assert r"`foley-007` (a \| \<b\>bell" in markdown
-    assert markdown.replace(r"\|", "").count("|") == 9
+    assert markdown.replace(r"\|", "").count("|") == 10
 
 
 def test_a_record_that_says_something_else_than_its_results_stops_the_gate(run):
     """The forged record that claims to be full precision's equal does not pass on the strength of its claim."""
     path = place_of(run, "naive@w3a8") / "result.json"
     value = json.loads(path.read_text())
-    value["scores"]["fd"] |= {"value": 1.0, "ci95": [0.9, 1.1]}
+    value["scores"]["fd"] |= {"value": 1.0, "ci95": [0.9, 1.1], "difference": None}
     path.write_text(json.dumps(value))
     with pytest.raises(DataError, match=rf"{path}: not what per-caption.safetensors gives: scores.fd.value: 1, per"):
         gate(read_runs([run]))
@@ -269,7 +269,7 @@ def test_no_name_in_a_record_breaks_markdown_or_xml(run):
     to_junit(bad).encode("utf-8")
     lines = [line for line in to_markdown(replace(bad, cells=bad.cells[1:])).splitlines() if line.startswith("|")]
     assert len(lines) == 3
-    assert all(line.replace(r"\|", "").count("|") == 9 for line in lines), lines
+    assert all(line.replace(r"\|", "").count("|") == 10 for line in lines), lines
     assert r"\<script\>" in lines[-1]  # the reason is text; names are in code spans, which end where they should
     assert lines[-1].replace(r"\`", "").count("`") == 4
 

@@ -46,7 +46,7 @@ def add(run: Path, key: str, made: Callable[[float, np.random.Generator], Captio
         write_per_caption(loaded.cell / PER_CAPTION, replace(content, scores={**content.scores, key: own}))
         record = json.loads(loaded.path.read_text())
         value = own.influence.value
-        record["scores"][key] = score(value, 0.1, N, network or "tiny-tagger", against="baseline")
+        record["scores"][key] = score(value, value / 2, N, network or "tiny-tagger", against="baseline")
         if network is None:
             record["scores"][key] |= {"backbone": None, "backbone_sha256": None}
         loaded.path.write_text(json.dumps(record))

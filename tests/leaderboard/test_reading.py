@@ -134,7 +134,7 @@ def test_validate_checks_the_captions_beside_a_record(make_run, make_record):
     run = make_run([make_record()], audio=True)
     captions = next(run.glob("cells/*/*/captions.json"))
     captions.write_text(json.dumps([{"id": "same", "caption": "x"}] * 2))
-    (problem,) = validate([run])[0].problems
+    problem = validate([run])[0].problems[0]
     assert "the id 'same' appears twice" in problem
 
 

@@ -1,15 +1,27 @@
 """What the schema accepts and refuses."""
 
+from pathlib import Path
+
 import pytest
 
 from admbench.errors import DataError
-from admbench.leaderboard import parse_record
+from admbench.leaderboard import parse_record, read_record
 
 
 def test_a_record_survives_the_round_trip(make_record, make_failed):
     for value in (make_record(), make_record(spec="fp32", loss=0), make_failed()):
         record = parse_record(value)
         assert parse_record(record.model_dump(mode="json")) == record
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).with_name("records").glob("version-1-*.json")), ids=lambda p: p.stem
+)
+def test_records_of_older_schemas_are_read_forever(path):
+    """As they were written then; nothing here may be made new."""
+    record = read_record(path)
+    assert record.schema_version == 1
+    assert (record.method.track, record.size.effective_bits_per_weight) == (None, None)
 
 
 def test_every_top_level_key_is_required(make_record):
@@ -52,7 +64,13 @@ def test_open_sections_keep_what_a_plugin_adds(make_record, changed):
         ({"provenance__started": "yesterday"}, r"provenance\.started: expected an ISO 8601 time"),
         ({"provenance__started": "2026-03-01T10:00:00"}, r"provenance\.started: a time needs its offset from UTC"),
         ({"status": "ok"}, r"status: input should be 'done', 'failed' or 'skipped'"),
-        ({"schema_version": 2}, r"schema_version: input should be 1"),
+        ({"schema_version": 3}, r"schema_version: input should be 1 or 2"),
+        ({"method__track": "best"}, r"method\.track: input should be 'post-training' or 'fine-tuned'"),
+        ({"method__family": "magic"}, r"method\.family: input should be 'floating point', 'rounding'"),
+        (
+            {"method__paper": {"citation": "A", "url": "javascript:x"}},
+            r"method\.paper\.url: string should match pattern",
+        ),
     ],
 )
 def test_wrong_values_are_named_by_their_key(make_record, changed, changes, message):

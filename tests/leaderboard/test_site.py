@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from admbench.errors import DataError, UsageError
-from admbench.leaderboard import build_site, read_runs
+from admbench.leaderboard import build_site, gather, read_runs
 from admbench.leaderboard.clips import Sound
 from admbench.leaderboard.site.spectrogram import mel_decibels, mel_frequencies
 
@@ -154,6 +154,7 @@ def hostile_strings(value, key=""):
     if isinstance(value, list):
         return [hostile_strings(item, key) for item in value]
     fixed = {"status", "against", "started", "commit", "weights_sha256", "sha256", "backbone_sha256", "spec", "name"}
+    fixed |= {"track", "family"}
     return HOSTILE if isinstance(value, str) and key not in fixed and value != "simulated" else value
 
 
@@ -164,6 +165,7 @@ def test_nothing_in_a_record_becomes_markup(make_run, make_record, make_failed, 
     )
     value["environment"]["packages"] = {HOSTILE: HOSTILE}
     value["latency"]["kernel"] = None
+    value["size"]["components"] = None
     failed = changed(make_failed(reason=HOSTILE), suite__name=f"s{HOSTILE}", suite__n=4)
     run = make_run([value, failed], audio=True)
     for captions in run.glob("**/captions.json"):
@@ -215,16 +217,40 @@ def test_a_site_is_replaced_and_anything_else_is_not(make_run, make_record, tmp_
         build_site([], tmp_path / "new")
 
 
-def test_a_build_that_fails_leaves_the_old_site(make_run, make_record, tmp_path):
+def test_a_build_that_fails_leaves_the_old_site(make_run, make_record, tmp_path, monkeypatch):
     run = make_run([make_record()], audio=True)
     out = tmp_path / "site"
     build_site(read_runs([run]), out)
     before = (out / "index.html").read_text()
-    next(run.glob("cells/*/*/audio/*.wav")).write_bytes(b"no audio")
-    with pytest.raises(DataError, match="not a PCM WAV file"):
+
+    def no_space(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("admbench.leaderboard.site.build._write_data", no_space)
+    with pytest.raises(OSError, match="No space"):
         build_site(read_runs([run]), out)
     assert (out / "index.html").read_text() == before
     assert {path.name for path in tmp_path.iterdir()} == {"run", "site"}
+
+
+def test_a_clip_that_is_no_audio_costs_itself_alone(make_run, make_record, tmp_path):
+    run = make_run([make_record()], audio=True)
+    next(run.glob("cells/*/*/audio/*.wav")).write_bytes(b"no audio")
+    page = build_site(read_runs([run]), tmp_path / "site").listening.read_text()
+    assert "not a PCM WAV file" in page
+    assert str(tmp_path) not in page
+
+
+def test_what_cannot_be_shown_is_listed_with_its_reason(make_run, make_record, tmp_path):
+    run = make_run([make_record(), make_record(spec="fp32", loss=0)])
+    (run / "ladder.json").write_text("{}")
+    (run / "cells" / "tiny-tango" / "fp32" / "result.json").write_text('{"a": <script>}')
+    gathered = gather([run])
+    site = build_site(gathered.records, tmp_path / "site", quarantined=gathered.quarantined)
+    text = " ".join(Tags(site.index.read_text()).text.split())
+    assert "tiny-tango/fp32: not valid JSON" in text
+    assert "run/ladder.json: schema_version: Field required" in text
+    assert str(tmp_path) not in text
 
 
 def test_the_same_records_make_the_same_site(make_run, make_record, tmp_path):

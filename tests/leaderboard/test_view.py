@@ -136,8 +136,8 @@ def test_without_per_caption_results_nothing_is_ordered(make_run, make_record):
 def test_the_order_is_by_what_there_is(make_run, make_record, changed):
     def scored(*keys):
         value = make_record()
-        of = {True: value["scores"]["fd_vs_baseline"], False: value["scores"]["fd"]}
-        value = changed(value, scores={key: of[key.endswith("_vs_baseline")] for key in keys})
+        of = {True: value["scores"]["fd_vs_baseline"], False: value["scores"]["fd"]} | value["scores"]
+        value = changed(value, scores={key: of.get(key, of[key.endswith("_vs_baseline")]) for key in keys})
         (board,) = make_boards(read_runs([make_run([value], "-".join(keys))]))
         return default_score(board)
 
@@ -198,7 +198,13 @@ def test_what_can_be_told_is_said_in_three_sentences(run, make_run, make_record)
 
 def test_a_method_whose_weights_have_more_bits_than_it_says_is_named_with_them(make_run, make_record, changed):
     mixed = [
-        changed(make_record(model, "ptq4adm@w4a8", n=N), size__nominal_bits_per_weight=bits)
+        changed(
+            make_record(model, "ptq4adm@w4a8", n=N),
+            size__effective_bits_per_weight=bits,
+            size__checkpoint_bytes=(size := round(bits * 5_600_000 / 8)),
+            size__components={"backbone": size},
+            size__reduction=1 - size / 22_441_000,
+        )
         for model, bits in zip(MODELS, (6.2, 6.3), strict=True)
     ]
     rest = [make_record(model, spec, n=N) for model in MODELS for spec in NOISE if spec != "ptq4adm@w4a8"]
@@ -221,6 +227,8 @@ def test_further_judges_are_held_against_the_order(make_run, make_record, change
     for spec in NOISE:
         value = make_record(spec=spec, n=N)
         more = dict.fromkeys(names, value["scores"]["fd_vs_baseline"])
+        if spec != "fp32":
+            more[names[1]] = more[names[1]] | {"value": 0.02, "ci95": [0.01, 0.03]}
         records.append(changed(value, scores=value["scores"] | more))
     folder = make_run(records)
     write_results(folder, NOISE, N)

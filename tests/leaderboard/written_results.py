@@ -74,7 +74,7 @@ def agree(run: Path) -> None:
         value = json.loads(loaded.path.read_text())
         scores = {}
         for key, one in read_per_caption(loaded.cell, path).scores.items():
-            recorded = value["scores"].get(key) or {"higher_is_better": one.kind.higher_is_better}
+            recorded = value["scores"].get(key) or {"higher_is_better": one.kind.higher_is_better, "version": "1"}
             against = "baseline" if key.endswith(OWN_AUDIO) else recorded.get("against")
             numbers = {"value": one.influence.value, "ci95": score_interval(one.influence, one.kind)}
             scores[key] = recorded | numbers | {"n": one.influence.n, "against": against, "reason": None}

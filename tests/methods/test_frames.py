@@ -54,6 +54,7 @@ def test_a_class_that_says_nothing_of_presets_has_those_of_its_base():
 
 class Nearest(LayerwiseMethod[MinMax, None]):
     name, summary, version = "nearest", "to nearest", "1"
+    track, family, paper = "post-training", "other", None
 
     def observe(self, model, calibration):
         return input_ranges(
@@ -85,6 +86,7 @@ def test_a_layerwise_method_quantizes_what_it_has_seen_and_nothing_else(model, p
 
 class Grams(GramMethod[MinMax, Tensor]):
     name, summary, version = "grams", "notes what it is given", "1"
+    track, family, paper = "post-training", "other", None
 
     def observe(self, model, calibration):
         return input_ranges(model, calibration, quantizable_layers(model.backbone))
@@ -116,6 +118,7 @@ class Config(SampledConfig):
 
 class Blocks(BlockwiseMethod):
     name, summary, version = "blocks", "leaves what it is given", "1"
+    track, family, paper = "post-training", "other", None
     Config: ClassVar[type[SampledConfig]] = Config
 
     def reconstruct(self, work, model, calibration):
@@ -153,6 +156,7 @@ def test_frames_refuse_to_go_without_the_set_that_they_need(audioldm, other_audi
 def test_a_method_without_data_asks_for_none(audioldm):
     class Simple(Method):
         name, summary, version = "simple", "nothing", "1"
+        track, family, paper = "post-training", "other", None
 
         def quantize(self, model, calibration):
             raise NotImplementedError

@@ -1,0 +1,21 @@
+"""Records for the commands that show them: what cannot be read is named on standard error, and stops nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from admbench.leaderboard.reading import Gathered
+
+
+def gather_records(runs: Iterable[Path]) -> Gathered:
+    """Read every record of some run folders, and say which are left out and why; raises as `reading.gather`."""
+    from admbench.leaderboard.reading import gather
+
+    gathered = gather(runs)
+    for one in gathered.quarantined:
+        print(f"warning: left out: {one}", file=sys.stderr)
+    return gathered

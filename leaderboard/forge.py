@@ -1,0 +1,207 @@
+"""Forged records: one run folder for each kind of untruth that `bench validate` or a board has to catch.
+
+    python -m admbench.leaderboard.forge RUN OUT
+
+copies the records of a run (results, captions, clips, per-caption results) once for each kind into OUT/KIND, with one
+thing changed, and prints what has to be said of it. For the tests, and for whoever writes another reader of records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from admbench.leaderboard.per_caption import PER_CAPTION
+from admbench.leaderboard.record import FULL_PRECISION
+from admbench.leaderboard.run_folder import AUDIO, CAPTIONS_FILE, RECORD_FILE, RECORDS
+
+Value = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Forgery:
+    """One kind of untruth."""
+
+    what: str
+    """In a few words."""
+    caught: str
+    """What a problem line of the cell contains."""
+    record: Callable[[Value], Any] | None = None
+    """Changes the decoded record of a quantized cell."""
+    text: Callable[[str], str] | None = None
+    """Changes the record's text, for what no JSON writer writes."""
+    folder: Callable[[Path], Any] | None = None
+    """Changes what lies in the cell's folder."""
+    quarantined: bool = True
+    """Whether boards leave the record out; of clips and differences only `bench validate` knows."""
+
+
+def _set(*path: str, to: Any) -> Callable[[Value], Any]:
+    """Return what sets one value of a record; a callable is given the old one."""
+
+    def change(record: Value) -> None:
+        section = record
+        for key in path[:-1]:
+            section = section[key]
+        section[path[-1]] = to(section.get(path[-1])) if callable(to) else to
+
+    return change
+
+
+def _score(key: str, value: float, low: float, high: float) -> Callable[[Value], Any]:
+    def change(record: Value) -> None:
+        score = record["scores"].get(key, record["scores"]["fd"])
+        forged = {"value": value, "ci95": [low, high], "difference": None, "reason": None}
+        record["scores"][key] = score | forged
+
+    return change
+
+
+def _difference(value: float, half: float) -> Callable[[Value], Any]:
+    def change(record: Value) -> None:
+        interval = [value - half, value + half]
+        apart = not interval[0] <= 0 <= interval[1]
+        record["scores"]["fd"]["difference"] |= {"value": value, "ci95": interval, "significant": apart}
+
+    return change
+
+
+def _first_clip(change: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    return lambda cell: change(min((cell / AUDIO).glob("*.wav")))
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.write_bytes(data)
+
+
+def _at_end(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+FORGERIES: Mapping[str, Forgery] = {
+    "fd-negative": Forgery("an FD below zero", "at least 0", _score("fd", -3.0, -4.0, -2.0)),
+    "fd-tiny": Forgery("an FD of 5e-324", "is no measurement", _score("fd", 5e-324, 0.0, 1.0)),
+    "fd-invented": Forgery("an FD that its captions do not give", "per caption", _score("fd", 500.0, 400.0, 600.0)),
+    "interval-endless": Forgery("an interval of +-1e308", "range", _score("fd", 1.0, -1e308, 1e308)),
+    "interval-beside": Forgery("an interval beside its value", "does not contain", _score("fd", 1.0, 2.0, 3.0)),
+    "interval-reversed": Forgery("an interval that ends before it begins", "is above", _score("fd", 1.0, 3.0, 2.0)),
+    "clap-above-one": Forgery("a CLAP score of 1.5", "expected -1 to 1", _score("clap", 1.5, 1.4, 1.6)),
+    "kl-negative": Forgery("a KL below zero", "at least 0", _score("kl", -0.5, -0.6, -0.4)),
+    "difference-invented": Forgery(
+        "a difference that its captions do not give", "per caption", _difference(-60.0, 10.0), quarantined=False
+    ),
+    "difference-impossible": Forgery(
+        "a difference that puts full precision below zero", "full precision's own", _difference(1e6, 10.0)
+    ),
+    "better-when-worse": Forgery(
+        "FD that is better when higher", "expected false", _set("scores", "fd", "higher_is_better", to=True)
+    ),
+    "bytes-endless": Forgery(
+        "bytes of 10^400",
+        "beyond 64 bits",
+        text=lambda text: text.replace('"checkpoint_bytes": ', f'"checkpoint_bytes": 1{"0" * 400}', 1),
+    ),
+    "bytes-half": Forgery(
+        "half of the bytes", "checkpoint_bytes", _set("size", "checkpoint_bytes", to=lambda old: old // 2)
+    ),
+    "bits-four": Forgery(
+        "fewer bits a weight than its bytes", "effective_bits", _set("size", "effective_bits_per_weight", to=1.0)
+    ),
+    "baseline-huge": Forgery(
+        "a full precision of a thousand times its bytes",
+        "baseline_bytes",
+        _set("size", "baseline_bytes", to=lambda old: old * 1000),
+    ),
+    "in-the-future": Forgery(
+        "a cell of next month",
+        "is in the future",
+        _set("provenance", "started", to=lambda _: _at_end(datetime.now(UTC) + timedelta(days=30))),
+    ),
+    "before-the-package": Forgery(
+        "a cell of 1999", "expected a time from 2020", _set("provenance", "started", to="1999-01-01T00:00:00+00:00")
+    ),
+    "ended-in-the-future": Forgery(
+        "a cell of thirty years", "would have ended", _set("provenance", "seconds", to=9.5e8)
+    ),
+    "more-clips": Forgery("more clips than captions", "clips", _set("audio", "clips", to=lambda old: old + 1)),
+    "silence-hidden": Forgery(
+        "a silent clip that is not counted", "health.silent", _set("audio", "silent", to=1), quarantined=False
+    ),
+    "not-a-number": Forgery(
+        "NaN", "NaN is not JSON", text=lambda text: text.replace('"value": ', '"value": NaN, "x": ', 1)
+    ),
+    "not-json": Forgery("half a record", "not valid JSON", text=lambda text: text[: len(text) // 2]),
+    "clip-swapped": Forgery(
+        "a clip that is not what was scored", "others than were scored", folder=_first_clip(_flip), quarantined=False
+    ),
+    "clip-no-audio": Forgery(
+        "a clip that does not open",
+        "not a PCM WAV file",
+        folder=_first_clip(lambda path: path.write_bytes(b"no audio")),
+        quarantined=False,
+    ),
+    "clip-missing": Forgery("a clip less", "not there", folder=_first_clip(Path.unlink), quarantined=False),
+    "captions-damaged": Forgery(
+        "a list of captions that is none",
+        "not valid JSON",
+        folder=lambda cell: (cell / CAPTIONS_FILE).write_text("[", encoding="ascii"),
+    ),
+    "results-damaged": Forgery(
+        "per-caption results that are none",
+        "not a safetensors file",
+        folder=lambda cell: (cell / PER_CAPTION).write_bytes(b"damaged"),
+    ),
+}
+"""Kind -> what is forged, in the order in which the folder lists them."""
+
+
+def forge(run: Path, out: Path, kind: str) -> Path:
+    """Copy a run with one of its quantized cells forged, and return the record's path.
+
+    Args:
+        run: folder of a good run, with a finished quantized cell, its clips and per-caption results.
+        out: folder that is made; must not be there.
+        kind: key of `FORGERIES`.
+
+    Raises:
+        ValueError: the run has no finished quantized cell.
+    """
+    forgery = FORGERIES[kind]
+    shutil.copytree(run, out, ignore=shutil.ignore_patterns("site", "work", "calibration", "checkpoint", "stages"))
+    for path in sorted(out.glob(RECORDS)):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["status"] == "done" and record["method"]["name"] != FULL_PRECISION:
+            break
+    else:
+        raise ValueError(f"{run}: no finished quantized cell to forge")
+    if forgery.record is not None:
+        forgery.record(record)
+        path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    if forgery.text is not None:
+        path.write_text(forgery.text(path.read_text(encoding="utf-8")), encoding="utf-8")
+    if forgery.folder is not None:
+        forgery.folder(path.parent)
+    assert path.name == RECORD_FILE
+    return path
+
+
+def main() -> None:
+    """Forge a run in every way; see the module."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("run", type=Path, help="folder of a good run")
+    parser.add_argument("out", type=Path, help="folder of the forged ones")
+    arguments = parser.parse_args()
+    for kind, forgery in FORGERIES.items():
+        print(f"{forge(arguments.run, arguments.out / kind, kind)}: {forgery.what}; expected: {forgery.caught}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Whatever bytes a record or its per-caption results are, reading ends in a record or in one line; boards go on."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from admbench.errors import DataError
+from admbench.leaderboard import build_site, gather, read_record, validate
+from admbench.leaderboard.comparison import compare_views
+from admbench.leaderboard.comparison_text import to_markdown
+from admbench.leaderboard.per_caption import PER_CAPTION, read_per_caption
+from admbench.leaderboard.reading import Gathered
+from admbench.leaderboard.view import view_boards
+
+from .agreeing_run import METHOD, cell_of, written_run
+
+BOUNDED = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+NUMBERS = st.one_of(
+    st.integers(-(10**400), 10**400),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.sampled_from([0, -1, 1e308, -1e308, 5e-324, 2**63, 10**15, 10**15 + 1, -0.0]),
+)
+TEXTS = st.one_of(
+    st.text(max_size=20), st.sampled_from(["\n", "a" * 30_000, "\u202e", "1e400", "0001-01-01T00:00:00+23:59"])
+)
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
+    max_leaves=5,
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good run without audio, of which one record is altered again and again."""
+    folder = written_run(tmp_path_factory.mktemp("fuzz") / "run")
+    for path in folder.glob("**/*.wav"):
+        path.unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def good(run: Path) -> bytes:
+    return (cell_of(run, METHOD) / "result.json").read_bytes()
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place of a JSON value."""
+    found = [path] if path else []
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return found + [place for key, item in items for place in places(item, (*path, key))]
+
+
+def altered(value: Any, place: tuple[Any, ...], new: Any) -> Any:
+    value = copy.deepcopy(value)
+    section = value
+    for key in place[:-1]:
+        section = section[key]
+    section[place[-1]] = new
+    return value
+
+
+def refusal(read: Callable[[], object]) -> str | None:
+    """Return why a file was refused; None if it was read."""
+    try:
+        read()
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def assert_one_line(path: Path, said: str | None) -> None:
+    assert said is None or (said.startswith(f"{path}: ") and "\n" not in said)
+
+
+def check(run: Path, path: Path) -> None:
+    """Every reader comes back: with a record, or with one line that names the file."""
+    problems = {one.path: one.problems for one in validate([run])}[path]
+    assert all(line.startswith(f"{path}: ") and "\n" not in line for line in problems)
+    gathered = gather([run])
+    assert [one.path for one in gathered.quarantined] in ([], [path])
+    if gathered.quarantined:
+        assert problems, gathered.quarantined
+        return
+    shown(gathered)
+
+
+def shown(gathered: Gathered) -> None:
+    to_markdown(compare_views(view_boards(gathered.records)))
+
+
+@settings(BOUNDED, max_examples=8)
+@given(data=st.data())
+def test_a_record_with_any_value_in_any_place_is_read_or_refused_in_one_line(
+    run: Path, good: bytes, data: st.DataObject
+) -> None:
+    alter_and_check(run, good, data)
+
+
+@pytest.mark.slow
+@settings(BOUNDED, max_examples=400)
+@given(data=st.data())
+def test_many_records_with_any_value_in_any_place_are_read_or_refused_in_one_line(
+    run: Path, good: bytes, data: st.DataObject
+) -> None:
+    alter_and_check(run, good, data)
+
+
+def alter_and_check(run: Path, good: bytes, data: st.DataObject) -> None:
+    path = next(run.glob("cells/*/naive-*/result.json"))
+    value = json.loads(good)
+    for _ in range(data.draw(st.integers(1, 2))):
+        value = altered(value, data.draw(st.sampled_from(places(value))), data.draw(VALUES))
+    path.write_text(json.dumps(value))
+    try:
+        check(run, path)
+    finally:
+        path.write_bytes(good)
+
+
+@BOUNDED
+@given(data=st.data())
+def test_any_bytes_are_read_or_refused_in_one_line(tmp_path: Path, good: bytes, data: st.DataObject) -> None:
+    path = tmp_path / "result.json"
+    damaged = bytearray(good)
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(damaged)))
+        damaged[start : start + data.draw(st.integers(0, 20))] = data.draw(st.binary(max_size=20))
+    path.write_bytes(bytes(damaged))
+    assert_one_line(path, refusal(lambda: read_record(path)))
+
+
+@BOUNDED
+@given(data=st.data())
+def test_any_per_caption_results_are_read_or_refused_in_one_line(
+    run: Path, tmp_path: Path, data: st.DataObject
+) -> None:
+    damaged = bytearray((cell_of(run, METHOD) / PER_CAPTION).read_bytes())
+    start = data.draw(st.integers(0, len(damaged) - 1))
+    damaged[start : start + data.draw(st.integers(0, 20))] = data.draw(st.binary(max_size=20))
+    path = tmp_path / PER_CAPTION
+    path.write_bytes(bytes(damaged))
+    assert_one_line(path, refusal(lambda: read_per_caption(tmp_path, path)))
+
+
+EXTREME = [
+    (("environment", "cpu"), "x" * 20_000),
+    (("method", "config"), {"a": [10**18] * 1000}),
+    (("method", "layers"), [{"name": "x", "weight_bits": 1e308}] * 5),
+    (("latency",), {"kernel": None, "reason": "simulated", "more": 1e308}),
+    (("generation", "guidance"), 999.0),
+    (("calibration", "seconds"), 1e9),
+    (("audio", "reading"), {"rate": -1e308}),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), EXTREME)
+def test_a_page_is_built_of_what_is_valid_but_extreme(
+    run: Path, good: bytes, tmp_path: Path, place: tuple[str, ...], value: Any
+) -> None:
+    path = next(run.glob("cells/*/naive-*/result.json"))
+    path.write_text(json.dumps(altered(json.loads(good), place, value)))
+    try:
+        gathered = gather([run])
+        assert gathered.quarantined == ()
+        build_site(gathered.records, tmp_path / "site")
+    finally:
+        path.write_bytes(good)
