@@ -120,6 +120,7 @@ DEFAULT_MARGINS: dict[str, Margin] = {
             "kl_vs_baseline=5%",
             "kad_vs_baseline=0.1",
             "zimtohrli_vs_baseline=0.0026",
+            "visqol_vs_baseline=4.5",
             "lmd_vs_baseline=1",
             "mrstft_vs_baseline=0.24",
             "snr_vs_baseline=20",
