@@ -247,7 +247,7 @@ def judged_twice(
     """
     pairs = list(combinations(range(len(effects[0])), 2))
     ways = [[np.sign(own[other] - own[one]) for one, other in pairs] for own in effects]
-    true = float(np.mean(np.multiply(*ways)))
+    true = float(np.mean(np.multiply(ways[0], ways[1])))
     counts = dict.fromkeys(("interval misses", "wrong contradiction", "agree", "disagree"), 0)
     for trial in range(trials):
         rngs = [np.random.default_rng((seed, trial, 0 if alike else k)) for k in range(2)]
@@ -255,9 +255,9 @@ def judged_twice(
         found = agreement(*(Opinion(str(k), cells, KINDS["fd"]) for k, cells in enumerate(drawn)))
         counts["interval misses"] += not found.low - 1e-9 <= true <= found.high + 1e-9
         counts["wrong contradiction"] += any(
-            ways[0][pairs.index(pair)] * ways[1][pairs.index(pair)] >= 0
+            ways[0][pairs.index((low, high))] * ways[1][pairs.index((low, high))] >= 0
             for one in found.contradictions
-            for pair in [tuple(sorted(int(name.removeprefix("cell ")) for name in one))]
+            for low, high in [sorted(int(name.removeprefix("cell ")) for name in one)]
         )
         counts["agree"] += found.word == "agree"
         counts["disagree"] += found.word == "disagree"
