@@ -72,8 +72,8 @@ def extract_features(
     arrays = {"levels": level.array, **{name: filled.array for name, filled in rows.items()}}
     for of_captions in extractors:
         if isinstance(of_captions, CaptionExtractor):
-            for name, judge in judges_for(of_captions.role, judges):
-                arrays[by_judge(of_captions.name, name)] = _of_captions(of_captions, captions, judge, batch_size)
+            for further, judge in judges_for(of_captions.role, judges):
+                arrays[by_judge(of_captions.name, further)] = _of_captions(of_captions, captions, judge, batch_size)
     return Features(tuple(ids), {name: array for name, array in arrays.items() if array is not None})
 
 

@@ -245,20 +245,21 @@ def judged_twice(
         alike: whether both hear the same noise, as judges that are much alike; else noise of their own.
         seed: of the simulation.
     """
-    pairs = list(combinations(range(len(effects[0])), 2))
-    ways = [[np.sign(own[other] - own[one]) for one, other in pairs] for own in effects]
-    true = float(np.mean(np.multiply(*ways)))
+    first, second = effects
+    products = {
+        frozenset((f"cell {one}", f"cell {other}")): float(
+            np.sign(first[other] - first[one]) * np.sign(second[other] - second[one])
+        )
+        for one, other in combinations(range(len(first)), 2)
+    }
+    true = sum(products.values()) / len(products)
     counts = dict.fromkeys(("interval misses", "wrong contradiction", "agree", "disagree"), 0)
     for trial in range(trials):
         rngs = [np.random.default_rng((seed, trial, 0 if alike else k)) for k in range(2)]
         drawn = [draw_distances(rng, n, own) for rng, own in zip(rngs, effects, strict=True)]
         found = agreement(*(Opinion(str(k), cells, KINDS["fd"]) for k, cells in enumerate(drawn)))
         counts["interval misses"] += not found.low - 1e-9 <= true <= found.high + 1e-9
-        counts["wrong contradiction"] += any(
-            ways[0][pairs.index(pair)] * ways[1][pairs.index(pair)] >= 0
-            for one in found.contradictions
-            for pair in [tuple(sorted(int(name.removeprefix("cell ")) for name in one))]
-        )
+        counts["wrong contradiction"] += any(products[frozenset(pair)] >= 0 for pair in found.contradictions)
         counts["agree"] += found.word == "agree"
         counts["disagree"] += found.word == "disagree"
     return counts
