@@ -85,9 +85,9 @@ def gate(
 def _of_records(
     runs: list[Path], margins: list[str] | None, baseline: str | None, *, allow_undecided: bool | None
 ) -> Gate:
-    from admbench.bench.cli.records import gather_records
     from admbench.bench.run.asked import gate_of
     from admbench.leaderboard.gate import DEFAULT, gate
+    from admbench.leaderboard.reading import read_runs
     from admbench.leaderboard.record import FULL_PRECISION
 
     if not runs:
@@ -96,7 +96,7 @@ def _of_records(
     if allow_undecided is None:
         allow_undecided = asked is not None and asked.allow_undecided
     return gate(
-        gather_records(runs).records,
+        read_runs(runs),  # strictly: a record that was left out would be a cell that nobody judged
         margins or (asked.max if asked else DEFAULT),
         baseline=baseline or FULL_PRECISION,
         allow_undecided=allow_undecided,

@@ -110,6 +110,20 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.Ca
         assert message in one_line(capsys)
 
 
+def test_no_gate_passes_beside_a_record_that_is_forged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A board leaves such a record out. A gate that did would pass with a cell that nobody judged."""
+    run = a_run(tmp_path / "run", "fp32", "bf16", "naive@w3a8")
+    (path,) = run.glob("cells/*/naive*/result.json")
+    value = json.loads(path.read_text())
+    value["scores"]["fd"]["value"] *= 0.99
+    path.write_text(json.dumps(value))
+    assert main(["gate", str(run)]) == 2
+    assert "not what per-caption.safetensors gives: scores.fd.value" in one_line(capsys)
+    path.write_text("{}")
+    assert main(["gate", str(run)]) == 2
+    assert str(path) in one_line(capsys)
+
+
 def test_files_for_a_pipeline_and_a_pull_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = a_run(tmp_path / "run", "fp32", "naive@w3a8")
     junit, numbers = tmp_path / "gate.xml", tmp_path / "gate.json"
