@@ -81,6 +81,7 @@ def test_formats_and_order(run: Path, capsys: pytest.CaptureFixture[str], tmp_pa
 def test_too_few_captions_are_a_warning_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = write_run(tmp_path / "few", [record(spec=spec, n=12) for spec in NOISE])
     write_results(few, NOISE, 12)
+    agree(few)
     for format in ("markdown", "tsv", "json"):
         assert main(["table", str(few), "--format", format]) == 0
         assert "only 12 captions: below 96 intervals can be too short" in "".join(capsys.readouterr()), format
