@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def records(embedded_run: Path) -> Sequence[LoadedRecord]:
-    """Of the methods that are compared here: every further one in a family makes each pair of it harder to tell apart."""
+    """Of the methods compared here: every further one in a family makes each pair of it harder to tell apart."""
     compared = {"fp32", NAIVE, RECONSTRUCTED, PTQ4ADM}
     return [one for one in read_runs([embedded_run]) if one.record.method.spec in compared]
 
