@@ -23,6 +23,7 @@ BUILTIN = {
     "audiobox_cu": "admbench.metrics.aesthetics:ContentUsefulness",
     "audiobox_pq": "admbench.metrics.aesthetics:ProductionQuality",
     "zimtohrli": "admbench.metrics.zimtohrli:Zimtohrli",
+    "visqol": "admbench.metrics.visqol:Visqol",
     "side_level": "admbench.metrics.stereo:SideLevel",
     "level_difference": "admbench.metrics.stereo:LevelDifference",
     "channel_correlation": "admbench.metrics.stereo:ChannelCorrelation",

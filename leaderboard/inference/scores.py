@@ -68,6 +68,7 @@ KINDS: dict[str, ScoreKind] = {
     "lmd": _DISTANCE,
     "mrstft": _DISTANCE,
     "zimtohrli": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=1.0),
+    "visqol": ScoreKind(higher_is_better=True, low=1.0, high=5.0),
     "side_level": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=60.0),  # dB
     "level_difference": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=120.0),
     "channel_correlation": ScoreKind(higher_is_better=False, ratio_scale=True, low=0.0, high=2.0),
@@ -84,6 +85,7 @@ ONLY_OWN_AUDIO = frozenset(
         "latent_sqnr",
         "clap_audio",
         "zimtohrli",
+        "visqol",
         "side_level",
         "level_difference",
         "channel_correlation",

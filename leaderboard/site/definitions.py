@@ -104,6 +104,11 @@ _DEFINITIONS = {
         "Mean cosine between the CLAP embeddings of the clip and of the full-precision model's for the same caption "
         "and seed.",
     ),
+    "visqol_vs_baseline": Definition(
+        "ViSQOL to fp32",
+        "Mean opinion score (1 to 5) by ViSQOL v3 in audio mode, held against the full-precision model's clip for the "
+        "same caption and seed, mean over captions; equal clips have 4.73. It was made for audio codecs.",
+    ),
     "side_level_vs_baseline": Definition(
         "Side level to fp32",
         "Change in dB of the side's share of a stereo clip, held against the full-precision model's, mean over "

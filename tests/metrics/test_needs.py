@@ -75,7 +75,7 @@ def test_every_metric_reads_one_judge_at_most():
     roles = {name: role_of(registry.get(name)()) for name in BUILTIN}
     assert {name for name, role in roles.items() if role == "clap"} == {"clap", "clap_audio"}
     without_network = {"lmd", "mrstft", "snr", "latent_sqnr", "zimtohrli"}
-    without_network |= {"side_level", "level_difference", "channel_correlation"}
+    without_network |= {"visqol", "side_level", "level_difference", "channel_correlation"}
     assert {name for name, role in roles.items() if role is None} == without_network
 
 

@@ -9,8 +9,9 @@ import soundfile
 from admbench.leaderboard.inference.margins import DEFAULT_MARGINS
 from admbench.metrics.audio import Sound
 from admbench.metrics.features import Features
+from admbench.metrics.perceptual import SAMPLE_RATE, at_one_length
 from admbench.metrics.scoring import score
-from admbench.metrics.zimtohrli import SAMPLE_RATE, Zimtohrli, at_one_length, mean_opinion_score
+from admbench.metrics.zimtohrli import Zimtohrli, mean_opinion_score
 
 RATE = 16_000
 KEY = "zimtohrli_vs_baseline"
@@ -83,6 +84,6 @@ def test_the_margin_is_half_a_point_of_opinion():
 
 def test_without_the_package_there_is_no_score_but_a_reason(make, monkeypatch):
     monkeypatch.setitem(sys.modules, "zimtohrli", None)
-    monkeypatch.setattr("admbench.metrics.zimtohrli.missing_distributions", lambda names: f"needs {names[0]}")
+    monkeypatch.setattr("admbench.metrics.perceptual.missing_distributions", lambda names: f"needs {names[0]}")
     clips = make("clips", [noise(row) for row in range(4)])
     assert score(clips, None, clips, ["zimtohrli"], {})[KEY] == {"value": None, "reason": "needs zimtohrli"}
