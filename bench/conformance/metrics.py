@@ -208,14 +208,15 @@ def _judges(rng: np.random.Generator) -> Judges:
 
 
 def _write_clips(folder: Path, seed: int) -> dict[str, Path]:
-    """Write tones in noise; return the file of each clip."""
+    """Write stereo clips of tones in noise, each tone in a place of its own; return the file of each clip."""
     rng = np.random.default_rng(seed)
     folder.mkdir()
     time = np.arange(round(RATE * SECONDS)) / RATE
     files = {f"clip-{index:02d}": folder / f"clip-{index:02d}.wav" for index in range(CLIPS)}
     for index, file in enumerate(files.values()):
-        sound = 0.3 * np.sin(2 * np.pi * 220 * (1 + index % CLASSES) * time) + rng.normal(0, 0.02, len(time))
-        soundfile.write(file, sound.astype(np.float32), RATE, subtype="PCM_16")
+        tone = 0.3 * np.sin(2 * np.pi * 220 * (1 + index % CLASSES) * time)
+        channels = np.outer(tone, rng.uniform(0.2, 1, 2)) + rng.normal(0, 0.02, (len(time), 2))
+        soundfile.write(file, channels.astype(np.float32), RATE, subtype="PCM_16")
     return files
 
 
