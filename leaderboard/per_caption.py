@@ -388,7 +388,12 @@ def disagreements(content: PerCaption, scores: Mapping[str, Any], *, tolerance: 
         if not math.isclose(recorded.value, score.influence.value, rel_tol=tolerance, abs_tol=tolerance):
             lines.append(f"scores.{key}.value: {recorded.value:g}, per caption {score.influence.value:g}")
         if recorded.ci95 is not None:
-            given, own = score.kind.inside(tuple(recorded.ci95)), score_interval(score.influence, score.kind)
+            try:
+                own = score_interval(score.influence, score.kind)
+            except ValueError as error:  # numbers of a size that no arithmetic stands
+                lines.append(f"scores.{key}.ci95: per caption none: {error}")
+                continue
+            given = score.kind.inside(tuple(recorded.ci95))
             scale = max(abs(own[0]), abs(own[1]))
             if not all(
                 math.isclose(*both, rel_tol=tolerance, abs_tol=tolerance * scale)

@@ -26,6 +26,7 @@ from admbench.leaderboard.site.levels import ladder_table
 from admbench.leaderboard.site.listening import ListeningGroup, write_listening
 from admbench.leaderboard.site.spectrogram import RANGE_DB
 from admbench.leaderboard.site.table import anchor, table
+from admbench.leaderboard.validation import validation_state
 from admbench.leaderboard.view import BoardView, ViewRow, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
 
@@ -152,6 +153,7 @@ def _write_pages(
         ladders=[ladder_table(model) for ladder in ladders for model in ladder.models],
         definitions=summary.definitions(boards),
         left_out=left_out,
+        state=validation_state,
         settings=summary.settings,
         label=definitions.definition,
         suite_label=summary.suite_label,
