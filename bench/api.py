@@ -229,8 +229,10 @@ def gate(
         BenchError: no records or no per-caption results, a margin that is none, or no cell of the baseline.
     """
     from admbench.leaderboard.gate import gate as gate_records
+    from admbench.leaderboard.reading import read_runs
 
-    records = _gathered(runs)
+    # strictly: a record that was left out would be a cell that nobody judged
+    records = read_runs([runs] if isinstance(runs, (str, Path)) else runs)
     return gate_records(records, margins, baseline=baseline, allow_undecided=allow_undecided)
 
 

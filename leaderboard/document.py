@@ -3,12 +3,13 @@
 `python -m admbench.leaderboard.document`
 """
 
+import dataclasses
 import sys
 from typing import Any
 
 from pydantic import BaseModel
 
-from admbench.leaderboard import per_caption
+from admbench.leaderboard import identity, per_caption
 from admbench.leaderboard.consistency import RULES
 from admbench.leaderboard.ladder import Ladder
 from admbench.leaderboard.record import Record
@@ -44,7 +45,14 @@ from it: [conclusions](conclusions.md).
 `RUN/ladder.json` says whether the suite and the metrics put systems of known quality in their known order.
 """
     between = f"## What must hold between keys\n\n{rules}\n"
-    return "\n".join([head, _sections(Record), between, results, ladder, _sections(Ladder, Record)])
+    parts = "\n".join(f"- `{one.name}`" for one in dataclasses.fields(identity.Identity))
+    same = f"## What makes a cell\n\n{_after_title(identity.__doc__ or '')}\n\n{parts}\n"
+    return "\n".join([head, _sections(Record), between, same, results, ladder, _sections(Ladder, Record)])
+
+
+def _after_title(docstring: str) -> str:
+    """A module's docstring but for its first line."""
+    return docstring.partition("\n")[2].strip()
 
 
 def _format_of(docstring: str) -> str:

@@ -5,6 +5,7 @@ identities stand side by side, and `differences` says in words what tells them a
 is no part of it: the processor is a dimension (`machine`), along which records of one identity may be compared.
 
 A part that a record does not know - of a cell that failed early, or of an older schema - disagrees with nothing.
+The parts:
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from pathlib import Path
 from admbench.bench.run.layout import RunLayout
 from admbench.files import write_text_atomic
 from admbench.hashing import sha256_file, sha256_json
+from admbench.leaderboard.run_folder import VALIDATION_FILE
 from admbench.versions import source_sha256
 
 
@@ -36,6 +37,7 @@ def publish_site(run: Path) -> Path:
 
 def _content_key(layout: RunLayout) -> str:
     """Hash everything that the page shows and the code that shows it; audio follows from a record's own provenance."""
-    files = [*layout.records(), *([layout.ladder] if layout.ladder.is_file() else [])]
+    more = (layout.ladder, layout.run / VALIDATION_FILE)
+    files = [*layout.records(), *(path for path in more if path.is_file())]
     shown = {path.relative_to(layout.run).as_posix(): sha256_file(path) for path in files}
     return sha256_json([shown, source_sha256("admbench.leaderboard")])

@@ -34,7 +34,7 @@ from admbench.metrics.extractors.base import ROLES, Judges
 from admbench.metrics.features import Features
 from admbench.metrics.keys import BASELINE_SUFFIX
 from admbench.metrics.latents import LATENTS
-from admbench.metrics.needs import needed_extractors
+from admbench.metrics.needs import Whose, needed_extractors
 from admbench.metrics.roles import role_of
 from admbench.metrics.scoring import score_captions
 
@@ -96,7 +96,7 @@ class Rescorer:
     def _of(self, task: _Task, key: tuple[Any, ...], clips: Callable[[], list[Clip]]) -> Features | None:
         known = (*key, task.judge_names, task.metrics)
         if known not in self._features:
-            whose = "reference" if key[0] == "reference" else "generated"
+            whose: Whose = "reference" if key[0] == "reference" else "generated"
             own = clips()
             extractors = needed_extractors(task.metrics)[whose]
             self._features[known] = embed_clips(own, extractors, self._judges_of(task)) if own else None
