@@ -17,6 +17,7 @@ def noise(seed, level=0.1):
     return (level * np.random.default_rng(seed).normal(size=RATE)).astype(np.float32)
 
 
+@pytest.mark.slow  # importing the package and loading its model
 def test_more_damage_has_a_lower_score():
     pytest.importorskip("visqol")
     metric, clip = Visqol(), noise(0)
