@@ -99,13 +99,13 @@ def load_ms_clap(path: Path) -> MsClap:
         CheckpointError: it is another network's, or not readable; names the file. The tokenizer is missing.
         PluginError: the package cannot be imported here.
     """
-    from transformers import GPT2TokenizerFast
+    from transformers import GPT2Tokenizer
 
     network = make_network()
     tensors = {name: one for name, one in load_pickle(path, "model").items() if not name.endswith(_MASKS)}
     source = find_tokenizer("msclap", path.parent, TOKENIZER)
     try:
-        tokenizer = GPT2TokenizerFast.from_pretrained(str(source), local_files_only=True)
+        tokenizer = GPT2Tokenizer.from_pretrained(str(source), local_files_only=True)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{source}: not the tokenizer of GPT-2 ({error})") from error
     tokenizer.add_special_tokens({"pad_token": PADDING})
