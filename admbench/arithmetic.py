@@ -1,13 +1,13 @@
 """Whether products of float32 matrices come out the same, bit for bit, when they are computed again on this processor.
 
-torch multiplies float32 matrices on x86 with Intel's MKL. On an Intel processor the order in which MKL adds depends on
-shapes, strides and threads, which a repeated computation has in common. On others (seen: AMD EPYC, Zen 4) it depends on
-the addresses of the matrices too, which change from run to run: the same Linear of the same numbers differs by 4e-7,
-and where a rounding of codes follows, by a whole step. MKL has a mode for it, "conditional numerical reproducibility",
-read from MKL_CBWR at the first product of a process. There only COMPATIBLE makes products repeat; AUTO, AVX2 and
-AVX2,STRICT do not. It is slower: a step of tiny-tango on one thread of that EPYC took 39.3 ms instead of 28.4 in fp32,
-and 27.8 instead of 24.3 with 8-bit kernels. So it is set where audio is made and methods are compared, never where a
-time is taken.
+torch multiplies float32 matrices on x86 with Intel's MKL. On an Intel processor with AVX-512 the order in which MKL
+adds depends on shapes, strides and threads, which a repeated computation has in common. On others (seen: AMD EPYC, Zen
+4; an Intel Xeon that MKL_ENABLE_INSTRUCTIONS held to AVX2) it depends on the addresses of the matrices too, which
+change from run to run: the same Linear of the same numbers differs by 4e-7, and where a rounding of codes follows, by
+a whole step. MKL has a mode for it, "conditional numerical reproducibility", read from MKL_CBWR at the first product
+of a process. There only COMPATIBLE makes products repeat; AUTO, AVX2 and AVX2,STRICT do not. It is slower: a step of
+tiny-tango on one thread of that EPYC took 39.3 ms instead of 28.4 in fp32, and 27.8 instead of 24.3 with 8-bit
+kernels. So it is set where audio is made and methods are compared, never where a time is taken.
 
 Integer products, packing and whatever else oneDNN or torch computes repeat in any mode. Nothing here imports torch.
 """
@@ -22,6 +22,8 @@ from pathlib import Path
 
 VARIABLE = "MKL_CBWR"
 REPRODUCIBLE = "COMPATIBLE"
+LIMIT = "MKL_ENABLE_INSTRUCTIONS"
+"""The newest instruction set that MKL may use, where the user sets it."""
 COST = "fp32 products take up to 1.4 times as long"
 """Of the reproducible mode; measured as the module docstring says."""
 INTEL = "GenuineIntel"
@@ -31,8 +33,10 @@ _OURS = "ADMBENCH_SET_MKL_CBWR"
 
 
 def needs_mode() -> bool:
-    """Return whether MKL's products do not repeat here unless it is told to: on x86 that is not Intel's."""
-    return platform.machine() in ("x86_64", "AMD64") and vendor() != INTEL
+    """Return whether MKL's products do not repeat here unless it is told to: on x86, but for Intel's with AVX-512."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    return not (vendor() == INTEL and has_avx512() and os.environ.get(LIMIT, "AVX512").upper().startswith("AVX512"))
 
 
 def mode(environment: Mapping[str, str] | None = None) -> str | None:
@@ -64,13 +68,22 @@ def slowed() -> bool:
     return _OURS in os.environ
 
 
-@cache
 def vendor() -> str:
     """Return the vendor that the processor names, such as `GenuineIntel` or `AuthenticAMD`; empty if not known."""
+    # Windows: "AMD64 Family 25 ..., AuthenticAMD"
+    return _described("vendor_id") or platform.processor().rpartition(" ")[2]
+
+
+def has_avx512() -> bool:
+    """Return whether the processor says that it has AVX-512; False if not known."""
+    return "avx512f" in _described("flags").split()
+
+
+@cache
+def _described(key: str) -> str:
+    """Return what Linux says of the first processor under a key; empty if nothing."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        lines = [
-            f"vendor_id: {platform.processor().rpartition(' ')[2]}"
-        ]  # Windows: "AMD64 Family 25 ..., AuthenticAMD"
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")

@@ -166,6 +166,18 @@ def _calibrates_by_key(case: Case) -> str | None:
     return f"{len(drawn)} samples"
 
 
+def _varies(case: Case) -> str:
+    """A run with several calibration draws quantizes once what says that it varies with none."""
+    if case.method.varies:
+        return "it may"
+    other = case.method.calibrate(case.model, case.prompts, seed=1)
+    with random_state(1):
+        again = case.method.quantize(case.model, other)
+    differ = changes(hashes_of(case.quantized.module), hashes_of(again.module))
+    require_same(not differ, f"varies is False, and another calibration set gives another {min(differ, default='')}")
+    return "it does not"
+
+
 def _leaves_the_calibration_set(case: Case) -> None:
     _ = case.quantized
     require_same(
@@ -306,6 +318,7 @@ CHECKS: Mapping[str, Check[Subject]] = {
     "leaves the full-precision backbone as it was": _on_each(_leaves_the_original),
     "gives the same twice, bit for bit": _on_each(_repeats),
     "names its calibration set by content": _on_each(_calibrates_by_key),
+    "says whether other calibration data may change it": _on_each(_varies),
     "leaves the calibration set as it was": _on_each(_leaves_the_calibration_set),
     "w16a16 is full precision, bit for bit": _on_each(_w16a16),
     "packs and loads again, bit for bit": _on_each(_packs),

@@ -77,7 +77,7 @@ def _reproducibility() -> Finding:
         )
         return Finding("ok", what, f"{arithmetic.VARIABLE}={chosen} from the environment: {known}")
     if not arithmetic.needs_mode():
-        return Finding("ok", what, "MKL in its default mode; on Intel the same command gives the same bits")
+        return Finding("ok", what, "MKL's default mode; with Intel's AVX-512 the same command gives the same bits")
     return Finding(
         "slow",
         what,

@@ -202,7 +202,7 @@ def _score(outputs: _Outputs, compute: Compute, about: Mapping[str, Any]) -> dic
         "ci95": None,
         "reason": f"no interval: {NO_INTERVAL}",
         "n": sizes["generated"],
-        "against_n": sizes["reference"],
+        **({"against_n": sizes["reference"]} if about["against"] else {}),
         "backbone": outputs.judge.name,
         "backbone_sha256": outputs.judge.sha256,
         "direction": None,

