@@ -38,6 +38,8 @@ from admbench.metrics.needs import Whose, needed_extractors
 from admbench.metrics.roles import role_of
 from admbench.metrics.scoring import score_captions
 
+FIRST_VERSION = "1"
+"""Of every metric. A record of schema version 1 may be of this one."""
 TOLERANCE = 1e-3
 """Largest difference that counts as the same, as a share of the score: other processors add in another order."""
 TOLERANCE_OF_INTERVAL = 1e-2
@@ -118,6 +120,10 @@ class _Task:
             raise DataError(f"{loaded.path}: audio.nan: {self.record.audio.nan} clips were not finite; expected none")
         done = {key: score for key, score in self.record.scores.items() if score.value is not None}
         self.not_scored = {key: "it compares latents, not clips" for key in done if LATENTS in _metric(key).needs}
+        for key, score in done.items():
+            if score.version is None and _metric(key).version != FIRST_VERSION:
+                version = f"its metric has version {_metric(key).version} here"
+                self.not_scored[key] = f"the record, of schema version 1, does not say its metric's version; {version}"
         self.scores = {key: score for key, score in done.items() if key not in self.not_scored}
         for key, score in self.scores.items():
             if score.version not in (None, _metric(key).version):
