@@ -317,7 +317,7 @@ def _margin_rates(trials: int) -> Iterator[Rate]:
         at = words(distance_at(n, 1.05), "fd=+5%", trials)
         yield Rate(f"distance 5 % above, n = {n}: `no worse` at +5 %", _count(at, "no worse"), trials, "<= 5 %")
         yield Rate(f"distance 5 % above, n = {n}: `worse` at +5 %", _count(at, "worse"), trials, "<= 5 %")
-        mean = words(mean_at(n, -0.3), "snr=-0.3", trials)
+        mean = words(mean_at(n, -0.3), "clap=-0.3", trials)
         yield Rate(f"mean at the margin, n = {n}: `no worse`", _count(mean, "no worse"), trials, "<= 5 %")
 
 

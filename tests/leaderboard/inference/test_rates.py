@@ -73,7 +73,7 @@ def test_at_the_margin_no_worse_is_said_at_most_5_percent_of_the_time(n, trials)
     verdicts = words(distance_at(n, 1.05), "fd=+5%", trials)
     assert sum(verdict.word == "no worse" for verdict in verdicts) <= most(trials)
     assert sum(verdict.word == "worse" for verdict in verdicts) <= most(trials)
-    means = words(mean_at(n, -0.3), "snr=-0.3", trials)
+    means = words(mean_at(n, -0.3), "clap=-0.3", trials)
     assert sum(verdict.word == "no worse" for verdict in means) <= most(trials)
 
 
