@@ -173,7 +173,6 @@ def test_intervals_of_a_record_may_be_kept_in_their_range(make_record):
         assert disagreements(own, parse_record(value).scores) == []
 
 
-
 # What a file may not be. Each change gets the tensors and the JSON of a good file.
 
 
