@@ -14,7 +14,7 @@ _HOMES = {
     "read_runs": "admbench.leaderboard.reading",
     "gather": "admbench.leaderboard.reading",
     "validate": "admbench.leaderboard.validating",
-    "validation_state": "admbench.leaderboard.validation",
+    "validation_state": "admbench.leaderboard.states",
     "Ladder": "admbench.leaderboard.ladder",
     "read_ladder": "admbench.leaderboard.ladder",
     "ptq4adm_claims": "admbench.leaderboard.claims",

@@ -128,7 +128,7 @@ def machine(record: Record) -> str | None:
     """Return the processor that a cell ran on, with the accelerator if there was one; None where it is not known."""
     environment = record.environment
     if environment is None or record.status != "done":
-        return None  # what a cell that failed says of its machine, no number hangs on
+        return None  # no number depends on the machine of a cell that failed
     return " + ".join(filter(None, (environment.cpu, environment.gpu)))
 
 

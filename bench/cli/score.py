@@ -82,7 +82,7 @@ def score(
         if reference is None:
             raise UsageError("--convention compares with real audio: name its folder by --reference")
         return _by_convention(convention, generated, reference, tagger, tagger_weights, json)
-    from admbench.bench.scoring.report import score_report, sets_in_words
+    from admbench.bench.scoring.report import score_report
 
     judges = judge_spec(tagger=tagger, clap=clap, tagger_weights=tagger_weights, clap_weights=clap_weights)
     report = score_report(
@@ -93,6 +93,19 @@ def score(
         ("metric", "value", "95 % interval", "n", "against", "network", "note"),
         [_row(key, value) for key, value in scores.items()],
     )
+    _say_beside(report, quiet)
+    rows = report.pop("clips")
+    if per_clip is not None:
+        write_per_clip(per_clip, rows)
+    if json is not None:
+        write_json_atomic(json, report)
+    return 0 if any(value["value"] is not None for value in scores.values()) else 2
+
+
+def _say_beside(report: dict[str, Any], quiet: bool) -> None:
+    """Say on standard error which clips were compared, what is wrong with some, and what it cost."""
+    from admbench.bench.scoring.report import sets_in_words
+
     for line in sets_in_words(report):
         print(line, file=sys.stderr)
     for whose, counts in report["audio"].items():
@@ -103,12 +116,6 @@ def score(
         cost = report["cost"]
         share = cost["network_seconds"] / cost["seconds"]
         print(f"{cost['seconds']:.1f} s, of which {share:.0%} in the judges' networks", file=sys.stderr)
-    rows = report.pop("clips")
-    if per_clip is not None:
-        write_per_clip(per_clip, rows)
-    if json is not None:
-        write_json_atomic(json, report)
-    return 0 if any(value["value"] is not None for value in scores.values()) else 2
 
 
 def _refuse_with_convention(options: dict[str, Any]) -> None:

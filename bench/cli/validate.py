@@ -32,8 +32,8 @@ def validate(
     """
     from admbench.errors import DataError
     from admbench.leaderboard.reading import gather
+    from admbench.leaderboard.states import validation_state
     from admbench.leaderboard.validating import validate as check
-    from admbench.leaderboard.validation import validation_state
 
     checked = check(paths)
     bad = {file.path: list(file.problems) for file in checked}
@@ -56,7 +56,7 @@ def validate(
 def _rescore(records: list[LoadedRecord]) -> dict[Path, list[str]]:
     """Score cells again, note those that give their scores, and return the problem lines of the others."""
     from admbench.bench.scoring.rescore import rescore_all
-    from admbench.leaderboard.validation import forget, note
+    from admbench.leaderboard.states import forget, note
 
     found = rescore_all(records)
     for loaded in (one for one in records if one.path in found):

@@ -26,7 +26,7 @@ from admbench.leaderboard.site.levels import ladder_table
 from admbench.leaderboard.site.listening import ListeningGroup, write_listening
 from admbench.leaderboard.site.spectrogram import RANGE_DB
 from admbench.leaderboard.site.table import anchor, table
-from admbench.leaderboard.validation import validation_state
+from admbench.leaderboard.states import validation_state
 from admbench.leaderboard.view import BoardView, ViewRow, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
 

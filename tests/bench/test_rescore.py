@@ -20,7 +20,7 @@ from admbench.bench.suites import load_suite
 from admbench.files import slug
 from admbench.leaderboard import gather
 from admbench.leaderboard.per_caption import PER_CAPTION, write_per_caption
-from admbench.leaderboard.validation import State, validation_state
+from admbench.leaderboard.states import State, validation_state
 from admbench.metrics.audio import faults_of, levels
 from admbench.metrics.needs import needed_extractors
 from admbench.metrics.scoring import score_captions

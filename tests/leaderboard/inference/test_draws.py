@@ -68,7 +68,7 @@ def test_a_pair_without_draws_takes_the_critical_value_of_captions():
     first, second = over_draws([fixed, drawn], [None, None], 3.0)
     assert first == 3.0 * fixed.standard_error
     crossed = drawn.crossed
-    student = t.ppf(1 - 0.05 / 2, 2)  # one pair hangs on draws
+    student = t.ppf(1 - 0.05 / 2, 2)  # one pair depends on draws
     of_draws = np.var(crossed.of_draws, ddof=1) / 3
     assert second == pytest.approx(np.sqrt(student**2 * of_draws + 9.0 * crossed.variance_captions))
 

@@ -12,7 +12,7 @@ from admbench.leaderboard import gather, validation_state
 from admbench.leaderboard.per_caption import PER_CAPTION
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.site import build_site
-from admbench.leaderboard.validation import forget, note, read_validation
+from admbench.leaderboard.states import forget, note, read_validation
 
 from .agreeing_run import METHOD, written_run
 
