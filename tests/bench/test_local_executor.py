@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,12 +95,9 @@ def test_stages_are_reported_while_a_job_runs(task: MakeTask) -> None:
 def test_closing_the_iterator_stops_what_runs(task: MakeTask) -> None:
     outcomes = LocalExecutor(2, 60.0, "fake_program").run([task("spawns"), task("works")], _ignore)
     assert next(iter(outcomes)).job.key == "key-of-works"
-    marker = task("spawns").job.work.path / "child.txt"
-    deadline = time.monotonic() + 30
-    while not marker.exists():
-        assert time.monotonic() < deadline
+    group = _read_number(task("spawns").job.work.path / "child.txt")
     outcomes.close()
-    assert _left_alive(int(marker.read_text())) == []
+    assert _left_alive(group) == []
 
 
 def test_a_job_folder_that_cannot_be_made_fails_that_job(task: MakeTask, tmp_path: Path) -> None:
@@ -130,6 +129,22 @@ def test_a_thread_that_a_job_leaves_behind_does_not_keep_its_process(task: MakeT
     assert carry_out(task("leaves-a-thread"), timeout=20.0)["leaves-a-thread"].reason is None
 
 
+def test_a_killed_job_is_reaped_where_no_other_process_would(task: MakeTask, tmp_path: Path) -> None:
+    """In a container whose first process reaps nothing, the group of a zombie would be there for ever."""
+    _adopt_orphans(True)
+    try:
+        for _ in range(5):
+            outcomes = LocalExecutor(2, 60.0, "fake_program").run([task("hangs"), task("works")], _ignore)
+            assert next(iter(outcomes)).job.key == "key-of-works"
+            group = _read_number(task("hangs").job.work.path / "child.txt")
+            outcomes.close()
+            with pytest.raises(ProcessLookupError):
+                os.killpg(group, 0)
+            shutil.rmtree(tmp_path / "work")
+    finally:
+        _adopt_orphans(False)
+
+
 def test_children_share_imports_and_not_random_numbers(task: MakeTask) -> None:
     """Of a forked process the generators would go on where the server's stood, the same in each."""
     ended = carry_out(task("draws"), task("draws-too"))
@@ -139,6 +154,21 @@ def test_children_share_imports_and_not_random_numbers(task: MakeTask) -> None:
 
 def _ignore(job: Job, stage: str) -> None:
     pass
+
+
+def _adopt_orphans(adopt: bool) -> None:
+    """Let orphans of this process's descendants become its children, which it never waits for (`man 2 prctl`)."""
+    set_child_subreaper = 36
+    assert ctypes.CDLL(None, use_errno=True).prctl(set_child_subreaper, int(adopt), 0, 0, 0) == 0
+
+
+def _read_number(path: Path) -> int:
+    """Read a number as soon as it is there."""
+    deadline = time.monotonic() + 30
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return int(path.read_text())
 
 
 def _left_alive(group: int) -> list[int]:

@@ -64,6 +64,8 @@ class _Server:
         finally:
             for pid in self._children:
                 os.killpg(pid, signal.SIGKILL)
+            for pid in self._children:
+                os.waitpid(pid, 0)  # in a container the first process may never do it, and the group would live on
 
     def _start(self, request: dict[str, Any]) -> None:
         pid = os.fork()
