@@ -21,7 +21,7 @@ from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.plan import Plan, is_done, make_plan
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import DataError, UsageError
-from admbench.files import write_text_atomic
+from admbench.files import inside, write_text_atomic
 
 _PROBE_BYTES = 1 << 20
 
@@ -81,6 +81,7 @@ def run_grid(
     ended: dict[str, Outcome] = {}
     with _lock(grid.out):
         _check_writable(grid.out)
+        _check_inside(grid.out, plan)
         write_text_atomic(RunLayout(grid.out).grid, grid.model_dump_json(indent=2) + "\n")
         if fresh:
             _forget(plan)
@@ -142,6 +143,13 @@ def _forget(plan: Plan) -> None:
     for job in plan.jobs:
         shutil.rmtree(job.work.path, ignore_errors=True)
         shutil.rmtree(job.target.stages, ignore_errors=True)
+
+
+def _check_inside(out: Path, plan: Plan) -> None:
+    """Refuse a run folder from which a link leads out: what lies there is not the run's to replace or to remove."""
+    for path in (path for job in (*plan.cells, *plan.jobs) for path in (job.work.path, job.target.path)):
+        if not inside(out, path):
+            raise DataError(f"{path}: a link out of the run folder; expected a folder of the run")
 
 
 def _lock(out: Path) -> IO[str]:
