@@ -26,6 +26,7 @@ from admbench.bench.cli import (
     new_metric,
     new_model,
     quantize,
+    results,
     run,
     score,
     table,
@@ -56,6 +57,7 @@ app.command("table")(table.table)
 app.command("gate")(gate.gate)
 app.command("choose")(choose.choose)
 app.command("validate")(validate.validate)
+app.add_typer(results.app, name="results")
 app.command("ladder")(ladder.ladder)
 app.command("components")(components.components)
 app.add_typer(zoo.app, name="zoo")

@@ -42,6 +42,7 @@ COMMANDS = (
     "choose",
     "zoo",
     "cache",
+    "results",
 )
 
 
