@@ -22,6 +22,7 @@ from admbench.bench.cli import (
     latency,
     leaderboard,
     list_plugins,
+    merge,
     new_method,
     new_metric,
     new_model,
@@ -53,6 +54,7 @@ app.command("generate")(generate.generate)
 app.command("score")(score.score)
 app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("merge")(merge.merge)
 app.command("table")(table.table)
 app.command("gate")(gate.gate)
 app.command("choose")(choose.choose)

@@ -43,6 +43,7 @@ COMMANDS = (
     "zoo",
     "cache",
     "results",
+    "merge",
 )
 
 
