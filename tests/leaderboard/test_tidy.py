@@ -110,12 +110,12 @@ def test_too_many_options_are_left_out_as_a_whole() -> None:
 
 
 def test_reports_of_layers_that_are_too_large_keep_names_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tidy, "LAYERS_BYTES", 20_000)
-    layers = [{"name": f"layer {k}", "bits": 4, "codes": [k] * 1000} for k in range(20)]
+    monkeypatch.setattr(tidy, "LAYERS_BYTES", 100_000)
+    layers = [{"name": f"layer {k}", "bits": 4, "codes": [k] * 1000} for k in range(60)]
     short = tidied({"method": {"layers": layers}})["method"]["layers"]
     assert short[7] == {"name": "layer 7", "bits": 4}
     assert short[-1]["name"] == LEFT_OUT
-    assert len(json.dumps(short)) < 20_000
+    assert len(json.dumps(short)) < 100_000
     assert tidied({"method": {"layers": short}})["method"]["layers"] == short
 
 
