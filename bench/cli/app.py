@@ -22,10 +22,12 @@ from admbench.bench.cli import (
     latency,
     leaderboard,
     list_plugins,
+    merge,
     new_method,
     new_metric,
     new_model,
     quantize,
+    results,
     run,
     score,
     table,
@@ -53,10 +55,12 @@ app.command("generate")(generate.generate)
 app.command("score")(score.score)
 app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("merge")(merge.merge)
 app.command("table")(table.table)
 app.command("gate")(gate.gate)
 app.command("choose")(choose.choose)
 app.command("validate")(validate.validate)
+app.add_typer(results.app, name="results")
 app.command("ladder")(ladder.ladder)
 app.command("components")(components.components)
 app.add_typer(zoo.app, name="zoo")
