@@ -35,6 +35,7 @@ from admbench.bench.cli import (
     zoo,
 )
 from admbench.errors import BenchError
+from admbench.plain_text import visible
 
 DONE, SOME_CELL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -102,7 +103,7 @@ def _one_line(error: Exception) -> str:
         text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     else:
         text = f"{type(error).__name__}: {error} (not foreseen; --debug shows where)"
-    return " ".join(text.split())
+    return " ".join(visible(text).split())
 
 
 def _say(line: str, code: int) -> int:
