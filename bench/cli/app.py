@@ -22,6 +22,7 @@ from admbench.bench.cli import (
     latency,
     leaderboard,
     list_plugins,
+    listen,
     new_method,
     new_metric,
     new_model,
@@ -30,6 +31,7 @@ from admbench.bench.cli import (
     score,
     table,
     validate,
+    votes,
     zoo,
 )
 from admbench.errors import BenchError
@@ -53,6 +55,8 @@ app.command("score")(score.score)
 app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("table")(table.table)
+app.command("votes")(votes.votes)
+app.add_typer(listen.app, name="listen")
 app.command("gate")(gate.gate)
 app.command("choose")(choose.choose)
 app.command("validate")(validate.validate)
