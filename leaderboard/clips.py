@@ -18,6 +18,8 @@ from admbench.leaderboard.untrusted import clip_id, read_bytes, read_json
 
 MAX_WAV_BYTES = 64 * 2**20
 MAX_CLIPS = 100_000
+MAX_CAPTION = 2000
+"""Characters."""
 
 
 class Clip(BaseModel):
@@ -26,7 +28,7 @@ class Clip(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     id: Annotated[str, AfterValidator(clip_id)]
-    caption: Annotated[str, Field(max_length=2000)]
+    caption: Annotated[str, Field(max_length=MAX_CAPTION)]
     seed: int | None = None
 
 

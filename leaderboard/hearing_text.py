@@ -20,7 +20,7 @@ def rows(found: Sequence[Heard]) -> list[tuple[str, ...]]:
             _NAMES[one.kind],
             one.method,
             answers(one),
-            "–" if one.share is None else f"{100 * one.share:.0f} %",
+            "-" if one.share is None else f"{100 * one.share:.0f} %",
             interval(one),
             chance(one.p),
             str(one.listeners),
@@ -42,17 +42,17 @@ def answers(one: Heard) -> str:
 
 def interval(one: Heard) -> str:
     """Return the interval of the share in percent; a dash where no session was finished."""
-    return "–" if one.ci95 is None else f"{100 * one.ci95[0]:.0f} to {100 * one.ci95[1]:.0f} %"
+    return "-" if one.ci95 is None else f"{100 * one.ci95[0]:.0f} to {100 * one.ci95[1]:.0f} %"
 
 
 def chance(p: float | None) -> str:
     """Return a p-value in three digits.
 
     >>> chance(0.03841), chance(0.0000001), chance(None)
-    ('0.038', '< 0.001', '–')
+    ('0.038', '< 0.001', '-')
     """
     if p is None:
-        return "–"
+        return "-"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 

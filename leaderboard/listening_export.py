@@ -65,7 +65,7 @@ def export_test(
     captions: int = 10,
     methods: Sequence[str] | None = None,
 ) -> Exported:
-    """Write a test of one model into the new folder `out`: config, clips, and `conditions.json`, which says what is what.
+    """Write a test of one model into the new folder `out`: config, clips, and `conditions.json`, a key to both.
 
     Captions are taken at even steps through the suite. Clips are padded with silence to the longest of a caption; a
     caption of which a clip is missing is left out.
@@ -280,4 +280,5 @@ def _how(tool: Format, kind: Kind, name: str) -> str:
     if tool == "webmushra":
         return f"copy configs/ into a webMUSHRA folder and open it with ?config={name}.yaml"
     started = f"testHandle = new {_BEAQLE_CLASSES[kind]}(TestConfig)"
-    return f"copy config/ and audio/ into a BeaqleJS folder; its index.html loads config/{name}.js and begins with {started}"
+    copied = "copy config/ and audio/ into a BeaqleJS folder"
+    return f"{copied}; its index.html loads config/{name}.js and begins with {started}"

@@ -106,9 +106,8 @@ class Session(Section):
     def _check_result(self, said: Result) -> None:
         hits, p = self.hits, self.p
         if (said.hits, said.count) != (hits, self.planned) or not math.isclose(said.p, p, rel_tol=1e-6, abs_tol=1e-12):
-            raise ValueError(
-                f"result: {said.hits} of {said.count}, p {said.p:g}, but the trials give {hits} of {self.planned}, p {p:g}"
-            )
+            own = f"{hits} of {self.planned}, p {p:g}"
+            raise ValueError(f"result: {said.hits} of {said.count}, p {said.p:g}, but the trials give {own}")
 
     @property
     def hits(self) -> int:

@@ -61,6 +61,7 @@ class Cell(Generating):
             self.judges,
             {LATENTS: lambda: self.compare_latents(audio)},
         )
+        scores = records.sound_scores(scored.scores)
         record = records.done_record(
             self.job,
             model=checkpoint["model"],
@@ -72,7 +73,7 @@ class Cell(Generating):
             },
             suite=self.suite.describe(self.items),
             generation=audio["generation"],
-            scores=scored.scores,
+            scores=scores,
             audio=audio["health"] | {"reading": reading(self.judges)},
             size=size_section(
                 self.checkpoint_folder,
@@ -87,7 +88,8 @@ class Cell(Generating):
             clock=self._clock,
         )
         files = [self.job.work.audio / f"{item.id}.wav" for item in self.items]
-        content = caption_results([item.id for item in self.items], files, audio["faults"], scored.captions)
+        known = {key: own for key, own in scored.captions.items() if scores[key]["value"] is not None}
+        content = caption_results([item.id for item in self.items], files, audio["faults"], known)
         records.write_results(self.job.work, record, content)
 
     def measure(self, checkpoint: Facts) -> Facts:

@@ -120,6 +120,8 @@ class CellJob(_Job):
     """Components of the model that the method quantizes."""
     command: str
     """Command line of the run, for the record."""
+    submitter: str | None = None
+    """Who runs it, as they call themselves, for the record."""
 
     @property
     def target(self) -> JobFolder:
