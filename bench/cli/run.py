@@ -48,6 +48,9 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Cells side by side; each gets its share of the cores.")] = None,
     cell_timeout: Annotated[float | None, typer.Option(help="Seconds after which a cell is killed.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    submitter: Annotated[
+        str | None, typer.Option(help="Your name, as the records shall give it; without it they name nobody.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do finished cells again.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -75,6 +78,7 @@ def run(
             "repeats": repeats,
             "seed": seed,
             "out": out,
+            "submitter": submitter,
             "generation.steps": steps,
             "generation.guidance": guidance,
             "generation.batch_size": batch_size,

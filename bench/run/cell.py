@@ -64,6 +64,7 @@ class Cell(Generating):
             self.judges,
             {LATENTS: lambda: self.compare_latents(audio)},
         )
+        scores = records.sound_scores(scored.scores)
         record = records.done_record(
             self.job,
             model=full["model"],
@@ -74,7 +75,7 @@ class Cell(Generating):
             },
             suite=self.suite.describe(self.items),
             generation=audio["generation"],
-            scores=scored.scores,
+            scores=scores,
             audio=audio["health"] | {"reading": reading(self.judges)},
             size=size_section(
                 self.checkpoint_folder,
@@ -90,7 +91,8 @@ class Cell(Generating):
             seconds_before=checkpoint["seconds"],
         )
         files = [self.job.work.audio / f"{item.id}.wav" for item in self.items]
-        content = caption_results([item.id for item in self.items], files, audio["faults"], scored.captions)
+        known = {key: own for key, own in scored.captions.items() if scores[key]["value"] is not None}
+        content = caption_results([item.id for item in self.items], files, audio["faults"], known)
         records.write_results(self.job.work, record, content)
 
     def _no_checkpoint(self) -> Facts:

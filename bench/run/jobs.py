@@ -199,6 +199,8 @@ class CellJob(_ClipsJob):
     """Content address of the packed checkpoint: key of its `QuantizeJob`, or that of the baseline in full precision."""
     command: str
     """Command line of the run, for the record."""
+    submitter: str | None = None
+    """Who runs it, as they call themselves, for the record."""
 
     @property
     def target(self) -> JobFolder:

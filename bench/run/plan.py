@@ -100,7 +100,8 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
             key = sha256_json([*content, ["repeat", repeat]] if repeat else content)
             of_cell: dict[str, Any] = {"metrics": grid.metrics.names, "components": grid.components, "repeat": repeat}
             of_cell["checkpoint"] = _checkpoint_key(grid, shared["code"], identity, method, repeat)
-            cells.append(CellJob(key=key, method=method, command=command, **of_cell, **of_model))
+            told = {"command": command, "submitter": grid.submitter}
+            cells.append(CellJob(key=key, method=method, **told, **of_cell, **of_model))
     found = _findings(grid, [cell for cell in cells if fresh or not is_done(cell)])
     cells = [cell for cell in cells if not cell.repeat or cell.method not in found.fixed]
     pending = [cell for cell in cells if fresh or not is_done(cell)]
@@ -246,7 +247,7 @@ def _check_names(grid: GridSpec, judges: JudgeSpec) -> None:
     """Refuse unknown names and malformed method specs before anything runs."""
     from admbench.bench.models.checks import check_components_of, check_model
     from admbench.methods import registry as methods
-    from admbench.metrics import registry as metrics
+    from admbench.metrics.keys import check_key
 
     for model in grid.models:
         check_model(model)
@@ -254,7 +255,7 @@ def _check_names(grid: GridSpec, judges: JudgeSpec) -> None:
     for spec in grid.methods:
         methods.check(_method_name(spec))
     for metric in grid.metrics.names:
-        metrics.check(metric)
+        check_key(metric)
     if grid.gate is not None:
         _check_margins(grid.gate.max, grid.metrics.names, judges)
 

@@ -16,6 +16,7 @@ from admbench.leaderboard.record import FULL_PRECISION, Latency, Memory, Pipelin
 from admbench.leaderboard.site.cells import Cell, Column, estimate_cells
 from admbench.leaderboard.site.definitions import against, definition
 from admbench.leaderboard.site.numbers import count, decimals, fixed, interval, megabytes, percent
+from admbench.leaderboard.states import LEAST_FIRST, MEANING
 from admbench.leaderboard.view import TO_REAL_AUDIO, BoardView, ViewRow, bits_per_weight
 
 
@@ -46,6 +47,7 @@ def table(view: BoardView) -> Table:
     label = definition(view.score).label
     columns: list[Column] = [Column("rank", "Rank", f"by {label}", meaning=_RANK_MEANING)]
     cells = [[_rank(own, view.score)] for own in rows]
+    _append(columns, cells, _CHECKED, [_checked(own) for own in rows])
     orders = list(dict.fromkeys(key for model in view.models for key in model.conclusions))
     for key in [key for key in orders if key in view.board.metrics]:
         _append_score(columns, cells, key, rows, place=key != view.score)
@@ -70,6 +72,9 @@ def anchor(row: Row) -> str:
 _RANK_MEANING = (
     "The rank is between these two numbers; all ranks of a model are in their intervals at once, 95 % of the time. "
     "Methods of a model that share a letter cannot be told apart by these captions."
+)
+_CHECKED = Column(
+    "state", "Checked", "how far", "higher", " ".join(f"{state}: {meaning}." for state, meaning in MEANING.items())
 )
 _CHANGE = Column(
     "fd.change",
@@ -117,6 +122,13 @@ def _rank(own: ViewRow, score: str) -> Cell:
     share = found.share_draws
     over = "" if share is None else f"{found.draws} draws, {100 * share:.0f} % of the variance"
     return Cell("rank", found.first + found.last / 1000, found.rank, place=found.letters, note=over)
+
+
+def _checked(own: ViewRow) -> Cell:
+    if own.state is None:
+        return Cell(_CHECKED.key, missing="no scores")
+    tone = "warning" if own.state == "self-reported" else ""
+    return Cell(_CHECKED.key, LEAST_FIRST.index(own.state), own.state, tone=tone)
 
 
 def _estimate(own: ViewRow, key: str) -> Score | Estimate | None:

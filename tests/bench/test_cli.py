@@ -42,6 +42,8 @@ COMMANDS = (
     "choose",
     "zoo",
     "cache",
+    "results",
+    "merge",
 )
 
 
