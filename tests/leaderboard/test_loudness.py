@@ -32,7 +32,9 @@ def test_silence_has_no_loudness_and_does_not_count():
     rate = 16_000
     assert loudness(np.zeros((rate, 1)), rate) is None
     with_silence = np.concatenate([tone(rate), np.zeros((3 * rate, 1))])
-    gated = 10 * np.log10((17 + 0.75 + 0.5 + 0.25) / 20)  # 17 whole blocks, three at the edge; the rest is below the gate
+    gated = 10 * np.log10(
+        (17 + 0.75 + 0.5 + 0.25) / 20
+    )  # 17 whole blocks, three at the edge; the rest is below the gate
     assert loudness(with_silence, rate) == pytest.approx(loudness(tone(rate), rate) + gated, abs=0.01)
 
 
