@@ -50,10 +50,7 @@ def _captions(fronts: Sequence[Front]) -> Iterator[Badge]:
 
 def _judges(fronts: Sequence[Front]) -> Iterator[Badge]:
     judges = {
-        name
-        for one in fronts
-        for key, (name, _) in one.view.board.networks.items()
-        if not key.endswith(OWN_AUDIO)
+        name for one in fronts for key, (name, _) in one.view.board.networks.items() if not key.endswith(OWN_AUDIO)
     }
     small = sorted(name for name in judges if name.startswith(SMALL))
     if small:
@@ -68,7 +65,7 @@ def _judges(fronts: Sequence[Front]) -> Iterator[Badge]:
 
 
 def _busy(fronts: Sequence[Front]) -> Iterator[Badge]:
-    said = [is_busy(cell.fact.record) for one in fronts for cell in one.cells.values()]
+    said = [is_busy(cell.own.record) for one in fronts for cell in one.cells.values()]
     timed = [one for one in said if one is not None]
     if any(timed):
         reason = (
@@ -81,12 +78,7 @@ def _busy(fronts: Sequence[Front]) -> Iterator[Badge]:
 
 
 def _checked(fronts: Sequence[Front]) -> Iterator[Badge]:
-    states = [
-        cell.fact.state
-        for one in fronts
-        for cell in one.cells.values()
-        if cell.fact.record.status == "done"
-    ]
+    states = [cell.own.state for one in fronts for cell in one.cells.values() if cell.own.record.status == "done"]
     if states:
         again, reported = states.count("re-scored"), states.count("self-reported")
         reason = (
@@ -111,9 +103,7 @@ def _ladder(ladders: Sequence[Ladder]) -> Badge:
 
 
 def _random_weights(fronts: Sequence[Front]) -> Iterator[Badge]:
-    models = {
-        model for one in fronts for (model, _), cell in one.cells.items() if cell.fact.record.model.random_weights
-    }
+    models = {model for one in fronts for (model, _), cell in one.cells.items() if cell.own.record.model.random_weights}
     if models:
         reason = f"Not trained: {', '.join(sorted(models))}. Good for timing; nothing else is to be read from it."
         yield Badge("random weights", reason, True)
@@ -139,8 +129,7 @@ def _fine_tuned(fronts: Sequence[Front]) -> Iterator[Badge]:
         row.spec
         for one in fronts
         for row in one.matrix.rows
-        if row.spec != FULL_PRECISION
-        and any(cell.record.method.track == "fine-tuned" for cell in row.cells.values())
+        if row.spec != FULL_PRECISION and any(cell.record.method.track == "fine-tuned" for cell in row.cells.values())
     ]
     if specs:
         reason = (

@@ -28,7 +28,6 @@ from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.numbers import fixed, interval
 from admbench.leaderboard.site.output import Output
 from admbench.leaderboard.site.spectrogram import RANGE_DB
-from admbench.leaderboard.states import validation_state
 from admbench.leaderboard.view import BoardView, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
 from admbench.leaderboard.visible import visible, visible_name
@@ -134,8 +133,7 @@ def _write_pages(
     site: Path,
 ) -> None:
     names = Names()
-    states = {str(row.loaded.path): validation_state(row.loaded) for view in views for row in view.board.rows}
-    fronts = [front(view, states, names) for view in views]
+    fronts = [front(view, names) for view in views]
     output = Output(site, _shared(names, title, bool(groups), bool(left_out)))
     data = output.data("front", {"boards": [front_data(one, names) for one in fronts], "facets": facets_of(fronts)})
     boards = [view.board for view in views]
@@ -165,7 +163,7 @@ def _write_pages(
     )
     if left_out:
         output.page("quarantine.html", "quarantine.html.jinja", left_out=left_out)
-    pages.write_cells(output, fronts, names, states)
+    pages.write_cells(output, fronts, names)
     pages.write_models(output, fronts, names)
     pages.write_methods(output, fronts, names)
     downloads.write_data(views, output, names)

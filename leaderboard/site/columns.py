@@ -9,7 +9,7 @@ from admbench.leaderboard.identity import machine
 from admbench.leaderboard.inference.sentences import measured
 from admbench.leaderboard.record import FULL_PRECISION, Record
 from admbench.leaderboard.site.numbers import count, decimals, fixed
-from admbench.leaderboard.states import State
+from admbench.leaderboard.states import MEANING
 from admbench.leaderboard.view import ViewRow, bits_per_weight
 from admbench.leaderboard.view_words import NO_WORSE_BY, short_verdict
 
@@ -43,7 +43,7 @@ class Column:
     label: str
     detail: str
     meaning: str
-    of: Callable[[Fact], Value]
+    of: Callable[[ViewRow], Value]
     better: str = ""
     """lower | higher, or neither."""
     unit: str = ""
@@ -53,24 +53,11 @@ class Column:
     """Decimals, one count for the whole column."""
 
 
-@dataclass(frozen=True)
-class Fact:
-    """A cell and how far it was checked."""
-
-    own: ViewRow
-    state: State
-
-    @property
-    def record(self) -> Record:
-        """Of the first calibration draw."""
-        return self.own.record
-
-
-def columns_of(facts: Sequence[Fact]) -> list[Column]:
+def columns_of(cells: Sequence[ViewRow]) -> list[Column]:
     """Return the columns that some cell fills, each with the decimals that its numbers need."""
     found = []
     for column in _COLUMNS:
-        values = [column.of(fact) for fact in facts]
+        values = [column.of(own) for own in cells]
         numbers = [value.number for value in values if value.number is not None]
         if column.shown or numbers or any(value.text for value in values):
             found.append(replace(column, places=_places(numbers)))
@@ -123,40 +110,40 @@ def width(record: Record) -> str:
     return f"W{bits.weight}" + (f"A{bits.activation}" if bits.activation and bits.activation < 16 else "")
 
 
-def _bits(fact: Fact) -> Value:
-    return _number(bits_per_weight(fact.record), "the record does not say")
+def _bits(own: ViewRow) -> Value:
+    return _number(bits_per_weight(own.record), "the record does not say")
 
 
-def _megabytes(fact: Fact) -> Value:
-    size = fact.record.size
+def _megabytes(own: ViewRow) -> Value:
+    size = own.record.size
     return _number(size and size.checkpoint_bytes, (size and size.reason) or "no checkpoint", 1e-6)
 
 
-def _speedup(fact: Fact) -> Value:
-    latency = fact.record.latency
+def _speedup(own: ViewRow) -> Value:
+    latency = own.record.latency
     if latency is None or latency.speedup is None:
-        return Value(missing=_untimed(fact))
+        return Value(missing=_untimed(own))
     if latency.step_ms is None or latency.baseline_step_ms is None:
         return Value(latency.speedup)
     step, full = latency.step_ms.median, latency.baseline_step_ms.median
     note = f"{latency.kernel}: {step:.3g} ms a step, fp32 {full:.3g} ms"
-    return _timed(Value(latency.speedup, note=note), fact.record)
+    return _timed(Value(latency.speedup, note=note), own.record)
 
 
-def _step(fact: Fact) -> Value:
-    latency = fact.record.latency
+def _step(own: ViewRow) -> Value:
+    latency = own.record.latency
     if latency is None or latency.step_ms is None:
-        return Value(missing=_untimed(fact))
-    own = latency.step_ms
-    return _timed(Value(own.median, note=f"10 to 90 %: {own.p10:.3g} to {own.p90:.3g} ms"), fact.record)
+        return Value(missing=_untimed(own))
+    step = latency.step_ms
+    return _timed(Value(step.median, note=f"10 to 90 %: {step.p10:.3g} to {step.p90:.3g} ms"), own.record)
 
 
-def _full_step(fact: Fact) -> Value:
-    latency = fact.record.latency
+def _full_step(own: ViewRow) -> Value:
+    latency = own.record.latency
     if latency is None or latency.baseline_step_ms is None:
-        return Value(missing=_untimed(fact))
-    own = latency.baseline_step_ms
-    return _timed(Value(own.median, note=f"10 to 90 %: {own.p10:.3g} to {own.p90:.3g} ms"), fact.record)
+        return Value(missing=_untimed(own))
+    step = latency.baseline_step_ms
+    return _timed(Value(step.median, note=f"10 to 90 %: {step.p10:.3g} to {step.p90:.3g} ms"), own.record)
 
 
 def _timed(value: Value, record: Record) -> Value:
@@ -167,73 +154,75 @@ def _timed(value: Value, record: Record) -> Value:
     return replace(value, note=f"{value.note}; other work on {load:.2g} cores ran beside it", tone="busy")
 
 
-def _untimed(fact: Fact) -> str:
-    if fact.own.spec == FULL_PRECISION:
+def _untimed(own: ViewRow) -> str:
+    if own.spec == FULL_PRECISION:
         return "see fp32 step"
-    latency = fact.record.latency
+    latency = own.record.latency
     return (latency and latency.reason) or "not measured"
 
 
-def _verdict(fact: Fact) -> Value:
-    if fact.own.spec == FULL_PRECISION:
+def _verdict(own: ViewRow) -> Value:
+    if own.spec == FULL_PRECISION:
         return Value(missing="this is full precision")
-    verdict = fact.own.verdicts.get(NO_WORSE_BY)
+    verdict = own.verdicts.get(NO_WORSE_BY)
     if verdict is None:
-        return Value(missing=fact.own.missing.get(NO_WORSE_BY) or f"no {NO_WORSE_BY} per caption")
+        return Value(missing=own.missing.get(NO_WORSE_BY) or f"no {NO_WORSE_BY} per caption")
     note = f"{short_verdict(verdict)}: {measured(verdict)}, margin {verdict.margin}"
     return Value(text=verdict.word, note=note, tone=TONES[verdict.word])
 
 
-def _checked(fact: Fact) -> Value:
-    return Value(text=fact.state, tone={"re-scored": "good", "self-reported": "warn"}.get(fact.state, ""))
+def _checked(own: ViewRow) -> Value:
+    if own.state is None:
+        return Value(missing="no scores")
+    return Value(text=own.state, tone={"re-scored": "good", "self-reported": "warn"}.get(own.state, ""))
 
 
-def _reduction(fact: Fact) -> Value:
-    size = fact.record.size
+def _reduction(own: ViewRow) -> Value:
+    size = own.record.size
     return _number(size and size.reduction, (size and size.reason) or "no checkpoint", 100)
 
 
-def _pipeline(fact: Fact) -> Value:
-    size = fact.record.size
+def _pipeline(own: ViewRow) -> Value:
+    size = own.record.size
     return _number(size and size.pipeline and size.pipeline.reduction, "the record does not say", 100)
 
 
-def _quantized(fact: Fact) -> Value:
-    size = fact.record.size
+def _quantized(own: ViewRow) -> Value:
+    size = own.record.size
     return _number(size and size.quantized_fraction, "the record does not say", 100)
 
 
-def _memory(fact: Fact) -> Value:
-    memory = fact.record.memory
+def _memory(own: ViewRow) -> Value:
+    memory = own.record.memory
     value = _number(memory and memory.peak_bytes, (memory and memory.reason) or "not measured", 1e-6)
     process = (memory.model_extra or {}).get("process") if memory else None
     return replace(value, note=f"of {process}") if isinstance(process, str) and not value.missing else value
 
 
-def _weights_in_memory(fact: Fact) -> Value:
-    extra = (fact.record.latency.model_extra or {}).get("weight_bytes") if fact.record.latency else None
+def _weights_in_memory(own: ViewRow) -> Value:
+    extra = (own.record.latency.model_extra or {}).get("weight_bytes") if own.record.latency else None
     found = extra.get("kernels") if isinstance(extra, dict) else None
     return _number(found if isinstance(found, int) else None, "no kernels ran", 1e-6)
 
 
-def _calibration(fact: Fact) -> Value:
-    calibration = fact.record.calibration
+def _calibration(own: ViewRow) -> Value:
+    calibration = own.record.calibration
     return _number(calibration and calibration.seconds, "it needs no calibration set")
 
 
-def _quantization(fact: Fact) -> Value:
-    return _number(fact.record.method.seconds, "the record does not say")
+def _quantization(own: ViewRow) -> Value:
+    return _number(own.record.method.seconds, "the record does not say")
 
 
-def _clips(fact: Fact) -> Value:
-    counts = {score.n for score in fact.record.scores.values() if score.n is not None}
+def _clips(own: ViewRow) -> Value:
+    counts = {score.n for score in own.record.scores.values() if score.n is not None}
     if not counts:
         return Value(missing="no scores")
     return Value(max(counts), note="" if len(counts) == 1 else f"some scores: {min(counts)}")
 
 
-def _audio(fact: Fact) -> Value:
-    audio = fact.record.audio
+def _audio(own: ViewRow) -> Value:
+    audio = own.record.audio
     if audio is None:
         return Value(missing="no audio")
     counts = {"silent": audio.silent, "clipped": audio.clipped, "too short": audio.too_short, "NaN": audio.nan}
@@ -245,16 +234,16 @@ def _audio(fact: Fact) -> Value:
     )
 
 
-def _text(of: Callable[[Record], str | None]) -> Callable[[Fact], Value]:
-    def value(fact: Fact) -> Value:
-        found = of(fact.record)
+def _text(of: Callable[[Record], str | None]) -> Callable[[ViewRow], Value]:
+    def value(own: ViewRow) -> Value:
+        found = of(own.record)
         return Value(text=found) if found else Value(missing="the record does not say")
 
     return value
 
 
-def _draws(fact: Fact) -> Value:
-    return Value(len(fact.own.rows), note=count(len(fact.own.rows), "calibration draw"))
+def _draws(own: ViewRow) -> Value:
+    return Value(len(own.rows), note=count(len(own.rows), "calibration draw"))
 
 
 def _components(record: Record) -> str:
@@ -299,8 +288,7 @@ _COLUMNS = (
         "checked",
         "Checked",
         "how far",
-        "re-scored: the clips were embedded again by the judges and gave these scores. checked: values, intervals and "
-        "differences are what the results of each caption give. self-reported: neither.",
+        " ".join(f"{state}: {meaning}." for state, meaning in MEANING.items()),
         _checked,
         shown=True,
     ),
@@ -336,7 +324,9 @@ _COLUMNS = (
         "lower",
         " MB",
     ),
-    Column("calibration", "Calibration", "of the set", "Time to draw the calibration set.", _calibration, "lower", " s"),
+    Column(
+        "calibration", "Calibration", "of the set", "Time to draw the calibration set.", _calibration, "lower", " s"
+    ),
     Column("quantization", "Quantizing", "without the set", "Time to quantize.", _quantization, "lower", " s"),
     Column("n", "n", "clips scored", "Number of clips the scores were computed from.", _clips),
     Column("audio", "Faults", "of clips", "Silent, clipped, too short or non-finite clips.", _audio, "lower"),

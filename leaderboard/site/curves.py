@@ -24,15 +24,15 @@ def group_data(fronts: Sequence[Front], cells: Iterable[FrontCell], by: str) -> 
     own = list(cells)
     curves: list[dict[str, Any]] = []
     for cell in own:
-        if cell.fact.record.status == "done":
-            name = cell.fact.own.spec if by == "method" else cell.model
+        if cell.own.record.status == "done":
+            name = cell.own.spec if by == "method" else cell.model
             curves.append(
                 {
                     "name": visible_name(name),
-                    "method": visible_name(cell.fact.record.method.name),
+                    "method": visible_name(cell.own.record.method.name),
                     "page": cell.page,
-                    "steps": steps_of(cell.fact.record),
-                    "classes": classes_of(cell.fact.record),
+                    "steps": steps_of(cell.own.record),
+                    "classes": classes_of(cell.own.record),
                 }
             )
     label = definition(fronts[0].view.score).label
@@ -57,7 +57,9 @@ def layer_data(record: Record) -> dict[str, Any]:
         if _is_number(error):
             name = str(one.get("name", ""))
             bits = [one.get("weight_bits"), one.get("activation_bits")]
-            layers.append([visible(name), visible(layer_class(one)), *(bit if _is_number(bit) else None for bit in bits), error])
+            layers.append(
+                [visible(name), visible(layer_class(one)), *(bit if _is_number(bit) else None for bit in bits), error]
+            )
     return {"layers": layers}
 
 
@@ -87,16 +89,16 @@ def _widths(fronts: Sequence[Front], own: Sequence[FrontCell], by: str) -> list[
     Of a model: of all its methods, those of one name joined. Of a method: of all methods of its name, those on one
     model joined.
     """
-    method = {cell.fact.record.method.name for cell in own}
+    method = {cell.own.record.method.name for cell in own}
     known = {id(cell) for cell in own}
     points = []
     for one in fronts:
         for (model, spec), cell in one.cells.items():
-            mine = id(cell) in known if by == "method" else cell.fact.record.method.name in method
+            mine = id(cell) in known if by == "method" else cell.own.record.method.name in method
             place, bits = cell.scores.get(one.view.score), cell.values.get("bits")
             if not mine or place is None or place.value is None or bits is None or bits.number is None:
                 continue
-            line = cell.fact.record.method.name if by == "method" else model
+            line = cell.own.record.method.name if by == "method" else model
             points.append(
                 {
                     "line": visible_name(line),

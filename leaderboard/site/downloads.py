@@ -38,12 +38,13 @@ def _data_row(view: BoardView, own: ViewRow) -> dict[str, Any]:
         "rank_high": place and place.last,
         "letters": place and place.letters,
         "not_ordered": own.missing.get(view.score),
+        "state": own.state,
     }
-    for key, value in flat_row(own.record).items():
-        row.setdefault(key, value)  # whatever a metric is called, it cannot overwrite a column of the order
+    flat = flat_row(own.record)
+    row |= flat
     for key, verdict in own.verdicts.items():
-        row.setdefault(f"{key}_verdict", verdict.word)
-        row.setdefault(f"{key}_captions_needed", verdict.captions_needed)
+        column = f"score.{key}" if f"score.{key}" in flat else key
+        row |= {f"{column}_verdict": verdict.word, f"{column}_captions_needed": verdict.captions_needed}
     return row
 
 

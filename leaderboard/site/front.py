@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from admbench.leaderboard.identity import submitter
 from admbench.leaderboard.inference.scores import OWN_AUDIO, score_kind
 from admbench.leaderboard.inference.sentences import measured
 from admbench.leaderboard.matrix import Matrix, MethodRow, matrix
 from admbench.leaderboard.record import FULL_PRECISION, Record, Score
-from admbench.leaderboard.site.columns import Column, Fact, Value, columns_of, kernels, width
+from admbench.leaderboard.site.columns import Column, Value, columns_of, kernels, width
 from admbench.leaderboard.site.definitions import against, definition
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.numbers import Scale, count, decimals
-from admbench.leaderboard.states import State
 from admbench.leaderboard.view import BoardView, ViewRow
 from admbench.leaderboard.view_words import short_verdict
 from admbench.leaderboard.visible import visible, visible_name
@@ -61,7 +61,7 @@ class ScoreChoice:
 class FrontCell:
     """A method on a model."""
 
-    fact: Fact
+    own: ViewRow
     model: str
     page: str
     """Its page, from the root of the site."""
@@ -90,44 +90,35 @@ class Front:
         return [self.cells[model, row.spec] for model in row.cells]
 
 
-_FACETS: tuple[tuple[str, str, Callable[[Fact], str | None]], ...] = (
-    ("family", "Family", lambda fact: fact.record.method.family),
-    ("track", "Track", lambda fact: fact.record.method.track),
-    ("width", "Bits", lambda fact: width(fact.record)),
-    ("components", "Component", lambda fact: "+".join(fact.record.method.components or ())),
-    ("kernels", "Kernels", lambda fact: kernels(fact.record)),
-    ("verdict", "Verdict", lambda fact: fact.own.verdicts["fd"].word if "fd" in fact.own.verdicts else None),
-    ("checked", "Checked", lambda fact: fact.state),
-    ("machine", "Machine", lambda fact: _machine(fact.record)),
-    ("submitter", "Submitter", lambda fact: _submitter(fact.record)),
+_FACETS: tuple[tuple[str, str, Callable[[ViewRow], str | None]], ...] = (
+    ("family", "Family", lambda own: own.record.method.family),
+    ("track", "Track", lambda own: own.record.method.track),
+    ("width", "Bits", lambda own: width(own.record)),
+    ("components", "Component", lambda own: "+".join(own.record.method.components or ())),
+    ("kernels", "Kernels", lambda own: kernels(own.record)),
+    ("verdict", "Verdict", lambda own: own.verdicts["fd"].word if "fd" in own.verdicts else None),
+    ("checked", "Checked", lambda own: own.state),
+    ("machine", "Machine", lambda own: _machine(own.record)),
+    ("submitter", "Submitter", lambda own: submitter(own.record)),
 )
 NOT_SAID = "not said"
 
 
-def front(view: BoardView, states: Mapping[str, State], names: Names) -> Front:
-    """Return the front page of a board.
-
-    Args:
-        view: of the board.
-        states: how far each cell was checked, by the path of its record.
-        names: of the pages.
-    """
+def front(view: BoardView, names: Names) -> Front:
+    """Return the front page of a board, with names of pages as `names` says."""
     table = matrix(view)
-    facts = {
-        (model, row.spec): Fact(own, states[str(own.row.loaded.path)]) for model, row, own in table.cells()
-    }
-    columns = columns_of(list(facts.values()))
-    scores = _scores(view, [own for _, _, own in table.cells()])
+    rows = [own for _, _, own in table.cells()]
+    columns, scores = columns_of(rows), _scores(view, rows)
     cells = {
-        key: FrontCell(
-            fact,
-            key[0],
-            names.cell(fact.own.row),
-            {one.key: place_of(fact.own, one.key) for one in scores},
-            {column.key: column.of(fact) for column in columns},
-            {facet: visible_name(of(fact) or NOT_SAID) for facet, _, of in _FACETS},
+        (model, row.spec): FrontCell(
+            own,
+            model,
+            names.cell(own.row),
+            {one.key: place_of(own, one.key) for one in scores},
+            {column.key: column.of(own) for column in columns},
+            {facet: visible_name(of(own) or NOT_SAID) for facet, _, of in _FACETS},
         )
-        for key, fact in facts.items()
+        for model, row, own in table.cells()
     }
     return Front(view, table, scores, columns, cells)
 
@@ -145,9 +136,7 @@ def place_of(own: ViewRow, key: str) -> Place:
     note = "; ".join(filter(None, (note, judged)))
     place, drawn = own.standings.get(key), own.drawn.get(key)
     if place is not None:
-        return Place(
-            place.value, place.low, place.high, place.letters, place.first, place.last, word, note
-        )
+        return Place(place.value, place.low, place.high, place.letters, place.first, place.last, word, note)
     if drawn is not None:
         return Place(drawn.value, drawn.low, drawn.high, word=word, note=note, missing=own.missing.get(key, ""))
     low, high = score.ci95 or (None, None)
@@ -188,7 +177,7 @@ def front_data(one: Front, names: Names) -> dict[str, Any]:
                 "model": models.index(model),
                 "method": specs.index(spec),
                 "page": cell.page,
-                "status": cell.fact.record.status,
+                "status": cell.own.record.status,
                 "scores": {key: _place(place) for key, place in cell.scores.items()},
                 "values": {key: _value(value) for key, value in cell.values.items()},
                 "facets": cell.facets,
@@ -306,11 +295,6 @@ def _value(value: Value) -> dict[str, Any]:
 def _machine(record: Record) -> str | None:
     environment = record.environment
     return " + ".join(filter(None, (environment.cpu, environment.gpu))) if environment else None
-
-
-def _submitter(record: Record) -> str | None:
-    """Return who sent a record in; None where the record does not say."""
-    return getattr(record.provenance, "submitter", None)
 
 
 def _natural(text: str) -> tuple[bool, str]:

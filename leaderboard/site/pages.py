@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from admbench.errors import DataError
@@ -13,13 +13,12 @@ from admbench.leaderboard.component_table import ComponentRow, component_rows
 from admbench.leaderboard.inference.sentences import measured
 from admbench.leaderboard.record import FULL_PRECISION, Record
 from admbench.leaderboard.site import summary
-from admbench.leaderboard.site.columns import Fact
 from admbench.leaderboard.site.curves import group_data, layer_data
 from admbench.leaderboard.site.definitions import FAMILIES
 from admbench.leaderboard.site.front import Front, FrontCell, place_of
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.output import Output
-from admbench.leaderboard.states import State
+from admbench.leaderboard.states import validation_state
 from admbench.leaderboard.untrusted import read_bytes
 from admbench.leaderboard.view import ViewRow
 from admbench.leaderboard.view_words import model_sentences
@@ -32,30 +31,27 @@ LOG_BYTES = 4000
 _LARGEST_LOG = 64 * 2**20
 
 
-def write_cells(output: Output, fronts: Sequence[Front], names: Names, states: Mapping[str, State]) -> None:
+def write_cells(output: Output, fronts: Sequence[Front], names: Names) -> None:
     """Write the page of each record; of a method with several calibration draws each draw has one."""
     for one in fronts:
         for cell in one.cells.values():
-            for row in cell.fact.own.rows:
-                _write_cell(output, one, cell.fact.own, row, names, states)
+            for row in cell.own.rows:
+                _write_cell(output, one, cell.own, row, names)
 
 
-def _write_cell(
-    output: Output, one: Front, own: ViewRow, row: Row, names: Names, states: Mapping[str, State]
-) -> None:
-    record, state = row.record, states[str(row.loaded.path)]
+def _write_cell(output: Output, one: Front, own: ViewRow, row: Row, names: Names) -> None:
+    record = row.record
     layers = layer_data(record)
-    fact = Fact(own, state)
     output.page(
         names.cell(row),
         "cell.html.jinja",
         own=own,
         row=row,
         record=record,
-        state=state,
+        state=validation_state(row.loaded) if len(own.rows) > 1 else own.state,
         places={key: place_of(own, key) for key in record.scores},
         verdicts={key: f"{said.word}: {measured(said)}, margin {said.margin}" for key, said in own.verdicts.items()},
-        facts=[(column, column.of(fact)) for column in one.columns] if record.status == "done" else [],
+        facts=[(column, column.of(own)) for column in one.columns] if record.status == "done" else [],
         layers=output.data("layers", layers) if layers["layers"] else None,
         again=again(record),
         log=log_tail(row),
@@ -101,7 +97,7 @@ def write_models(output: Output, fronts: Sequence[Front], names: Names) -> None:
             rows = [(own.spec, one.cells[model, own.spec]) for own in view.rows]
             cells += [cell for _, cell in rows]
             tables.append(_table(one, "Method", rows, model_sentences(one.view, view)))
-        record = cells[0].fact.record
+        record = cells[0].own.record
         output.page(
             names.model(model),
             "group.html.jinja",
@@ -119,7 +115,7 @@ def write_models(output: Output, fronts: Sequence[Front], names: Names) -> None:
 
 def _components(cells: Iterable[FrontCell]) -> list[ComponentRow]:
     """Return the cells of one component each, where several components are told of."""
-    rows = component_rows(cell.fact.record for cell in cells)
+    rows = component_rows(cell.own.record for cell in cells)
     return rows if len({row.component for row in rows}) > 1 else []
 
 
@@ -132,7 +128,7 @@ def write_methods(output: Output, fronts: Sequence[Front], names: Names) -> None
             if rows:
                 cells += [cell for _, cell in rows]
                 tables.append(_table(one, "Model", rows, []))
-        record = next((cell.fact.record for cell in cells if cell.fact.record.status == "done"), cells[0].fact.record)
+        record = next((cell.own.record for cell in cells if cell.own.record.status == "done"), cells[0].own.record)
         output.page(
             names.method(spec),
             "group.html.jinja",
@@ -177,7 +173,9 @@ def _method_paragraphs(record: Record) -> list[str]:
     method = record.method
     words = []
     if method.family in FAMILIES:
-        words.append(f"{visible_name(method.name)} is a method of the family {method.family}: {FAMILIES[method.family]}.")
+        words.append(
+            f"{visible_name(method.name)} is a method of the family {method.family}: {FAMILIES[method.family]}."
+        )
     if method.track == "fine-tuned":
         words.append("It trains the weights of the whole network, so it is on another track than the others.")
     if method.paper is not None and method.paper.read == "abstract":

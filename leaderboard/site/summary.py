@@ -130,7 +130,9 @@ def bounded(value: Any) -> Any:
     'xxx… (310 characters in all)'
     """
     if isinstance(value, str):
-        return value if len(value) <= MOST_CHARACTERS else f"{value[:MOST_CHARACTERS]}… ({len(value)} characters in all)"
+        return (
+            value if len(value) <= MOST_CHARACTERS else f"{value[:MOST_CHARACTERS]}… ({len(value)} characters in all)"
+        )
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):

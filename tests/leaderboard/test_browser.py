@@ -25,6 +25,8 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
 @pytest.fixture(scope="module")
 def browser():
     if CHROMIUM is None:
@@ -37,7 +39,7 @@ def browser():
 
 def new_page(browser, **options):
     page = browser.new_page(viewport={"width": 1280, "height": 800}, **options)
-    page.set_default_timeout(120_000)  # a busy machine is no failure
+    page.set_default_timeout(30_000)  # a busy machine is no failure
     return page
 
 
@@ -49,7 +51,9 @@ def page(browser):
     page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
     page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
     page.on("dialog", lambda dialog: (trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: None if request.url.startswith(("file:", "blob:")) else trouble.append(request.url))
+    page.on(
+        "request", lambda request: None if request.url.startswith(("file:", "blob:")) else trouble.append(request.url)
+    )
     page.on(
         "requestfailed",  # leaving a page aborts the spectrograms that it is still loading
         lambda request: None if "ABORTED" in request.failure else trouble.append(f"{request.failure}: {request.url}"),
@@ -101,13 +105,13 @@ def test_columns_sort_best_first_and_missing_values_stay_last(site, page):
     page.goto(site.index.as_uri())
     usual = methods(page)
     assert usual == ["fp32", "naive@w8a8", "naive@w4a8", "naive@w2a4"]
-    sort_by(page, "tiny-tango↓ (lower is better)")
+    sort_by(page, "tiny-tango (lower is better)")
     assert methods(page) == ["naive@w8a8", "naive@w4a8", "fp32", "naive@w2a4"]
     assert page.locator("th[aria-sort=ascending]").inner_text().startswith("tiny-tango")
-    sort_by(page, "tiny-tango↓ (lower is better)")
+    sort_by(page, "tiny-tango (lower is better)")
     assert methods(page) == ["naive@w4a8", "naive@w8a8", "fp32", "naive@w2a4"]
     choose(page, "Columns", "Smaller by, than fp32")
-    sort_by(page, "Smaller by↑ (higher is better)")
+    sort_by(page, "Smaller by (higher is better)")
     assert methods(page) == ["naive@w4a8", "naive@w8a8", "fp32", "naive@w2a4"]
     assert page.locator("th[aria-sort=descending]").count() == 1
     page.locator("#reset").click()
@@ -124,7 +128,7 @@ def test_filters_and_columns_are_in_the_url_and_come_back_from_it(site, page, br
     choose(page, "Columns", "Checked, how far", "Family")
     page.locator("#q").fill("naive")
     page.locator("#score").select_option("fd")
-    sort_by(page, "MB↓ (lower is better)")
+    sort_by(page, "MB (lower is better)")
     asked = parse_qs(urlsplit(page.url).query)
     assert asked["model"] == ["tiny-tango"]
     assert asked["width"] == ["W4A8", "W8A8"]
@@ -164,7 +168,7 @@ def test_everything_can_be_done_from_the_keyboard(site, page):
     page.goto(site.index.as_uri())
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
-    page.get_by_role("button", name="Bits↓ (lower is better)").focus()
+    page.get_by_role("button", name="Bits (lower is better)").focus()
     page.keyboard.press("Enter")
     assert page.locator("th[aria-sort=ascending]").inner_text().startswith("Bits")
     assert page.evaluate("document.activeElement.dataset.sort") == "bits"
@@ -187,14 +191,14 @@ def test_plots_name_every_point_and_have_a_table(site, page):
     page.goto(site.index.as_uri())
     panels = page.locator("#tradeoff-panels figure")
     assert panels.count() == 2
-    assert "naive@w4a8" in panels.first.locator("svg").inner_text()
+    assert "naive@w4a8" in panels.first.locator("svg").text_content()
     rows = page.locator("#tradeoff-table tbody tr")
     assert rows.count() == 4
     assert rows.first.locator("td").last.text_content() == "yes"
     page.locator("#axis-x").select_option("bits")
     page.locator("#axis-y").select_option("clap")
     assert parse_qs(urlsplit(page.url).query) == {"x": ["bits"], "y": ["clap"]}
-    assert "CLAP" in panels.first.locator("svg").inner_text()
+    assert "CLAP" in panels.first.locator("svg").text_content()
     assert page.locator("#tradeoff-table thead").text_content().startswith("ModelMethodBitsCLAP")
     page.goto(next(site.root.glob("models/tiny-tango.html")).as_uri())
     assert page.locator("#widths-plot svg").is_visible()
@@ -210,6 +214,7 @@ def test_all_cells_sort_best_first_and_filter(site, page):
     page.keyboard.press("Enter")
     assert rows.first.inner_text().startswith("naive@w4a8")
     page.locator(".tabulator-col[tabulator-field='fact.bits'] input").fill("< 6")
+    page.keyboard.press("Enter")
     page.get_by_text("2 of 7 cells").wait_for()
     assert {row["method"] for row in json.loads(downloaded(page, "#json"))} == {"naive@w4a8"}
     rows.first.get_by_role("link").click()
@@ -268,8 +273,10 @@ def test_pages_have_no_serious_fault_of_access(site, page, scheme):
     page.emulate_media(color_scheme=scheme)
     for path in one_of_each(site):
         page.goto(path.as_uri())
-        page.evaluate(axe.AXE_SCRIPT.read_text() if hasattr(axe.AXE_SCRIPT, "read_text") else axe.AXE_SCRIPT)
-        found = page.evaluate("axe.run().then(result => result.violations.map(one => [one.impact, one.id, one.nodes.map(node => node.html.slice(0, 150))]))")
+        page.evaluate(axe.AXE_SCRIPT)
+        found = page.evaluate(
+            "axe.run().then(result => result.violations.map(one => [one.impact, one.id, one.nodes.map(node => node.html.slice(0, 150))]))"
+        )
         assert [one for one in found if one[0] in ("serious", "critical")] == [], path.name
 
 

@@ -76,6 +76,7 @@ def test_the_site_shows_the_ladder(make_run, make_record, ladder, tmp_path):
     from admbench.leaderboard import build_site, read_runs
 
     run = make_run([make_record()])
+
     def made(folder):
         return (build_site(read_runs([run]), tmp_path / folder).root / "made.html").read_text()
 

@@ -99,7 +99,12 @@ def test_badges_say_with_a_reason_what_to_know_before(site, make_run, make_recor
     value = changed(value, model__random_weights=True)
     text = words(build_site(read_runs([make_run([value], "large")]), tmp_path / "large-site").index)
     assert "small judges" not in text
-    for shown in ("judged by panns-cnn14-16k", "reconstructed from an abstract", "fine-tuned methods", "random weights"):
+    for shown in (
+        "judged by panns-cnn14-16k",
+        "reconstructed from an abstract",
+        "fine-tuned methods",
+        "random weights",
+    ):
         assert shown in text, shown
 
 
@@ -110,9 +115,7 @@ def test_a_time_beside_other_work_is_marked_wherever_it_stands(make_run, make_re
         latency = {"kernel": "onednn", "step_ms": step, "baseline_step_ms": full, "speedup": 1.5, "other_load": load}
         return changed(make_record(spec=spec), latency=latency, method__simulated=False)
 
-    site = build_site(
-        read_runs([make_run([timed("naive@w8a8", 0.1), timed("naive@w4a8", 1.3)])]), tmp_path / "site"
-    )
+    site = build_site(read_runs([make_run([timed("naive@w8a8", 0.1), timed("naive@w4a8", 1.3)])]), tmp_path / "site")
     (alone,), (busy,) = (list((site.root / "cells").glob(f"tiny-tango-naive-{bits}a8-*")) for bits in ("w8", "w4"))
     assert "1.50× onednn: 20 ms a step, fp32 30 ms" in words(alone)
     assert "other work" not in words(alone)

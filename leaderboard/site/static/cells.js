@@ -52,6 +52,14 @@
     return h("a", { href: cell.getRow().getData().page }, cell.getValue());
   }
 
+  const tools = document.getElementById("cells-tools");
+  const count = h("span", { "aria-live": "polite" });
+  const left = boards.map((one) => one.cells.length);
+  function sayCount(place, rows) {
+    if (place !== undefined) left[place] = rows;
+    const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
+    count.textContent = `${sum(left)} of ${sum(boards.map((one) => one.cells.length))} cells`;
+  }
   boards.forEach((one, place) => {
     const columns = [
       words("method", "Method", { frozen: true, formatter: link, minWidth: 190 }),
@@ -68,7 +76,7 @@
       placeholder: "No cell is left by these filters.", columnDefaults: { headerWordWrap: true },
     });
     table.on("tableBuilt", () => { keyboard(table); sayCount(); });
-    table.on("dataFiltered", () => sayCount());
+    table.on("dataFiltered", (_, rows) => sayCount(place, rows.length));
     tables.push(table);
   });
 
@@ -82,19 +90,15 @@
       const input = heading.querySelector("input"), title = heading.querySelector(".tabulator-col-title");
       if (input && title) input.setAttribute("aria-label", "Filter " + title.textContent);
     }
-    table.element.querySelector(".tabulator-tableholder").setAttribute("aria-label", "Cells");
+    const holder = table.element.querySelector(".tabulator-tableholder"); // a grid's rows are its children: what lies between is nothing
+    holder.setAttribute("role", "presentation");
+    holder.removeAttribute("tabindex");
   }
 
   function shown() {
     return tables.flatMap((table, place) => table.getData("active").map(({ page, rank_low, ...row }) => ({ board: place + 1, ...row })));
   }
 
-  const tools = document.getElementById("cells-tools");
-  const count = h("span", { "aria-live": "polite" });
-  function sayCount() {
-    const total = boards.reduce((sum, one) => sum + one.cells.length, 0);
-    count.textContent = `${tables.reduce((sum, table) => sum + table.getDataCount("active"), 0)} of ${total} cells`;
-  }
   tools.append(count, h("span", { class: "downloads" },
     h("button", { type: "button", id: "csv", onclick: () => board.download("cells.csv", "text/csv", board.csv(shown())) }, "CSV of these"),
     h("button", { type: "button", id: "json", onclick: () => board.download("cells.json", "application/json", JSON.stringify(shown(), null, 1) + "\n") }, "JSON of these"),
