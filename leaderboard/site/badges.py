@@ -133,7 +133,7 @@ def _fine_tuned(fronts: Sequence[Front]) -> Iterator[Badge]:
     ]
     if specs:
         reason = (
-            f"{', '.join(dict.fromkeys(specs))}: the weights of the whole network are trained. These are another track, "
-            "to be held against the others only with that in mind."
+            f"{', '.join(dict.fromkeys(specs))}: the weights of the whole network are trained. These are on another "
+            "track, to be held against the others only with that in mind."
         )
         yield Badge("has fine-tuned methods", reason, True)

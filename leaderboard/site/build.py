@@ -19,7 +19,7 @@ from admbench.leaderboard.reading import LoadedRecord, Quarantined
 from admbench.leaderboard.run_folder import LADDER_FILE
 from admbench.leaderboard.site import downloads, pages, summary
 from admbench.leaderboard.site.badges import badges
-from admbench.leaderboard.site.columns import TONES, Column, Value, span, words
+from admbench.leaderboard.site.columns import DASH, TONES, Column, Value, span, words
 from admbench.leaderboard.site.definitions import definition
 from admbench.leaderboard.site.front import Front, FrontCell, facets_of, front, front_data, method_detail
 from admbench.leaderboard.site.levels import ladder_table
@@ -218,7 +218,7 @@ def _values(one: Front, row: MethodRow, key: str) -> list[Value]:
 
 def _words_of(one: Front, cell: FrontCell, key: str) -> str:
     column = next((column for column in one.columns if column.key == key), None)
-    return words(column, cell.values[key]) if column else "–"
+    return words(column, cell.values[key]) if column else DASH
 
 
 def _detail(row: MethodRow) -> str:

@@ -1,4 +1,4 @@
-"""What a cell shows beside its scores: one column a fact of its record, as a number or as words, or why there is none."""
+"""What a cell shows beside its scores: a column a fact of its record, as a number or in words, or why there is none."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from admbench.leaderboard.view_words import NO_WORSE_BY, short_verdict
 
 BUSY_CORES = 0.2
 """Other work on more cores than this while a step was timed, and the time is marked."""
+DASH = "\N{EN DASH}"
 TONES = {"no worse": "good", "worse": "bad", "cannot be told": "open"}
 """Of the words of a verdict."""
 
@@ -72,21 +73,21 @@ def _places(numbers: Sequence[float]) -> int:
 def words(column: Column, value: Value) -> str:
     """Return a value as it stands on the page, without its reason where it is missing."""
     if value.number is None:
-        return value.text or "–"
+        return value.text or DASH
     return f"{fixed(value.number, column.places)}{column.unit}"
 
 
 def span(column: Column, values: Sequence[Value]) -> str:
-    """Return the values of one method on several models as one text: `3.3`, `2.6–3.3 MB`, or words, each once.
+    """Return the values of one method on several models as one text: a number, a span, or words, each once.
 
     The page's script says the same of the models that are chosen (front.js, `span`).
     """
     numbers = [value.number for value in values if value.number is not None]
     if not numbers:
         texts = list(dict.fromkeys(value.text for value in values if value.text))
-        return ", ".join(texts) or "–"
+        return ", ".join(texts) or DASH
     low, high = fixed(min(numbers), column.places), fixed(max(numbers), column.places)
-    return f"{low if low == high else f'{low}–{high}'}{column.unit}"
+    return f"{low if low == high else f'{low}{DASH}{high}'}{column.unit}"
 
 
 def is_busy(record: Record) -> bool | None:
@@ -273,7 +274,7 @@ _COLUMNS = (
         "named; below 1 it is slower. Grey: other work ran beside it.",
         _speedup,
         "higher",
-        "×",
+        "\N{MULTIPLICATION SIGN}",
         shown=True,
     ),
     Column(

@@ -1,4 +1,4 @@
-"""The front page of one board as data: its matrix, the columns beside it, what it can be filtered by, who beats whom."""
+"""The front page of a board as data: its matrix, the columns beside it, what it can be filtered by, who beats whom."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The folder of a site: its pages, and beside them scripts, styles and data, each named by the hash of its content.
 
-A page opens from the file system, where a browser refuses to fetch: data is a script that puts a value into `boardData`.
+A page opens from the file system, where a browser refuses to fetch: data is a script that sets a value of `boardData`.
 No page holds a script or a style of its own, and its policy allows none. What is invisible in a text is written out by
 `finalize`, wherever a template shows it.
 """

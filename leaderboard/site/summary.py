@@ -123,8 +123,9 @@ def settings(record: Record) -> list[tuple[str, Any]]:
 
 
 def bounded(value: Any) -> Any:
-    """Return plain data with at most MOST_ENTRIES entries a level and MOST_CHARACTERS a text, and how much is left out; numbers with
-    six digits.
+    """Return plain data with at most MOST_ENTRIES entries a level and MOST_CHARACTERS a text, and how much is left out.
+
+    Numbers have six digits.
 
     >>> bounded({"a": "x" * 310})["a"][-28:]
     'xxx… (310 characters in all)'
