@@ -1,4 +1,4 @@
-"""Texts of records as a page shows them: what hides is written out by `admbench.plain_text`, and what is long is cut."""
+"""Texts of records as a page shows them: `admbench.plain_text` writes out what hides, and what is long is cut."""
 
 from __future__ import annotations
 
