@@ -22,6 +22,7 @@ from admbench.bench.cli import (
     latency,
     leaderboard,
     list_plugins,
+    listen,
     merge,
     new_method,
     new_metric,
@@ -32,6 +33,7 @@ from admbench.bench.cli import (
     score,
     table,
     validate,
+    votes,
     zoo,
 )
 from admbench.errors import BenchError
@@ -57,6 +59,8 @@ app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("merge")(merge.merge)
 app.command("table")(table.table)
+app.command("votes")(votes.votes)
+app.add_typer(listen.app, name="listen")
 app.command("gate")(gate.gate)
 app.command("choose")(choose.choose)
 app.command("validate")(validate.validate)

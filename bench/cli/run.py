@@ -62,6 +62,7 @@ def run(
     The same command again goes on where it stopped: finished cells are not done again, changed ones are.
     """
     from admbench.bench.cli.run_progress import RunProgress
+    from admbench.bench.cli.stopping import signal_of, stopped_by_signals
     from admbench.bench.run.grid import load_grid
     from admbench.bench.run.runner import run_grid
     from admbench.methods.spec import split_specs
@@ -93,11 +94,11 @@ def run(
         },
     )
     try:
-        with RunProgress(quiet) as progress:
+        with stopped_by_signals(), RunProgress(quiet) as progress:
             results = run_grid(spec, command=_command_line(), fresh=fresh, events=progress.events)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return 128 + signal_of(stopped)
     return _finish(results, spec.out, quiet)
 
 
@@ -110,7 +111,10 @@ def _finish(results: list[CellResult], out: Path, quiet: bool) -> int:
         print_summary(results)
     failed = [result for result in results if result.reason is not None and not result.skipped]
     for result in failed:
-        print(f"failed: {result.job.name}: {result.reason}", file=sys.stderr)
+        print(f"failed: {result.job.name}: {result.reason}{_kept(result)}", file=sys.stderr)
+    for result in results:
+        if result.skipped and result.kept:
+            print(f"skipped: {result.job.name}: {result.reason}{_kept(result)}", file=sys.stderr)
     try:
         site = publish_site(out)
     except (BenchError, OSError) as error:
@@ -118,6 +122,10 @@ def _finish(results: list[CellResult], out: Path, quiet: bool) -> int:
         return 1 if failed else 2
     print(f"leaderboard: {site / 'index.html'}")
     return 1 if failed else 0
+
+
+def _kept(result: CellResult) -> str:
+    return f" (the result of an earlier run stays; {result.job.target.attempt})" if result.kept else ""
 
 
 def _command_line() -> str:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
-from admbench import methods
 from admbench.bench.measurement import environment
 from admbench.bench.run.jobs import CellJob
 from admbench.bench.run.layout import JobFolder
@@ -31,9 +29,6 @@ from admbench.methods.spec import FULL_PRECISION, MethodSpec
 from admbench.metrics.keys import score_keys
 from admbench.versions import git_state
 
-if TYPE_CHECKING:
-    from admbench.methods.base import Method
-
 Section = dict[str, Any]
 
 
@@ -44,9 +39,9 @@ class Clock:
         self._started = datetime.now(UTC)
         self._counter = time.perf_counter()
 
-    def provenance(self, job: CellJob) -> Section:
-        """Return the `provenance` section for a job that began with this clock and ends now."""
-        return _provenance(job, self._started, time.perf_counter() - self._counter)
+    def provenance(self, job: CellJob, before: float) -> Section:
+        """Return the `provenance` section for a job that began with this clock, after some seconds, and ends now."""
+        return _provenance(job, self._started, before + time.perf_counter() - self._counter)
 
 
 def done_record(
@@ -63,8 +58,12 @@ def done_record(
     memory: Section,
     calibration: Section | None,
     clock: Clock,
+    seconds_before: float,
 ) -> Section:
-    """Return the record of a finished cell; its sections are as in `admbench.leaderboard.record`."""
+    """Return the record of a finished cell; its sections are as in `admbench.leaderboard.record`.
+
+    `seconds_before` is what went into its checkpoint, in another process.
+    """
     return {
         "schema_version": SCHEMA_VERSION,
         "status": "done",
@@ -80,7 +79,7 @@ def done_record(
         "memory": memory,
         "calibration": calibration,
         "environment": environment.describe(job.device, job.threads),
-        "provenance": clock.provenance(job),
+        "provenance": clock.provenance(job, seconds_before),
     }
 
 
@@ -129,16 +128,6 @@ def method_identity(job: CellJob) -> Section:
         "spec": job.method,
         "repeat": job.repeat,
         "bits": {"weight": parsed.weight_bits, "activation": parsed.activation_bits},
-    }
-
-
-def kind_of_method(spec: str) -> Section:
-    """Return the keys of the `method` section that its class says: what kind of method it is, and what it is from."""
-    method: type[Method] = methods.registry.get(MethodSpec.parse(spec).name)
-    return {
-        "track": method.track,
-        "family": method.family,
-        "paper": None if method.paper is None else asdict(method.paper),
     }
 
 

@@ -106,7 +106,7 @@ def check_specs_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check method specs in this process, which is quicker than in a child."""
     from admbench.bench.run.preflight import check
 
-    monkeypatch.setattr("admbench.bench.run.plan._preflight", check)
+    monkeypatch.setattr("admbench.bench.run.plan.ask", check)
 
 
 @pytest.fixture

@@ -150,12 +150,12 @@ def test_a_full_disk_is_found_before_anything_runs(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("admbench.bench.run.runner.os.fsync", full)
+    monkeypatch.setattr("admbench.bench.run.disk.os.fsync", full)
     out = tmp_path / "full"
     captions = make_grid().suite
     assert main(["run", "--models", "fake-adm", "--methods", "fp32", "--suite", captions, "--out", str(out)]) == 2
     assert one_line(capsys).startswith(f"{out}: the disk is full")
-    assert [path.name for path in out.iterdir()] == [".lock"]
+    assert not out.exists()
 
 
 def test_run_prints_plain_lines_and_ends_with_where_to_look(
