@@ -33,7 +33,7 @@ from admbench.leaderboard.fields import (
     Text,
     Time,
 )
-from admbench.taxonomy import Family, Track
+from admbench.taxonomy import Family, Read, Track
 
 SCHEMA_VERSION = 3
 """Of the records that are written. Older ones are read as ever: version 1, which has no track, family, paper, effective
@@ -77,6 +77,9 @@ class Paper(Section):
     """Authors, title, place and year."""
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,500}$")] | None = None
     """Where it is read: an arXiv page where there is one; null if it is nowhere on the web."""
+    read: Read | None = None
+    """How much of it the implementation rests on: `abstract` where nothing else could be read; null in a record that
+    does not say."""
 
 
 class Method(Section):

@@ -53,7 +53,9 @@ class MixupPrompt(Naive):
     track = "post-training"
     family = "rounding"
     paper = arxiv(
-        "2507.21947", "Park et al., Enhancing Generalization in Data-free Quantization via Mixup-class Prompting, 2025"
+        "2507.21947",
+        "Park et al., Enhancing Generalization in Data-free Quantization via Mixup-class Prompting, 2025",
+        read="abstract",
     )
     Config: ClassVar[type[MixupPromptConfig]] = MixupPromptConfig
     config: MixupPromptConfig
