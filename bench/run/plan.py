@@ -197,11 +197,7 @@ def _checkpoint_key(grid: GridSpec, code: Mapping[str, str], model: Sequence[str
 
 def _calibration(cell: CellJob, shared: Mapping[str, Any], request: CalibrationRequest) -> CalibrationJob:
     """Return the job that draws what a cell's method asks for; the same one for all methods that ask alike."""
-    of_model: dict[str, Any] = {
-        "model": cell.model,
-        "model_sha256": cell.model_sha256,
-        "components": cell.components,
-    }
+    of_model: dict[str, Any] = {"model": cell.model, "model_sha256": cell.model_sha256, "components": cell.components}
     identity = plugin_identity("admbench.models", cell.model)
     code = [cell.code[name] for name in ("harness", "models", "methods")]
     content = [of_model, identity, request.model_dump(), cell.repeat, cell.seed, cell.device, code]
