@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from admbench.bench.run import records
 from admbench.bench.run.executors.base import Executor, Outcome
@@ -18,9 +15,9 @@ from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CellJob, Job
 from admbench.bench.run.layout import RunLayout
+from admbench.bench.run.lock import hold, unwritable
 from admbench.bench.run.plan import Plan, is_done, make_plan
 from admbench.bench.scoring.spec import JudgeSpec
-from admbench.errors import DataError, UsageError
 from admbench.files import write_text_atomic
 
 _PROBE_BYTES = 1 << 20
@@ -79,7 +76,7 @@ def run_grid(
     events = events or Events()
     plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh)
     ended: dict[str, Outcome] = {}
-    with _lock(grid.out):
+    with hold(grid.out):
         _check_writable(grid.out)
         write_text_atomic(RunLayout(grid.out).grid, grid.model_dump_json(indent=2) + "\n")
         if fresh:
@@ -120,6 +117,7 @@ def _record_failure(job: CellJob, reason: str, seconds: float) -> None:
     """Put a failed record and the log in the cell's folder. Products of an earlier success stay for a later reuse."""
     _write_cell(job, records.failed_record(job, reason, seconds))
     if job.work.log.exists():
+        job.target.log.unlink(missing_ok=True)  # it may be a link to the log of a run that was merged into this one
         shutil.copyfile(job.work.log, job.target.log)
 
 
@@ -144,21 +142,6 @@ def _forget(plan: Plan) -> None:
         shutil.rmtree(job.target.stages, ignore_errors=True)
 
 
-def _lock(out: Path) -> IO[str]:
-    """Make the run folder and hold it for this process alone, until the returned file is closed."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = open(RunLayout(out).lock, "w", encoding="ascii")  # noqa: SIM115 (the caller closes it)
-    except OSError as error:
-        raise unwritable(out, error) from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UsageError(f"{out}: another bench run is at work there") from None
-    return file
-
-
 def _check_writable(out: Path) -> None:
     """Write, flush and remove a megabyte, so that a full disk is found before an hour of computing."""
     probe = out / f".probe-{os.getpid()}"
@@ -171,13 +154,6 @@ def _check_writable(out: Path) -> None:
         raise unwritable(out, error) from None
     finally:
         probe.unlink(missing_ok=True)
-
-
-def unwritable(out: Path, error: OSError) -> DataError:
-    """Return the one line for an output folder that cannot be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DataError(f"{out}: the disk is full ({error.strerror}); expected a folder with room for the run")
-    return DataError(f"{out}: cannot be written ({error.strerror}); expected a folder that can")
 
 
 def _remove_empty(folder: Path) -> None:

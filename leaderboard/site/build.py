@@ -17,6 +17,7 @@ from markupsafe import Markup
 from admbench.errors import DataError, UsageError
 from admbench.files import atomic_directory
 from admbench.leaderboard.boards import Board
+from admbench.leaderboard.feeds import ATOM_FILE, JSON_FILE, to_atom, to_json_feed
 from admbench.leaderboard.frame import flat_row
 from admbench.leaderboard.ladder import Ladder, read_ladder
 from admbench.leaderboard.reading import LoadedRecord, Quarantined
@@ -52,6 +53,7 @@ def build_site(
     title: str = TITLE,
     max_captions: int = 12,
     quarantined: Iterable[Quarantined] = (),
+    url: str | None = None,
 ) -> SitePaths:
     """Build the leaderboard of some records into the folder `out`; a site that an earlier call built is replaced.
 
@@ -62,6 +64,7 @@ def build_site(
         title: heading of the page.
         max_captions: captions on the listening page, at even steps through the suite.
         quarantined: records that cannot be shown, as `gather` returns them; the page lists them with their reasons.
+        url: where the site will be, for the links of its feeds; without it they are relative.
 
     Raises:
         UsageError: `out` is a file, or a folder with other content than a site.
@@ -80,6 +83,8 @@ def build_site(
         (site / MARKER).write_text("A site built by `bench leaderboard`; building again replaces this folder.\n")
         groups = write_listening([_heard(view) for view in views], site, max_captions)
         _write_data(views, site)
+        (site / ATOM_FILE).write_text(to_atom(records, title, url), encoding="utf-8")
+        (site / JSON_FILE).write_text(to_json_feed(records, title, url), encoding="utf-8")
         _write_pages(views, ladders, groups, left_out, title, site)
     return SitePaths(
         root=out,

@@ -494,9 +494,9 @@ def test_a_job_that_ends_well_without_a_result_has_failed(make_grid: MakeGrid, m
 
 
 def test_two_runs_do_not_share_a_folder(finished: GridSpec) -> None:
-    from admbench.bench.run.runner import _lock
+    from admbench.bench.run.lock import hold
 
-    with _lock(finished.out), pytest.raises(BenchError, match="another bench run is at work there"):
+    with hold(finished.out), pytest.raises(BenchError, match="another bench run is at work there"):
         run(finished)
 
 
