@@ -47,18 +47,18 @@
     const size = 2 ** Math.ceil(Math.log2(length * 2));
     const window = Float64Array.from({ length }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / length));
     const left = buffer.getChannelData(0), right = channels > 1 ? buffer.getChannelData(1) : null;
-    const bins = Float64Array.from({ length: ROWS }, (_, row) =>
-      Math.min((hertz((mel(top) * row) / (ROWS - 1)) * size) / rate, size / 2 - 1));
+    const bin = (row) => Math.min(Math.max((hertz((mel(top) * row) / (ROWS - 1)) * size) / rate, 0), size / 2 - 1);
+    const rows = Array.from({ length: ROWS }, (_, row) => [bin(row), Math.ceil(bin(row - 0.5)), bin(row + 0.5)]);
     const real = new Float64Array(size), imaginary = new Float64Array(size), power = new Float64Array(size / 2 + 1);
     const scale = 4 / (channels * length * length); // a sine of amplitude 1 has -3 dB
     const found = new Float32Array(ROWS * COLUMNS);
     for (let column = 0; column < COLUMNS; column++) {
-      const first = Math.round(((column + 0.5) / COLUMNS) * seconds * rate - length / 2);
+      const begin = Math.round(((column + 0.5) / COLUMNS) * seconds * rate - length / 2);
       real.fill(0);
       imaginary.fill(0);
       for (let i = 0; i < length; i++) {
-        real[i] = (left[first + i] ?? 0) * window[i];
-        if (right) imaginary[i] = (right[first + i] ?? 0) * window[i];
+        real[i] = (left[begin + i] ?? 0) * window[i];
+        if (right) imaginary[i] = (right[begin + i] ?? 0) * window[i];
       }
       fft(real, imaginary);
       for (let k = 0; k <= size / 2; k++) {
@@ -66,8 +66,10 @@
         power[k] = scale * (real[k] ** 2 + imaginary[k] ** 2 + real[mirror] ** 2 + imaginary[mirror] ** 2);
       }
       for (let row = 0; row < ROWS; row++) {
-        const below = Math.floor(bins[row]), share = bins[row] - below;
-        found[row * COLUMNS + column] = 10 * Math.log10((1 - share) * power[below] + share * power[below + 1] + 1e-12);
+        const [centre, first, last] = rows[row], below = Math.floor(centre), share = centre - below;
+        let most = (1 - share) * power[below] + share * power[below + 1];
+        for (let k = first; k < last; k++) most = Math.max(most, power[k]); // no tone falls between rows
+        found[row * COLUMNS + column] = 10 * Math.log10(most + 1e-12);
       }
     }
     return found;
