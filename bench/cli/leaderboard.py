@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from admbench.bench.cli.options import Debug, Quiet
+from admbench.errors import UsageError
 
 
 def leaderboard(
@@ -21,12 +23,15 @@ def leaderboard(
         typer.Option(help="Export of a blind test; repeatable. What listeners heard is shown, see bench votes."),
     ] = None,
     captions: Annotated[int, typer.Option(min=1, help="Captions on the listening page of each model.")] = 12,
+    url: Annotated[str | None, typer.Option(help="Where the page will be: links in its feeds of new cells.")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Show it on a port of this machine until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option(help="Port for --serve; 0 takes any free one.")] = 8000,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write the page over all records of runs."""
+    """Write the page over all records of runs, and feeds of new cells beside it (feed.atom, feed.json)."""
+    if url is not None and not re.match(r"https?://[^\s/]", url):
+        raise UsageError(f"--url {url}: expected an address such as https://board.example")
     from admbench.bench.cli.records import gather_records
     from admbench.leaderboard.site import build_site
     from admbench.leaderboard.votes import merge, read_votes
@@ -34,7 +39,13 @@ def leaderboard(
     merged = merge([(path, read_votes(path)) for path in votes or ()])
     gathered = gather_records(runs)
     build_site(
-        gathered.records, out, title=title, max_captions=captions, quarantined=gathered.quarantined, votes=merged
+        gathered.records,
+        out,
+        title=title,
+        max_captions=captions,
+        quarantined=gathered.quarantined,
+        votes=merged,
+        url=url,
     )
     print(f"leaderboard: {out / 'index.html'}")
     if serve:

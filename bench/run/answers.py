@@ -42,15 +42,15 @@ def read_tail(path: Path, most: int = _MOST_BYTES) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
-    with open(descriptor, "rb") as file:
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                return None
-            file.seek(max(0, status.st_size - most))
-            return file.read(most)
-        except OSError:
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             return None
+        return os.pread(descriptor, most, max(0, status.st_size - most))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def said_stage(path: Path) -> str:

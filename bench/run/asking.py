@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from typing import IO
+from typing import IO, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,14 +20,17 @@ TIMEOUT_SECONDS = 900.0
 _MOST_BYTES = 1 << 24
 
 
+Line = Annotated[str, Field(max_length=4000)]
+
+
 class Findings(BaseModel):
     """What is to be known of method specs before a run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mistake: str | None = Field(None, max_length=4000)
+    mistake: Line | None = None
     """The first mistake of the user's in the specs or the device, in one line."""
-    unavailable: dict[str, str] = {}
+    unavailable: dict[str, Line] = {}
     """Specs that cannot run here because what their method needs is not installed, each with the reason."""
     fixed: tuple[str, ...] = ()
     """Specs that give the same result whatever the calibration draw."""

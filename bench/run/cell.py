@@ -101,7 +101,10 @@ class Cell(Generating):
     def _full_precision(self) -> Facts:
         """Return what the baseline's process, in which no method ran, found out about the model."""
         file = self.job.baseline.stage(STAGE)
-        facts: Facts = read_json(file)["facts"]
+        try:
+            facts: Facts = read_json(file)["facts"]
+        except (KeyError, TypeError):
+            raise DataError(f"{file}: not a note of a checkpoint; --fresh makes the baseline again") from None
         return facts
 
     def measure(self, checkpoint: Facts) -> Facts:

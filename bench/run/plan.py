@@ -100,7 +100,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
             key = sha256_json([*content, ["repeat", repeat]] if repeat else content)
             of_cell: dict[str, Any] = {"metrics": grid.metrics.names, "components": grid.components, "repeat": repeat}
             of_cell["checkpoint"] = _checkpoint_key(grid, shared["code"], identity, method, repeat)
-            told = {"command": command, "submitter": grid.submitter}
+            told: dict[str, Any] = {"command": command, "submitter": grid.submitter}
             cells.append(CellJob(key=key, method=method, **told, **of_cell, **of_model))
     found = _findings(grid, [cell for cell in cells if fresh or not is_done(cell)])
     cells = [cell for cell in cells if not cell.repeat or cell.method not in found.fixed]
@@ -197,7 +197,7 @@ def _checkpoint_key(grid: GridSpec, code: Mapping[str, str], model: Sequence[str
 
 def _calibration(cell: CellJob, shared: Mapping[str, Any], request: CalibrationRequest) -> CalibrationJob:
     """Return the job that draws what a cell's method asks for; the same one for all methods that ask alike."""
-    of_model = {"model": cell.model, "model_sha256": cell.model_sha256, "components": cell.components}
+    of_model: dict[str, Any] = {"model": cell.model, "model_sha256": cell.model_sha256, "components": cell.components}
     identity = plugin_identity("admbench.models", cell.model)
     code = [cell.code[name] for name in ("harness", "models", "methods")]
     content = [of_model, identity, request.model_dump(), cell.repeat, cell.seed, cell.device, code]

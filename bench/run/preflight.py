@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from admbench.bench.run.answers import one_line
-from admbench.bench.run.asking import Findings
+from admbench.bench.run.asking import Findings, Line
 from admbench.bench.run.executors.descendants import adopt_orphans, end_descendants, end_with_parent
 from admbench.errors import UsageError
 from admbench.methods.core.calibration.request import CalibrationRequest
@@ -33,8 +33,8 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mistake: str | None = Field(None, max_length=4000)
-    unavailable: str | None = Field(None, max_length=4000)
+    mistake: Line | None = None
+    unavailable: Line | None = None
     fixed: bool = False
     request: CalibrationRequest | None = None
 

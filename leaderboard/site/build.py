@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from admbench.errors import DataError, UsageError
 from admbench.files import atomic_directory
 from admbench.leaderboard.boards import Board
+from admbench.leaderboard.feeds import ATOM_FILE, JSON_FILE, to_atom, to_json_feed
 from admbench.leaderboard.hearing import Heard, clips_of, hear, of_clips
 from admbench.leaderboard.hearing_text import rows as heard_rows
 from admbench.leaderboard.ladder import Ladder, read_ladder
@@ -64,6 +65,7 @@ def build_site(
     max_captions: int = 12,
     quarantined: Iterable[Quarantined] = (),
     votes: Iterable[tuple[str, Session]] = (),
+    url: str | None = None,
 ) -> SitePaths:
     """Build the leaderboard of some records into the folder `out`; a site that an earlier call built is replaced.
 
@@ -77,6 +79,7 @@ def build_site(
         quarantined: records that cannot be shown, as `gather` returns them; a page lists them with their reasons.
         votes: of listeners, as `admbench.leaderboard.votes.merge` returns them; those on other clips than the records'
             are left out, and listed.
+        url: where the site will be, for the links of its feeds; without it they are relative.
 
     Raises:
         UsageError: `out` is a file, or a folder with other content than a site.
@@ -93,6 +96,8 @@ def build_site(
     with atomic_directory(out) as site:
         (site / MARKER).write_text("A site built by `bench leaderboard`; building again replaces this folder.\n")
         listening = _listening(views, votes, site, max_captions)
+        (site / ATOM_FILE).write_text(to_atom(records, title, url), encoding="utf-8")
+        (site / JSON_FILE).write_text(to_json_feed(records, title, url), encoding="utf-8")
         _write_pages(views, ladders, listening, left_out, title, site)
     return SitePaths(
         root=out,

@@ -117,7 +117,7 @@ def _bits(own: ViewRow) -> Value:
 
 def _megabytes(own: ViewRow) -> Value:
     size = own.record.size
-    return _number(size and size.checkpoint_bytes, (size and size.reason) or "no checkpoint", 1e-6)
+    return _number(size.checkpoint_bytes if size else None, (size and size.reason) or "no checkpoint", 1e-6)
 
 
 def _speedup(own: ViewRow) -> Value:
@@ -180,22 +180,22 @@ def _checked(own: ViewRow) -> Value:
 
 def _reduction(own: ViewRow) -> Value:
     size = own.record.size
-    return _number(size and size.reduction, (size and size.reason) or "no checkpoint", 100)
+    return _number(size.reduction if size else None, (size and size.reason) or "no checkpoint", 100)
 
 
 def _pipeline(own: ViewRow) -> Value:
     size = own.record.size
-    return _number(size and size.pipeline and size.pipeline.reduction, "the record does not say", 100)
+    return _number(size.pipeline.reduction if size and size.pipeline else None, "the record does not say", 100)
 
 
 def _quantized(own: ViewRow) -> Value:
     size = own.record.size
-    return _number(size and size.quantized_fraction, "the record does not say", 100)
+    return _number(size.quantized_fraction if size else None, "the record does not say", 100)
 
 
 def _memory(own: ViewRow) -> Value:
     memory = own.record.memory
-    value = _number(memory and memory.peak_bytes, (memory and memory.reason) or "not measured", 1e-6)
+    value = _number(memory.peak_bytes if memory else None, (memory and memory.reason) or "not measured", 1e-6)
     process = (memory.model_extra or {}).get("process") if memory else None
     return replace(value, note=f"of {process}") if isinstance(process, str) and not value.missing else value
 
@@ -208,7 +208,7 @@ def _weights_in_memory(own: ViewRow) -> Value:
 
 def _calibration(own: ViewRow) -> Value:
     calibration = own.record.calibration
-    return _number(calibration and calibration.seconds, "it needs no calibration set")
+    return _number(calibration.seconds if calibration else None, "it needs no calibration set")
 
 
 def _quantization(own: ViewRow) -> Value:

@@ -46,7 +46,7 @@ def steps_of(record: Record) -> list[tuple[float, float]]:
     if not isinstance(steps, list):
         return []
     found = [(one.get("timestep"), one.get("db")) for one in steps if isinstance(one, dict)]
-    return [(float(at), float(db)) for at, db in found if _is_number(at) and _is_number(db)]
+    return [(at, db) for at, db in found if isinstance(at, int | float) and isinstance(db, int | float)]
 
 
 def layer_data(record: Record) -> dict[str, Any]:

@@ -26,6 +26,8 @@ raises = fake_adm:Raises
 killed = fake_adm:Killed
 hangs = fake_adm:Hangs
 absent = fake_adm:Absent
+exits = fake_adm:Exits
+meddles = fake_adm:Meddles
 cannot-import = fake_adm_missing:Nothing
 [admbench.judges]
 band-tagger = fake_adm:BandTaggerJudge

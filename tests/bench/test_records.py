@@ -51,6 +51,7 @@ def job_in(run: Path, **more: Any) -> CellJob:
         method="naive@w4a8",
         metrics=("fd",),
         extractors=(),
+        checkpoint="0" * 64,
         command=more.pop("command", "bench run"),
         **more,
     )

@@ -23,10 +23,10 @@ from admbench import metrics
 from admbench.bench.run.executors.base import Outcome, Task, blocked
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import CellJob, Job, job_from_json
+from admbench.bench.run.jobs import CalibrationJob, CellJob, Job, QuantizeJob, job_from_json
 from admbench.bench.run.layout import JobFolder, RunLayout
 from admbench.bench.run.lock import hold
-from admbench.bench.run.plan import Plan
+from admbench.bench.run.plan import Plan, make_plan
 from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import BenchError
@@ -350,6 +350,15 @@ def test_repeats_are_added_to_a_finished_run_and_nothing_else_is_done(
     for repeat in (0, 1):  # draw 0 is that of a run without repeats, and draw 1 is the same in any run
         assert wavs(again, NAIVE, repeat) == wavs(finished, NAIVE, repeat)
     assert len(list(RunLayout(again.out).calibration.iterdir())) == 2
+
+
+def test_methods_that_ask_alike_share_a_set_that_none_of_them_drew(make_grid: MakeGrid) -> None:
+    methods = [NAIVE, NAIVE.replace("w4a8", "w3a8"), NAIVE.replace("prompts=2", "prompts=3")]
+    plan = make_plan(make_grid(methods=["fp32", *methods]), command="bench run", judges=JUDGES)
+    drawn = [job.key for job in plan.jobs if isinstance(job, CalibrationJob)]
+    taken = [job.calibration for job in plan.jobs if isinstance(job, QuantizeJob)]
+    assert taken == [drawn[0], drawn[0], drawn[1]]
+    assert all(job_from_json(job.model_dump_json()) == job for job in plan.jobs)
 
 
 def test_scoring_again_does_not_generate_again(finished: GridSpec, make_grid: MakeGrid) -> None:

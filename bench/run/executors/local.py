@@ -63,7 +63,10 @@ class LocalExecutor:
                         yield admitted
                 servers.look(running)
                 for child in list(running):
-                    child.watch(on_stage)
+                    try:
+                        child.watch(on_stage)
+                    except OSError as error:  # what one job does to its folder ends no other
+                        child.give_up(f"cannot be watched: {error}")
                     if child.outcome is not None:
                         running.remove(child)
                         ended[child.job.key] = child.outcome
@@ -162,6 +165,11 @@ class _Child:
             self._start()
         except (OSError, ServerDied) as error:
             self.outcome = Outcome(self.job, f"cannot be started: {error}", self._seconds)
+
+    def give_up(self, reason: str) -> None:
+        """End the process, and with it the job."""
+        self._servers.kill(self.job, self._process)
+        self.outcome = Outcome(self.job, reason, self._seconds)
 
     @property
     def _seconds(self) -> float:
