@@ -107,7 +107,7 @@ def gptq_codes(weight: Tensor, gram: Tensor, scheme: Scheme, damping: float = 0.
     gram.diagonal().add_(damping * gram.diagonal().mean())
     factor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(gram)), upper=True)
     terms, whole = rest.shape[1], weight.detach().abs().max()
-    together = fitted_together(scheme, terms)
+    together, group = fitted_together(scheme, terms), scheme.group_size or terms
     codes = torch.empty(weight.shape, dtype=torch.uint8).flatten(1)
     parts: list[Quantizer] = []
     for start in range(0, terms, BLOCK):
@@ -116,8 +116,9 @@ def gptq_codes(weight: Tensor, gram: Tensor, scheme: Scheme, damping: float = 0.
         for column in range(start, end):
             if column % together == 0:
                 parts.append(fit_part(scheme, rest[:, column : column + together].float(), whole))
+            if column % group == 0:
+                own = parts[-1].of_column(column % together)
             now = rest[:, column : column + 1]
-            own = parts[-1].of_column(column % together)
             codes[:, column : column + 1] = own.codes(now.float())
             value = own.dequantize(codes[:, column : column + 1]).double()
             error = (now - value) / factor[column, column]

@@ -106,14 +106,12 @@ class PTQ4ADM(BlockwiseMethod):
         layers = {name: layer for name, layer in quantizable_layers(work.original).items() if name in work.order}
         options = {name: (WIDE_BITS,) if name in ends else (weight_bits, WIDE_BITS) for name in work.order}
         sides: dict[int, Side] = {weight_bits: weight_side, WIDE_BITS: WIDE_BITS}
-        schemes = {
-            name: {
-                bits: scheme.for_terms(layers[name].weight[0].numel())
-                for bits in tried
-                if (scheme := weight_scheme(sides[bits], "channel"))
-            }
-            for name, tried in options.items()
-        }
+        schemes: dict[str, dict[int, Scheme]] = {name: {} for name in options}
+        for name, tried in options.items():
+            for bits in tried:
+                scheme = weight_scheme(sides[bits], "channel")
+                assert scheme is not None
+                schemes[name][bits] = scheme.for_terms(layers[name].weight[0].numel())
         quantizers = {
             name: {bits: fit(scheme, layers[name].weight) for bits, scheme in tried.items()}
             for name, tried in schemes.items()

@@ -1,7 +1,7 @@
 """Method specs: `name@wXaY[key=value,...]` or `name@FORMAT[key=value,...]` to its parts and back.
 
-Weights are `wX`, integers of X bits, or the name of a number format such as `mxfp4`. Activations are `aY`, or `:FORMAT`;
-behind a number format they may be left out, and then stay as they are: `naive@mxfp4` is `naive@mxfp4a16`.
+Weights are `wX`, integers of X bits, or the name of a number format such as `mxfp4`. Activations are `aY`, or
+`:FORMAT`; behind a number format they may be left out, and then stay as they are: `naive@mxfp4` is `naive@mxfp4a16`.
 """
 
 from __future__ import annotations

@@ -174,8 +174,8 @@ def _unpacked(what: str, slot: Slot, stored: Tensor) -> Tensor:
     else:
         assert isinstance(slot.owner, QuantizedLayer)
         assert slot.owner.weight_quantizer is not None
-        if not slot.owner.weight_quantizer.allows_codes(codes):
-            raise CheckpointError(f"{what}: holds a code that its scheme does not allow, such as {int(codes.min())}")
+        if refusal := slot.owner.weight_quantizer.refuse_codes(codes):
+            raise CheckpointError(f"{what}: {refusal}")
     return codes
 
 

@@ -6,8 +6,8 @@
 | E5M2 | 8 | 57344 | 2^-16 | 0x7C..0x7F, 0xFC..0xFF: infinities, NaN |
 | E2M1 | 4 | 6 | 0.5 | none |
 
-Rounding is to nearest, half to even; what is beyond the largest becomes the largest. Zero has one code, 0: minus zero is
-never written.
+Rounding is to nearest, half to even; what is beyond the largest becomes the largest. Zero has one code, 0: minus zero
+is never written.
 """
 
 from __future__ import annotations
@@ -48,10 +48,7 @@ class Element:
     def encode(self, values: Tensor) -> Tensor:
         """Return the uint8 code of the nearest number to each of float32 `values`, finite; same shape."""
         clamped = values.clamp(-self.largest, self.largest)
-        if self.dtype is not None:
-            codes = clamped.to(self.dtype).view(torch.uint8)
-        else:
-            codes = _encode_e2m1(clamped)
+        codes = _encode_e2m1(clamped) if self.dtype is None else clamped.to(self.dtype).view(torch.uint8)
         return codes.masked_fill_(codes == 2 ** (self.bits - 1), 0)  # minus zero
 
     def decode(self, codes: Tensor) -> Tensor:

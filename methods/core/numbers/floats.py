@@ -47,7 +47,7 @@ def e8m0_codes(element: Element, largest: Tensor) -> Tensor:
 
 def e8m0_values(codes: Tensor) -> Tensor:
     """Return the float32 powers of two of bytes."""
-    return torch.ldexp(torch.ones((), device=codes.device), codes.int() - E8M0_BIAS)
+    return torch.ldexp(torch.ones_like(codes, dtype=torch.float32), codes.int() - E8M0_BIAS)
 
 
 def e4m3_scales(element: Element, largest: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,16 +137,16 @@ class FloatQuantizer(CodebookQuantizer):
 
     def reach(self) -> tuple[float, float]:
         """Return the smallest and the largest value that the codes express."""
-        largest = float(self.scale.max()) * self.element.largest
+        largest = float(self.scale.max() * self.element.largest)
         return -largest, largest
 
     def allows(self, attribute: str, stored: Tensor) -> bool:
         """See `Quantizer.allows`."""
         return bool((stored > 0).all())
 
-    def allows_codes(self, codes: Tensor) -> bool:
-        """See `Quantizer.allows_codes`."""
-        return self.element.are_numbers(codes)
+    def refuse_codes(self, codes: Tensor) -> str | None:
+        """See `Quantizer.refuse_codes`."""
+        return None if self.element.are_numbers(codes) else f"a code is no number of {self.scheme.codebook}"
 
 
 class MXQuantizer(FloatQuantizer):

@@ -180,7 +180,7 @@ class Quantizer(nn.Module):
         """
         first, *_ = buffers = [dict(part.named_buffers()) for part in parts]
         whole = {
-            name: torch.cat([one[name] for one in buffers], 1) if one.ndim == 2 else one for name, one in first.items()
+            name: torch.cat([one[name] for one in buffers], 1) if own.ndim == 2 else own for name, own in first.items()
         }
         return cls(scheme, **whole)
 
@@ -259,9 +259,11 @@ class Quantizer(nn.Module):
             return bool((stored == 2 ** (self.scheme.bits - 1)).all())
         return bool((stored <= self.scheme.code_max).all())
 
-    def allows_codes(self, codes: Tensor) -> bool:
-        """Return whether these codes of as many bits as the scheme has all stand for a number."""
-        return not codes.numel() or int(codes.min()) >= self.scheme.code_min
+    def refuse_codes(self, codes: Tensor) -> str | None:
+        """Return what is wrong with codes of as many bits as the scheme has; None if all stand for a number."""
+        if codes.numel() and int(codes.min()) < self.scheme.code_min:
+            return f"code {int(codes.min())} is below {self.scheme.code_min}"
+        return None
 
     def _steps(self, values: Tensor) -> Tensor:
         """Return the whole number of scales nearest to each value, within reach of the codes."""
