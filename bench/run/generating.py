@@ -148,6 +148,7 @@ class Generating(Work):
             [item.caption for item in self.items], seeds, steps=steps, guidance=guidance, batch_size=wanted.batch_size
         )
         computing = time.perf_counter() - started
+        model.require_finite(waveforms)
         faults = faults_of([levels(clip, model.sample_rate) for clip in waveforms], seconds=model.seconds)
         return {
             **self.write_audio(self.items, seeds, waveforms, model.sample_rate),

@@ -32,6 +32,8 @@ class SuiteItem:
     """Kinds that a subset keeps in proportion, the most important first; the same keys in every item of a suite."""
     reference: str | None = None
     """The real audio of the caption, if there is any: a path or the id of a clip, as the suite understands it."""
+    clip_names: tuple[str, ...] = ()
+    """Names, without suffix, that its clip may have beside the id; see `admbench.bench.suites.matching`."""
 
 
 class Suite:

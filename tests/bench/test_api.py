@@ -176,7 +176,7 @@ def test_captions_come_from_a_file_by_name_or_by_order(small_judges: None, tmp_p
     with pytest.raises(DataError, match=r"short\.txt: 1 captions for 2 clips"):
         admbench.score_folders(folder, prompts=str(tmp_path / "short.txt"))
     (tmp_path / "other.csv").write_text("id,caption\nclip-0,a dog\n")
-    with pytest.raises(DataError, match="no caption with the id of clip clip-1"):
+    with pytest.raises(DataError, match="no caption for clip clip-1"):
         admbench.score_folders(folder, prompts=str(tmp_path / "other.csv"))
 
 
