@@ -90,14 +90,6 @@ class StageReport:
         write_text_atomic(self._path, stage)
 
 
-def current_stage(work: JobFolder) -> str:
-    """Return the stage that a job last began; `start` before the first."""
-    try:
-        return work.current_stage.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return "start"
-
-
 def _facts_of(folder: JobFolder, name: str, key: str, products: Sequence[str]) -> Facts | None:
     path = folder.stage(name)
     if not path.is_file():

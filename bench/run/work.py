@@ -1,4 +1,4 @@
-"""What all jobs of a run need: captions, extractors and judges, stages in the work folder, clips and their features."""
+"""What jobs of a run need: stages in the work folder; of those that make clips, captions, judges and features too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from admbench.bench.run.jobs import Job
+from admbench.bench.run.jobs import ClipsJob, Job
 from admbench.bench.run.layout import FEATURES_FILE, JobFolder
 from admbench.bench.run.stages import Facts, StageReport, Stages
 from admbench.bench.scoring.clips import read_clips, write_clips
@@ -29,9 +29,16 @@ class Work:
     """
 
     def __init__(self, job: Job, reuse: Sequence[JobFolder]) -> None:
-        self.job = job
         self.stages = Stages(job.work, reuse, StageReport(job.work))
         write_json_atomic(job.work.job, job.model_dump(mode="json"))
+
+
+class ClipWork(Work):
+    """A job at work that makes clips and their features."""
+
+    def __init__(self, job: ClipsJob, reuse: Sequence[JobFolder]) -> None:
+        super().__init__(job, reuse)
+        self.job = job
 
     @cached_property
     def suite(self) -> Suite:

@@ -69,6 +69,7 @@ def run_with_a_record(tmp_path: Path) -> tuple[Path, Path]:
         method="naive@w4a8",
         metrics=("fd",),
         extractors=(),
+        checkpoint="0" * 64,
         command="bench run",
     )
     write_record(job.target.record, failed_record(job, "it broke", 1.0))
