@@ -17,7 +17,8 @@ from admbench.errors import DataError
 from admbench.metrics.audio_length import cut_off, says_its_length
 
 MOST_SAMPLES = 2**27
-"""Of all channels of a file together: 46 minutes at 48 kHz, half a gigabyte. What says that it is longer is no clip."""
+"""Of all channels of a file together: 46 minutes at 48 kHz, half a gigabyte. What says that it is longer is no clip: a
+compressed file of kilobytes may stand for gigabytes."""
 CODED_FRAME = 1152
 """Samples by which the length that a compressed file states may be wrong: a frame of MP3."""
 SILENT_DBFS = -60.0
@@ -185,7 +186,8 @@ def read_audio(path: str | Path) -> Sound:
                 raise DataError(
                     f"{path}: says that it is {hours:.1f} hours long; expected at most {MOST_SAMPLES} samples"
                 )
-            channels = file.read(dtype="float32", always_2d=True)
+            # what a header does not say, as of a stream, is bounded too
+            channels = file.read(MOST_SAMPLES // file.channels, dtype="float32", always_2d=True)
         if stated - len(channels) > CODED_FRAME and says_its_length(path):
             raise DataError(f"{path}: cut off: its header says {stated} samples, of which {len(channels)} are there")
     except (soundfile.SoundFileError, OSError, MemoryError) as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from admbench.audio_files import AUDIO_SUFFIXES, is_audio_file
 from admbench.errors import DataError
-from admbench.files import read_json
+from admbench.files import inside, read_json
 from admbench.leaderboard.run_folder import AUDIO, CAPTIONS_FILE
 
 APPLE_DOUBLE = "._"
@@ -105,16 +105,12 @@ def _of_captions_file(folder: Path) -> list[Listed]:
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("id", "caption")):
             raise DataError(f'{path}: entry {index}: expected texts "id" and "caption"')
         name = entry.get("file", f"{AUDIO}/{entry['id']}.wav")
-        if not isinstance(name, str) or "\0" in name or not _inside(folder, folder / name):
+        if not isinstance(name, str) or "\0" in name or not inside(folder, folder / name):
             raise DataError(f'{path}: entry {index}: "file" must be a path within the folder, found {ascii(name)[:80]}')
         if not (folder / name).is_file():
             raise DataError(f"{folder / name}: no such file, but {path} lists it")
         clips.append(Listed(entry["id"], folder / name, entry["caption"]))
     return clips
-
-
-def _inside(folder: Path, file: Path) -> bool:
-    return file.resolve().is_relative_to(folder.resolve())
 
 
 def _refuse_duplicates(folder: Path, clips: Sequence[Listed]) -> None:
