@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 LISTED = 5
-"""How many of the captions whose real audio is missing are named; all of them are counted."""
+"""How many of the captions are named whose real audio is missing, or that a model cuts; all of them are counted."""
 
 
 @dataclass(frozen=True)

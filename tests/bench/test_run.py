@@ -142,6 +142,7 @@ def test_a_caption_file_with_clips_goes_through_every_stage_and_the_record_count
         rows += [f"{number}{other},clip-{number},30,rain {number} {other}" for other in range(2)]
         if number:
             soundfile.write(tmp_path / "clips" / f"Yclip-{number}.wav", [0.1 * number, -0.1] * 2000, 16_000)
+    rows[-2] += " and on" * 10
     (tmp_path / "test.csv").write_text("\n".join(rows))
     table = {"file": str(tmp_path / "test.csv"), "audio": str(tmp_path / "clips"), "captions": "first"}
     grid = make_grid(suite=table, methods=["fp32"])
@@ -152,6 +153,7 @@ def test_a_caption_file_with_clips_goes_through_every_stage_and_the_record_count
     record = record_of(grid, "fp32")
     assert (record.suite.name, record.suite.n, record.suite.captions) == ("test.csv", 5, "first")
     assert record.suite.references.model_dump() == {"found": 4, "missing": 1, "first_missing": ["clip-0_30"]}
+    assert record.audio.captions_cut.model_dump() == {"n": 1, "first": ["clip-4_30"]}
     for key in ("fd", "kl"):
         assert record.scores[key].value is not None
         assert (record.scores[key].n, record.scores[key].without_partner) == (4, 1)
