@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from admbench.errors import UsageError, nearest
-from admbench.methods.core.numbers.formats import FLOAT_BITS, FORMATS
-from admbench.methods.core.numbers.scheme import NumberFormat, Side, at_least, bits_of
+from admbench.methods.core.numbers.names import FORMAT_NAMES
+
+if TYPE_CHECKING:
+    from admbench.methods.core.numbers.scheme import Side
 
 FULL_PRECISION = "fp32"
 """Name of the method that leaves a model as it is: the baseline of every comparison."""
-BITS = (2, 3, 4, 5, 6, 7, 8, 16)
+FLOAT_BITS = 16
+"""How a spec writes a side that stays as it is."""
+BITS = (2, 3, 4, 5, 6, 7, 8, FLOAT_BITS)
 """Bit widths that a spec may name; 16 leaves that side (weights or activations) as it is."""
 
 _GRAMMAR = re.compile(r"(?P<name>[^@\[\]]*)(?:@(?P<bits>[^\[\]]*))?(?:\[(?P<options>[^\[\]]*)\])?")
 _EXPECTED = "expected name@wXaY[key=value,...], for example naive@w4a8"
 _EXPECTED_BITS = "expected wXaY with X and Y in 2..8 or 16, for example naive@w4a8, or a number format, naive@mxfp4"
-_EXPECTED_FORMATS = f"expected one of {', '.join(FORMATS)}"
-_SIDES = re.compile(rf"(?:w(?P<weight>\d+)|(?P<format>{'|'.join(FORMATS)}))?(?:a(?P<activation>\d+)|:(?P<inputs>\w+))?")
+_EXPECTED_FORMATS = f"expected one of {', '.join(FORMAT_NAMES)}"
+_SIDES = re.compile(
+    rf"(?:w(?P<weight>\d+)|(?P<format>{'|'.join(FORMAT_NAMES)}))?(?:a(?P<activation>\d+)|:(?P<inputs>\w+))?"
+)
 
 
 @dataclass(frozen=True)
@@ -60,11 +67,11 @@ class MethodSpec:
             ("weight", self.weight_bits, self.weight_format),
             ("activation", self.activation_bits, self.activation_format),
         ):
-            if name is not None and (name not in FORMATS or FORMATS[name].bits != bits):
+            if name is not None and (name not in FORMAT_NAMES or FORMAT_NAMES[name].bits != bits):
                 raise _error(str(self), f'{side} format "{name}" of {bits} bits: {_EXPECTED_FORMATS}')
             if bits is not None and bits not in BITS:
                 raise _error(str(self), f"{side} bits {bits} are not possible: {_EXPECTED_BITS}")
-        if self.activation_format is not None and FORMATS[self.activation_format].activation is None:
+        if self.activation_format is not None and not FORMAT_NAMES[self.activation_format].inputs:
             raise _error(str(self), f"{self.activation_format} is a format of weights, not of activations")
 
     @property
@@ -81,6 +88,8 @@ class MethodSpec:
     @property
     def sides(self) -> tuple[Side, Side]:
         """(weights, activations): bits of integers, or number formats; raises as `bits`."""
+        from admbench.methods.core.numbers.formats import FORMATS
+
         weight, activation = self.bits
         return (
             FORMATS[self.weight_format] if self.weight_format else weight,
@@ -92,17 +101,18 @@ class MethodSpec:
         """Names of the number formats that are asked for."""
         return tuple(name for name in (self.weight_format, self.activation_format) if name is not None)
 
-    def with_sides(self, weight: Side, activation: Side) -> MethodSpec:
-        """Return the spec with other numbers on both sides."""
-        names = [side.name if isinstance(side, NumberFormat) else None for side in (weight, activation)]
-        return MethodSpec(self.name, bits_of(weight), bits_of(activation), self.options, *names)
+    def with_bits(self, weight: int, activation: int) -> MethodSpec:
+        """Return the spec with integers of other bits on both sides."""
+        return replace(self, weight_bits=weight, activation_bits=activation, weight_format=None, activation_format=None)
 
     def of_at_least(self, bits: int) -> MethodSpec:
         """Return the spec with sides of fewer bits widened to integers of so many; as it is if it names none."""
-        if self.weight_bits is None or self.activation_bits is None:
-            return self
-        weight, activation = self.sides
-        return self.with_sides(at_least(weight, bits), at_least(activation, bits))
+        spec = self
+        if spec.weight_bits is not None and spec.weight_bits < bits:
+            spec = replace(spec, weight_bits=bits, weight_format=None)
+        if spec.activation_bits is not None and spec.activation_bits < bits:
+            spec = replace(spec, activation_bits=bits, activation_format=None)
+        return spec
 
     @classmethod
     def parse(cls, text: str) -> MethodSpec:
@@ -117,8 +127,11 @@ class MethodSpec:
         name, bits, options = parts["name"], parts["bits"], parts["options"]
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise _error(text, f'"{name}" is not a method name: {_EXPECTED}')
-        spec = cls(name, options={} if options is None else _parse_options(text, options))
-        return spec if bits is None else spec.with_sides(*_parse_sides(text, bits))
+        parsed = {} if options is None else _parse_options(text, options)
+        if bits is None:
+            return cls(name, options=parsed)
+        (weight_bits, weight_format), (activation_bits, activation_format) = _parse_sides(text, bits)
+        return cls(name, weight_bits, activation_bits, parsed, weight_format, activation_format)
 
     def __str__(self) -> str:
         weight = self.weight_format or f"w{self.weight_bits}"
@@ -139,35 +152,38 @@ def split_specs(text: str) -> list[str]:
     return [part.strip() for part in re.split(r",(?![^\[]*\])", text)]
 
 
-def _parse_sides(text: str, sides: str) -> tuple[Side, Side]:
+def _parse_sides(text: str, sides: str) -> list[tuple[int, str | None]]:
+    """Return bits and number format of weights and of activations."""
     parts = _SIDES.fullmatch(sides)
     if parts is None or not sides:
-        raise _error(text, f'"@{sides}" names no bits: {_EXPECTED_BITS}.{_nearest_format(sides)}')
-    allowed: dict[str | None, Side] = {str(value): value for value in BITS}
-    found: list[Side] = []
+        raise _error(text, f'"@{sides}" names no bits: {_EXPECTED_BITS}{_nearest_format(sides)}')
+    allowed = {str(value): value for value in BITS}
+    found: list[tuple[int, str | None]] = []
     problems = []
     for side, bits, name in (
         ("weight", parts["weight"], parts["format"]),
         ("activation", parts["activation"], parts["inputs"]),
     ):
-        if name is None and bits is None and parts["format"]:
-            found.append(FLOAT_BITS)
-        elif name in FORMATS or bits in allowed:
-            found.append(FORMATS[name] if name else allowed[bits])
+        if name in FORMAT_NAMES:
+            found.append((FORMAT_NAMES[name].bits, name))
         elif name is not None:
-            raise _error(text, f'activation format "{name}" is not known: {_EXPECTED_FORMATS}.{_nearest_format(name)}')
+            raise _error(text, f'activation format "{name}" is not known: {_EXPECTED_FORMATS}{_nearest_format(name)}')
+        elif bits in allowed:
+            found.append((allowed[bits], None))
+        elif bits is None and parts["format"]:
+            found.append((FLOAT_BITS, None))
         elif bits is None:
             problems.append(f"the {side} bits are missing")
         else:
             problems.append(f'{side} bits "{side[0]}{bits}" are not possible')
     if problems:
         raise _error(text, f"{' and '.join(problems)}: {_EXPECTED_BITS}")
-    weight, activation = found
-    return weight, activation
+    return found
 
 
 def _nearest_format(name: str) -> str:
-    return nearest(name.partition(":")[0], FORMATS)
+    hint = nearest(name.partition(":")[0], FORMAT_NAMES)
+    return f".{hint}" if hint else ""
 
 
 def _parse_options(text: str, options: str) -> dict[str, str]:

@@ -18,9 +18,11 @@ from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.numbers.elements import ELEMENTS
 from admbench.methods.core.numbers.fitting import dynamic_quantizer, fit_part, fit_weight, quantizer_class
 from admbench.methods.core.numbers.formats import FORMATS
+from admbench.methods.core.numbers.names import FORMAT_NAMES
 from admbench.methods.core.numbers.packing import packed_size
 from admbench.methods.core.numbers.scheme import Scheme
 from admbench.methods.core.numbers.search import fit_float_lp, fit_lp
+from admbench.methods.spec import MethodSpec
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 DTYPES = {"e4m3": "float8_e4m3fn", "e5m2": "float8_e5m2", "e2m1": "float4_e2m1fn"}
@@ -30,6 +32,16 @@ BITS = {"e4m3": 8, "e5m2": 8, "mxfp8": 8.25, "mxfp4": 4.25, "nvfp4": 4.5}
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_spec_knows_every_format_by_its_bits_and_whether_it_is_of_inputs():
+    assert {name: (made.bits, made.activation is not None) for name, made in FORMATS.items()} == FORMAT_NAMES
+    for name, made in FORMATS.items():
+        assert str(from_spec(f"naive@{name}a16").spec) == f"naive@{name}"
+        assert from_spec(f"naive@{name}a8").spec.sides == (made, 8)
+        wide = MethodSpec.parse(f"naive@{name}a4").of_at_least(8)
+        assert wide.sides == (made if made.bits == 8 else 8, 8)
+        assert wide.with_bits(16, 16).sides == (16, 16)
 
 
 @pytest.mark.parametrize("name", ELEMENTS)

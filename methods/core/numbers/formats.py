@@ -14,9 +14,6 @@ from __future__ import annotations
 
 from admbench.methods.core.numbers.scheme import Codebook, NumberFormat, ScaleType, Scheme
 
-FLOAT_BITS = 16
-"""How a spec writes a side that stays as it is."""
-
 _OFP8 = "OCP 8-bit Floating Point Specification (OFP8) 1.0, 2023"
 _MX = "OCP Microscaling Formats (MX) Specification 1.0, 2023"
 _NVFP4 = "NVIDIA, Introducing NVFP4 for Efficient and Accurate Low-Precision Inference, 2025"
