@@ -21,7 +21,7 @@ from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import DataError, PluginError, UsageError, nearest
 from admbench.files import read_json
 from admbench.hashing import sha256_json
-from admbench.versions import package_version, plugin_identity, source_sha256
+from admbench.versions import package_version, source_sha256
 
 if TYPE_CHECKING:
     from admbench.bench.suites.base import Suite, SuiteItem
@@ -67,6 +67,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
         BenchError: an unknown model, method, metric, suite or judge, a bad method spec, a broken caption file, or the
             weights of a judge are missing.
     """
+    from admbench.bench.models import identity as model_identity
     from admbench.bench.suites import load_suite
 
     _check_names(grid, judges)
@@ -84,7 +85,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     baselines, cells = [], []
     for model in grid.models:
         weights = _fingerprint(model)
-        identity = [model, weights, plugin_identity("admbench.models", model)]
+        identity = [model, weights, model_identity(model).sha256]
         made = [clips, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
         of_model = {**fields, "model": model, "model_sha256": weights}
         baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **of_model))
@@ -162,11 +163,15 @@ def _shared_fields(grid: GridSpec, suite_name: str, judges: JudgeSpec) -> dict[s
 
 
 def _method_identity(spec: str) -> list[str]:
-    return [spec, plugin_identity("admbench.methods", _method_name(spec))]
+    from admbench.methods import registry
+
+    return [spec, registry.identity(_method_name(spec)).sha256]
 
 
-def _metric_identities(grid: GridSpec) -> list[list[str]]:
-    return [[name, plugin_identity("admbench.metrics", name)] for name in grid.metrics.names]
+def _metric_identities(grid: GridSpec) -> list[str]:
+    from admbench.metrics import registry
+
+    return [registry.identity(name).sha256 for name in grid.metrics.names]
 
 
 def is_done(job: Job) -> bool:

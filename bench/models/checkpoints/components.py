@@ -21,18 +21,18 @@ its versions."""
 SHOWN = 5
 
 
-def load_component(component: Any, folder: Path, stems: tuple[str, ...]) -> Any:
+def load_component(component: Any, folder: Path, names: tuple[str, ...]) -> Any:
     """Loads a diffusers or transformers model in float32: safetensors first, a .bin only as plain tensors.
 
     Args:
         component: the class.
         folder: with config.json and the weights.
-        stems: names, without suffix, that the weights may have.
+        names: files that the weights may be in, one of `files.WEIGHTS`.
 
     Raises:
         CheckpointError: a file is missing or damaged, or its tensors are not exactly those of the architecture.
     """
-    file = component_files(folder, stems)[0]
+    file = component_files(folder, names)[0]
     _refuse_quantized(folder / "config.json")
     # both libraries log what they then go on without; here that is an error, raised below with the names
     transformers_logging.disable_progress_bar()

@@ -1,0 +1,120 @@
+"""What is kept is known by its hash: a seal says which files there are and what each holds, and tells a changed one.
+
+A file that is read as the input of other work is hashed again and held against its seal. Where only the question is
+whether it is there, a look at its size and date will do: a file of the same size and date as when it was sealed counts
+as unchanged, any other date lets the hash decide.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from admbench.errors import DataError
+from admbench.files import read_json, write_json_atomic
+from admbench.hashing import sha256_file, sha256_json
+
+
+@dataclass(frozen=True)
+class Product:
+    """A file as it was written."""
+
+    sha256: str
+    size: int
+    """Bytes."""
+    written: int
+    """When, in nanoseconds since 1970, as the file system says it."""
+
+    def fault(self, path: Path, *, look_only: bool = False) -> str | None:
+        """Return what is wrong with the file that should be this one; None if it is."""
+        try:
+            status = path.stat()
+            if status.st_size != self.size:
+                return f"{path}: {status.st_size} bytes, expected {self.size}"
+            if look_only and status.st_mtime_ns == self.written:
+                return None
+            return None if sha256_file(path) == self.sha256 else f"{path}: does not hold what was written"
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+
+
+Products = Mapping[str, Product]
+"""Path, relative to a job's folder -> what is there."""
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What was made for a key: facts and files."""
+
+    key: str
+    facts: dict[str, Any]
+    files: Products
+
+    def fault(self, folder: Path, *, look_only: bool = False, expected: Sequence[str] = ()) -> str | None:
+        """Return the first thing wrong with the files in a folder; None if they are what was sealed.
+
+        Args:
+            folder: that the names of files are relative to.
+            look_only: take a file of the same size and date for unchanged.
+            expected: files and folders, relative, of which there may be no others than those that were sealed.
+        """
+        for name, product in self.files.items():
+            if (fault := product.fault(folder / name, look_only=look_only)) is not None:
+                return fault
+        more = [name for name in _names(folder, expected) if name not in self.files]
+        return f"{folder / more[0]}: was not there when the others were written" if more else None
+
+
+def products_of(folder: Path, names: Iterable[str]) -> dict[str, Product]:
+    """Return files, and those in folders, as they are now.
+
+    Args:
+        folder: that names are relative to.
+        names: files and folders; one that is not there is a FileNotFoundError.
+    """
+    return {name: _product(folder / name) for name in _names(folder, names, strict=True)}
+
+
+def seal(path: Path, made: Sealed) -> None:
+    """Write what was made, atomically, with a hash over all that is said."""
+    content = json.loads(json.dumps(asdict(made), allow_nan=False))  # as it will be read
+    write_json_atomic(path, {**content, "sha256": sha256_json(content)})
+
+
+def read_sealed(path: Path) -> Sealed:
+    """Read what `seal` wrote.
+
+    Raises:
+        DataError: it is missing, damaged, or something else.
+    """
+    content = read_json(path)
+    try:
+        said = content.pop("sha256")
+        if said != sha256_json(content):
+            raise ValueError("it does not hold what was written")
+        files = {str(name): Product(**one) for name, one in content["files"].items()}
+        return Sealed(str(content["key"]), dict(content["facts"]), files)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not the seal of a stage ({error})") from None
+
+
+def _names(folder: Path, names: Iterable[str], *, strict: bool = False) -> list[str]:
+    found = []
+    for name in names:
+        place = folder / name
+        if place.is_dir():
+            inside = sorted(path for path in place.rglob("*") if path.is_file())
+            found += [path.relative_to(folder).as_posix() for path in inside]
+        elif place.is_file():
+            found.append(name)
+        elif strict:
+            raise FileNotFoundError(f"{place}: a stage ended without it")
+    return found
+
+
+def _product(path: Path) -> Product:
+    status = path.stat()
+    return Product(sha256_file(path), status.st_size, status.st_mtime_ns)
