@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from importlib import metadata
 from typing import Any, TypeVar
 
@@ -219,8 +219,8 @@ class Registry:
             return _described_by(self._registered[declared.name], self.facts)
         said = _by_source(declared.target)
         if said is None:
-            answer = _probe([declared.target], self.facts)[declared.target]
-            said = answer if isinstance(answer, _Description) else _Description()
+            module = declared.target.partition(":")[0]
+            said = _told(declared, sources.sha256_of_distribution(declared.distribution, module))
         return said
 
     @cached_property
@@ -297,6 +297,13 @@ def missing_distributions(requires: Iterable[str]) -> str | None:
     """Return which distributions are not installed, with the command that gets them; None if all are."""
     missing = [name for name in requires if not any(metadata.distributions(name=name))]
     return f"needs {', '.join(missing)}: pip install {' '.join(missing)}" if missing else None
+
+
+@cache
+def _told(declared: _Declared, source: str | None) -> _Description:
+    """Return what a child process says of a plug-in, once for a state of its source; nothing if it cannot be loaded."""
+    answer = _probe([declared.target], ())[declared.target]
+    return answer if isinstance(answer, _Description) else _Description()
 
 
 def _by_source(target: str) -> _Description | None:

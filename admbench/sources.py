@@ -79,38 +79,23 @@ def find_definition(target: str) -> Definition | None:
 
     An attribute of a class is not followed.
     """
-    module, _, attribute = target.partition(":")
-    seen: set[str] = set()
-    while module + attribute not in seen:
-        seen.add(module + attribute)
-        tree = _parsed(module)
-        for node in reversed(tree.body if tree is not None else []):
-            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute:
-                return Definition(node, module)
-            if (
-                isinstance(node, ast.Assign)
-                and isinstance(node.value, ast.Call)
-                and _names(node.targets) == [attribute]
-            ):
-                return Definition(node.value, module)
-            if isinstance(node, ast.ImportFrom) and (found := _imported(node, attribute)) is not None:
-                module, attribute = _absolute(module, node), found
-                break
-    return None
+    return _followed(*_split(target))[2]
 
 
 def class_literal(target: str, name: str) -> Any:
     """Return the literal that a class, or the first of its bases that has one, holds under a name; None if none does.
 
-    Bases are looked at depth first, which is Python's order but for diamonds. Of an object that a call makes it is the
-    keyword of that name.
+    Bases are looked at depth first, which is Python's order but for diamonds; those of the standard library hold
+    nothing that a plug-in says. Of an object that a call makes it is the keyword of that name.
 
     Raises:
         LookupError: the source does not tell: the value or a base is computed, or a class is not found.
     """
-    found = find_definition(target)
+    module, attribute, found = _followed(*_split(target))
     if found is None:
-        raise LookupError(f"{target}: no source")
+        if module.partition(".")[0] in sys.stdlib_module_names:
+            return None
+        raise LookupError(f"{target}: no source of {attribute} in {module}")
     try:
         own = found.literals([name])
     except ValueError:
@@ -119,14 +104,52 @@ def class_literal(target: str, name: str) -> Any:
         return own.get(name)
     for base in found.node.bases:
         base = base.value if isinstance(base, ast.Subscript) else base  # Generic[T]
-        if not isinstance(base, ast.Name):
-            raise LookupError(f"{target}: its base {ast.unparse(base)} is computed")
-        if hasattr(builtins, base.id):
+        if isinstance(base, ast.Name) and hasattr(builtins, base.id):
             continue
-        inherited = class_literal(f"{found.module}:{base.id}", name)
+        inherited = class_literal(_target_of(base, found.module), name)
         if inherited is not None:
             return inherited
     return None
+
+
+def _split(target: str) -> tuple[str, str]:
+    module, _, attribute = target.partition(":")
+    return module, attribute
+
+
+def _followed(module: str, attribute: str) -> tuple[str, str, Definition | None]:
+    """Return the module that defines a name, what the name is there, and the definition, if its source is here."""
+    seen: set[tuple[str, str]] = set()
+    while (module, attribute) not in seen:
+        seen.add((module, attribute))
+        for node in reversed(_body(module)):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute:
+                return module, attribute, Definition(node, module)
+            if (
+                isinstance(node, ast.Assign)
+                and isinstance(node.value, ast.Call)
+                and _names(node.targets) == [attribute]
+            ):
+                return module, attribute, Definition(node.value, module)
+            if isinstance(node, ast.ImportFrom) and (found := _imported(node, attribute)) is not None:
+                module, attribute = _absolute(module, node), found
+                break
+    return module, attribute, None
+
+
+def _target_of(base: ast.expr, module: str) -> str:
+    """Return `module:attribute` of an expression that names a class: `Base`, or `somewhere.Base`."""
+    if isinstance(base, ast.Name):
+        return f"{module}:{base.id}"
+    if isinstance(base, ast.Attribute) and isinstance(base.value, ast.Name):
+        for node in reversed(_body(module)):
+            if isinstance(node, ast.ImportFrom) and (found := _imported(node, base.value.id)) is not None:
+                return f"{_absolute(module, node)}.{found}:{base.attr}"
+            if isinstance(node, ast.Import):
+                for one in node.names:
+                    if base.value.id == (one.asname or one.name):
+                        return f"{one.name}:{base.attr}"
+    raise LookupError(f"{module}: the base {ast.unparse(base)} is computed")
 
 
 def sha256_of_folder(folder: Path) -> str:
@@ -190,12 +213,14 @@ def _files_in(folder: Path) -> list[Path]:
     ]
 
 
-def _parsed(module: str) -> ast.Module | None:
+def _body(module: str) -> list[ast.stmt]:
+    """Return the statements of a module; none where it has no source that can be read."""
     spec = find_module(module)
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        return None
+        return []
     status = Path(spec.origin).stat()
-    return _parsed_file(spec.origin, status.st_mtime_ns, status.st_size)
+    tree = _parsed_file(spec.origin, status.st_mtime_ns, status.st_size)
+    return [] if tree is None else tree.body
 
 
 @cache

@@ -14,14 +14,17 @@ from admbench.registry import Registry
 
 GROUP = "test.plugins"
 PLUGIN = """
-from . import helper
+from abc import ABC
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from . import base, helper
+
+T = TypeVar("T")
 
 
-class Base:
-    version = "1"
-
-
-class Theirs(Base):
+class Theirs(base.Base, ABC, Generic[T]):
     summary = "Theirs."
     requires = ("numpy",)
 """
@@ -35,11 +38,15 @@ class Installed:
         self.package.mkdir()
         (self.package / "__init__.py").write_text("")
         (self.package / "helper.py").write_text("SCALE = 1\n")
+        self.versioned("1")
         self.says(PLUGIN)
         self.release("1.0")
 
     def says(self, source: str) -> None:
         (self.package / "plugin.py").write_text(source)
+
+    def versioned(self, version: str) -> None:
+        (self.package / "base.py").write_text(f"class Base:\n    version: str = {version!r}\n")
 
     def release(self, version: str) -> None:
         info = self.folder / "theirs-1.0.dist-info"
@@ -69,7 +76,7 @@ def test_it_is_told_without_importing_the_plugin(installed: Installed) -> None:
 
 
 CHANGES: dict[str, Callable[[Installed], object]] = {
-    "version of its class": lambda at: at.says(PLUGIN.replace('"1"', '"2"')),
+    "version of its class": lambda at: at.versioned("2"),
     "version of its distribution": lambda at: at.release("1.1"),
     "its source": lambda at: at.says(PLUGIN + "\n\ndef more():\n    pass\n"),
     "a helper's source": lambda at: (at.package / "helper.py").write_text("SCALE = 2\n"),
