@@ -72,6 +72,11 @@ def of_distribution(
     return PluginIdentity(group, name, target, version, distribution, own, source, distribution_versions(requires))
 
 
+def untold(group: str, name: str, reason: str) -> PluginIdentity:
+    """Return what stands for a plug-in that cannot be loaded because it is not clear which it is."""
+    return PluginIdentity(group, name, f"not told: {reason}", None, "unknown", None, None, {})
+
+
 def room_of(target: str) -> str:
     """Return the package of ours whose source a built-in plug-in consists of.
 

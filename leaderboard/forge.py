@@ -135,6 +135,31 @@ FORGERIES: Mapping[str, Forgery] = {
     "silence-hidden": Forgery(
         "a silent clip that is not counted", "health.silent", _set("audio", "silent", to=1), quarantined=False
     ),
+    "line-forged": Forgery(
+        "a spec of two lines",
+        "hidden or look-alike",
+        _set("method", "spec", to=lambda old: f"{old}\nerror: elsewhere/result.json: fine"),
+    ),
+    "zero-width": Forgery(
+        "a name with a zero-width space", "\\u200b", _set("model", "name", to=lambda old: f"{old[:4]}\u200b{old[4:]}")
+    ),
+    "look-alike": Forgery(
+        "a Cyrillic letter in a Latin name",
+        "\\u0430",
+        _set("model", "name", to=lambda old: old.replace("a", "\u0430", 1)),
+    ),
+    "tag-characters": Forgery(
+        "a licence in tag characters", "\\U000e0041", _set("model", "license", to="\U000e0041pache-2.0")
+    ),
+    "stacked-marks": Forgery("a tower of combining marks", "\\u0301", _set("model", "source", to="x" + 30 * "\u0301")),
+    "spec-endless": Forgery(
+        "a spec of 20,000 characters",
+        "at most 500 characters",
+        _set("method", "spec", to=lambda old: f"{old}[x={'y' * 20_000}]"),
+    ),
+    "options-huge": Forgery(
+        "options of a megabyte", "larger, or nested deeper", _set("method", "config", "x", to=["y" * 1000] * 1000)
+    ),
     "not-a-number": Forgery(
         "NaN", "NaN is not JSON", text=lambda text: text.replace('"value": ', '"value": NaN, "x": ', 1)
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from textwrap import shorten
 from typing import Any
@@ -13,12 +12,12 @@ from admbench.leaderboard.gate import Gate, GatedCell, WorstClip, WorstClips
 from admbench.leaderboard.inference.equivalence import Verdict
 from admbench.leaderboard.inference.sentences import measured
 from admbench.leaderboard.json_values import verdict_json
+from admbench.leaderboard.xml_text import xml_text
 
 HEADER = ("verdict", "model", "method", "scores", "captions that would tell", "worst clips", "rank, letters")
 SPOKEN = 60
 """Characters of a caption that are shown."""
 _WORDS = ("no worse", "worse", "cannot be told")
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def rows(gate: Gate) -> list[tuple[str, ...]]:
@@ -70,7 +69,7 @@ def to_junit(gate: Gate) -> str:
     """Return JUnit's XML: a suite per model, a case per cell and margin, with a failure where it does not pass."""
     root = ElementTree.Element("testsuites", name="bench gate")
     for model in dict.fromkeys(cell.model for cell in gate.cells):
-        suite = ElementTree.SubElement(root, "testsuite", name=_xml(model))
+        suite = ElementTree.SubElement(root, "testsuite", name=xml_text(model))
         for cell in (cell for cell in gate.cells if cell.model == model):
             for verdict in cell.verdicts.values():
                 _case(suite, gate, cell, verdict)
@@ -138,24 +137,19 @@ def _spoken(one: WorstClip, form: Callable[[str], str] = str) -> str:
 def _case(suite: ElementTree.Element, gate: Gate, cell: GatedCell, verdict: Verdict | None) -> None:
     """Add a cell's case for one margin, or for the results that it does not have."""
     name = str(verdict.margin) if verdict else "results"
-    about = {"classname": _xml(cell.model), "name": _xml(f"{cell.method} {name}")}
+    about = {"classname": xml_text(cell.model), "name": xml_text(f"{cell.method} {name}")}
     case = ElementTree.SubElement(suite, "testcase", about)
     if verdict is None:
-        ElementTree.SubElement(case, "failure", message=_xml(str(cell.failed)), type="no results")
+        ElementTree.SubElement(case, "failure", message=xml_text(str(cell.failed)), type="no results")
         return
     if verdict.word == "no worse":
         return
     needed = verdict.captions_needed
     more = f"; about {needed:,} captions would tell" if needed else ""
-    message = _xml(f"{verdict.word}: {measured(verdict)}, margin {verdict.margin}{more}")
+    message = xml_text(f"{verdict.word}: {measured(verdict)}, margin {verdict.margin}{more}")
     if verdict.word == "cannot be told" and gate.allow_undecided:
         ElementTree.SubElement(case, "skipped", message=message)
         return
     found = ElementTree.SubElement(case, "failure", message=message, type=verdict.word)
     if worst := cell.worst.get(verdict.margin.key):
-        found.text = _xml(f"worst clips: {_named(worst)}")
-
-
-def _xml(text: str) -> str:
-    """Return text without the characters that no XML may hold."""
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+        found.text = xml_text(f"worst clips: {_named(worst)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from admbench.errors import UsageError, nearest
 from admbench.judged import judge_of, without_judge
@@ -28,6 +29,7 @@ from admbench.leaderboard.inference.scores import OWN_AUDIO, caution
 from admbench.leaderboard.per_caption import PER_CAPTION
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
+from admbench.leaderboard.states import LEAST_FIRST, State, validation_state
 
 TO_REAL_AUDIO = "fd"
 """The score of the second order."""
@@ -96,6 +98,12 @@ class ViewRow:
     def record(self) -> Record:
         """The first record's content."""
         return self.row.record
+
+    @cached_property
+    def state(self) -> State | None:
+        """How far it was checked, of several draws the one that was least; None of a cell that has no scores."""
+        done = [row.loaded for row in self.rows if row.record.status == "done"]
+        return min(map(validation_state, done), key=LEAST_FIRST.index) if done else None
 
     @property
     def spec(self) -> str:

@@ -71,6 +71,7 @@ class PTQ4ADM(BlockwiseMethod):
     paper = arxiv(
         "2409.13894",
         "Vora et al., PTQ4ADM: Post-Training Quantization for Efficient Text Conditional Audio Diffusion Models, 2024",
+        read="abstract",
     )
     Config: ClassVar[type[PTQ4ADMConfig]] = PTQ4ADMConfig
     config: PTQ4ADMConfig

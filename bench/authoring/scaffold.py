@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import keyword
 import re
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
-
+from admbench.bench.authoring.rendering import write_folder
 from admbench.errors import UsageError
-from admbench.files import atomic_directory, write_text_atomic
 from admbench.registry import Registry
 from admbench.versions import package_version
 
@@ -41,8 +38,6 @@ def write_package(registry: Registry, name: str, out: Path) -> list[Path]:
     if name in registry:
         owner = registry.info(name).distribution
         raise UsageError(f'"{name}" is already the name of a {registry.kind}, of {owner}')
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: expected a new or an empty folder")
     facts = {
         "kind": registry.kind,
         "group": registry.group,
@@ -51,16 +46,7 @@ def write_package(registry: Registry, name: str, out: Path) -> list[Path]:
         "class_name": "".join(word.capitalize() for word in words),
         "version": package_version(),
     }
-    templates = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    folder = resources.files("admbench.bench.authoring") / "template"
-    written = []
-    with atomic_directory(out) as made:
-        for file, template in FILES.items():
-            place = Path(file.format(**facts))
-            text = (folder / f"{template.format(**facts)}.jinja").read_text(encoding="utf-8")
-            write_text_atomic(made / place, templates.from_string(text).render(facts))
-            written.append(out / place)
-    return written
+    return write_folder(out, "admbench.bench.authoring", FILES, facts)
 
 
 def _words(name: str) -> list[str]:

@@ -22,17 +22,22 @@ from admbench.bench.cli import (
     latency,
     leaderboard,
     list_plugins,
+    listen,
+    merge,
     new_method,
     new_metric,
     new_model,
     quantize,
+    results,
     run,
     score,
     table,
     validate,
+    votes,
     zoo,
 )
 from admbench.errors import BenchError
+from admbench.plain_text import visible
 
 DONE, SOME_CELL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -52,10 +57,14 @@ app.command("generate")(generate.generate)
 app.command("score")(score.score)
 app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("merge")(merge.merge)
 app.command("table")(table.table)
+app.command("votes")(votes.votes)
+app.add_typer(listen.app, name="listen")
 app.command("gate")(gate.gate)
 app.command("choose")(choose.choose)
 app.command("validate")(validate.validate)
+app.add_typer(results.app, name="results")
 app.command("ladder")(ladder.ladder)
 app.command("components")(components.components)
 app.add_typer(zoo.app, name="zoo")
@@ -98,7 +107,7 @@ def _one_line(error: Exception) -> str:
         text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     else:
         text = f"{type(error).__name__}: {error} (not foreseen; --debug shows where)"
-    return " ".join(text.split())
+    return " ".join(visible(text).split())
 
 
 def _say(line: str, code: int) -> int:

@@ -13,7 +13,9 @@ from admbench.bench.cli.options import Debug, Quiet
 def leaderboard(
     runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Run folders.")],
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("site"),
-    title: Annotated[str, typer.Option(help="Title of the page.")] = "Quantized audio diffusion models",
+    title: Annotated[
+        str, typer.Option(help="Title of the page.")
+    ] = "How much does quantization cost audio diffusion models?",
     serve: Annotated[bool, typer.Option("--serve", help="Show it on a port of this machine until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option(help="Port for --serve; 0 takes any free one.")] = 8000,
     quiet: Quiet = False,

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def gather_records(runs: Iterable[Path]) -> Gathered:
     """Read every record of some run folders, and say which are left out and why; raises as `reading.gather`."""
     from admbench.leaderboard.reading import gather
+    from admbench.plain_text import visible
 
     gathered = gather(runs)
     for one in gathered.quarantined:
-        print(f"warning: left out: {one}", file=sys.stderr)
+        print(f"warning: left out: {visible(str(one))}", file=sys.stderr)
     return gathered

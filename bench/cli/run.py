@@ -48,6 +48,9 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Cells side by side; each gets its share of the cores.")] = None,
     cell_timeout: Annotated[float | None, typer.Option(help="Seconds after which a cell is killed.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    submitter: Annotated[
+        str | None, typer.Option(help="Your name, as the records shall give it; without it they name nobody.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do finished cells again.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -59,6 +62,7 @@ def run(
     The same command again goes on where it stopped: finished cells are not done again, changed ones are.
     """
     from admbench.bench.cli.run_progress import RunProgress
+    from admbench.bench.cli.stopping import signal_of, stopped_by_signals
     from admbench.bench.run.grid import load_grid
     from admbench.bench.run.runner import run_grid
     from admbench.methods.spec import split_specs
@@ -74,6 +78,7 @@ def run(
             "repeats": repeats,
             "seed": seed,
             "out": out,
+            "submitter": submitter,
             "generation.steps": steps,
             "generation.guidance": guidance,
             "generation.batch_size": batch_size,
@@ -89,11 +94,11 @@ def run(
         },
     )
     try:
-        with RunProgress(quiet) as progress:
+        with stopped_by_signals(), RunProgress(quiet) as progress:
             results = run_grid(spec, command=_command_line(), fresh=fresh, events=progress.events)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return 128 + signal_of(stopped)
     return _finish(results, spec.out, quiet)
 
 
@@ -106,7 +111,10 @@ def _finish(results: list[CellResult], out: Path, quiet: bool) -> int:
         print_summary(results)
     failed = [result for result in results if result.reason is not None and not result.skipped]
     for result in failed:
-        print(f"failed: {result.job.name}: {result.reason}", file=sys.stderr)
+        print(f"failed: {result.job.name}: {result.reason}{_kept(result)}", file=sys.stderr)
+    for result in results:
+        if result.skipped and result.kept:
+            print(f"skipped: {result.job.name}: {result.reason}{_kept(result)}", file=sys.stderr)
     try:
         site = publish_site(out)
     except (BenchError, OSError) as error:
@@ -114,6 +122,10 @@ def _finish(results: list[CellResult], out: Path, quiet: bool) -> int:
         return 1 if failed else 2
     print(f"leaderboard: {site / 'index.html'}")
     return 1 if failed else 0
+
+
+def _kept(result: CellResult) -> str:
+    return f" (the result of an earlier run stays; {result.job.target.attempt})" if result.kept else ""
 
 
 def _command_line() -> str:

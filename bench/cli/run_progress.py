@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from admbench.bench.cli.tables import megabytes, print_table
 from admbench.bench.run.executors.base import Outcome
-from admbench.bench.run.jobs import CellJob, Job
+from admbench.bench.run.jobs import CellJob, Job, QuantizeJob
 from admbench.bench.run.plan import Plan
 from admbench.bench.run.runner import CellResult, Events
 
@@ -74,6 +74,8 @@ class RunProgress:
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
         self._describe()
+        if isinstance(outcome.job, QuantizeJob):
+            return  # its cell says it
         state = "failed" if outcome.failed else "done"
         reason = f": {outcome.reason}" if outcome.failed else ""
         self._line(f"{state} {outcome.job.name} ({outcome.seconds:.1f} s){reason}")

@@ -8,13 +8,15 @@ as unchanged, any other date lets the hash decide.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from admbench.bench.run.layout import JobFolder
 from admbench.errors import DataError
-from admbench.files import read_json, write_json_atomic
+from admbench.files import flush, read_json, write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
 
 
@@ -99,6 +101,75 @@ def read_sealed(path: Path) -> Sealed:
         return Sealed(str(content["key"]), dict(content["facts"]), files)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the seal of a stage ({error})") from None
+
+
+def seal_folder(folder: JobFolder, key: str) -> None:
+    """Write down what a job leaves in its folder: all but what it said while it ran.
+
+    Files that a stage has sealed, and that have the same size and date since, are not read again.
+    """
+    known = _sealed_by_stages(folder)
+    left = [path for path in folder.path.iterdir() if path.name not in _NOT_SEALED and path != folder.sealed]
+    files = {}
+    for name in _names(folder.path, sorted(path.name for path in left)):
+        unchanged = name in known and known[name].fault(folder.path / name, look_only=True) is None
+        files[name] = known[name] if unchanged else _product(folder.path / name)
+    for path in left:
+        flush(path)
+    seal(folder.sealed, Sealed(key, {}, files))
+
+
+_NOT_SEALED = ("job.json", "log.txt", "quantization-log.txt", "attempt.json", "attempt-log.txt", "failure.json")
+
+
+def is_sealed(folder: JobFolder, key: str, *, whole: bool) -> bool:
+    """Return whether a folder holds what a job with a key left there; what was changed since is named in the output.
+
+    Args:
+        folder: that the job published.
+        key: of the job.
+        whole: read every file again; else size and date tell.
+    """
+    if not folder.sealed.is_file():
+        return False
+    try:
+        found = read_sealed(folder.sealed)
+    except DataError as error:
+        print(f"{error}; it is done again", file=sys.stderr)
+        return False
+    if found.key != key:
+        return False
+    fault = found.fault(folder.path, look_only=not whole)
+    if fault is not None:
+        print(f"{fault}; it is done again", file=sys.stderr)
+    return fault is None
+
+
+def require_intact(folder: JobFolder, names: Sequence[str]) -> None:
+    """Hold files in a job's folder against what its stages wrote, before they are read as the input of other work.
+
+    Args:
+        folder: of a job, at work or published.
+        names: files and folders in it.
+
+    Raises:
+        DataError: one is not as it was written, or was not written by a stage; names it.
+    """
+    known = _sealed_by_stages(folder)
+    for name in _names(folder.path, names):
+        if name not in known:
+            raise DataError(f"{folder.path / name}: no stage has written it")
+    wanted = tuple(names)
+    for name, product in known.items():
+        if name not in wanted and not name.startswith(tuple(f"{one}/" for one in wanted)):
+            continue
+        if (fault := product.fault(folder.path / name)) is not None:
+            raise DataError(f"{fault}; the same command makes it again")
+
+
+def _sealed_by_stages(folder: JobFolder) -> dict[str, Product]:
+    seals = [read_sealed(path) for path in sorted(folder.stages.glob("*.json"))]
+    return {name: product for one in seals for name, product in one.files.items()}
 
 
 def _names(folder: Path, names: Iterable[str], *, strict: bool = False) -> list[str]:

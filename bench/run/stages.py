@@ -34,6 +34,7 @@ class Stages:
         self.work = work
         self._reuse = reuse
         self.report = report
+        self._done: dict[str, Sealed] = {}
 
     def run(self, name: str, inputs: Any, products: Sequence[str], build: Callable[[], Facts]) -> Facts:
         """Return the facts of a stage, building its products only where no folder has them for these inputs.
@@ -54,13 +55,19 @@ class Stages:
                     remove(self.work.path / product)
                     link(folder.path / product, self.work.path / product)
                 self._finish(name, found)
+            self._done[name] = found
             return found.facts
         self.report(name)
         for product in products:
             remove(self.work.path / product)
         facts = build()
-        self._finish(name, Sealed(key, facts, products_of(self.work.path, products)))
+        self._done[name] = made = Sealed(key, facts, products_of(self.work.path, products))
+        self._finish(name, made)
         return facts
+
+    def hashes(self, name: str) -> dict[str, str]:
+        """Return the SHA-256 of each file that a stage has left, which `run` has returned from, by its path."""
+        return {file: product.sha256 for file, product in self._done[name].files.items()}
 
     def _finish(self, name: str, made: Sealed) -> None:
         """Say that a stage is done, once what it made would survive a power cut."""
@@ -95,14 +102,6 @@ class StageReport:
         """Write the name of the stage that begins, and log it."""
         print(f"stage: {stage}", flush=True)
         write_text_atomic(self._path, stage)
-
-
-def current_stage(work: JobFolder) -> str:
-    """Return the stage that a job last began; `start` before the first."""
-    try:
-        return work.current_stage.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return "start"
 
 
 def _intact(folder: JobFolder, name: str, key: str, products: Sequence[str]) -> Sealed | None:

@@ -1,13 +1,15 @@
-"""What all jobs of a run need: captions, extractors and judges, stages in the work folder, clips and their features."""
+"""What jobs of a run need: stages in the work folder; of those that make clips, captions, judges and features too."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from admbench.bench.run.jobs import Job
-from admbench.bench.run.layout import FEATURES_FILE, JobFolder
+from admbench.bench.run.jobs import ClipsJob, Job
+from admbench.bench.run.layout import CLIPS, FEATURES_FILE, JobFolder
+from admbench.bench.run.plugins import Plugins
+from admbench.bench.run.products import require_intact
 from admbench.bench.run.stages import Facts, StageReport, Stages
 from admbench.bench.scoring.clips import read_clips, write_clips
 from admbench.bench.scoring.features import embed_clips, identity, with_files
@@ -16,6 +18,7 @@ from admbench.bench.suites import load_suite
 from admbench.bench.suites.base import Suite, SuiteItem
 from admbench.files import write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
+from admbench.identities import PluginIdentity
 from admbench.metrics.audio import is_finite
 from admbench.metrics.extractors.base import Extractor, Judges, load_extractor
 from admbench.metrics.features import Features
@@ -30,9 +33,26 @@ class Work:
     """
 
     def __init__(self, job: Job, reuse: Sequence[JobFolder]) -> None:
-        self.job = job
         self.stages = Stages(job.work, reuse, StageReport(job.work))
+        self._job, self.plugins = job, Plugins()
         write_json_atomic(job.work.job, job.model_dump(mode="json"))
+
+    def made(self, stage: str, plugins: Iterable[PluginIdentity] = ()) -> list[Any]:
+        """Return what the key of a stage has of what makes its products, and of where they are computed.
+
+        Args:
+            stage: its name, in `made_by.STAGES`.
+            plugins: that run in it.
+        """
+        return [self._job.made_by.of_stage(stage, plugins), self._job.threads, self._job.device]
+
+
+class ClipWork(Work):
+    """A job at work that makes clips and their features."""
+
+    def __init__(self, job: ClipsJob, reuse: Sequence[JobFolder]) -> None:
+        super().__init__(job, reuse)
+        self.job = job
 
     @cached_property
     def suite(self) -> Suite:
@@ -56,7 +76,8 @@ class Work:
 
     def embed(self, audio: Facts) -> Features:
         """Return the features of the clips in the work folder, computed from the WAV files as they were written."""
-        inputs = [audio["sha256"], audio["not_finite"], identity(self.extractors, self.judges)]
+        scored = identity(self.extractors, self.judges)
+        inputs = [audio["sha256"], audio["not_finite"], scored, self.made("features")]
 
         def build() -> Facts:
             features = embed_clips(read_clips(self.job.work.path), self.extractors, self.judges)
@@ -79,5 +100,10 @@ class Work:
 
 
 def features_in(folder: JobFolder) -> Features:
-    """Read the features that a job left, with the files of their clips."""
+    """Read the features that a job left, with the files of their clips.
+
+    Raises:
+        DataError: features or clips are not what the job wrote.
+    """
+    require_intact(folder, (FEATURES_FILE, *CLIPS))
     return with_files(Features.load(folder.features), read_clips(folder.path))

@@ -29,6 +29,7 @@ from admbench.bench.suites.formats import (
 )
 from admbench.errors import DataError, UsageError
 from admbench.hashing import sha256_file, sha256_json
+from admbench.leaderboard.clips import MAX_CAPTION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -231,6 +232,8 @@ def _caption(where: str, row: Row) -> str:
         raise DataError(f'{where}: the caption is missing; expected some text in column "{row.column}"')
     if not caption.translate(_JOINERS).isprintable():
         raise DataError(f"{where}: the caption holds characters that cannot be printed: {_show(caption)}")
+    if len(caption) > MAX_CAPTION:  # no board would take what was run with it
+        raise DataError(f"{where}: the caption has {len(caption):,} characters; expected at most {MAX_CAPTION:,}")
     return caption
 
 

@@ -10,6 +10,7 @@ import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.inference.across import Across, across_models
@@ -82,7 +83,7 @@ class ModelConclusion:
     cautions: tuple[str, ...] = ()
     """What is to be said of methods that were run with fewer calibration draws than others."""
 
-    @property
+    @cached_property
     def crossed(self) -> dict[str, Crossed]:
         """What the error of each cell's own score is made of, by method spec; of cells of several draws alone."""
         if self.kind is None:

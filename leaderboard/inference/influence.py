@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -107,7 +108,13 @@ class Influence:
 
     def scaled(self, factor: float) -> Influence:
         """Return the score times a number."""
-        return Influence(self.value * factor, self.first * factor, self.second * factor, self.pairs)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then is refused below, in words
+            return Influence(self.value * factor, self.first * factor, self.second * factor, self.pairs)
+
+    @cached_property
+    def _log(self) -> Influence:
+        linear = self.scaled(1 / self.value)
+        return Influence(math.log(self.value), linear.first, linear.second, linear.pairs)
 
     def log(self) -> Influence:
         """Return the score's logarithm, linearized at its value (delta method).
@@ -117,8 +124,7 @@ class Influence:
         """
         if self.value <= 0:
             raise ValueError(f"{self.value:g} has no logarithm")
-        linear = self.scaled(1 / self.value)
-        return Influence(math.log(self.value), linear.first, linear.second, linear.pairs)
+        return self._log
 
     def reordered(self, order: ArrayLike) -> Influence:
         """Return the score with its captions in another order: place k holds what was at `order[k]`."""

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -97,10 +97,14 @@ class AllPairs:
         Raises:
             KeyError: there is no such pair.
         """
-        for one in self.pairs:
-            if {one.better, one.worse} == {first, second}:
-                return one
-        raise KeyError(f"no pair of {first} and {second}")
+        found = self._by_names.get(frozenset((first, second)))
+        if found is None:
+            raise KeyError(f"no pair of {first} and {second}")
+        return found
+
+    @cached_property
+    def _by_names(self) -> dict[frozenset[str], Pair]:
+        return {frozenset((one.better, one.worse)): one for one in self.pairs}
 
     def better_than(self, first: str, second: str) -> bool | None:
         """Return whether one cell is shown to be better than another; None if they are not told apart."""

@@ -42,6 +42,8 @@ COMMANDS = (
     "choose",
     "zoo",
     "cache",
+    "results",
+    "merge",
 )
 
 
@@ -148,12 +150,12 @@ def test_a_full_disk_is_found_before_anything_runs(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("admbench.bench.run.runner.os.fsync", full)
+    monkeypatch.setattr("admbench.bench.run.disk.os.fsync", full)
     out = tmp_path / "full"
     captions = make_grid().suite
     assert main(["run", "--models", "fake-adm", "--methods", "fp32", "--suite", captions, "--out", str(out)]) == 2
     assert one_line(capsys).startswith(f"{out}: the disk is full")
-    assert [path.name for path in out.iterdir()] == [".lock"]
+    assert not out.exists()
 
 
 def test_run_prints_plain_lines_and_ends_with_where_to_look(
@@ -163,17 +165,23 @@ def test_run_prints_plain_lines_and_ends_with_where_to_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     grid = make_grid()
-    command = ["run", "--models", "fake-adm", "--methods", "fp32,raises", "--steps", "2", "--workers", "2"]
+    command = ["run", "--models", "fake-adm", "--methods", "fp32,raises,meddles", "--steps", "2"]
+    command += ["--workers", "2"]
     command += ["--suite", grid.suite, "--out", str(grid.out)]
     assert main(command) == 1
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
-    assert lines[0] == "2 cells, 0 of them already done"
+    assert lines[0] == "3 cells, 0 of them already done"
     assert any(line.startswith("done fake-adm fp32 (") for line in lines)
     assert any(line.startswith("failed fake-adm raises (") for line in lines)
     assert lines[-1] == f"leaderboard: {grid.out / 'site' / 'index.html'}"
     assert (grid.out / "site" / "index.html").is_file()
     assert captured.err.splitlines() == ["failed: fake-adm raises: RuntimeError: the scale of layer 3 is not finite"]
+    clips = [
+        {path.name: path.read_bytes() for path in grid.out.glob(f"cells/*/{name}/audio/*")}
+        for name in ("fp32", "meddles")
+    ]
+    assert clips[0] == clips[1], "what a method changes in its process ends with it"
     assert "\x1b" not in captured.out + captured.err
     assert main([*command, "--methods", "fp32", "--quiet"]) == 0
     assert capsys.readouterr().out.splitlines() == [lines[-1]]

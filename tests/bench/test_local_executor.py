@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +19,10 @@ from admbench.bench.run.executors.base import Outcome, Task
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GenerationSpec
 from admbench.bench.run.jobs import CellJob, Job
+from admbench.bench.run.lock import hold
+from admbench.bench.run.made_by import MadeBy
 from admbench.bench.scoring.spec import JudgeSpec
+from admbench.errors import UsageError
 
 MakeTask = Callable[..., Task]
 
@@ -27,6 +33,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTask:
 
     def make(method: str, after: tuple[str, ...] = ()) -> Task:
         shared = {"limit": None, "seed": 0, "generation": GenerationSpec(), "judges": JudgeSpec(), "device": "cpu"}
+        shared["checkpoint"] = f"checkpoint-of-{method}"
         shared["extractors"] = ()
         job = CellJob(
             key=f"key-of-{method}",
@@ -34,7 +41,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTask:
             suite="s",
             suite_name="s",
             threads=3,
-            code={},
+            made_by=MadeBy(),
             model="m",
             model_sha256="f" * 64,
             method=method,
@@ -64,7 +71,7 @@ def test_every_way_to_fail_has_its_reason_and_the_others_go_on(task: MakeTask) -
     assert ended["works"].reason is None
     assert ended["raises"].reason == "RuntimeError: the scale is not finite"
     assert ended["crashes"].reason == "exit code 3 in stage generate: last words"
-    assert str(ended["fills"].reason).startswith("no space left on the disk of")
+    assert ended["fills"].reason == "exit code 74 in stage generate: no message"
     killed = str(ended["killed"].reason)
     assert killed.startswith("killed by SIGKILL in stage generate (probably out of memory; peak resident memory 0.0")
     assert ended["works"].job.work.log.read_text().splitlines() == ["done 3"], "its share of the cores"
@@ -118,11 +125,55 @@ def test_a_job_that_fells_every_server_fails_alone(task: MakeTask) -> None:
     assert ended["works"].reason is None
 
 
+def test_a_job_that_fells_its_guard_goes_with_it(task: MakeTask) -> None:
+    ended = carry_out(task("fells-its-guard"), task("works"), workers=1)
+    assert str(ended["fells-its-guard"].reason).startswith("killed by SIGKILL in stage generate")
+    assert ended["works"].reason is None
+
+
+def test_what_a_job_started_ends_with_it_wherever_it_went(task: MakeTask) -> None:
+    (outcome,) = LocalExecutor(1, 60.0, "fake_program").run([task("leaves-a-daemon")], _ignore)
+    assert outcome.reason is None
+    assert not psutil.pid_exists(int((outcome.job.work.path / "child.txt").read_text()))
+
+
 def test_a_program_that_cannot_be_imported_is_named(task: MakeTask) -> None:
     (outcome,) = LocalExecutor(1, 60.0, "no_such_program").run([task("works")], _ignore)
     assert outcome.reason == (
         "its process could not be started or was lost: ModuleNotFoundError: No module named 'no_such_program'"
     )
+
+
+def test_children_end_when_the_run_is_killed_and_hold_its_lock_until_then(
+    task: MakeTask, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    program = (
+        "import sys, pathlib\n"
+        "from admbench.bench.run.executors.base import Task\n"
+        "from admbench.bench.run.executors.local import LocalExecutor\n"
+        "from admbench.bench.run.jobs import job_from_json\n"
+        "from admbench.bench.run.lock import hold\n"
+        "job = job_from_json(sys.argv[1])\n"
+        "with hold(job.run) as lock:\n"
+        "    executor = LocalExecutor(1, 600.0, 'fake_program', held=[lock.fileno()])\n"
+        "    list(executor.run([Task(job)], lambda job, stage: None))\n"
+    )
+    job = task("spawns").job
+    run = subprocess.Popen([sys.executable, "-c", program, job.model_dump_json()])
+    request.addfinalizer(run.kill)
+    group = _read_number(job.work.path / "child.txt")
+    child = psutil.Process(group)
+    server = psutil.Process(child.ppid()).ppid()
+    os.kill(server, signal.SIGSTOP)  # so that it cannot end them before somebody looks
+    run.kill()
+    run.wait()
+    with pytest.raises(UsageError, match="another bench run is at work there"), hold(tmp_path):
+        pass
+    os.kill(server, signal.SIGCONT)
+    assert _left_alive(group) == []
+    _wait_for(lambda: not psutil.pid_exists(server))
+    with hold(tmp_path):
+        pass
 
 
 def test_a_thread_that_a_job_leaves_behind_does_not_keep_its_process(task: MakeTask) -> None:
@@ -162,12 +213,16 @@ def _adopt_orphans(adopt: bool) -> None:
     assert ctypes.CDLL(None, use_errno=True).prctl(set_child_subreaper, int(adopt), 0, 0, 0) == 0
 
 
-def _read_number(path: Path) -> int:
-    """Read a number as soon as it is there."""
+def _wait_for(happens: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
-    while not (path.exists() and path.read_text()):
+    while not happens():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def _read_number(path: Path) -> int:
+    """Read a number as soon as it is there."""
+    _wait_for(lambda: path.exists() and bool(path.read_text()))
     return int(path.read_text())
 
 

@@ -16,6 +16,7 @@ ORDER = (
     "studies",
     "conformance",
     "authoring",
+    "publishing",
     "api",
     "zoo",
     "cli",

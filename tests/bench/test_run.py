@@ -20,12 +20,13 @@ import pytest
 import soundfile
 
 from admbench import metrics
-from admbench.bench.run.executors.base import Outcome, Task
+from admbench.bench.run.executors.base import Outcome, Task, blocked
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import CellJob, Job, job_from_json
+from admbench.bench.run.jobs import CalibrationJob, CellJob, Job, QuantizeJob, job_from_json
 from admbench.bench.run.layout import JobFolder, RunLayout
-from admbench.bench.run.plan import Plan
+from admbench.bench.run.lock import hold
+from admbench.bench.run.plan import Plan, make_plan
 from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import BenchError
@@ -59,19 +60,20 @@ class Here:
     def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Generator[Outcome, None, None]:
         from admbench.bench.run.program import explain, run_job
 
-        failed: dict[str, str] = {}
+        failed: dict[str, Outcome] = {}
         for task in tasks:
             if isinstance(task.job, CellJob) and task.job.method == self.interrupt_at:
                 raise KeyboardInterrupt
-            reason = next((failed[key] for key in task.after if key in failed), None)
+            blocker = next((failed[key] for key in task.after if key in failed), None)
+            outcome = Outcome(task.job, None, 0.1) if blocker is None else blocked(task, blocker)
             try:
-                if reason is None:
+                if blocker is None:
                     run_job(task.job)
             except Exception as error:
-                reason = explain(error)
-            if reason is not None:
-                failed[task.job.key] = reason
-            yield Outcome(task.job, reason, 0.1)
+                outcome = Outcome(task.job, explain(error), 0.1)
+            if outcome.failed:
+                failed[task.job.key] = outcome
+            yield outcome
 
 
 def run(grid: GridSpec, **options: Any) -> list[CellResult]:
@@ -334,7 +336,7 @@ def test_repeats_are_added_to_a_finished_run_and_nothing_else_is_done(
         (NAIVE, 0, True),
         (NAIVE, 1, False),
     ]
-    assert (planned[0].once, len(planned[0].jobs)) == (("fp32",), 1)
+    assert (planned[0].once, [job.kind for job in planned[0].jobs]) == (("fp32",), ["calibration", "quantize", "cell"])
     assert GridSpec.model_validate(read_json(RunLayout(finished.out).grid)) == repeated
     assert all(not checked.problems for checked in validate([finished.out]))
     first, second = (read_record(results[place].job.target.record) for place in (1, 2))
@@ -350,6 +352,15 @@ def test_repeats_are_added_to_a_finished_run_and_nothing_else_is_done(
     assert len(list(RunLayout(again.out).calibration.iterdir())) == 2
 
 
+def test_methods_that_ask_alike_share_a_set_that_none_of_them_drew(make_grid: MakeGrid) -> None:
+    methods = [NAIVE, NAIVE.replace("w4a8", "w3a8"), NAIVE.replace("prompts=2", "prompts=3")]
+    plan = make_plan(make_grid(methods=["fp32", *methods]), command="bench run", judges=JUDGES)
+    drawn = [job.key for job in plan.jobs if isinstance(job, CalibrationJob)]
+    taken = [job.calibration for job in plan.jobs if isinstance(job, QuantizeJob)]
+    assert taken == [drawn[0], drawn[0], drawn[1]]
+    assert all(job_from_json(job.model_dump_json()) == job for job in plan.jobs)
+
+
 def test_scoring_again_does_not_generate_again(finished: GridSpec, make_grid: MakeGrid) -> None:
     audio = cell_of(finished, NAIVE).audio / "row-00001.wav"
     inode = audio.stat().st_ino
@@ -363,7 +374,7 @@ def test_fresh_does_everything_again(finished: GridSpec) -> None:
     audio = cell_of(finished, NAIVE).audio / "row-00001.wav"
     inode, jobs = audio.stat().st_ino, []
     results = run(finished, fresh=True, events=Events(planned=lambda plan: jobs.extend(job.kind for job in plan.jobs)))
-    assert jobs == ["reference", "baseline", "cell", "cell"]
+    assert jobs == ["reference", "baseline", "cell", "calibration", "quantize", "cell"]
     assert [(result.resumed, result.reason) for result in results] == [(False, None)] * 2
     assert audio.stat().st_ino != inode
 
@@ -390,28 +401,20 @@ def test_a_cell_that_fails_leaves_a_record_and_is_tried_again(
     assert record_of(grid, "raises").status == "done"
 
 
-def test_a_failed_change_says_so_and_undoing_it_costs_nothing(
+def test_an_attempt_that_fails_replaces_no_result(
     finished: GridSpec, make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from admbench.bench.models.quantization import quantize_components
-
     audio = wavs(finished, NAIVE)
     with monkeypatch.context() as broken:
         broken.setattr("admbench.methods.naive.Naive.quantize", lambda *_: 1 / 0)
         results = run(make_grid(methods=[NAIVE], seed=5))
-    assert results[0].reason == "ZeroDivisionError: division by zero"
-    assert record_of(finished, NAIVE).status == "failed"
-    assert not cell_of(finished, NAIVE).per_caption.exists()
-    quantized: list[str] = []
-
-    def quantize(model: Any, spec: str, *components: Any, **options: Any) -> Any:
-        quantized.append(spec)
-        return quantize_components(model, spec, *components, **options)
-
-    monkeypatch.setattr("admbench.bench.run.generating.quantize_components", quantize)
-    assert [result.reason for result in run(finished)] == [None, None]
-    assert wavs(finished, NAIVE) == audio
-    assert quantized == ["fp32"], "the baseline's"
+    assert (results[0].reason, results[0].kept) == ("ZeroDivisionError: division by zero", True)
+    cell = cell_of(finished, NAIVE)
+    assert (read_record(cell.record).status, wavs(finished, NAIVE)) == ("done", audio)
+    attempt = read_record(cell.attempt)
+    assert (attempt.status, attempt.reason) == ("failed", results[0].reason)
+    assert len(read_runs([finished.out])) == 2, "the attempt is no record of the board's"
+    assert [(result.reason, result.resumed) for result in run(finished)] == [(None, True)] * 2
 
 
 def test_a_model_that_cannot_be_imported_fails_only_its_own_cells(make_grid: MakeGrid) -> None:
@@ -463,8 +466,8 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
         "from admbench.bench.run.executors.local import LocalExecutor\n"
         "from admbench.bench.run.grid import GridSpec\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
-        "plan._preflight = lambda *_: plan.Findings()\n"
-        "plan._tasks = lambda reference, baselines, pending, fresh: tuple(plan.Task(cell) for cell in pending)\n"
+        "plan.ask = lambda *_: plan.Findings()\n"
+        "plan.lay_out = lambda reference, baselines, cells, needed: tuple(plan.Task(cell) for cell, _ in cells)\n"
         "grid = GridSpec.model_validate_json(sys.argv[1])\n"
         "try: runner.run_grid(grid, command='test', executor=LocalExecutor(1, 600.0, 'fake_program'))\n"
         "except KeyboardInterrupt: sys.exit(130)\n"
@@ -494,9 +497,7 @@ def test_a_job_that_ends_well_without_a_result_has_failed(make_grid: MakeGrid, m
 
 
 def test_two_runs_do_not_share_a_folder(finished: GridSpec) -> None:
-    from admbench.bench.run.runner import _lock
-
-    with _lock(finished.out), pytest.raises(BenchError, match="another bench run is at work there"):
+    with hold(finished.out), pytest.raises(BenchError, match="another bench run is at work there"):
         run(finished)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from admbench.bench.run.layout import JobFolder
-from admbench.bench.run.stages import Stages, current_stage, publish
+from admbench.bench.run.stages import Stages, publish
 
 
 class Counter:
@@ -75,7 +75,3 @@ def test_publishing_replaces_the_old_folder_as_a_whole(tmp_path: Path) -> None:
         publish(work, target)
         assert [path.name for path in target.iterdir()] == [f"result-{number}"]
         assert [path.name for path in target.parent.iterdir()] == ["a"]
-
-
-def test_a_job_that_has_not_begun_is_at_its_start(tmp_path: Path) -> None:
-    assert current_stage(JobFolder(tmp_path)) == "start"

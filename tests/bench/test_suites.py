@@ -248,6 +248,7 @@ def test_references_are_read_from_beside_the_file(tmp_path):
         ("a.csv", "caption,seed\nrain,-1\n", [":2: ", "seed as an integer", "'-1'"]),
         ("a.csv", "caption,id\nrain,../../x\n", [":2: ", "expected an id", "'../../x'"]),
         ("a.csv", "caption\nrain\x07\n", [":2: ", "cannot be printed"]),
+        ("a.csv", f"caption\n{'rain ' * 500}\n", [":2: ", "2,499 characters", "at most 2,000"]),
         ("a.csv", "caption\nrain\u202e\n", [":2: ", "cannot be printed"]),
         ("a.csv", b"caption\nrain\nv\xf6gel\n", [":3: ", "expected UTF-8 text, found byte 0xf6"]),
         ("a.txt", "rain".encode("utf-16"), [":1: ", "expected UTF-8 text", "encoding"]),

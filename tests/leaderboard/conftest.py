@@ -55,7 +55,7 @@ def record(model: str = "tiny-tango", spec: str = "naive@w4a8", n: int = 4, loss
     size = int(22_400_000 * (weight_bits or (16 if name == "bf16" else 32)) / 32) + 41_000
     paired = (lambda value, half: None) if name == "fp32" else difference
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "status": "done",
         "reason": None,
         "model": {

@@ -76,10 +76,14 @@ def test_the_site_shows_the_ladder(make_run, make_record, ladder, tmp_path):
     from admbench.leaderboard import build_site, read_runs
 
     run = make_run([make_record()])
-    without = build_site(read_runs([run]), tmp_path / "without").index.read_text()
+
+    def made(folder):
+        return (build_site(read_runs([run]), tmp_path / folder).root / "made.html").read_text()
+
+    without = made("without")
     assert "<code>bench ladder</code>" in without
     (run / "ladder.json").write_text(json.dumps(ladder))
-    page = build_site(read_runs([run]), tmp_path / "with").index.read_text()
+    page = made("with")
     assert "real vs real" in page
     assert "✓ holds" in page
     assert "<code>bench ladder</code>" not in page

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from admbench.bench.run.jobs import Job
+from admbench.bench.run.jobs import CellJob, Job
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,19 @@ class Outcome:
         return self.reason is not None
 
 
+def blocked(task: Task, blocker: Outcome) -> Outcome:
+    """Return how a task ends that cannot be done because a job before it failed."""
+    if isinstance(task.job, CellJob) and task.job.checkpoint == blocker.job.key:  # its own quantization
+        return Outcome(task.job, blocker.reason, 0.0)
+    return Outcome(task.job, f"{blocker.job.name} failed: {blocker.reason}", 0.0)
+
+
 class Executor(Protocol):
-    """Carries out jobs. Closing the generator early stops what still runs."""
+    """Carries out jobs, each in a process of its own. Closing the generator early stops what still runs.
+
+    What a job does must not reach the next by any other way than the files that it publishes: a `QuantizeJob` runs
+    other people's code, and what that changes in its process ends with it.
+    """
 
     def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Generator[Outcome, None, None]:
         """Yield an outcome for every task as it ends; a task whose prerequisite failed fails with that reason.

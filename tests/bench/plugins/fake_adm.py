@@ -184,3 +184,28 @@ class Absent(Float32):
     name = "absent"
     summary = "needs more than there is"
     requires = ("no-such-distribution",)
+
+
+class Exits(Float32):
+    """Prints what looks like an answer, and ends its process."""
+
+    name = "exits"
+    summary = "exits"
+
+    def __init__(self, spec: Any) -> None:
+        print('{"mistake": "all is lost"}', flush=True)
+        os._exit(2)
+
+
+class Meddles(Float32):
+    """Full precision that changes what is global in its process."""
+
+    name = "meddles"
+    summary = "meddles"
+
+    def quantize(self, model: Any, calibration: Any) -> Any:
+        quantized = super().quantize(model, calibration)
+        torch.set_default_dtype(torch.float64)
+        torch.manual_seed(99)
+        np.random.seed(99)
+        return quantized

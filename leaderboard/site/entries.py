@@ -1,4 +1,4 @@
-"""Columns and entries of a table as plain data, all text still unescaped."""
+"""Entries of the ladder's table as plain data, all text still unescaped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,17 +6,6 @@ from dataclasses import dataclass
 from admbench.leaderboard.ladder import Estimate
 from admbench.leaderboard.record import Score
 from admbench.leaderboard.site.numbers import Scale, decimals, fixed, interval
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table."""
-
-    key: str
-    label: str
-    detail: str = ""  # second line of the header
-    better: str = ""  # "lower", "higher" or neither
-    meaning: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,13 +22,8 @@ class Cell:
     """One entry of the table; `missing` is the reason for a dash."""
 
     key: str
-    sort: float | None = None
     text: str = ""
     interval: str = ""
-    place: str = ""  # in the order by this score: rank interval and letters
-    note: str = ""
-    tone: str = ""  # worse | better | warning
-    more: str = ""  # a second line of the note
     bar: Bar | None = None
     missing: str = ""
 
@@ -59,7 +43,7 @@ def _estimate_cell(key: str, estimate: Score | Estimate | None, places: int, sca
     if estimate.value > 0 and not text.strip("0."):
         text = f"< {10.0**-places:g}"
     if estimate.ci95 is None:
-        return Cell(key, estimate.value, text, f"no interval: {estimate.reason}")
+        return Cell(key, text, f"no interval: {estimate.reason}")
     low, high = estimate.ci95
     bar = Bar(100 * scale(low), 100 * scale(estimate.value), 100 * scale(high))
-    return Cell(key, estimate.value, text, interval(estimate.ci95, places), bar=bar)
+    return Cell(key, text, interval(estimate.ci95, places), bar=bar)
