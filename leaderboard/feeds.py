@@ -24,7 +24,7 @@ NEWEST = 100
 _ATOM = "http://www.w3.org/2005/Atom"
 
 
-def newest(records: Sequence[LoadedRecord]) -> list[LoadedRecord]:
+def _newest(records: Sequence[LoadedRecord]) -> list[LoadedRecord]:
     """Return the finished cells of a feed, the newest first."""
     finished = [one for one in records if one.record.status == "done" and one.record.provenance is not None]
     return sorted(finished, key=lambda one: (_started(one.record), str(one.path)), reverse=True)[:NEWEST]
@@ -38,7 +38,7 @@ def to_atom(records: Sequence[LoadedRecord], title: str, url: str | None = None)
         title: of the board.
         url: where the board is; without it links are relative to the feed.
     """
-    cells = newest(records)
+    cells = _newest(records)
     ElementTree.register_namespace("", _ATOM)
     feed = ElementTree.Element(f"{{{_ATOM}}}feed")
     _add(feed, "title", title)
@@ -68,7 +68,7 @@ def to_json_feed(records: Sequence[LoadedRecord], title: str, url: str | None = 
             "content_text": _words(cell.record),
             "date_published": _time(cell.record),
         }
-        for cell in newest(records)
+        for cell in _newest(records)
     ]
     feed = {
         "version": "https://jsonfeed.org/version/1.1",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from admbench.bench.cli.options import Debug, Quiet
+from admbench.errors import UsageError
 
 
 def leaderboard(
@@ -16,17 +18,20 @@ def leaderboard(
     title: Annotated[
         str, typer.Option(help="Title of the page.")
     ] = "How much does quantization cost audio diffusion models?",
+    url: Annotated[str | None, typer.Option(help="Where the page will be: links in its feeds of new cells.")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Show it on a port of this machine until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option(help="Port for --serve; 0 takes any free one.")] = 8000,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write the page over all records of runs."""
+    """Write the page over all records of runs, and feeds of new cells beside it (feed.atom, feed.json)."""
+    if url is not None and not re.match(r"https?://[^\s/]", url):
+        raise UsageError(f"--url {url}: expected an address such as https://board.example")
     from admbench.bench.cli.records import gather_records
     from admbench.leaderboard.site import build_site
 
     gathered = gather_records(runs)
-    build_site(gathered.records, out, title=title, quarantined=gathered.quarantined)
+    build_site(gathered.records, out, title=title, quarantined=gathered.quarantined, url=url)
     print(f"leaderboard: {out / 'index.html'}")
     if serve:
         from admbench.bench.cli.serving import serve_folder

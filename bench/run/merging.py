@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from admbench.bench.run.layout import JobFolder, RunLayout
+from admbench.bench.run.lock import hold
 from admbench.errors import DataError
 from admbench.files import atomic_directory, link, read_json
 from admbench.leaderboard.run_folder import BASELINES, CELLS, REFERENCE
@@ -40,6 +41,8 @@ class Merged:
 def merge_runs(runs: Sequence[Path], out: Path) -> Merged:
     """Link the finished work of some runs into one run folder, where `bench run` goes on from it.
 
+    A cell that failed or was skipped is not finished: whoever has it done gives it, else `bench run` tries it again.
+
     Cells, baselines, reference audio and calibration sets are the same if their keys are: hashes over all that
     determines them. Of the same cell from two machines the first stays, with its times. What has another key is named
     and left where it is. Files are hard links where the file system has them: nothing changes in place.
@@ -49,37 +52,46 @@ def merge_runs(runs: Sequence[Path], out: Path) -> Merged:
         out: a run folder, or a new one.
 
     Raises:
-        DataError: one of them holds no finished work.
+        DataError: one of them holds no finished work, or cannot be read.
+        UsageError: a run is at work in `out`.
     """
-    added, known, conflicts = [], [], []
-    for run in runs:
-        places = list(_finished(run))
-        if not places:
+    places = {run: list(_finished(run)) for run in runs}
+    for run, found in places.items():
+        if not found:
             raise DataError(f"{run}: no finished cells; expected a run folder")
-        if run.resolve() == out.resolve():
-            continue
-        for place in places:
-            source, target = run / place, out / place
-            if not target.exists():
-                _link_whole(source, target)
-                added.append(place)
-            elif _key(source) == _key(target):
-                known.append(place)
-            else:
-                conflicts.append(Conflict(place, target, source))
+    added, known, conflicts = [], [], []
+    with hold(out):
+        for run, found in places.items():
+            for place in found if run.resolve() != out.resolve() else ():
+                source, target = run / place, out / place
+                if not target.exists() or not _is_finished(target):
+                    _link_whole(source, target)
+                    added.append(place)
+                elif _key(source) == _key(target):
+                    known.append(place)
+                else:
+                    conflicts.append(Conflict(place, target, source))
     return Merged(tuple(added), tuple(known), tuple(conflicts))
 
 
 def _finished(run: Path) -> Iterator[str]:
     """Yield the places of a run that hold finished work, relative to it; hidden names are work in progress."""
-    folders = [path for pattern in (f"{REFERENCE}/*", f"{BASELINES}/*", f"{CELLS}/*/*") for path in run.glob(pattern)]
-    if not any(path.is_relative_to(run / CELLS) for path in folders):
+    cells = [path for path in run.glob(f"{CELLS}/*/*") if _is_finished(path)]
+    if not cells:
         return
-    calibration = RunLayout(run).calibration
-    for path in [*folders, *calibration.glob("*")]:
+    others = (*run.glob(f"{REFERENCE}/*"), *run.glob(f"{BASELINES}/*"), *RunLayout(run).calibration.glob("*"))
+    for path in [*cells, *others]:
         relative = path.relative_to(run)
         if not any(part.startswith(".") for part in relative.parts) and not path.is_symlink():
             yield relative.as_posix()
+
+
+def _is_finished(path: Path) -> bool:
+    """Return whether a published folder holds finished work: not a cell whose record is of a failure, or damaged."""
+    try:
+        return path.parent.parent.name != CELLS or read_json(JobFolder(path).record)["status"] == "done"
+    except (DataError, KeyError, TypeError):
+        return False
 
 
 def _key(path: Path) -> str:

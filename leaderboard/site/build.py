@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from admbench.errors import DataError, UsageError
 from admbench.files import atomic_directory
 from admbench.leaderboard.boards import Board
+from admbench.leaderboard.feeds import ATOM_FILE, JSON_FILE, to_atom, to_json_feed
 from admbench.leaderboard.ladder import Ladder, read_ladder
 from admbench.leaderboard.matrix import MethodRow
 from admbench.leaderboard.reading import LoadedRecord, Quarantined
@@ -61,6 +62,7 @@ def build_site(
     title: str = TITLE,
     max_captions: int = 12,
     quarantined: Iterable[Quarantined] = (),
+    url: str | None = None,
 ) -> SitePaths:
     """Build the leaderboard of some records into the folder `out`; a site that an earlier call built is replaced.
 
@@ -71,6 +73,7 @@ def build_site(
         title: heading of the page.
         max_captions: captions on the listening page, at even steps through the suite.
         quarantined: records that cannot be shown, as `gather` returns them; a page lists them with their reasons.
+        url: where the site will be, for the links of its feeds; without it they are relative.
 
     Raises:
         UsageError: `out` is a file, or a folder with other content than a site.
@@ -87,6 +90,8 @@ def build_site(
     with atomic_directory(out) as site:
         (site / MARKER).write_text("A site built by `bench leaderboard`; building again replaces this folder.\n")
         groups = write_listening([_heard(view) for view in views], site, max_captions)
+        (site / ATOM_FILE).write_text(to_atom(records, title, url), encoding="utf-8")
+        (site / JSON_FILE).write_text(to_json_feed(records, title, url), encoding="utf-8")
         _write_pages(views, ladders, groups, left_out, title, site)
     return SitePaths(
         root=out,

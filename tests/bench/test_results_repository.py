@@ -210,6 +210,22 @@ class Forge:
             ended.append((name, done.returncode, done.stdout + done.stderr))
         return ended
 
+    def merge(self, clone: Path, branch: str) -> None:
+        """Make a branch the main one."""
+        self._git(clone, "push", "-q", str(self.origin), f"origin/{branch}:main")
+
+    def publish(self, name: str) -> Path:
+        """Carry out what follows a merge, in a clone."""
+        clone = self.clone(name)
+        ended = self.carry_out(clone, "publish.yml", BOARD_URL="https://board.example")
+        assert [code for _, code, _ in ended] == [0, 0, 0], ended
+        return clone
+
+    def states(self, name: str) -> set[str]:
+        """How far the cells of the run were checked, as a clone of the main branch says."""
+        run = self.clone(name) / "results/mine"
+        return {validation_state(one) for one in gather([run]).records}
+
     def _git(self, folder: Path, *arguments: str) -> None:
         subprocess.run(["git", *arguments], cwd=folder, check=True, env={**os.environ, **self._who()})
 
@@ -252,11 +268,21 @@ def test_a_submission_goes_from_pull_request_to_page(repository: Path, tmp_path:
     ended = forge.carry_out(forge.clone("checked-noted", "noted"), "check.yml", **check)
     assert (ended[0][1], ended[0][2].splitlines()[-1]) == (1, "validation.json is written by this repository alone")
 
-    subprocess.run(["git", "push", "-q", str(forge.origin), "origin/mine:main"], cwd=clone, check=True)
-    published = forge.clone("published")
-    ended = forge.carry_out(published, "publish.yml")
-    assert [code for _, code, _ in ended] == [0, 0, 0], ended
+    forge.merge(clone, "mine")
+    published = forge.publish("published")
     assert "Small models" in (published / "site/index.html").read_text()
-    noted = forge.clone("after")
-    states = {validation_state(one) for one in gather([noted / "results/mine"]).records}
-    assert states == {"re-scored"}, "committed by the workflow, and seen by whoever clones it"
+    assert 'href="https://board.example/feed.atom"' in (published / "site/feed.atom").read_text()
+    assert forge.states("after") == {"re-scored"}, "committed by the workflow, and seen by whoever clones it"
+
+    again = forge.clone("again")
+    value = json.loads((run / "cells/tiny-tango/fp32/result.json").read_text())
+    value["provenance"]["seconds"] += 1.0
+    (run / "cells/tiny-tango/fp32/result.json").write_text(json.dumps(value))
+    assert main(["results", "add", str(run), str(again), "--quiet"]) == 0
+    forge.push(again, "anew")
+    anew = forge.clone("checked-anew", "anew")
+    ended = forge.carry_out(anew, "check.yml", **check)
+    assert [code for _, code, _ in ended] == [0, 0, 0, 0], "its old note goes with the old run"
+    forge.merge(anew, "anew")
+    forge.publish("published-anew")
+    assert forge.states("after-anew") == {"re-scored"}

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from admbench.bench.cli.app import main
 from admbench.leaderboard.feeds import NEWEST, to_atom, to_json_feed
 from admbench.leaderboard.reading import LoadedRecord, parse_record
 
@@ -54,6 +55,22 @@ def test_both_feeds_say_the_same(cells: list[LoadedRecord]) -> None:
         assert item["content_text"] == entry.findtext(f"{ATOM}content")
         assert datetime.fromisoformat(item["date_published"]).tzinfo is not None
     assert feed["home_page_url"] == "index.html", "relative where nobody said where the board is"
+
+
+def test_a_page_has_its_feeds_beside_it_and_names_them(make_run: Any, tmp_path: Path) -> None:
+    run = make_run([record()])
+    out = tmp_path / "site"
+    assert main(["leaderboard", str(run), "--out", str(out), "--url", "https://board.example/x", "--quiet"]) == 0
+    (item,) = json.loads((out / "feed.json").read_text())["items"]
+    assert item["url"] == "https://board.example/x/index.html"
+    assert ElementTree.fromstring((out / "feed.atom").read_text()).find(f"{ATOM}entry") is not None
+    assert 'type="application/atom+xml" title="New cells" href="feed.atom"' in (out / "index.html").read_text()
+
+
+@pytest.mark.parametrize("url", ["board.example", "javascript:alert(1)", "https://"])
+def test_an_address_that_is_none_is_refused(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leaderboard", str(tmp_path), "--out", str(tmp_path / "site"), "--url", url]) == 2
+    assert "expected an address such as https://board.example" in capsys.readouterr().err
 
 
 def test_a_cell_is_news_once_and_again_when_it_is_run_again(cells: list[LoadedRecord], tmp_path: Path) -> None:
