@@ -117,14 +117,19 @@ def identity(environment: Mapping[str, str], device: str) -> dict[str, Any]:
         environment: of the process that computes.
         device: `cpu` or `cuda`.
     """
-    flags = {*_described("flags").split(), *_described("Features").split()}
     return {
         "machine": platform.machine(),
         "vendor": vendor(),
-        "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
+        "instruction_sets": instruction_sets(),
         "modes": {name: environment[name] for name in MODES if environment.get(name)},
         "gpus": gpus() if device == "cuda" else [],
     }
+
+
+def instruction_sets() -> list[str]:
+    """Return those of `INSTRUCTION_SETS` that the processor has; empty where Linux's /proc/cpuinfo is missing."""
+    flags = {*_described("flags").split(), *_described("Features").split()}
+    return [name for name in INSTRUCTION_SETS if name in flags]
 
 
 def gpus() -> list[str]:

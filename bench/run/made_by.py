@@ -65,8 +65,8 @@ class MadeBy(BaseModel):
 
     code: dict[str, str] = {}
     """Part of our code -> hash of its source."""
-    plugins: dict[str, str] = {}
-    """`GROUP NAME` of each plug-in that runs -> hash of its identity (`admbench.identities`)."""
+    plugins: dict[str, PluginIdentity] = {}
+    """`GROUP NAME` of each plug-in that runs -> what tells its state from another."""
     packages: dict[str, str | None] = {}
     """Distribution that computes -> version."""
     arithmetic: dict[str, Any] = {}
@@ -103,7 +103,7 @@ def made_by_here(plugins: Iterable[PluginIdentity], device: str) -> MadeBy:
     used = {one for names in COMPUTING.values() for one in names}
     return MadeBy(
         code={part: digest() for part, digest in CODE.items()},
-        plugins={one.key: one.sha256 for one in plugins},
+        plugins={one.key: one for one in plugins},
         packages=versions.distribution_versions(sorted(used)),
         arithmetic=arithmetic.identity(arithmetic.reproducible(os.environ), device),
     )

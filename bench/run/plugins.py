@@ -56,7 +56,7 @@ class Plugins:
         return formats.identities_of_others()
 
     def of_job(self, job: Job) -> list[PluginIdentity]:
-        """Return those of all plug-ins that a job runs."""
+        """Return those of all plug-ins that a job's result comes from; of a cell also the method, which ran before."""
         found = [] if isinstance(job, ReferenceJob) else [self.model(job.model)]
         if isinstance(job, CalibrationJob):
             return found
@@ -66,7 +66,7 @@ class Plugins:
         if isinstance(job, BaselineJob):
             found.append(self.method(FULL_PRECISION))
         if isinstance(job, CellJob):
-            found += self.metrics(job.metrics)
+            found += [self.method(job.method), *self.metrics(job.metrics)]
         return found if isinstance(job, ReferenceJob) else [*found, *self.formats()]
 
     def _once(self, group: str, name: str, find: Callable[[], PluginIdentity]) -> PluginIdentity:
