@@ -9,12 +9,19 @@ import os
 import re
 import secrets
 import shutil
+import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from admbench.errors import DataError
+
+MOST_TEXT_BYTES = 2**25
+"""Of a JSON file: its values take up to thirty times as much memory."""
+MOST_YAML_BYTES = 2**18
+"""Of a YAML file, whose parser takes seconds for a megabyte."""
 
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
@@ -101,15 +108,21 @@ def flush_folder(path: str | Path) -> None:
         os.close(descriptor)
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Path, *, infinite: bool = False) -> Any:
     """Read a JSON file.
 
+    Args:
+        path: of a regular file.
+        infinite: whether NaN and infinity are numbers, as in schedulers that diffusers saves.
+
     Raises:
-        DataError: the file is missing, unreadable, not UTF-8, not JSON, or holds NaN or infinity; it names the file.
+        DataError: the file is missing, unreadable, larger than `MOST_TEXT_BYTES`, not UTF-8, not JSON, holds NaN or
+            infinity, or a key twice in one object, of which readers take different ones; it names the file.
     """
-    text = _read_text(path)
+    text = _read_text(path, MOST_TEXT_BYTES)
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        constant = float if infinite else _refuse_constant
+        return json.loads(text, parse_constant=constant, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error})") from error
 
@@ -118,15 +131,39 @@ def read_yaml(path: str | Path) -> Any:
     """Read a YAML file of plain values.
 
     Raises:
-        DataError: the file is missing, unreadable, not UTF-8, not YAML, or asks for Python objects; it names the file.
+        DataError: the file is missing, unreadable, larger than `MOST_YAML_BYTES`, not UTF-8, not YAML, asks for Python
+            objects, holds a key twice in one object, or an alias, of which a few lines may stand for any number of
+            values; it names the file.
     """
     import yaml
 
-    text = _read_text(path)
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("an alias; expected the values themselves")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            _unique([(self.construct_object(key, deep=True), None) for key, _ in node.value])
+            return super().construct_mapping(node, deep)
+
+    text = _read_text(path, MOST_YAML_BYTES)
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return yaml.load(text, Loader)  # of plain values, as SafeLoader
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+
+
+def inside(folder: str | Path, path: str | Path) -> bool:
+    """Return whether a path, all of its links followed, is below a folder.
+
+    >>> inside("/runs/a", "/runs/a/work"), inside("/runs/a", "/runs/a/../b")
+    (True, False)
+    """
+    try:
+        return Path(path).resolve().is_relative_to(Path(folder).resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, or no path at all
+        return False
 
 
 def slug(text: str) -> str:
@@ -174,13 +211,27 @@ def _link_file(source: str | Path, target: str | Path) -> None:
         shutil.copy2(source, target)
 
 
-def _read_text(path: str | Path) -> str:
+def _read_text(path: str | Path, most: int) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise DataError(f"{path}: expected a regular file")  # a pipe or a device may never end
+        with open(path, "rb") as file:
+            data = file.read(most + 1)
+        if len(data) > most:
+            raise DataError(f"{path}: larger than {most} bytes")
+        return data.decode("utf-8")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
+
+
+def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {str(twice)[:60]!r} comes twice")
+    return found
 
 
 def _sibling(path: Path) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admbench.bench.measurement.latency_section import measure_latency
-from admbench.bench.models import load_model, random_fingerprint
+from admbench.bench.models import fingerprint, load_model, random_fingerprint
 from admbench.bench.models.components import Component
 from admbench.bench.models.directory import path_of
 from admbench.bench.models.quantization import (
@@ -24,7 +24,7 @@ from admbench.bench.models.quantization import (
 from admbench.bench.scoring.conventional import score_by_convention
 from admbench.bench.scoring.report import score_report
 from admbench.bench.scoring.spec import JudgeSpec
-from admbench.errors import CheckpointError, UsageError
+from admbench.errors import BenchError, CheckpointError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,8 +112,7 @@ def load_checkpoint(folder: str | Path, *, model: str | None = None, device: str
     """
     sources = [header.source for header in read_headers(folder).values()]
     name = sources[0].model if model is None else model
-    place = path_of(name)
-    if model is None and place is not None and not place.is_dir():
+    if model is None and path_of(name) is not None and not _is_there(name, sources[0].weights_sha256):
         raise CheckpointError(
             f"{folder}: made from {name}, which is not here; say where that model is: --model dir:PATH beside"
             " --checkpoint"
@@ -129,6 +128,17 @@ def load_checkpoint(folder: str | Path, *, model: str | None = None, device: str
             )
     load_components(loaded, folder)
     return loaded
+
+
+def _is_there(name: str, weights_sha256: str) -> bool:
+    """Return whether a folder that a checkpoint names is the model that it was made from, by hashes alone.
+
+    A checkpoint may come from anyone: what is in a folder that it names is not loaded, or told, unless it is that.
+    """
+    try:
+        return fingerprint(name) == weights_sha256
+    except (BenchError, OSError, ValueError):
+        return False
 
 
 def generate(

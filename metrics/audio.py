@@ -25,6 +25,9 @@ SHORT_SHARE = 0.95
 SHORT_SECONDS = 1.0
 """What a clip should have at least where nobody said: about one analysis window of the usual taggers."""
 
+MOST_SAMPLES = 3600 * 48_000
+"""Of all channels of a file: an hour at 48 kHz. A compressed file of kilobytes may stand for gigabytes."""
+
 READING: dict[str, Any] = {
     "channels": "averaged",
     "resampler": "soxr",
@@ -163,7 +166,12 @@ def read_audio(path: str | Path) -> Sound:
     if not Path(path).is_file():
         raise DataError(f"{path}: no such file")
     try:
-        channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            if file.frames * file.channels > MOST_SAMPLES:
+                raise DataError(f"{path}: {file.frames} samples of {file.channels} channels; expected an hour at most")
+            # what a header does not say, as of a stream, is bounded too
+            channels = file.read(MOST_SAMPLES // file.channels, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
         raise DataError(f"{path}: not a readable audio file ({error})") from error
     if not len(channels):

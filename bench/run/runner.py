@@ -18,8 +18,8 @@ from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.lock import hold, unwritable
 from admbench.bench.run.plan import Plan, is_done, make_plan
 from admbench.bench.scoring.spec import JudgeSpec
-from admbench.errors import BenchError
-from admbench.files import remove, write_text_atomic
+from admbench.errors import BenchError, DataError
+from admbench.files import inside, remove, write_text_atomic
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ def run_grid(
     with hold(grid.out) as lock:
         plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh)
         _check_writable(grid.out)
+        _check_inside(grid.out, plan)
         write_text_atomic(RunLayout(grid.out).grid, grid.model_dump_json(indent=2) + "\n")
         if fresh:
             _forget(plan)
@@ -145,6 +146,13 @@ def _forget(plan: Plan) -> None:
     """Make the jobs of a fresh run start from nothing; old results stay until the new ones are there."""
     for job in plan.jobs:
         remove(job.work.path)
+
+
+def _check_inside(out: Path, plan: Plan) -> None:
+    """Refuse a run folder from which a link leads out: what lies there is not the run's to replace or to remove."""
+    for path in (path for job in (*plan.cells, *plan.jobs) for path in (job.work.path, job.target.path)):
+        if not inside(out, path):
+            raise DataError(f"{path}: a link out of the run folder; expected a folder of the run")
 
 
 def _tidy(plan: Plan) -> None:

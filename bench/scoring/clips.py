@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from admbench.audio_files import AUDIO_SUFFIXES, is_audio_file
 from admbench.bench.suites import load_suite
 from admbench.errors import DataError
-from admbench.files import read_json, write_json_atomic
+from admbench.files import inside, read_json, write_json_atomic
 from admbench.leaderboard.run_folder import AUDIO, CAPTIONS_FILE
 
 _TEXT_SUFFIXES = (".json", ".jsonl", ".csv", ".txt", ".md", ".toml", ".safetensors")
@@ -124,6 +124,8 @@ def _listed(folder: Path) -> list[Clip]:
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("id", "caption")):
             raise DataError(f'{path}: entry {index}: expected texts "id" and "caption"')
         file = folder / str(entry.get("file", f"{AUDIO}/{entry['id']}.wav"))
+        if not inside(folder, file):
+            raise DataError(f"{path}: entry {index}: file {str(entry.get('file'))[:60]!r} leads out of the folder")
         if not file.is_file():
             raise DataError(f"{file}: no such file, but {path} lists it")
         clips.append(Clip(entry["id"], file, entry["caption"]))

@@ -64,7 +64,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda at: set_in(at / "unet/config.json", quantization_config={"quant_method": "bitsandbytes"}),
         r"unet/config\.json: the weights were quantized already by bitsandbytes; expected full precision",
     ),
-    "weights are cut": (lambda at: cut_in_half(at / "unet" / WEIGHTS), f"unet/{WEIGHTS}: cannot be loaded"),
+    "weights are cut": (
+        lambda at: cut_in_half(at / "unet" / WEIGHTS),
+        f"unet/{WEIGHTS}: cannot be read, or is truncated",
+    ),
     "a wrapper's names": (
         lambda at: prefix_all(at / "unet" / WEIGHTS, "module."),
         r'left over: module\..* and \d+ more \(all names begin with "module\."',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ WEIGHTS = {
 
 
 @contextmanager
-def named_as_damaged(place: Path, expected: str) -> Iterator[None]:
+def named_as_damaged(place: Path | str, expected: str) -> Iterator[None]:
     """Turn whatever another library raises over a file or folder into a CheckpointError that names it.
 
     Args:
@@ -111,6 +112,24 @@ def _refuse_detours(folder: Path) -> None:
         raise CheckpointError(
             f"{config}: {OTHER_FILE} names another file of weights; expected the usual one, without it"
         )
+
+
+def check_archive(file: Path) -> None:
+    """Refuse a file of torch.save that holds more than it has bytes: its tensors lie there as they are.
+
+    Raises:
+        CheckpointError: an entry of the archive is compressed, or entries lie over each other.
+    """
+    if not zipfile.is_zipfile(file):
+        return  # of torch before 1.6, which has no archive to be compressed
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(f"{file}: cannot be read as a file of torch.save ({error})") from error
+    held = sum(entry.file_size for entry in entries)
+    if held > file.stat().st_size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise CheckpointError(f"{file}: unpacks to {held} bytes; expected what torch.save writes, not compressed")
 
 
 def fingerprint(files: Mapping[str, Path]) -> str:

@@ -12,7 +12,7 @@ from admbench.bench.models.checkpoints.files import fingerprint
 from admbench.bench.models.checkpoints.pipeline_index import PipelineIndex, read_index
 from admbench.bench.models.checkpoints.repositories import Repository, locate, revision
 from admbench.bench.models.components import COMPONENTS, Component, ComponentCall
-from admbench.errors import CheckpointError
+from admbench.errors import CheckpointError, DataError
 from admbench.methods.core.checkpoint.allowed import allow_networks
 from admbench.methods.core.checkpoint.header import HEADER_FILE
 
@@ -122,8 +122,11 @@ class Family(ABC):
             UsageError: the scheduler needs a package that is not installed.
         """
         known = {"name": name, "source": source, "revision": revision(folder), "license": license}
-        known["weights_sha256"] = self.fingerprint(folder)
-        return self._called(self.build(folder, known | self._defaults))
+        try:
+            known["weights_sha256"] = self.fingerprint(folder)
+            return self._called(self.build(folder, known | self._defaults))
+        except DataError as error:  # of a JSON or YAML file, which here is a part of the checkpoint
+            raise CheckpointError(str(error)) from error
 
     def untrained(self, variant: Mapping[str, Any], *, name: str, license: str | None) -> AudioDiffusionModel:
         """Build the architecture with weights from a fixed seed.

@@ -10,13 +10,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from admbench.errors import CheckpointError
 from admbench.methods.core.checkpoint.architectures import build_network
 from admbench.methods.core.checkpoint.header import HEADER_FILE, TENSOR_FILE, Header, read_header
-from admbench.methods.core.checkpoint.tensors import DTYPES, Slot, is_finite, sha256_of, slots_of
+from admbench.methods.core.checkpoint.tensors import (
+    DTYPES,
+    Slot,
+    is_finite,
+    most_numbers,
+    open_tensors,
+    sha256_of,
+    slots_of,
+)
 from admbench.methods.core.layers.attention import AttentionSites, set_sites
 from admbench.methods.core.layers.kinds import (
     AnyLayer,
@@ -62,24 +69,21 @@ def load(directory: str | Path) -> nn.Module:
     """
     header = read_header(directory)
     path = Path(directory) / TENSOR_FILE
-    module = _build(header, Path(directory) / HEADER_FILE)
-    slots = slots_of(module)
-    try:
-        with safe_open(path, framework="pt") as file:
-            _check_names(path, expected=slots.keys(), found=file.keys())
-            _check_names(path, expected=header.tensors.keys(), found=file.keys())
-            for name, slot in slots.items():
-                _fill(slot, _checked(f"{path}: tensor {name}", slot, file.get_tensor(name), header.tensors[name]))
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot be read, or is truncated ({error})") from error
+    with open_tensors(path) as file:
+        module = _build(header, Path(directory) / HEADER_FILE, most_numbers(path), len(file.keys()))
+        slots = slots_of(module)
+        _check_names(path, expected=slots.keys(), found=file.keys())
+        _check_names(path, expected=header.tensors.keys(), found=file.keys())
+        for name, slot in slots.items():
+            _fill(slot, _checked(f"{path}: tensor {name}", slot, file.get_tensor(name), header.tensors[name]))
     return module.eval()
 
 
-def _build(header: Header, path: Path) -> nn.Module:
-    """Return the network that a header describes, on the meta device."""
+def _build(header: Header, path: Path, numbers: int, tensors: int) -> nn.Module:
+    """Return the network that a header describes, on the meta device, within what its tensor file can hold."""
     try:
         described = header.backbone
-        module = build_network(described.architecture, described.config, most_layers=len(header.tensors))
+        module = build_network(described.architecture, described.config, numbers=numbers, tensors=tensors)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     if header.layers and described.dtype != "float32":

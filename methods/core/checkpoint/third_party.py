@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, JsonValue, StringConstraints, ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -38,6 +38,7 @@ from admbench.methods.core.checkpoint.header import (
     SourceHeader,
     Text,
 )
+from admbench.methods.core.checkpoint.tensors import most_numbers, open_tensors
 from admbench.methods.core.numbers.scheme import LayerKind
 from admbench.methods.core.processor import signed_product_refusal
 
@@ -263,10 +264,12 @@ def load(directory: str | Path, header: ThirdPartyHeader, form: ThirdPartyFormat
     place, path = Path(directory) / HEADER_FILE, Path(directory) / TENSOR_FILE
     _check_package(place, header.bridge, form)
     try:
-        described = header.backbone
-        module = build_network(described.architecture, described.config, most_layers=len(header.tensors))
+        described, tensors = header.backbone, _read_tensors(path, header)
+        module = build_network(
+            described.architecture, described.config, numbers=most_numbers(path), tensors=len(tensors)
+        )
         shapes = {name: tuple(tensor.shape) for name, tensor in _members(module).items()}
-        module = form.restore(module, _read_tensors(path, header), header.bridge.layout)
+        module = form.restore(module, tensors, header.bridge.layout)
     except CheckpointError as error:
         text = str(error)
         raise CheckpointError(text if text.startswith(str(directory)) else f"{place}: {text}") from error
@@ -305,21 +308,18 @@ def _check_package(place: Path, bridge: BridgeHeader, form: ThirdPartyFormat) ->
 
 def _read_tensors(path: Path, header: ThirdPartyHeader) -> dict[str, Tensor]:
     tensors = {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = set(file.keys())
-            for name in header.tensors.keys() - found:
-                raise CheckpointError(f"{path}: tensor {name} is missing")
-            for name in found - header.tensors.keys():
-                raise CheckpointError(f"{path}: tensor {name!r} is not in the header")
-            for name, sha256 in header.tensors.items():
-                tensor = file.get_tensor(name).clone()  # out of the memory map: aligned, and independent of the file
-                if sha256_tensors({name: tensor}) != sha256:
-                    raise CheckpointError(f"{path}: tensor {name}: does not have the SHA-256 of the header")
-                _check_finite(f"{path}: tensor {name}", tensor)
-                tensors[name] = tensor
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot be read, or is truncated ({error})") from error
+    with open_tensors(path) as file:
+        found = set(file.keys())
+        for name in header.tensors.keys() - found:
+            raise CheckpointError(f"{path}: tensor {name} is missing")
+        for name in found - header.tensors.keys():
+            raise CheckpointError(f"{path}: tensor {name!r} is not in the header")
+        for name, sha256 in header.tensors.items():
+            tensor = file.get_tensor(name).clone()  # out of the memory map: aligned, and independent of the file
+            if sha256_tensors({name: tensor}) != sha256:
+                raise CheckpointError(f"{path}: tensor {name}: does not have the SHA-256 of the header")
+            _check_finite(f"{path}: tensor {name}", tensor)
+            tensors[name] = tensor
     return tensors
 
 
