@@ -75,7 +75,7 @@ class Cell(Generating):
             suite=self.suite.describe(self.items),
             generation=audio["generation"],
             scores=scores,
-            audio=audio["health"] | {"reading": reading(self.judges)},
+            audio=audio["health"] | {"captions_cut": audio.get("captions_cut"), "reading": reading(self.judges)},
             size=size_section(
                 self.checkpoint_folder,
                 {**full["components"], BACKBONE: directory_bytes(self.job.baseline.checkpoint)},

@@ -19,7 +19,6 @@ from admbench.bench.suites.base import Suite, SuiteItem
 from admbench.files import write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
 from admbench.identities import PluginIdentity
-from admbench.metrics.audio import is_finite
 from admbench.metrics.extractors.base import Extractor, Judges, load_extractor
 from admbench.metrics.features import Features
 
@@ -76,26 +75,23 @@ class ClipWork(Work):
 
     def embed(self, audio: Facts) -> Features:
         """Return the features of the clips in the work folder, computed from the WAV files as they were written."""
-        scored = identity(self.extractors, self.judges)
-        inputs = [audio["sha256"], audio["not_finite"], scored, self.made("features")]
+        inputs = [audio["sha256"], identity(self.extractors, self.judges), self.made("features")]
 
         def build() -> Facts:
-            features = embed_clips(read_clips(self.job.work.path), self.extractors, self.judges)
-            features.invalidate(audio["not_finite"]).save(self.job.work.features)
+            embed_clips(read_clips(self.job.work.path), self.extractors, self.judges).save(self.job.work.features)
             return {}
 
         self.stages.run("features", inputs, [FEATURES_FILE], build)
         return features_in(self.job.work)
 
     def write_audio(self, items: Sequence[SuiteItem], seeds: Sequence[int], waveforms: Any, rate: int) -> Facts:
-        """Write clips into the work folder; return their number, their hash, and which of them are not finite."""
+        """Write clips into the work folder; return their number and their hash."""
         ids, captions = [item.id for item in items], [item.caption for item in items]
         write_clips(self.job.work.path, ids, captions, seeds, waveforms, rate)
         files = {path.name: sha256_file(path) for path in sorted(self.job.work.audio.iterdir())}
         return {
             "clips": len(ids),
             "sha256": sha256_json([files, sha256_file(self.job.work.captions)]),
-            "not_finite": [name for name, waveform in zip(ids, waveforms, strict=True) if not is_finite(waveform)],
         }
 
 
