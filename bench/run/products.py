@@ -119,7 +119,17 @@ def seal_folder(folder: JobFolder, key: str) -> None:
     seal(folder.sealed, Sealed(key, {}, files))
 
 
-_NOT_SEALED = ("job.json", "log.txt", "quantization-log.txt", "attempt.json", "attempt-log.txt", "failure.json")
+_NOT_SEALED = (
+    "job.json",
+    "log.txt",
+    "quantization-log.txt",
+    "times.json",
+    "quantization-times.json",
+    "attempt.json",
+    "attempt-log.txt",
+    "failure.json",
+)
+"""What a job, or an attempt at it, said of itself; no product, and some of it is written beside published ones."""
 
 
 def is_sealed(folder: JobFolder, key: str, *, whole: bool) -> bool:

@@ -11,6 +11,7 @@ from admbench.bench.run.layout import CLIPS, FEATURES_FILE, JobFolder
 from admbench.bench.run.plugins import Plugins
 from admbench.bench.run.products import require_intact
 from admbench.bench.run.stages import Facts, StageReport, Stages
+from admbench.bench.run.times import StageTimes
 from admbench.bench.scoring.clips import read_clips, write_clips
 from admbench.bench.scoring.features import embed_clips, identity, with_files
 from admbench.bench.scoring.judges import load_judges
@@ -32,7 +33,8 @@ class Work:
     """
 
     def __init__(self, job: Job, reuse: Sequence[JobFolder]) -> None:
-        self.stages = Stages(job.work, reuse, StageReport(job.work))
+        self.times = StageTimes(StageReport(job.work))
+        self.stages = Stages(job.work, reuse, self.times)
         self._job, self.plugins = job, Plugins()
         write_json_atomic(job.work.job, job.model_dump(mode="json"))
 
