@@ -1,4 +1,4 @@
-"""Everything that a site shows, in one file of each kind, table.csv, .json and .parquet; every record as it was read."""
+"""Everything that a site shows, in one file of each kind (table.csv, .json, .parquet); every record as it was read."""
 
 from __future__ import annotations
 
