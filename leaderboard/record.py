@@ -303,10 +303,12 @@ class Latency(OpenSection):
 
 
 class Memory(OpenSection):
-    """Memory of the cell's process. Open."""
+    """Memory of the cell's two processes: one quantizes, the other generates from the packed checkpoint and scores.
+    `process` says which the peak is of, `quantization_bytes` and `generation_bytes` have each; a record without them is
+    of the time when one process did both. Open."""
 
     peak_bytes: Positive | None
-    """Peak resident (or device) memory; null with a reason if it was not measured."""
+    """Larger peak of resident (or device) memory; null with a reason if it was not measured."""
     reason: Text | None = None
     """Why the value is missing."""
 
@@ -373,6 +375,24 @@ class Git(Section):
     """True if tracked files differed from it."""
 
 
+class PluginState(Section):
+    """One state of a plug-in: what a run tells it from another by, and computes again where any of it changed."""
+
+    target: Text
+    """What was run: `module:attribute`."""
+    version: Name | None
+    """That its class says; null where it says none."""
+    distribution: Name
+    """That it came with; of one that was registered in a program, its module."""
+    distribution_version: Name | None
+    """Version of that distribution; null where it is not installed."""
+    source_sha256: Sha256 | None
+    """Over the source: of one of ours, of its whole folder; of others, of all that the distribution brings. Null where
+    there was none to be found."""
+    packages: Annotated[dict[Name, Name | None], Field(max_length=MOST_ENTRIES)]
+    """Distribution that it requires -> version; null if it was not installed."""
+
+
 class Provenance(Section):
     """Where the record comes from."""
 
@@ -386,6 +406,13 @@ class Provenance(Section):
     """Command line of the run."""
     submitter: Name | None = None
     """Who ran it, as they call themselves; null where nobody said. Never taken from an account of the machine."""
+    code: dict[Name, Sha256] = Field(default_factory=dict, max_length=MOST_ENTRIES)
+    """Part of this package that computed -> hash of its source. Empty in records that do not say."""
+    plugins: dict[Name, PluginState] = Field(default_factory=dict, max_length=MOST_ENTRIES)
+    """`GROUP NAME` of each plug-in behind the numbers (model, method, suite, extractors, judges, metrics, formats) ->
+    its state. Empty in records that do not say."""
+    pruned: list[Literal["audio", "checkpoint"]] = Field(default_factory=list, max_length=2)
+    """What was removed from the run folder later, to make room (`bench prune`); the cell was scored with it."""
 
 
 class Record(Section):
