@@ -205,10 +205,16 @@ def half_widths(
         largest: of all of them, the largest |t| in each draw of the bootstrap; empty where there is no pair.
         lent: of pairs of the first part over several calibration draws, by their place, what other cells say of their
             scatter; without it each stands alone.
+
+    Raises:
+        ValueError: pairs over other numbers of captions.
     """
     if not len(largest):
         return [np.zeros(0) for _ in parts], None
-    critical = critical_value(largest, next(family.n for one in parts for family in one.families))
+    captions = {family.n for one in parts for family in one.families}
+    if len(captions) > 1:
+        raise ValueError("contrasts over other numbers of captions")
+    critical = critical_value(largest, captions.pop())
     halves = [critical * one.standard_error for one in parts]
     several = sum(len(one.drawn) for one in parts)
     for k, (one, own) in enumerate(zip(parts, halves, strict=True)):
