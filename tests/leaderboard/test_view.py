@@ -122,7 +122,8 @@ def test_what_has_no_place_says_why_and_stands_last(make_run, make_record, make_
 
 def test_what_other_processes_conclude_is_the_same(run):
     def elsewhere(conclude, *arguments):
-        return [pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(conclude))(*each))) for each in zip(*arguments)]
+        sent = pickle.loads(pickle.dumps(conclude))
+        return [pickle.loads(pickle.dumps(sent(*each))) for each in zip(*arguments, strict=True)]
 
     board = make_boards(read_runs([run]))[0]
     here, there = (to_tsv(compare_views([view_board(board, mapped=mapped)])) for mapped in (map, elsewhere))
