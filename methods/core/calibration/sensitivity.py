@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from admbench.errors import DataError
 from admbench.methods.core.layers.kinds import QuantizableLayer
+from admbench.methods.core.layers.memory import map_tree
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.protocol import DenoisingModel
 from admbench.progress import track
@@ -151,7 +152,7 @@ def _arguments(
     if len(seen) != 1:
         raise DataError(f"{model.name}: one call of its backbone runs it {len(seen)} times")
     args, kwargs = seen[0]
-    return tuple(map(_usable, args)), {name: _usable(value) for name, value in kwargs.items()}
+    return map_tree(_usable, args), map_tree(_usable, kwargs)  # a rotary embedding is a tuple of tensors
 
 
 def _usable(value: Any) -> Any:

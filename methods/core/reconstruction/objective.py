@@ -162,7 +162,8 @@ class BlockTask:
 
     def descend(self, effort: Effort, generator: torch.Generator, *, bf16: bool = False) -> None:
         """Leave the gradient of the objective on a random batch, computed in bfloat16 or not; errors as `losses`."""
-        index = torch.randint(self.learned, (effort.batch_size,), generator=generator)
+        # each sample at most once, as the papers' code draws them
+        index = torch.randperm(self.learned, generator=generator)[: effort.batch_size]
         watched = {name: self.layers[name] for name in self.inner if effort.inner_weight}
         with _watched(watched) as seen, self._autocast(bf16):
             output = self.call(index)
