@@ -8,9 +8,9 @@ aligned where their errors would cancel in the block's output on the calibration
     L = |block error|^2 + 0.8 * sum over its layers but the last of |layer error|^2
 
 Layers that read a shortcut concatenation are split as in `q-diffusion`, as the released code does. Roundings and
-step sizes are learned side by side, half of the input numbers in full precision in a step (QDrop), and without a term that
-drives roundings to 0 or 1. Numbers of the `paper` preset are those of the released code for Stable Diffusion with 4-bit
-weights; there is no licence on that code, and none of it is here.
+step sizes are learned side by side, half of the input numbers in full precision in a step (QDrop), and without a term
+that drives roundings to 0 or 1. Numbers of the `paper` preset are those of the released code for Stable Diffusion with
+4-bit weights; there is no licence on that code, and none of it is here.
 
 Departures. A block that learning does not improve, on held-out prompts as well, keeps the nearest roundings. Step sizes
 are learned relative to their start. What `tdac` departs in is said there. Attention products are not quantized.

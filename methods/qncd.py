@@ -12,9 +12,9 @@ small behind the norm's SiLU. Inter: noise adds up along the trajectory. Its mea
 the prediction, see `core.reconstruction.correction`.
 
 Departures. The norm's weight counts by its magnitude, at least 1e-5, so that scales are positive: divided and
-multiplied by either sign comes to the same. The released sampler estimates the mean noise as it runs: every tenth step it noises
-its latent again, runs the quantized network on it, and takes the difference to the noise that it added, which stays
-until the next estimate; it computes the deviation too, for the noise of a stochastic sampler, and then sets it to 0.
+multiplied by either sign comes to the same. The released sampler estimates the mean noise as it runs: every tenth step
+it noises its latent again, runs the quantized network on it, and takes the difference to the noise that it added, which
+stays until the next estimate; it computes the deviation too, for the noise of a stochastic sampler, and sets it to 0.
 Here the mean is that of the difference to full precision on the calibration set, at every timestep there: it needs no
 sampler of its own, holds whatever a network predicts, and costs nothing while sampling. Deviations are not corrected.
 Weights are reconstructed block by block as in `q-diffusion`; step sizes are not learned, as in the released code.
