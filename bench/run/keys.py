@@ -51,16 +51,17 @@ class Keys:
         self._grid, self._threads, self._captions = grid, threads, list(captions)
         self._judges, self._generated = judges, list(generated)
         self._made: MadeBy = made_by_here((), grid.execution.device)
-        self._real = [*self._captions, self._scored(list(real))]
-        self._suite = self.plugins.suite(grid.suite)
+        self._real = list(real)
 
     def reference(self) -> str:
         """Return the key of the suite's real audio and its features."""
-        return self._key("reference", [self._real], {"audio": [self._suite], "features": []})
+        content = [self._captions, self._scored(self._real)]
+        return self._key("reference", content, {"audio": [self.plugins.suite(self._grid.suite)], "features": []})
 
     def baseline(self, model: str, weights: str) -> str:
         """Return the key of a model's audio in full precision, with its features and checkpoint."""
-        content = [self._audio(model, weights), self.checkpoint(model, weights, FULL_PRECISION, 0)]
+        checkpoint, settings = self.checkpoint(model, weights, FULL_PRECISION, 0), self._grid.generation.model_dump()
+        content = [self._captions, self._scored(self._generated), model, weights, settings, self._grid.seed, checkpoint]
         return self._key("baseline", content, {"generate": self._loading(model), "features": []})
 
     def calibration(self, model: str, weights: str, request: CalibrationRequest, repeat: int) -> str:
@@ -79,8 +80,13 @@ class Keys:
     def cell(self, model: str, weights: str, method: str, repeat: int) -> str:
         """Return the key of a cell: of its record, its audio, and all that they follow from."""
         grid, loading = self._grid, self._loading(model)
-        checkpoint = self.checkpoint(model, weights, method, repeat)
-        content = [self._audio(model, weights), checkpoint, grid.components, ["repeat", repeat]]
+        content = [
+            self.reference(),
+            self.baseline(model, weights),  # made of all settings that a cell's audio is made of
+            self.checkpoint(model, weights, method, repeat),
+            grid.components,
+            ["repeat", repeat],
+        ]
         return self._key(
             "cell",
             content,
@@ -92,10 +98,6 @@ class Keys:
                 "score": self.plugins.metrics(grid.metrics.names),
             },
         )
-
-    def _audio(self, model: str, weights: str) -> list[Any]:
-        scored = self._scored(self._generated)
-        return [self._real, scored, model, weights, self._grid.generation.model_dump(), self._grid.seed]
 
     def _scored(self, extractors: Sequence[Extractor]) -> list[Any]:
         return identify(self._judges, extractors)

@@ -17,6 +17,18 @@ from admbench.errors import UsageError
 from admbench.identities import PluginIdentity
 from admbench.versions import COMPUTING, source_sha256
 
+_RUN: tuple[str, ...] = (
+    "caption_results",
+    "cell",
+    "checkpoint",
+    "generating",
+    "groundwork",
+    "program",
+    "quantizing",
+    "records",
+    "work",
+)
+
 CODE: Mapping[str, Callable[[], str]] = {
     "common": versions.common_sha256,
     "run": lambda: versions.files_sha256(*(f"admbench.bench.run.{name}" for name in _RUN)),
@@ -29,8 +41,6 @@ CODE: Mapping[str, Callable[[], str]] = {
     "scoring": lambda: source_sha256("admbench.bench.scoring"),
 }
 """Part of our code -> hash of its source. What plans, starts processes or shows results computes no number."""
-
-_RUN = ("caption_results", "cell", "checkpoint", "generating", "groundwork", "program", "quantizing", "records", "work")
 
 
 class Stage(BaseModel):
