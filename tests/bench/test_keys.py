@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -9,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from admbench import versions
-from admbench.bench.run.made_by import CODE
+from admbench.bench import run as run_package
+from admbench.bench.run.made_by import CODE, RUN
+from admbench.bench.run.merging import merge_runs
 from admbench.bench.run.program import run_job
 from admbench.errors import UsageError
 from admbench.leaderboard.reading import read_record
+from admbench.leaderboard.validating import validate
 
 from .watched_run import WatchedRun, forget, installed, write_site
 
@@ -158,6 +162,32 @@ HALVED = """        for weight in model.backbone.parameters():
         return super().quantize(model, calibration)
 
 """
+
+
+def test_a_run_of_another_machine_is_merged_and_read_as_any(
+    finished: WatchedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("admbench.arithmetic.instruction_sets", lambda: ["avx2"])
+    whole = WatchedRun(tmp_path / "whole")
+    assert merge_runs([finished.layout.run], whole.layout.run).conflicts == ()
+    assert all(not checked.problems for checked in validate([whole.layout.run]))
+    assert whole.results() == finished.results()
+    assert "cell theirs" in whole.planned(), "here it would be computed anew"
+
+
+def test_every_module_that_a_job_runs_is_in_its_keys_or_computes_nothing() -> None:
+    folder, seen, pending = Path(str(run_package.__file__)).parent, set[str](), {"program"}
+    while pending:
+        name = pending.pop()
+        seen.add(name)
+        source = (folder / f"{name}.py").read_text(encoding="utf-8")
+        pending |= {*re.findall(r"from admbench\.bench\.run(?:\.| import )(\w+)", source)} - seen
+    assert seen == {*RUN} | COMPUTE_NOTHING
+    assert not {*RUN} & COMPUTE_NOTHING
+
+
+COMPUTE_NOTHING = {"answers", "grid", "jobs", "layout", "made_by", "plugins", "products", "stages", "times"}
+"""Modules that name, keep and compare; what they decide is in the jobs, or in the hashes of products."""
 
 
 def test_a_job_refuses_to_run_with_anything_else_than_it_was_planned_with(
