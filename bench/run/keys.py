@@ -7,10 +7,11 @@ the stages in a job are made of the same parts, where the stages are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.made_by import MadeBy, made_by_here
+from admbench.bench.run.made_by import MadeBy
 from admbench.bench.run.plugins import Plugins
 from admbench.bench.scoring.judges import identify
 from admbench.bench.scoring.spec import JudgeSpec
@@ -49,20 +50,30 @@ class Keys:
     ) -> None:
         self.plugins = Plugins()
         self._grid, self._threads, self._captions = grid, threads, list(captions)
-        self._judges, self._generated = judges, list(generated)
-        self._made: MadeBy = made_by_here((), grid.execution.device)
-        self._real = list(real)
+        self._made: MadeBy = self.plugins.made_by((), grid.execution.device)
+        self._real, self._generated = identify(judges, real), identify(judges, generated)
+        self._baselines: dict[tuple[str, str], str] = {}
 
     def reference(self) -> str:
         """Return the key of the suite's real audio and its features."""
-        content = [self._captions, self._scored(self._real)]
-        return self._key("reference", content, {"audio": [self.plugins.suite(self._grid.suite)], "features": []})
+        return self._reference
+
+    @cached_property
+    def _reference(self) -> str:
+        suite = self.plugins.suite(self._grid.suite)
+        return self._key("reference", [self._captions, self._real], {"audio": [suite], "features": []})
 
     def baseline(self, model: str, weights: str) -> str:
         """Return the key of a model's audio in full precision, with its features and checkpoint."""
-        checkpoint, settings = self.checkpoint(model, weights, FULL_PRECISION, 0), self._grid.generation.model_dump()
-        content = [self._captions, self._scored(self._generated), model, weights, settings, self._grid.seed, checkpoint]
-        return self._key("baseline", content, {"generate": self._loading(model), "features": []})
+        if (model, weights) not in self._baselines:
+            checkpoint, settings = (
+                self.checkpoint(model, weights, FULL_PRECISION, 0),
+                self._grid.generation.model_dump(),
+            )
+            content = [self._captions, self._generated, model, weights, settings, self._grid.seed, checkpoint]
+            stages: dict[str, Sequence[PluginIdentity]] = {"generate": self._loading(model), "features": []}
+            self._baselines[model, weights] = self._key("baseline", content, stages)
+        return self._baselines[model, weights]
 
     def calibration(self, model: str, weights: str, request: CalibrationRequest, repeat: int) -> str:
         """Return the key of what is drawn for methods that ask alike."""
@@ -98,9 +109,6 @@ class Keys:
                 "score": self.plugins.metrics(grid.metrics.names),
             },
         )
-
-    def _scored(self, extractors: Sequence[Extractor]) -> list[Any]:
-        return identify(self._judges, extractors)
 
     def _loading(self, model: str) -> list[PluginIdentity]:
         """Return the plug-ins that put a checkpoint's networks into a model."""
