@@ -71,6 +71,7 @@ def build_site(
     quarantined: Iterable[Quarantined] = (),
     votes: Iterable[tuple[str, Session]] = (),
     url: str | None = None,
+    processes: int = 1,
 ) -> SitePaths:
     """Build the leaderboard of some records into the folder `out`; a site that an earlier call built is replaced.
 
@@ -85,6 +86,7 @@ def build_site(
         votes: of listeners, as `admbench.leaderboard.votes.merge` returns them; those on other clips than the records'
             are left out, and listed.
         url: where the site will be, for the links of its feeds; without it they are relative.
+        processes: that conclude from the records: see `view_boards`.
 
     Raises:
         UsageError: `out` is a file, or a folder with other content than a site.
@@ -95,7 +97,7 @@ def build_site(
     records = list(records)
     if not records:
         raise DataError("no records to build a site from")
-    views = view_boards(records)
+    views = view_boards(records, processes=processes)
     ladders, damaged = _ladders(list(dict.fromkeys(loaded.run for loaded in records)))
     left_out = [*quarantined, *damaged]
     with atomic_directory(out) as site:
