@@ -24,20 +24,20 @@ from admbench.leaderboard.site import downloads, pages, summary
 from admbench.leaderboard.site.badges import badges
 from admbench.leaderboard.site.columns import DASH, TONES, Column, Value, span, words
 from admbench.leaderboard.site.definitions import definition
+from admbench.leaderboard.site.folder import MARKER, Folder
 from admbench.leaderboard.site.front import Front, FrontCell, facets_of, front, front_data, method_detail
 from admbench.leaderboard.site.levels import ladder_table
 from admbench.leaderboard.site.listening import ListeningPage, write_clips, write_listening
-from admbench.leaderboard.site.names import Names
+from admbench.leaderboard.site.names import Names, anchor
 from admbench.leaderboard.site.numbers import fixed, interval
 from admbench.leaderboard.site.output import Output
 from admbench.leaderboard.view import BoardView, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
-from admbench.leaderboard.visible import visible, visible_name
 from admbench.leaderboard.votes import Session
+from admbench.plain_text import visible_lines, visible_name
 
-MARKER = ".admbench-site"
 TITLE = "How much does quantization cost audio diffusion models?"
-MOST_ROWS, MOST_MODELS = 60, 8
+MOST_ROWS, MOST_MODELS = 50, 6
 """Of the matrix without scripts; with them every method and model is there."""
 
 
@@ -50,6 +50,11 @@ class SitePaths:
     listening: Path | None  # None: the run folders hold no audio, and there are no votes
     table_csv: Path
     table_json: Path
+    table_parquet: Path
+    written: int
+    """Files that this build wrote."""
+    kept: int
+    """Files of the build before that are what they were."""
 
     @property
     def pages(self) -> list[Path]:
@@ -66,6 +71,7 @@ def build_site(
     quarantined: Iterable[Quarantined] = (),
     votes: Iterable[tuple[str, Session]] = (),
     url: str | None = None,
+    processes: int = 1,
 ) -> SitePaths:
     """Build the leaderboard of some records into the folder `out`; a site that an earlier call built is replaced.
 
@@ -80,6 +86,7 @@ def build_site(
         votes: of listeners, as `admbench.leaderboard.votes.merge` returns them; those on other clips than the records'
             are left out, and listed.
         url: where the site will be, for the links of its feeds; without it they are relative.
+        processes: that conclude from the records: see `view_boards`.
 
     Raises:
         UsageError: `out` is a file, or a folder with other content than a site.
@@ -90,21 +97,24 @@ def build_site(
     records = list(records)
     if not records:
         raise DataError("no records to build a site from")
-    views = view_boards(records)
+    views = view_boards(records, processes=processes)
     ladders, damaged = _ladders(list(dict.fromkeys(loaded.run for loaded in records)))
     left_out = [*quarantined, *damaged]
     with atomic_directory(out) as site:
-        (site / MARKER).write_text("A site built by `bench leaderboard`; building again replaces this folder.\n")
-        listening = _listening(views, votes, site, max_captions)
-        (site / ATOM_FILE).write_text(to_atom(records, title, url), encoding="utf-8")
-        (site / JSON_FILE).write_text(to_json_feed(records, title, url), encoding="utf-8")
-        _write_pages(views, ladders, listening, left_out, title, site)
+        folder = Folder(site, previous=out if out.is_dir() else None)
+        listening = _listening(views, votes, folder, max_captions)
+        folder.write(ATOM_FILE, to_atom(records, title, url).encode())
+        folder.write(JSON_FILE, to_json_feed(records, title, url).encode())
+        _write_pages(views, ladders, listening, left_out, title, folder)
     return SitePaths(
         root=out,
         index=out / "index.html",
         listening=out / "listen.html" if listening.shown else None,
         table_csv=out / "table.csv",
         table_json=out / "table.json",
+        table_parquet=out / "table.parquet",
+        written=folder.written,
+        kept=folder.kept,
     )
 
 
@@ -137,10 +147,10 @@ class _Listening:
 
 
 def _listening(
-    views: Sequence[BoardView], votes: Iterable[tuple[str, Session]], site: Path, most_captions: int
+    views: Sequence[BoardView], votes: Iterable[tuple[str, Session]], folder: Folder, most_captions: int
 ) -> _Listening:
     boards = [_one_draw(view) for view in views]
-    pages, votes = write_clips(boards, site, most_captions), list(votes)
+    pages, votes = write_clips(boards, folder, most_captions), list(votes)
     kept, left_out = of_clips(votes, clips_of(boards)) if votes else ([], [])
     return _Listening(pages, hear(kept), left_out)
 
@@ -163,11 +173,11 @@ def _write_pages(
     listening: _Listening,
     left_out: Sequence[Quarantined],
     title: str,
-    site: Path,
+    folder: Folder,
 ) -> None:
     names = Names()
     fronts = [front(view, names) for view in views]
-    output = Output(site, _shared(names, title, listening, bool(left_out)))
+    output = Output(folder, _shared(names, title, listening, bool(left_out)))
     data = output.data("front", {"boards": [front_data(one, names) for one in fronts], "facets": facets_of(fronts)})
     boards = [view.board for view in views]
     output.page(
@@ -216,6 +226,7 @@ def _shared(names: Names, title: str, listening: _Listening, left_out: bool) -> 
         "pages": found,
         "listens": {page.group: page.path for page in reversed(listening.pages)},
         "heard_rows": heard_rows,
+        "anchor": anchor,
         "names": names,
         "name": visible_name,
         "label": definition,
@@ -239,10 +250,10 @@ def _emphasized(view: BoardView) -> Markup:
     text = " ".join(headline(view))
     specs = sorted({own.spec for model in view.models for own in model.rows}, key=len, reverse=True)
     if not specs:
-        return Markup(escape(visible(text)))
+        return Markup(escape(visible_lines(text)))
     parts = re.split(f"({'|'.join(map(re.escape, specs))})", text)
     shown = (
-        Markup("<b>{}</b>").format(visible_name(part)) if place % 2 else escape(visible(part))
+        Markup("<b>{}</b>").format(visible_name(part)) if place % 2 else escape(visible_lines(part))
         for place, part in enumerate(parts)
     )
     return Markup("").join(shown)
