@@ -24,6 +24,7 @@ from admbench.bench.cli import (
     leaderboard,
     list_plugins,
     listen,
+    logs,
     merge,
     new_method,
     new_metric,
@@ -32,6 +33,7 @@ from admbench.bench.cli import (
     results,
     run,
     score,
+    status,
     table,
     validate,
     votes,
@@ -58,6 +60,8 @@ app.command("generate")(generate.generate)
 app.command("score")(score.score)
 app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("status")(status.status)
+app.command("logs")(logs.logs)
 app.command("merge")(merge.merge)
 app.command("table")(table.table)
 app.command("votes")(votes.votes)

@@ -105,6 +105,8 @@ def run(
     try:
         with stopped_by_signals(), RunProgress(quiet) as progress:
             results = run_grid(spec, command=_command_line(), fresh=fresh, events=progress.events)
+        if not quiet:
+            print(progress.summary(results))
     except KeyboardInterrupt as stopped:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 128 + signal_of(stopped)

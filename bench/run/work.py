@@ -9,6 +9,7 @@ from typing import Any
 from admbench.bench.run.jobs import ClipsJob, Job
 from admbench.bench.run.layout import FEATURES_FILE, JobFolder
 from admbench.bench.run.stages import Facts, StageReport, Stages
+from admbench.bench.run.times import StageTimes
 from admbench.bench.scoring.clips import read_clips, write_clips
 from admbench.bench.scoring.features import embed_clips, identity, with_files
 from admbench.bench.scoring.judges import load_judges
@@ -29,7 +30,8 @@ class Work:
     """
 
     def __init__(self, job: Job, reuse: Sequence[JobFolder]) -> None:
-        self.stages = Stages(job.work, reuse, StageReport(job.work))
+        self.times = StageTimes(StageReport(job.work))
+        self.stages = Stages(job.work, reuse, self.times)
         write_json_atomic(job.work.job, job.model_dump(mode="json"))
 
 
