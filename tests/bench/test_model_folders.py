@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import admbench
 from admbench.bench.cli.app import main
-from admbench.bench.models import load_model
+from admbench.bench.models import fingerprint, load_model
 from admbench.bench.models.checkpoints import shipped
 from admbench.bench.models.checkpoints.components import require_exact
 from admbench.bench.models.checkpoints.files import component_files
@@ -219,6 +219,13 @@ def test_audio_that_is_not_finite_is_not_written_and_its_cause_is_named(
     assert main(command) != 0
     assert "conv_in.weight" in capsys.readouterr().err
     assert not (tmp_path / "a.wav").exists()
+
+
+def test_a_home_that_cannot_be_written_costs_no_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = fingerprint(f"dir:{folder}")
+    (folder.parent / "file").write_text("no folder")
+    monkeypatch.setenv("ADMBENCH_CACHE", str(folder.parent / "file" / "cache"))
+    assert fingerprint(f"dir:{folder}") == expected
 
 
 def test_one_rule_says_which_weights_are_hashed_and_loaded(folder: Path) -> None:

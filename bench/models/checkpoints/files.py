@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from admbench import cache
@@ -117,8 +117,9 @@ def _sha256(file: Path) -> str:
     """Hash a file, or remember the hash from when it had the same place, size and time: gigabytes take a while."""
     status = file.stat()
     known = cache.path("hashes", sha256_json([str(file.resolve()), status.st_size, status.st_mtime_ns]), ".txt")
-    if known.is_file():
+    with suppress(OSError):
         return known.read_text(encoding="utf-8")
     digest = sha256_file(file)
-    write_text_atomic(known, digest)
+    with suppress(OSError):  # a home that is read-only costs time alone
+        write_text_atomic(known, digest)
     return digest
