@@ -72,3 +72,16 @@ def test_layers_that_no_kernel_knows_are_simulated_with_the_reason_and_compute_t
     layers = with_kernels(module, glue="float32", streamlined=False).module
     assert_layers_agree(module, layers, lambda: predict(audioldm, module))
     assert all(fallback.reason for fallback in chosen.fallbacks)
+
+
+@pytest.mark.parametrize("change", [{"codebook": "e4m3"}, {"bits": 4, "codebook": "e2m1", "scales": "e8m0"}])
+def test_an_older_version_has_no_number_formats(change, tmp_path):
+    folder = shutil.copytree(STORED / "version-3" / "vocoder", tmp_path / "older")
+    path = folder / "quantization.json"
+    header = json.loads(path.read_text())
+    scheme = header["layers"][min(header["layers"])]["weight"]
+    grouped = {"granularity": "group", "group_size": 4} if "scales" in change else {"granularity": "channel"}
+    scheme.update(change | grouped | {"symmetric": True})
+    path.write_text(json.dumps(header))
+    with pytest.raises(CheckpointError, match="version 3 has no number formats"):
+        read_header(folder)

@@ -15,10 +15,11 @@ from admbench.errors import CheckpointError, DataError
 from admbench.files import read_json
 from admbench.methods.core.numbers.scheme import NO_PARTS, AttentionScheme, LayerKind, LayerParts, LayerScheme
 
-FORMAT_VERSION: Literal[3] = 3
-READABLE_VERSIONS = (1, 2, 3)
-"""Version 2 is version 3 without quantized embeddings, transposed convolutions and corrections; version 1 is version 2
-without attentions, parts of layers, and any scheme but static uniform ones."""
+FORMAT_VERSION: Literal[4] = 4
+READABLE_VERSIONS = (1, 2, 3, 4)
+"""Version 3 is version 4 without number formats; version 2 is version 3 without quantized embeddings, transposed
+convolutions and corrections; version 1 is version 2 without attentions, parts of layers, and any scheme but static
+uniform ones."""
 FloatType = Literal["float32", "bfloat16"]
 LATER_KINDS: tuple[LayerKind, ...] = ("conv_transpose1d", "conv_transpose2d", "embedding")
 """Since version 3."""
@@ -89,10 +90,14 @@ class LayerHeader(LayerScheme):
     """What it has besides codes and quantizers."""
 
 
+def _published(layer: LayerHeader) -> bool:
+    return any(side is not None and side.published for side in (layer.weight, layer.activation))
+
+
 class Header(Section):
     """What `quantization.json` holds."""
 
-    format_version: Literal[1, 2, 3]
+    format_version: Literal[1, 2, 3, 4]
     """Version of the format."""
     component: Component
     """Component of the pipeline that the checkpoint replaces."""
@@ -117,6 +122,8 @@ class Header(Section):
     @model_validator(mode="after")
     def _check_version(self) -> Header:
         """A reader of that version must have known all that is in it."""
+        if self.format_version < 4 and any(_published(layer) for layer in self.layers.values()):
+            raise ValueError(f"version {self.format_version} has no number formats but integers, nf4 and log2")
         kinds = {layer.kind for layer in self.layers.values()}
         if self.format_version < 3 and (self.correction or not kinds.isdisjoint(LATER_KINDS)):
             raise ValueError(f"version {self.format_version} has no corrections and no {', '.join(LATER_KINDS)} layers")
