@@ -131,12 +131,17 @@ def test_the_users_home_is_expanded(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert load_model("dir:~/mine").source == "folder: an AudioLDM pipeline directory"
 
 
-def test_a_checkpoint_of_a_folder_that_moved_is_read_with_the_folder(folder: Path, tmp_path: Path) -> None:
-    model = load_model(f"dir:{folder}")
+def test_a_checkpoint_of_a_folder_is_read_from_anywhere_and_if_that_moved_with_its_new_place(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    model = load_model("dir:mine")
     model.set_seconds(0.64)
     quantized = admbench.quantize(model, "naive@w8a16")
     expected = admbench.generate(model, ["rain"], [3], steps=2)
     admbench.save_checkpoint(quantized, tmp_path / "packed")
+    monkeypatch.chdir("/")
+    assert admbench.load_checkpoint(tmp_path / "packed").name == f"dir:{folder}"
     moved = folder.rename(tmp_path / "elsewhere")
     with pytest.raises(CheckpointError, match=r"made from dir:.*mine, which is not here; say where that model is"):
         admbench.load_checkpoint(tmp_path / "packed")
