@@ -93,6 +93,20 @@ def test_all_files_that_cannot_be_scored_are_named_at_once(made: Path, capsys: p
         assert part in line
 
 
+def test_every_command_that_reads_folders_says_what_it_left_out(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (made / "song.m4a").write_text("no audio")
+    folders = ["--generated", str(made), "--baseline", str(made)]
+    expected = "left out of the generated folder: song.m4a: its suffix is of no audio format that is read"
+    assert main(["score", *folders, "--metrics", "lmd", "--quiet"]) == 0
+    assert expected in capsys.readouterr().err.splitlines()
+    assert main(["gate", *folders, "--max", "lmd_vs_baseline=1", "--allow-undecided", "--quiet"]) == 0
+    assert f"warning: {expected}" in capsys.readouterr().err.splitlines()
+    folders[2] = "--reference"
+    convention = ["--convention", "audioldm_eval", "--tagger", "tiny-tagger"]
+    assert main(["score", *folders, *convention, "--quiet"]) == 0
+    assert expected in capsys.readouterr().err.splitlines()
+
+
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
