@@ -247,6 +247,8 @@ def test_one_clip_is_too_few_and_that_is_the_reason(tmp_path: Path) -> None:
     tone(tmp_path / "a" / "a.wav")
     scores = admbench.score_folders(tmp_path / "a", tmp_path / "a", metrics=["fd", "kad"])
     assert scores["fd"]["reason"] == scores["kad"]["reason"] == "generated: needs at least 2 clips, got 1"
+    (cell,) = admbench.gate_folders(tmp_path / "a", tmp_path / "a", margins=["lmd_vs_baseline=1"]).cells
+    assert cell.verdicts["lmd_vs_baseline"].reason == "an interval needs at least 4 captions, got 1"
 
 
 def test_the_judges_of_ratings_have_a_flag(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
