@@ -69,7 +69,7 @@ class Cell(Generating):
         scores = records.sound_scores(scored.scores)
         record = records.done_record(
             self.job,
-            model=full["model"],
+            model=full["model"] | {"name": self.job.model},  # as typed: of a folder the model knows the whole path
             method={
                 **records.method_identity(self.job),
                 **checkpoint["method"],
