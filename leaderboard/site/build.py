@@ -33,11 +33,11 @@ from admbench.leaderboard.site.numbers import fixed, interval
 from admbench.leaderboard.site.output import Output
 from admbench.leaderboard.view import BoardView, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
-from admbench.leaderboard.visible import visible, visible_name
 from admbench.leaderboard.votes import Session
+from admbench.plain_text import visible_lines, visible_name
 
 TITLE = "How much does quantization cost audio diffusion models?"
-MOST_ROWS, MOST_MODELS = 60, 8
+MOST_ROWS, MOST_MODELS = 40, 6
 """Of the matrix without scripts; with them every method and model is there."""
 
 
@@ -250,10 +250,10 @@ def _emphasized(view: BoardView) -> Markup:
     text = " ".join(headline(view))
     specs = sorted({own.spec for model in view.models for own in model.rows}, key=len, reverse=True)
     if not specs:
-        return Markup(escape(visible(text)))
+        return Markup(escape(visible_lines(text)))
     parts = re.split(f"({'|'.join(map(re.escape, specs))})", text)
     shown = (
-        Markup("<b>{}</b>").format(visible_name(part)) if place % 2 else escape(visible(part))
+        Markup("<b>{}</b>").format(visible_name(part)) if place % 2 else escape(visible_lines(part))
         for place, part in enumerate(parts)
     )
     return Markup("").join(shown)
