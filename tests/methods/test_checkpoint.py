@@ -12,7 +12,7 @@ from torch import nn
 
 from admbench.errors import CheckpointError
 from admbench.files import directory_bytes
-from admbench.methods.core.checkpoint.header import read_header
+from admbench.methods.core.checkpoint.header import read_header, sealed
 from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.checkpoint.writing import pack
 from admbench.methods.core.layers.quantized import quantized_layers
@@ -110,7 +110,7 @@ class Tampering:
     def edit_header(self, change):
         header = json.loads(self.header_file.read_text())
         change(header)
-        self.header_file.write_text(json.dumps(header))
+        self.header_file.write_text(json.dumps(sealed(header)))
 
     def edit_tensors(self, change, rehash=True):
         """Change the tensors; with `rehash`, as someone would who knows how to make the hashes fit."""
@@ -159,7 +159,7 @@ def test_a_header_that_is_none(checkpoint, text):
     assert "quantization.json" in checkpoint.refusal()
 
 
-@pytest.mark.parametrize("version", [0, 4, "1", None])
+@pytest.mark.parametrize("version", [0, 5, "1", None])
 def test_an_unknown_format_version(checkpoint, version):
     checkpoint.edit_header(lambda header: header.update(format_version=version))
     assert f"format version {version!r} is not known" in checkpoint.refusal()
