@@ -118,13 +118,3 @@ def evenly(clips: Sequence[Clip], count: int) -> list[Clip]:
     if len(clips) <= count:
         return list(clips)
     return [clips[int((index + 0.5) * len(clips) / count)] for index in range(count)]
-
-
-def write_sound(path: Path, sound: Sound) -> None:
-    """Write a 16-bit PCM WAV file that holds nothing but these samples."""
-    pcm = np.clip(np.round(sound.samples * 32768), -32768, 32767).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sound.rate)
-        file.writeframes(pcm.tobytes())

@@ -17,8 +17,8 @@ from admbench.leaderboard.per_caption import read_beside
 from admbench.leaderboard.record import FULL_PRECISION
 from admbench.leaderboard.run_folder import AUDIO, BASELINES
 from admbench.leaderboard.untrusted import read_bytes
+from admbench.leaderboard.visible import visible_name
 from admbench.leaderboard.votes import Session
-from admbench.plain_text import visible
 
 HALF_HEARD = 0.75
 """Share of right answers of listeners who hear the difference in half of the trials and guess in the others."""
@@ -150,10 +150,10 @@ def clips_of(boards: Iterable[Board]) -> dict[tuple[str, str], frozenset[str]]:
     """Return the hashes of the clips of every cell, under the names of the page; full precision's has the method ""."""
     found: dict[tuple[str, str], frozenset[str]] = {}
     for row in (row for board in boards for row in board.rows):
-        model = visible(row.group)
+        model = visible_name(row.group)
         hashes = _hashes(row)
         baseline = row.record.method.name == FULL_PRECISION
-        for key in ((model, ""), (model, visible(row.name))) if baseline else ((model, visible(row.name)),):
+        for key in ((model, ""), (model, visible_name(row.name))) if baseline else ((model, visible_name(row.name)),):
             found[key] = found.get(key, frozenset()) | hashes
         if (model, "") not in found:
             folder = row.loaded.run / BASELINES / slug(row.record.model.name)

@@ -14,6 +14,8 @@ from admbench.errors import DataError, UsageError
 from admbench.files import atomic_directory
 from admbench.leaderboard.boards import Board
 from admbench.leaderboard.feeds import ATOM_FILE, JSON_FILE, to_atom, to_json_feed
+from admbench.leaderboard.hearing import Heard, clips_of, hear, of_clips
+from admbench.leaderboard.hearing_text import rows as heard_rows
 from admbench.leaderboard.ladder import Ladder, read_ladder
 from admbench.leaderboard.matrix import MethodRow
 from admbench.leaderboard.reading import LoadedRecord, Quarantined
@@ -24,14 +26,14 @@ from admbench.leaderboard.site.columns import DASH, TONES, Column, Value, span, 
 from admbench.leaderboard.site.definitions import definition
 from admbench.leaderboard.site.front import Front, FrontCell, facets_of, front, front_data, method_detail
 from admbench.leaderboard.site.levels import ladder_table
-from admbench.leaderboard.site.listening import ListeningGroup, write_listening
+from admbench.leaderboard.site.listening import ListeningPage, write_clips, write_listening
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.numbers import fixed, interval
 from admbench.leaderboard.site.output import Output
-from admbench.leaderboard.site.spectrogram import RANGE_DB
 from admbench.leaderboard.view import BoardView, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
 from admbench.leaderboard.visible import visible, visible_name
+from admbench.leaderboard.votes import Session
 
 MARKER = ".admbench-site"
 TITLE = "How much does quantization cost audio diffusion models?"
@@ -45,7 +47,7 @@ class SitePaths:
 
     root: Path
     index: Path
-    listening: Path | None  # None: the run folders hold no audio
+    listening: Path | None  # None: the run folders hold no audio, and there are no votes
     table_csv: Path
     table_json: Path
 
@@ -62,6 +64,7 @@ def build_site(
     title: str = TITLE,
     max_captions: int = 12,
     quarantined: Iterable[Quarantined] = (),
+    votes: Iterable[tuple[str, Session]] = (),
     url: str | None = None,
 ) -> SitePaths:
     """Build the leaderboard of some records into the folder `out`; a site that an earlier call built is replaced.
@@ -71,8 +74,11 @@ def build_site(
             ladders are read from their run folders.
         out: folder of the site; index.html in it opens from the file system, without a network.
         title: heading of the page.
-        max_captions: captions on the listening page, at even steps through the suite.
+        max_captions: captions on the listening page of a model: half of them at even steps through the suite, the
+            others the worst.
         quarantined: records that cannot be shown, as `gather` returns them; a page lists them with their reasons.
+        votes: of listeners, as `admbench.leaderboard.votes.merge` returns them; those on other clips than the records'
+            are left out, and listed.
         url: where the site will be, for the links of its feeds; without it they are relative.
 
     Raises:
@@ -89,14 +95,14 @@ def build_site(
     left_out = [*quarantined, *damaged]
     with atomic_directory(out) as site:
         (site / MARKER).write_text("A site built by `bench leaderboard`; building again replaces this folder.\n")
-        groups = write_listening([_heard(view) for view in views], site, max_captions)
+        listening = _listening(views, votes, site, max_captions)
         (site / ATOM_FILE).write_text(to_atom(records, title, url), encoding="utf-8")
         (site / JSON_FILE).write_text(to_json_feed(records, title, url), encoding="utf-8")
-        _write_pages(views, ladders, groups, left_out, title, site)
+        _write_pages(views, ladders, listening, left_out, title, site)
     return SitePaths(
         root=out,
         index=out / "index.html",
-        listening=out / "listen.html" if groups else None,
+        listening=out / "listen.html" if listening.shown else None,
         table_csv=out / "table.csv",
         table_json=out / "table.json",
     )
@@ -117,7 +123,29 @@ def _ladders(runs: Iterable[Path]) -> tuple[list[Ladder], list[Quarantined]]:
     return ladders, damaged
 
 
-def _heard(view: BoardView) -> Board:
+@dataclass(frozen=True)
+class _Listening:
+    """What there is to hear, and what listeners heard."""
+
+    pages: list[ListeningPage]
+    heard: list[Heard]
+    left_out: list[str]  # votes that do not count, a line each
+
+    @property
+    def shown(self) -> bool:
+        return bool(self.pages or self.heard or self.left_out)
+
+
+def _listening(
+    views: Sequence[BoardView], votes: Iterable[tuple[str, Session]], site: Path, most_captions: int
+) -> _Listening:
+    boards = [_one_draw(view) for view in views]
+    pages, votes = write_clips(boards, site, most_captions), list(votes)
+    kept, left_out = of_clips(votes, clips_of(boards)) if votes else ([], [])
+    return _Listening(pages, hear(kept), left_out)
+
+
+def _one_draw(view: BoardView) -> Board:
     """Return the board with one record of each method: clips of one calibration draw are played."""
     return replace(view.board, rows=[own.row for model in view.models for own in model.rows])
 
@@ -132,14 +160,14 @@ def _check_replaceable(out: Path) -> None:
 def _write_pages(
     views: Sequence[BoardView],
     ladders: Sequence[Ladder],
-    groups: Sequence[ListeningGroup],
+    listening: _Listening,
     left_out: Sequence[Quarantined],
     title: str,
     site: Path,
 ) -> None:
     names = Names()
     fronts = [front(view, names) for view in views]
-    output = Output(site, _shared(names, title, bool(groups), bool(left_out)))
+    output = Output(site, _shared(names, title, listening, bool(left_out)))
     data = output.data("front", {"boards": [front_data(one, names) for one in fronts], "facets": facets_of(fronts)})
     boards = [view.board for view in views]
     output.page(
@@ -153,6 +181,7 @@ def _write_pages(
         head=summary.head(boards),
         across=summary.across,
         left_out=len(left_out),
+        heard=listening.heard,
         most_rows=MOST_ROWS,
         most_models=MOST_MODELS,
         everything=True,
@@ -172,19 +201,21 @@ def _write_pages(
     pages.write_models(output, fronts, names)
     pages.write_methods(output, fronts, names)
     downloads.write_data(views, output, names)
-    if groups:
-        output.page("listen.html", "listen.html.jinja", groups=groups, range_db=RANGE_DB)
+    if listening.shown:
+        write_listening(output, listening.pages, listening.heard, listening.left_out)
 
 
-def _shared(names: Names, title: str, listening: bool, left_out: bool) -> dict[str, Any]:
+def _shared(names: Names, title: str, listening: _Listening, left_out: bool) -> dict[str, Any]:
     """Return what every template may read."""
     found = [("index.html", "Board"), ("cells.html", "All cells")]
-    found += [("listen.html", "Listen")] if listening else []
+    found += [("listen.html", "Listen")] if listening.shown else []
     found += [("made.html", "How it was made")]
     found += [("quarantine.html", "Left out")] if left_out else []
     return {
         "title": title,
         "pages": found,
+        "listens": {page.group: page.path for page in reversed(listening.pages)},
+        "heard_rows": heard_rows,
         "names": names,
         "name": visible_name,
         "label": definition,

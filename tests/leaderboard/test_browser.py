@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,54 +13,9 @@ import pytest
 
 from admbench.leaderboard import build_site, read_runs
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from .browsing import AXE, new_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-
-AXE = """axe.run({preload: false}).then(result => result.violations.map(
-  one => [one.impact, one.id, one.nodes.map(node => node.html.slice(0, 150))]))"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-def new_page(browser, **options):
-    page = browser.new_page(viewport={"width": 1280, "height": 800}, **options)
-    page.set_default_timeout(30_000)  # a busy machine is no failure
-    return page
-
-
-@pytest.fixture
-def page(browser):
-    """A page that fails its test on a script error, a refused resource, a dialog, or a request to a network."""
-    page = new_page(browser)
-    trouble: list[str] = []
-    page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-    page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
-    page.on("dialog", lambda dialog: (trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda one: None if one.url.startswith(("file:", "blob:")) else trouble.append(one.url))
-    page.on(
-        "requestfailed",  # leaving a page aborts the spectrograms that it is still loading
-        lambda request: None if "ABORTED" in request.failure else trouble.append(f"{request.failure}: {request.url}"),
-    )
-    yield page
-    page.close()
-    assert trouble == []
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 
 def methods(page):
@@ -97,8 +51,6 @@ def test_the_matrix_says_what_the_table_without_scripts_says(site, page, browser
     assert [row[:3] for row in without][:3] == [row[:3] for row in with_scripts][:3]
     assert [row[3:5] for row in without][:3] == [row[3:5] for row in with_scripts][:3]
     assert not plain.locator("#tools").is_visible()
-    plain.goto(site.listening.as_uri())
-    assert plain.locator("section.group").count() == 2
     plain.close()
 
 
@@ -222,29 +174,6 @@ def test_all_cells_sort_best_first_and_filter(site, page):
     assert page.locator("h1").inner_text().startswith("naive@w4a8 on tiny-")
 
 
-def test_one_model_is_heard_at_a_time(site, page):
-    assert site.listening is not None
-    page.goto(site.listening.as_uri())
-    assert page.locator("section.group:visible").count() == 1
-    page.get_by_label("Model").select_option(label="tiny-tango")
-    assert page.locator("section.group:visible h2").inner_text() == "tiny-tango"
-    page.reload()
-    assert page.locator("section.group:visible h2").inner_text() == "tiny-tango"
-
-
-def test_clips_and_spectrograms_load(site, page):
-    page.goto(site.listening.as_uri())
-    seconds = page.locator("audio:visible").first.evaluate(
-        "audio => new Promise((resolve, reject) => { audio.onloadedmetadata = () => resolve(audio.duration);"
-        " audio.onerror = () => reject(audio.error.message); audio.preload = 'auto'; audio.load(); })"
-    )
-    assert seconds == pytest.approx(0.5, abs=0.01)
-    spectrogram = page.locator("img:visible").first
-    spectrogram.scroll_into_view_if_needed()
-    spectrogram.evaluate("image => image.decode()")
-    assert spectrogram.evaluate("image => image.naturalWidth") > 200
-
-
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_pages_fit_the_width_of_the_screen(site, page, width):
     page.set_viewport_size({"width": width, "height": 800})
@@ -253,9 +182,12 @@ def test_pages_fit_the_width_of_the_screen(site, page, width):
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
 
 
+BELOW = ("cells", "models", "methods", "listen")
+
+
 def one_of_each(site):
     """The pages at the root, and one of each kind below."""
-    below = [next(path for path in site.pages if path.parent.name == kind) for kind in ("cells", "models", "methods")]
+    below = [next(path for path in site.pages if path.parent.name == kind) for kind in BELOW]
     return [*site.root.glob("*.html"), *below]
 
 
