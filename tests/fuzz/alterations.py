@@ -197,10 +197,10 @@ def _flip(file: Path, offset: int, bit: int) -> None:
 
 
 def _in_place(file: Path, make: Callable[[], Any]) -> None:
-    if file.is_symlink() or file.is_file():
-        file.unlink()
-    elif file.is_dir():
+    if file.is_dir() and not file.is_symlink():
         shutil.rmtree(file)
+    else:
+        file.unlink(missing_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
     make()
 

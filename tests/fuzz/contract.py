@@ -25,6 +25,10 @@ LINE = 4000
 """Characters of the longest line that is one."""
 
 
+class Late(BaseException):
+    """The time is over; no Exception, of which a reader might make a refusal."""
+
+
 class Answer(NamedTuple):
     """What a reader did."""
 
@@ -48,7 +52,7 @@ def ask(read: Callable[[], Any], folder: Path) -> Answer:
             answer = Answer(read(), None)
     except BenchError as error:
         answer = Answer(None, str(error))
-    except (MemoryError, TimeoutError) as error:
+    except (MemoryError, Late) as error:
         raise AssertionError(f"no answer within {SECONDS:g} s and {BYTES >> 30} GiB: {error}") from error
     finally:
         os.chdir(before)
@@ -75,7 +79,7 @@ def _bounded() -> Iterator[None]:
     """End what takes too long or too much memory, where the system can."""
 
     def late(*_: Any) -> None:
-        raise TimeoutError(f"{SECONDS:g} s are over")
+        raise Late(f"{SECONDS:g} s are over")
 
     limits = resource.getrlimit(resource.RLIMIT_AS)
     in_main = threading.current_thread() is threading.main_thread()
