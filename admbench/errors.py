@@ -6,7 +6,6 @@ import difflib
 import re
 from collections.abc import Iterable
 
-
 LONGEST = 3000
 """Characters of a text of an error: a name or value out of a file can have any length."""
 _LINE_BREAKS = re.compile("\\s*[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\\s*")

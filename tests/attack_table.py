@@ -1,4 +1,4 @@
-"""The table of attacks: how many of each kind were tried, and how many held; printed by `pytest -m attack`.
+"""The table of attacks: how many of each kind were tried, and how many held; printed by `tox -e fuzz`.
 
 A test that is marked `attack("kind")` is one attack of that kind, or as many as it counts by the fixture `tried`.
 """
@@ -41,13 +41,14 @@ def collected(items: list[pytest.Item]) -> None:
 def rows(reports: list[Any]) -> list[tuple[str, int, int]]:
     """Return kind, tried and held of the reports of tests that ran.
 
-    Of a test that fails, all but the last of its attacks held.
+    Of a test that fails, all but the last of its attacks held; one that is skipped tried nothing.
     """
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    skipped = {report.nodeid for report in reports if report.skipped}
     failed = {report.nodeid for report in reports if report.failed}
     for report in reports:
         said = dict(report.user_properties)
-        if report.when != "teardown" or PROPERTY not in said:
+        if report.when != "teardown" or PROPERTY not in said or report.nodeid in skipped:
             continue
         number = max(1, said.get(f"{PROPERTY} tried", 1))
         counts[said[PROPERTY]][0] += number

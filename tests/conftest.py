@@ -15,7 +15,7 @@ os.environ.update(arithmetic.reproducible(os.environ))
 
 # how long an example takes says more of what else the machine does than of us
 settings.register_profile("unhurried", deadline=None)
-# `tox -e attacks`: many more examples, other ones each time
+# `tox -e fuzz`: many more examples, other ones each time
 settings.register_profile("attacks", deadline=None, max_examples=2500, print_blob=True)
 settings.load_profile("unhurried")
 

@@ -152,7 +152,7 @@ def _edit(file: Path, change: Callable[[Any, Any], str | None], place: list[Any]
             holder = holder[key]
         holder[place[-1]]
         text = change(holder, place[-1])
-    except (ValueError, KeyError, IndexError, TypeError, OSError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError):  # no such place, or altered before
         return
     file.write_text(json.dumps(whole) if text is None else text, encoding="utf-8")
 

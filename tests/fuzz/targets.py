@@ -78,10 +78,16 @@ def copy_of(name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _packed(folder: Path) -> None:
-    stored = TESTS / "methods" / "checkpoints" / "version-3" / "vocoder"
+def packed_components(folder: Path) -> None:
+    """Write a packed checkpoint of a text encoder and a vocoder, in today's format."""
+    for component in ("text_encoder", "vocoder"):
+        _pack(folder / component, component)
+
+
+def _pack(folder: Path, component: Any) -> None:
+    stored = TESTS / "methods" / "checkpoints" / "version-3" / component
     header = read_header(stored)
-    pack(folder, load_packed(stored), header.method, header.source, "vocoder")
+    pack(folder, load_packed(stored), header.method, header.source, component)
 
 
 def _read_packed(folder: Path) -> Any:
@@ -167,7 +173,9 @@ _WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 TARGETS: dict[str, Target] = {
     # whatever is read from a packed checkpoint is covered by a hash: what is not refused is the same network
-    "packed": Target("packed checkpoint", _packed, _read_packed, lambda _: "", "model.safetensors"),
+    "packed": Target(
+        "packed checkpoint", partial(_pack, component="vocoder"), _read_packed, lambda _: "", "model.safetensors"
+    ),
     "musicldm": _model(partial(_pipeline, pipeline_directories.musicldm), "MusicLDM", f"unet/{_WEIGHTS}"),
     "stable-audio": _model(
         partial(_pipeline, pipeline_directories.stable_audio), "Stable Audio", f"transformer/{_WEIGHTS}"

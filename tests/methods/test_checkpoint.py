@@ -282,3 +282,21 @@ def test_a_changed_byte_is_refused_with_the_tensor_named(checkpoint, name):
     message = checkpoint.refusal()
     assert f"tensor {name}" in message
     assert "SHA-256" in message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header["backbone"]["config"].update(norm_eps=1e-3),
+        lambda header: header["method"].update(name="another"),
+        lambda header: header["source"].update(model="another"),
+        lambda header: _layer(header)["activation"].update(dynamic=not _layer(header)["activation"]["dynamic"]),
+        lambda header: header.pop("sha256"),
+        lambda header: header.update(sha256="0" * 64),
+    ],
+)
+def test_a_header_that_was_changed_is_refused_whatever_was_changed(checkpoint, change):
+    header = json.loads(checkpoint.header_file.read_text())
+    change(header)
+    checkpoint.header_file.write_text(json.dumps(header))
+    assert "quantization.json: sha256: expected that of all other keys; the header was changed" in checkpoint.refusal()
