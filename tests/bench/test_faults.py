@@ -84,12 +84,8 @@ def check(grid: GridSpec, expected: dict[str, Any], kind: Kind, at: int) -> None
     finished = RunLayout(grid.out).cell("fake-adm", FIRST).record
     before = finished.read_bytes()
     files = FaultyFiles(grid.out, kind, at)
-    with files.installed():
-        try:
-            for result in run(grid):
-                assert result.reason is None or "\n" not in result.reason
-        except (BenchError, Death) as error:
-            assert "\n" not in str(error)
+    with files.installed(), suppress(BenchError, Death):  # whatever else a disk makes it raise is a mistake
+        assert all("\n" not in str(result.reason) for result in run(grid))
     where = f"{kind} at {at}: {files.operations[at - 1 :][:1]}"
     assert finished.read_bytes() == before, where
     assert read_record(finished).status == "done", where

@@ -1,4 +1,4 @@
-"""What every reader of bytes from outside promises: an answer or one line, in bounded time and memory, and no code run."""
+"""What every reader of bytes from outside promises: an answer or one line, in bounded time and memory; no code run."""
 
 from __future__ import annotations
 

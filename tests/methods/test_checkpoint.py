@@ -153,12 +153,14 @@ def test_a_folder_that_is_no_checkpoint(tmp_path):
     assert "not a packed checkpoint" in Tampering(tmp_path / "nothing").refusal()
 
 
+@pytest.mark.attack("packed checkpoint, damaged")
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format_version": NaN}', "{}", "\x00\xff"])
 def test_a_header_that_is_none(checkpoint, text):
     checkpoint.header_file.write_text(text)
     assert "quantization.json" in checkpoint.refusal()
 
 
+@pytest.mark.attack("packed checkpoint, damaged")
 @pytest.mark.parametrize("version", [0, 5, "1", None])
 def test_an_unknown_format_version(checkpoint, version):
     checkpoint.edit_header(lambda header: header.update(format_version=version))
@@ -169,6 +171,7 @@ def _layer(header):
     return header["layers"]["time_embedding.linear_1"]
 
 
+@pytest.mark.attack("packed checkpoint, edited to fit its hashes")
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -208,6 +211,7 @@ def test_a_header_that_was_edited(checkpoint, change, reason):
     assert reason in message
 
 
+@pytest.mark.attack("packed checkpoint, damaged")
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "header length", "a pickle"])
 def test_a_tensor_file_that_is_none(checkpoint, damage):
     whole = checkpoint.tensor_file.read_bytes()
@@ -242,6 +246,7 @@ def _replace(name, make):
     return lambda tensors: tensors.update({name: make(tensors[name])})
 
 
+@pytest.mark.attack("packed checkpoint, edited to fit its hashes")
 @pytest.mark.parametrize(
     ("change", "name", "reason"),
     [
@@ -273,6 +278,7 @@ def test_tensors_that_were_edited_to_fit_their_hashes(checkpoint, change, name, 
         assert reason in message
 
 
+@pytest.mark.attack("packed checkpoint, damaged")
 @pytest.mark.parametrize("name", [CODES, SCALE, ZERO_POINT, "conv_norm_out.weight", "conv_in.bias"])
 def test_a_changed_byte_is_refused_with_the_tensor_named(checkpoint, name):
     def change(tensors):
@@ -284,6 +290,7 @@ def test_a_changed_byte_is_refused_with_the_tensor_named(checkpoint, name):
     assert "SHA-256" in message
 
 
+@pytest.mark.attack("packed checkpoint, damaged")
 @pytest.mark.parametrize(
     "change",
     [
