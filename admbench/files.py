@@ -39,8 +39,8 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_bytes_atomic(path, text.encode())
+    """Write UTF-8 text atomically; what cannot be encoded, bytes of a file's name, as escapes that JSON has too."""
+    write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json_atomic(path: str | Path, value: Any) -> None:

@@ -24,11 +24,16 @@ _WORDS = ("worse", "cannot be told", "no worse")
 VERSUS = ("model", "method", "is", "than", "ratio or difference [95 %, all pairs at once]", "n")
 
 
-def to_markdown(comparisons: Iterable[Comparison]) -> str:
-    """Return one section per comparison and one table per model; reasons of what is missing in footnotes."""
-    notes = _Footnotes()
-    sections = [_section(one, notes) for one in comparisons]
-    return "\n\n".join([*sections, *notes.lines()]) + "\n"
+def to_markdown(comparisons: Iterable[Comparison], *, notes: str = "") -> str:
+    """Return one section per comparison and one table per model; reasons of what is missing in footnotes.
+
+    Args:
+        comparisons: to be shown.
+        notes: what the marks of the footnotes begin with, where a page has several such texts.
+    """
+    footnotes = _Footnotes(notes)
+    sections = [_section(one, footnotes) for one in comparisons]
+    return "\n\n".join([*sections, *footnotes.lines()]) + "\n"
 
 
 def to_tsv(comparisons: Iterable[Comparison]) -> str:
@@ -71,17 +76,19 @@ def _plain(value: object) -> str:
 class _Footnotes:
     """Reasons, each said once, by number."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: str) -> None:
+        self._before = before
         self._numbers: dict[str, int] = {}
 
     def mark(self, reason: str | None) -> str:
         """Return the mark that refers to a reason."""
         text = escaped(reason or "no reason is given")
-        return f"[^{self._numbers.setdefault(text, len(self._numbers) + 1)}]"
+        return f"[^{self._before}{self._numbers.setdefault(text, len(self._numbers) + 1)}]"
 
     def lines(self) -> list[str]:
         """Return all reasons that were referred to."""
-        return ["\n".join(f"[^{number}]: {text}" for text, number in self._numbers.items())] if self._numbers else []
+        lines = [f"[^{self._before}{number}]: {text}" for text, number in self._numbers.items()]
+        return ["\n".join(lines)] if lines else []
 
 
 def _section(one: Comparison, notes: _Footnotes) -> str:
@@ -126,7 +133,8 @@ def _model(one: Comparison, table: ModelTable, notes: _Footnotes) -> list[str]:
         ]
         for line in table.lines
     ]
-    sentences = escaped(" ".join(table.sentences).replace(f"{table.model}: ", ""))
+    first, *others = (text.removeprefix(f"{table.model}: ") for text in table.sentences or ("",))
+    sentences = escaped(" ".join([first, *(re.sub("^at ", "At ", text) for text in others)]))
     return [f"{code_span(table.model)}: {sentences}", markdown_table(header, rows, code=(0,))]
 
 

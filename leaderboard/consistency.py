@@ -140,6 +140,8 @@ def _audio(record: Record) -> Iterator[Problem]:
         count = getattr(record.audio, key)
         if count > record.audio.clips:
             yield f"audio.{key}", f"{count} of {record.audio.clips} clips"
+    if (cut := record.audio.captions_cut) is not None and not len(cut.first) <= cut.n <= record.audio.clips:
+        yield "audio.captions_cut", f"{cut.n} of {record.audio.clips} captions, {len(cut.first)} of them by name"
     if record.status == "done" and record.suite.n is not None and record.audio.clips != record.suite.n:
         yield "audio.clips", f"{record.audio.clips} clips for {record.suite.n} captions"
 

@@ -67,6 +67,7 @@ def flat_row(record: Record) -> dict[str, Any]:
     }
     for key in ("clips", "silent", "clipped", "too_short", "nan"):
         row[f"audio_{key}"] = getattr(audio, key) if audio else None
+    row["captions_cut"] = audio.captions_cut.n if audio and audio.captions_cut else None
     for key in ("checkpoint_bytes", "baseline_bytes", "reduction", "nominal_bits_per_weight", "quantized_fraction"):
         row[key] = getattr(size, key) if size else None
     row["step_ms"] = latency.step_ms.median if latency and latency.step_ms else None

@@ -206,6 +206,15 @@ class Score(OpenSection):
     """Why the value or its interval is missing."""
 
 
+class CutCaptions(Section):
+    """Captions of which the model's text encoder read the beginning: they have more tokens than its tokenizer keeps."""
+
+    n: Count
+    """How many."""
+    first: Annotated[list[Name], Field(max_length=MOST_ENTRIES)]
+    """Ids of the first of these."""
+
+
 class Audio(Section):
     """Health of the generated audio: counted, never hidden."""
 
@@ -219,6 +228,8 @@ class Audio(Section):
     """Clips shorter than asked for."""
     nan: Count
     """Clips with a sample that is not a finite number."""
+    captions_cut: CutCaptions | None = None
+    """Captions that were cut, so that their clips are of their beginning; null in a record that does not say."""
     reading: dict[str, JsonValue] | None = None
     """How the clips came to the metric networks: channels, resampler, length, and each network's rate in Hz."""
 

@@ -25,6 +25,7 @@ from admbench.leaderboard.inference.board import (
 )
 from admbench.leaderboard.inference.contrasts import score_interval
 from admbench.leaderboard.inference.equivalence import Verdict
+from admbench.leaderboard.inference.repeats import read_results
 from admbench.leaderboard.inference.scores import OWN_AUDIO, caution
 from admbench.leaderboard.per_caption import PER_CAPTION
 from admbench.leaderboard.reading import LoadedRecord
@@ -216,9 +217,9 @@ def _model(group: str, board: Board, orders: Sequence[str], further: Mapping[str
     for row in board.rows:
         if row.group == group:
             of_spec.setdefault(row.loaded.name, []).append(row)
-    cells = [row.loaded for rows in of_spec.values() for row in rows]
-    conclusions = {score: conclude_model(group, cells, score)}
-    conclusions |= {key: conclude_model(group, cells, key, margins={}) for key in orders[1:]}
+    results = read_results([row.loaded for rows in of_spec.values() for row in rows])
+    conclusions = {score: conclude_model(group, results, score)}
+    conclusions |= {key: conclude_model(group, results, key, margins={}) for key in orders[1:]}
     rows = {spec: _row(tuple(own), conclusions, conclusions[score].verdicts) for spec, own in of_spec.items()}
     pairs = conclusions[score].pairs
     order = pairs.order if pairs else ()

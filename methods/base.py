@@ -144,6 +144,8 @@ class Method(ABC):
     """What it is from; None where there is nothing to cite, as of rounding to nearest."""
     takes_bits: ClassVar[bool] = True
     """Whether a spec names bits."""
+    takes_formats: ClassVar[bool] = False
+    """Whether a spec may name a number format, such as `mxfp4`, in place of bits: the method reads `spec.sides`."""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     """Options."""
 
@@ -153,6 +155,11 @@ class Method(ABC):
             _ = spec.bits
         elif spec.weight_bits is not None:
             raise UsageError(f'method "{spec}": {spec.name} takes no bits')
+        if spec.formats and not self.takes_formats:
+            raise UsageError(
+                f'method "{spec}": {spec.name} takes no number format such as {spec.formats[0]}: expected bits,'
+                f" such as {spec.name}@w4a16"
+            )
         try:
             self.config = self.Config.model_validate(dict(spec.options))
         except ValidationError as error:

@@ -72,13 +72,14 @@ class EDADM(BlockwiseMethod):
         "2401.04585",
         "Liu et al., EDA-DM: Enhanced Distribution Alignment for Post-Training Quantization of Diffusion Models, 2024",
     )
+    takes_formats = True
     Config: ClassVar[type[EDADMConfig]] = EDADMConfig
     config: EDADMConfig
 
     def reconstruct(self, work: BlockwiseQuantization, model: DenoisingModel, calibration: CalibrationSet) -> None:
         """See `BlockwiseMethod`."""
         config = self.config
-        work.round_to_nearest(uniform_policy(*self.spec.bits, backbone_ends(model.backbone, work.order)), fit_lp)
+        work.round_to_nearest(uniform_policy(*self.spec.sides, backbone_ends(model.backbone, work.order)), fit_lp)
         effort = Effort(
             config.iterations,
             config.batch,

@@ -57,5 +57,6 @@ class MixupPrompt(Naive):
         "Park et al., Enhancing Generalization in Data-free Quantization via Mixup-class Prompting, 2025",
         read="abstract",
     )
+    takes_formats = True
     Config: ClassVar[type[MixupPromptConfig]] = MixupPromptConfig
     config: MixupPromptConfig

@@ -60,6 +60,7 @@ class QNCD(BlockwiseMethod):
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv("2403.19140", "Chu et al., QNCD: Quantization Noise Correction for Diffusion Models, ACM MM 2024")
+    takes_formats = True
     Config: ClassVar[type[QNCDConfig]] = QNCDConfig
     config: QNCDConfig
 
@@ -68,7 +69,7 @@ class QNCD(BlockwiseMethod):
         config, (weight_bits, activation_bits) = self.config, self.spec.bits
         scales = {} if activation_bits == 16 else embedding_scales(model, calibration)
         ends = backbone_ends(model.backbone, work.order)
-        work.round_to_nearest(uniform_policy(weight_bits, activation_bits, ends), fit_lp, scales)
+        work.round_to_nearest(uniform_policy(*self.spec.sides, ends), fit_lp, scales)
         if weight_bits != 16:
             work.learn_weights(Effort(config.iterations, config.batch, config.learning_rate))
         if activation_bits != 16:

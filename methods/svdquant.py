@@ -31,7 +31,7 @@ from admbench.methods.core.calibration.statistics import (
 from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs, quantizable_layers
 from admbench.methods.core.layers.policy import Policy
 from admbench.methods.core.layers.quantized import QuantizedLayer, dynamic_input
-from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.fitting import fit_weight
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 from admbench.methods.core.reconstruction.smoothing import smoothing_scale
 from admbench.methods.layerwise import GramConfig, GramMethod
@@ -81,6 +81,7 @@ class SVDQuant(GramMethod[ChannelStatistics, Decomposition]):
         "2411.05007",
         "Li et al., SVDQuant: Absorbing Outliers by Low-Rank Components for 4-Bit Diffusion Models, ICLR 2025",
     )
+    takes_formats = True
     Config: ClassVar[type[SVDQuantConfig]] = SVDQuantConfig
     config: SVDQuantConfig
 
@@ -131,10 +132,10 @@ class SVDQuant(GramMethod[ChannelStatistics, Decomposition]):
         """See `LayerwiseMethod`."""
         activation = None if scheme.activation is None else dynamic_input(scheme.activation, layer)
         if solution is None or scheme.weight is None:  # a convolution in groups, or weights in 16 bits
-            weight = None if scheme.weight is None else Quantizer.min_max(scheme.weight, layer.weight.detach())
+            weight = None if scheme.weight is None else fit_weight(scheme.weight, layer.weight.detach())
             return QuantizedLayer.from_float(layer, weight, activation)
         scale, residual, branch = solution
-        quantizer = Quantizer.min_max(scheme.weight, residual)
+        quantizer = fit_weight(scheme.weight, residual)
         return QuantizedLayer.from_float(
             layer, quantizer, activation, weight=residual, input_scale=scale, low_rank=branch
         )
@@ -155,8 +156,10 @@ def _product(branch: tuple[Tensor, Tensor], weight: Tensor) -> Tensor:
 
 def _rounding_error(weight: Tensor, scheme: Scheme) -> Tensor:
     """Return what rounding to nearest changes, (out, terms)."""
-    return (Quantizer.min_max(scheme, weight).fake_quantize(weight) - weight).flatten(1)
+    return (fit_weight(scheme, weight).fake_quantize(weight) - weight).flatten(1)
 
 
 def _in_groups(scheme: Scheme, group: int) -> Scheme:
+    if scheme.published:
+        return scheme
     return Scheme(bits=scheme.bits, granularity="group", symmetric=True, group_size=group, dynamic=True)

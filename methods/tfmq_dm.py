@@ -52,6 +52,7 @@ class TFMQDM(BlockwiseMethod):
     paper = arxiv(
         "2311.16503", "Huang et al., TFMQ-DM: Temporal Feature Maintenance Quantization for Diffusion Models, CVPR 2024"
     )
+    takes_formats = True
     Config: ClassVar[type[TFMQConfig]] = TFMQConfig
     config: TFMQConfig
 
@@ -59,7 +60,7 @@ class TFMQDM(BlockwiseMethod):
         """See `BlockwiseMethod`."""
         config, (weight_bits, activation_bits) = self.config, self.spec.bits
         ends = backbone_ends(model.backbone, work.order)
-        work.round_to_nearest(uniform_policy(weight_bits, activation_bits, ends), fit_lp)
+        work.round_to_nearest(uniform_policy(*self.spec.sides, ends), fit_lp)
         effort = Effort(config.iterations, config.batch, config.learning_rate)
         if weight_bits != 16:
             work.learn_temporal_block(effort)

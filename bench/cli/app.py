@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -23,6 +24,7 @@ from admbench.bench.cli import (
     leaderboard,
     list_plugins,
     listen,
+    logs,
     merge,
     new_method,
     new_metric,
@@ -31,6 +33,7 @@ from admbench.bench.cli import (
     results,
     run,
     score,
+    status,
     table,
     validate,
     votes,
@@ -57,6 +60,8 @@ app.command("generate")(generate.generate)
 app.command("score")(score.score)
 app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("status")(status.status)
+app.command("logs")(logs.logs)
 app.command("merge")(merge.merge)
 app.command("table")(table.table)
 app.command("votes")(votes.votes)
@@ -85,6 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for library in ("DIFFUSERS", "TRANSFORMERS"):  # their warnings are for developers; children inherit this
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        # a file's name that is no UTF-8 is escaped, and so are letters that the terminal's encoding lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = typer.main.get_command(app).main(args=arguments, prog_name="bench", standalone_mode=False)
         sys.stdout.flush()

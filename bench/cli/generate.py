@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,8 @@ def generate(
         if checkpoint is None
         else api.load_checkpoint(checkpoint, model=model, device=device)
     )
+    if any(loaded.cut_captions([prompt]) or ()):
+        print(f"warning: {loaded.name} reads the beginning of this prompt: it has too many tokens", file=sys.stderr)
     waveform = api.generate(loaded, [prompt], [seed], steps=steps, guidance=guidance, batch_size=1)[0]
     write_wav(out, waveform, loaded.sample_rate)
     print(f"{out}: {waveform.shape[-1] / loaded.sample_rate:.2f} s at {loaded.sample_rate} Hz")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from admbench.bench.cli.options import Components, Debug, Device, Quiet, RandomWeights
+from admbench.bench.cli.options import Components, Debug, Device, Quiet, RandomWeights, names_of
 from admbench.bench.cli.tables import megabytes
 
 HEADER = "quantization.json"
@@ -37,7 +37,7 @@ def quantize(
     check_method(method)
     check_writable_folder(out, holds=[HEADER if name == "backbone" else f"{name}/{HEADER}" for name in COMPONENTS])
     try:
-        chosen = check_components((components or "backbone").split(","))
+        chosen = check_components(["backbone"] if components is None else names_of("--components", components))
     except ValueError as error:
         raise UsageError(f"--components: {error}") from None
     check_components_of(model, chosen)

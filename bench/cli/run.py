@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from admbench.bench.cli.options import (
+    Aesthetics,
+    AestheticsWeights,
     Clap,
     ClapWeights,
     Components,
     Debug,
+    FileEncoding,
     Quiet,
     Tagger,
     TaggerWeights,
+    captions_of,
 )
 from admbench.errors import BenchError
 
@@ -32,6 +36,7 @@ def run(
     methods: Annotated[str | None, typer.Option(help="Method specs, separated by commas.")] = None,
     components: Components = None,
     suite: Annotated[str | None, typer.Option(help="Suite, or a caption file (.csv, .jsonl, .txt).")] = None,
+    encoding: FileEncoding = None,
     limit: Annotated[int | None, typer.Option(help="Stratified subset of so many captions.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     repeats: Annotated[int | None, typer.Option(help="Calibration draws of every method that depends on them.")] = None,
@@ -41,8 +46,10 @@ def run(
     metrics: Annotated[str | None, typer.Option(help="Metrics, separated by commas.")] = None,
     tagger: Tagger = None,
     clap: Clap = None,
+    aesthetics: Aesthetics = None,
     tagger_weights: TaggerWeights = None,
     clap_weights: ClapWeights = None,
+    aesthetics_weights: AestheticsWeights = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     executor: Annotated[str | None, typer.Option(help="local: child processes on this machine.")] = None,
     workers: Annotated[int | None, typer.Option(help="Cells side by side; each gets its share of the cores.")] = None,
@@ -72,7 +79,7 @@ def run(
         {
             "models": split_specs(models) if models is not None else None,
             "methods": split_specs(methods) if methods is not None else None,
-            "suite": suite,
+            "suite": captions_of("--suite", suite, encoding),
             "components": split_specs(components) if components is not None else None,
             "limit": limit,
             "repeats": repeats,
@@ -85,8 +92,10 @@ def run(
             "metrics.names": split_specs(metrics) if metrics is not None else None,
             "metrics.tagger": tagger,
             "metrics.clap": clap,
+            "metrics.aesthetics": aesthetics,
             "metrics.tagger_weights": tagger_weights,
             "metrics.clap_weights": clap_weights,
+            "metrics.aesthetics_weights": aesthetics_weights,
             "execution.device": device,
             "execution.executor": executor,
             "execution.workers": workers,
@@ -96,6 +105,8 @@ def run(
     try:
         with stopped_by_signals(), RunProgress(quiet) as progress:
             results = run_grid(spec, command=_command_line(), fresh=fresh, events=progress.events)
+        if not quiet:
+            print(progress.summary(results))
     except KeyboardInterrupt as stopped:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 128 + signal_of(stopped)

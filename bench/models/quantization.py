@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -93,13 +92,13 @@ def quantize_components(
     chosen = _chosen(model, components) if spec.weight_bits else (BACKBONE,)
     quantized: dict[Component, Quantized] = {}
     for component in chosen:
-        method = from_spec(_beside_backbone(spec) if BACKBONE in chosen and component != BACKBONE else spec)
+        method = from_spec(spec.of_at_least(OTHER_BITS) if BACKBONE in chosen and component != BACKBONE else spec)
         offered = calibration_prompts(calibration_prompt_count(method), draw=draw) if prompts is None else prompts
         view = view_of(model, component)
         calibration = _calibration(method, view, offered, draw_seed(seed, draw), (drawn or {}).get(component))
         network = method.quantize(view, calibration)
         if component != BACKBONE and not isinstance(network, ThirdPartyBackbone):
-            network = apply_weight_only_fallback(network, view, calibration, method.spec.bits[0])
+            network = apply_weight_only_fallback(network, view, calibration, method.spec.sides[0])
         quantized[component] = Quantized(network, calibration)
     return quantized
 
@@ -208,14 +207,6 @@ def _require_same(file: Path, network: nn.Module, replaced: nn.Module) -> None:
     for key in sorted(found.keys() & expected.keys()):
         if json.dumps(found[key], default=str) != json.dumps(expected[key], default=str):
             raise CheckpointError(f"{file}: backbone.config.{key}: expected the model's own value")
-
-
-def _beside_backbone(spec: MethodSpec) -> MethodSpec:
-    """Return the spec that a component gets which is quantized beside the backbone."""
-    if spec.weight_bits is None or spec.activation_bits is None:
-        return spec
-    weight, activation = (max(OTHER_BITS, bits) for bits in spec.bits)
-    return replace(spec, weight_bits=weight, activation_bits=activation)
 
 
 def calibration_prompt_count(method: Method) -> int:

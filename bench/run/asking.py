@@ -36,6 +36,8 @@ class Findings(BaseModel):
     """Specs that give the same result whatever the calibration draw."""
     requests: dict[str, CalibrationRequest] = {}
     """Spec -> what its method asks for as calibration data; not of methods that calibrate for themselves."""
+    efforts: dict[str, int] = {}
+    """Spec -> samples that its reconstruction takes through every block, all iterations together."""
 
 
 def ask(methods: list[str], device: str) -> Findings:

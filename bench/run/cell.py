@@ -46,9 +46,11 @@ class Cell(Generating):
     def run(self) -> None:
         """Time, generate and score, and leave the record and what it knows of each caption."""
         checkpoint = self.stages.run(STAGE, self.job.checkpoint, [CHECKPOINT], self._no_checkpoint)
-        if self.job.quantized.log.is_file():
-            remove(self.job.work.quantization_log)
-            link(self.job.quantized.log, self.job.work.quantization_log)
+        mine, before = self.job.work, self.job.quantized
+        for left, own in ((before.log, mine.quantization_log), (before.times, mine.quantization_times)):
+            if left.is_file():
+                remove(own)
+                link(left, own)
         full = self._full_precision()
         latency = self.measure(checkpoint)
         audio = self.generate()
@@ -76,7 +78,7 @@ class Cell(Generating):
             suite=self.suite.describe(self.items),
             generation=audio["generation"],
             scores=scores,
-            audio=audio["health"] | {"reading": reading(self.judges)},
+            audio=audio["health"] | {"captions_cut": audio.get("captions_cut"), "reading": reading(self.judges)},
             size=size_section(
                 self.checkpoint_folder,
                 {**full["components"], BACKBONE: directory_bytes(self.job.baseline.checkpoint)},

@@ -14,6 +14,7 @@ from admbench.bench.run.jobs import BaselineJob, CellJob
 from admbench.bench.run.layout import CLIPS, JobFolder
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import ClipWork
+from admbench.bench.suites.base import LISTED
 from admbench.hashing import sha256_file
 from admbench.methods.core.kernels import WithKernels
 from admbench.methods.core.processor import has_vnni
@@ -82,10 +83,12 @@ class Generating(ClipWork):
             [item.caption for item in self.items], seeds, steps=steps, guidance=guidance, batch_size=wanted.batch_size
         )
         computing = time.perf_counter() - started
+        model.require_finite(waveforms)
         faults = faults_of([levels(clip, model.sample_rate) for clip in waveforms], seconds=model.seconds)
         return {
             **self.write_audio(self.items, seeds, waveforms, model.sample_rate),
             "health": Health.of(faults).to_json(),
+            "captions_cut": self._captions_cut(model),
             "faults": {fault: flags.tolist() for fault, flags in faults.items()},
             "generation": {
                 "scheduler": model.scheduler_name,
@@ -100,3 +103,11 @@ class Generating(ClipWork):
             "real_time_factor": computing / (len(waveforms) * model.seconds),
             "peak_bytes": peak_resident_bytes(),
         }
+
+    def _captions_cut(self, model: Any) -> Facts | None:
+        """Return how many captions the text encoder did not read to their end, and the first; None if it says not."""
+        flags = model.cut_captions([item.caption for item in self.items])
+        if flags is None:
+            return None
+        ids = [item.id for item, flag in zip(self.items, flags, strict=True) if flag]
+        return {"n": len(ids), "first": ids[:LISTED]}

@@ -10,6 +10,7 @@
     RUN/ladder.json            the sanity ladder, with the clips that are no cell's in RUN/ladder/NAME
     RUN/site/                  the leaderboard
     RUN/grid.json              what the last run was asked to do
+    RUN/journal.jsonl          what happened in it, line by line
 
 What the board reads is named in `admbench.leaderboard.run_folder`; the rest is the harness's own and named here.
 """
@@ -119,6 +120,16 @@ class JobFolder:
         return self.path / "quantization-log.txt"
 
     @property
+    def times(self) -> Path:
+        """What each stage of the job took."""
+        return self.path / "times.json"
+
+    @property
+    def quantization_times(self) -> Path:
+        """What each stage of the job took that made the cell's checkpoint."""
+        return self.path / "quantization-times.json"
+
+    @property
     def attempt(self) -> Path:
         """Record of an attempt that failed or was skipped, beside the result that it would have replaced."""
         return self.path / "attempt.json"
@@ -166,6 +177,11 @@ class RunLayout:
     def grid(self) -> Path:
         """The grid of the last run, as JSON."""
         return self.run / "grid.json"
+
+    @property
+    def journal(self) -> Path:
+        """What happens in the run, line by line; of the last one when none is at work."""
+        return self.run / "journal.jsonl"
 
     @property
     def calibration(self) -> Path:

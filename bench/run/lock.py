@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import IO
 from admbench.bench.run.disk import says_full
 from admbench.bench.run.layout import RunLayout
 from admbench.errors import DataError, UsageError
+
+LOOKING_SECONDS = (0.01, 0.03, 0.06)
+"""Between attempts to take a lock."""
 
 
 @contextmanager
@@ -43,11 +47,35 @@ def hold(out: Path) -> Iterator[IO[str]]:
         file.close()
 
 
+def is_held(out: Path) -> bool:
+    """Return whether the processes of a run are at work in a folder, whoever may write there."""
+    try:
+        file = open(RunLayout(out).lock, encoding="ascii")  # noqa: SIM115 (closed below, with what it locks)
+    except OSError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def unwritable(out: Path, error: OSError) -> DataError:
     """Return the one line for an output folder that cannot be written."""
     if says_full(error):
         return DataError(f"{out}: the disk is full ({error.strerror}); expected a folder with room for the run")
     return DataError(f"{out}: cannot be written ({error.strerror}); expected a folder that can")
+
+
+def _take(file: IO[str]) -> None:
+    """Lock a file; who only looks whether it is locked (`is_held`) has it for a moment, which is waited for."""
+    for seconds in LOOKING_SECONDS:
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(seconds)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _lock(out: Path) -> IO[str]:
@@ -59,7 +87,7 @@ def _lock(out: Path) -> IO[str]:
         except OSError as error:
             raise unwritable(out, error) from None
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file)
         except BlockingIOError:
             file.close()
             raise UsageError(f"{out}: another bench run is at work there") from None

@@ -12,6 +12,7 @@ from admbench.bench.measurement.environment import cores
 from admbench.bench.run.asking import Findings, ask
 from admbench.bench.run.attempts import has_result
 from admbench.bench.run.executors.base import Task
+from admbench.bench.run.expecting import Expected, History
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
 from admbench.bench.run.task_graph import lay_out
@@ -51,6 +52,12 @@ class Plan:
     """Key of each cell whose method needs what is not installed here, with the reason; there is no task for it."""
     once: tuple[str, ...] = ()
     """Of a run with several calibration draws: methods that draw nothing, and so are run once."""
+    expected: Mapping[str, Expected] = field(default_factory=dict)
+    """Key of a job -> what it is expected to take, where such a job was carried out before."""
+    captions: int = 0
+    """That every cell makes clips for."""
+    efforts: Mapping[str, int] = field(default_factory=dict)
+    """Method spec -> samples that its reconstruction takes through every block, all iterations together."""
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -110,7 +117,9 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     once = tuple(method for method in grid.methods if method in found.fixed) if grid.repeats > 1 else ()
     made_of = [(cell, _quantization(cell, shared, found)) for cell in pending]
     tasks = lay_out(reference, baselines, made_of, lambda job: fresh or not is_done(job))
-    return Plan(grid.out, tuple(cells), tasks, _missing_audio(suite, items), skipped, once)
+    expected = History(grid.out).expect((task.job for task in tasks), len(items)) if tasks else {}
+    warnings = _missing_audio(suite, items)
+    return Plan(grid.out, tuple(cells), tasks, warnings, skipped, once, expected, len(items), found.efforts)
 
 
 def _findings(grid: GridSpec, pending: Sequence[CellJob]) -> Findings:

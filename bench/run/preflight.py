@@ -37,6 +37,7 @@ class Answer(BaseModel):
     unavailable: Line | None = None
     fixed: bool = False
     request: CalibrationRequest | None = None
+    effort: int = 0
 
 
 def look(spec: str) -> Answer:
@@ -50,7 +51,18 @@ def look(spec: str) -> Answer:
         return Answer(mistake=one_line(str(error)))
     missing = missing_distributions(method.requires)
     unavailable = None if missing is None else one_line(missing)
-    return Answer(unavailable=unavailable, fixed=not method.varies, request=method.calibration_request)
+    return Answer(
+        unavailable=unavailable,
+        fixed=not method.varies,
+        request=method.calibration_request,
+        effort=_effort(method.config),
+    )
+
+
+def _effort(config: object) -> int:
+    """Return iterations x samples of each, of a method that says both; its other work is small beside that."""
+    iterations, batch = getattr(config, "iterations", None), getattr(config, "batch", None)
+    return iterations * batch if isinstance(iterations, int) and isinstance(batch, int) else 0
 
 
 def look_apart(spec: str, hidden: int) -> Answer:
@@ -124,6 +136,7 @@ def check(methods: Sequence[str], device: str, look: Callable[[str], Answer] = l
         unavailable={spec: one.unavailable for spec, one in answers.items() if one.unavailable is not None},
         fixed=tuple(spec for spec, one in answers.items() if one.fixed),
         requests={spec: one.request for spec, one in answers.items() if one.request is not None},
+        efforts={spec: one.effort for spec, one in answers.items() if one.effort},
     )
 
 

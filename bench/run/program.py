@@ -28,6 +28,7 @@ from admbench.bench.run.jobs import (
 from admbench.bench.run.layout import JobFolder
 from admbench.bench.run.quantizing import Calibration, Quantization
 from admbench.bench.run.stages import publish
+from admbench.bench.run.work import ClipWork
 from admbench.errors import BenchError
 from admbench.files import write_json_atomic
 from admbench.progress import set_quiet
@@ -44,19 +45,25 @@ def run_job(job: Job) -> None:
     """
     torch.set_num_threads(job.threads)
     job.work.path.mkdir(parents=True, exist_ok=True)
-    match job:
-        case ReferenceJob():
-            Reference(job).run()
-        case BaselineJob():
-            Baseline(job).run()
-        case CalibrationJob():
-            Calibration(job).run()
-        case QuantizeJob():
-            Quantization(job).run()
-        case CellJob():
-            Cell(job).run()
+    work = _work(job)
+    work.run()
+    work.times.write(job, len(work.items) if isinstance(work, ClipWork) else 0)
     job.work.current_stage.unlink(missing_ok=True)
     publish(job.work.path, job.target.path)
+
+
+def _work(job: Job) -> Reference | Baseline | Calibration | Quantization | Cell:
+    match job:
+        case ReferenceJob():
+            return Reference(job)
+        case BaselineJob():
+            return Baseline(job)
+        case CalibrationJob():
+            return Calibration(job)
+        case QuantizeJob():
+            return Quantization(job)
+        case CellJob():
+            return Cell(job)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from admbench.bench.run import records
@@ -12,8 +12,10 @@ from admbench.bench.run.attempts import has_result, write_attempt
 from admbench.bench.run.disk import probe
 from admbench.bench.run.executors.base import Executor, Outcome
 from admbench.bench.run.executors.local import LocalExecutor
+from admbench.bench.run.expecting import seconds_of
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CellJob, Job
+from admbench.bench.run.journal import Journal, planned
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.lock import hold, unwritable
 from admbench.bench.run.plan import Plan, is_done, make_plan
@@ -86,21 +88,32 @@ def run_grid(
         events.planned(plan)
         execution = grid.execution
         executor = executor or LocalExecutor(execution.workers, execution.cell_timeout, held=[lock.fileno()])
-        ended = _carry_out(plan, executor, events)
+        ended = _carry_out(plan, executor, events, _journal(plan, execution.workers))
         _tidy(plan)
     return [_result(cell, ended.get(cell.key), plan.skipped.get(cell.key)) for cell in plan.cells]
 
 
-def _carry_out(plan: Plan, executor: Executor, events: Events) -> dict[str, Outcome]:
+def _carry_out(plan: Plan, executor: Executor, events: Events, journal: Journal) -> dict[str, Outcome]:
     """Return how each job ended, by its key."""
+
+    def on_stage(job: Job, stage: str) -> None:
+        journal.stage(job, stage)
+        events.stage(job, stage)
+
     ended: dict[str, Outcome] = {}
-    with closing(executor.run(plan.tasks, events.stage)) as outcomes:
+    with closing(journal), closing(executor.run(plan.tasks, on_stage)) as outcomes:
         for outcome in outcomes:
             before = ended.get(outcome.job.checkpoint) if isinstance(outcome.job, CellJob) else None
             outcome = _settled(outcome, 0.0 if before is None else before.seconds)
             ended[outcome.job.key] = outcome
+            journal.ended(outcome)
             events.ended(outcome)
+        journal.run_ended()
     return ended
+
+
+def _journal(plan: Plan, workers: int) -> Journal:
+    return Journal(plan.run, planned(workers, plan.cells, plan.jobs, plan.skipped, seconds_of(plan.expected)))
 
 
 def _judges_of(grid: GridSpec) -> JudgeSpec:
@@ -115,9 +128,9 @@ def _settled(outcome: Outcome, seconds_before: float) -> Outcome:
         seconds_before: that the quantization of the cell took, which are the cell's too.
     """
     job, reason = outcome.job, outcome.reason
-    outcome = Outcome(job, reason, outcome.seconds + seconds_before)
+    outcome = Outcome(job, reason, outcome.seconds + seconds_before, seconds_before)
     if reason is None and not is_done(job):
-        outcome = Outcome(job, f"ended without a result in {job.target.path}", outcome.seconds)
+        outcome = replace(outcome, reason=f"ended without a result in {job.target.path}")
     if not isinstance(job, CellJob):
         return outcome
     if not outcome.failed:
@@ -127,7 +140,7 @@ def _settled(outcome: Outcome, seconds_before: float) -> Outcome:
     try:
         write_attempt(job, records.failed_record(job, str(outcome.reason), outcome.seconds), log=True)
     except (BenchError, OSError) as error:  # on a full disk, say: no reason to end the cells to come
-        return Outcome(job, f"{outcome.reason} (and its record could not be written: {error})", outcome.seconds)
+        return replace(outcome, reason=f"{outcome.reason} (and its record could not be written: {error})")
     return outcome
 
 

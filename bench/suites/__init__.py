@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from admbench.errors import DataError, UsageError
+from admbench.progress import track
 from admbench.registry import Registry
 
 if TYPE_CHECKING:
@@ -86,4 +87,5 @@ def calibration_prompts(count: int, *, draw: int = 0) -> list[str]:
     if count < 1:
         raise UsageError(f"calibration needs at least 1 prompt, got {count}")
     first = draw * CAPTIONS_PER_DRAW
-    return [draw_clip("calibration", first + index).caption for index in range(count)]
+    numbers = track(range(first, first + count), "Calibration prompts")
+    return [draw_clip("calibration", number).caption for number in numbers]

@@ -90,16 +90,20 @@ class Influence:
         """Number of captions."""
         return len(self.first)
 
+    def check_comparable(self, other: Influence) -> None:
+        """Raise ValueError unless two scores can be over the same captions: as many, second-order parts on one list."""
+        if self.n != other.n:
+            raise ValueError(f"scores of {self.n} and of {other.n} captions are not compared")
+        if len(self.pairs) and len(other.pairs) and not np.array_equal(self.pairs, other.pairs):
+            raise ValueError("the second-order parts are on other pairs of captions")
+
     def __sub__(self, other: Influence) -> Influence:
         """Return the difference of two scores over the same captions in the same order.
 
         Raises:
             ValueError: other numbers of captions, or second-order parts on other pairs.
         """
-        if self.n != other.n:
-            raise ValueError(f"scores of {self.n} and of {other.n} captions are not compared")
-        if len(self.pairs) and len(other.pairs) and not np.array_equal(self.pairs, other.pairs):
-            raise ValueError("the second-order parts are on other pairs of captions")
+        self.check_comparable(other)
         pairs = self.pairs if len(self.pairs) else other.pairs
         second = np.zeros(len(pairs))
         second[: len(self.second)] += self.second  # one without a second-order part has zero everywhere

@@ -24,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admbench.leaderboard.inference.agreement import Opinion, agreement
+from admbench.leaderboard.inference.bootstrap import studentized_draws
 from admbench.leaderboard.inference.contrasts import Cell, Contrast
 from admbench.leaderboard.inference.crossed import crossed_mean
 from admbench.leaderboard.inference.equivalence import Verdict, judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import parse_margin
-from admbench.leaderboard.inference.pairs import AllPairs, all_pairs, studentized_draws
+from admbench.leaderboard.inference.pairs import AllPairs, all_pairs
 from admbench.leaderboard.inference.scores import KINDS
 
 Array = NDArray[np.float64]

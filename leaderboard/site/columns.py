@@ -227,6 +227,7 @@ def _audio(own: ViewRow) -> Value:
     if audio is None:
         return Value(missing="no audio")
     counts = {"silent": audio.silent, "clipped": audio.clipped, "too short": audio.too_short, "NaN": audio.nan}
+    counts["of a cut caption"] = audio.captions_cut.n if audio.captions_cut else 0
     bad = {name: number for name, number in counts.items() if number}
     return Value(
         sum(bad.values()),
@@ -330,7 +331,14 @@ _COLUMNS = (
     ),
     Column("quantization", "Quantizing", "without the set", "Time to quantize.", _quantization, "lower", " s"),
     Column("n", "n", "clips scored", "Number of clips the scores were computed from.", _clips),
-    Column("audio", "Faults", "of clips", "Silent, clipped, too short or non-finite clips.", _audio, "lower"),
+    Column(
+        "audio",
+        "Faults",
+        "of clips",
+        "Silent, clipped, too short or non-finite clips; cut captions.",
+        _audio,
+        "lower",
+    ),
     Column("draws", "Draws", "of calibration", "Calibration draws that it was run with.", _draws),
     Column("width", "Width", "nominal", "Bits of weights and activations that the method's name says.", _text(width)),
     Column("family", "Family", "", "What the method does to weights.", _text(lambda record: record.method.family)),

@@ -221,9 +221,9 @@ def _told(one: Front, number: Mapping[tuple[str, str], int]) -> dict[str, list[t
     told: dict[str, list[tuple[int, int]]] = {}
     for model in one.view.models:
         for key, conclusion in model.conclusions.items():
-            pairs = conclusion.pairs.pairs if conclusion.pairs else ()
+            pairs = conclusion.pairs.told_apart if conclusion.pairs else ()
             told.setdefault(key, []).extend(
-                (number[model.name, pair.better], number[model.name, pair.worse]) for pair in pairs if pair.told_apart
+                (number[model.name, better], number[model.name, worse]) for better, worse in pairs
             )
     return told
 

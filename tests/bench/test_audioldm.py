@@ -152,6 +152,25 @@ def test_a_snapshot_in_the_hub_cache_is_found_and_its_commit_recorded(nothing_he
     assert (model.revision, model.source) == (commit, "hf:cvssp/audioldm-s-full-v2")
 
 
+@pytest.mark.parametrize("lacking", ["unet/diffusion_pytorch_model.safetensors", "vae/config.json", "model_index.json"])
+def test_a_part_of_a_snapshot_is_one_line_with_the_command_that_gets_the_rest(
+    nothing_here, pipeline, tmp_path, lacking
+):
+    repository = tmp_path / "hub" / f"models--{registry.get(NAME).repository.replace('/', '--')}"
+    shutil.copytree(pipeline, repository / "snapshots" / "0123")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123")
+    file = repository / "snapshots" / "0123" / lacking
+    file.unlink()
+    file.symlink_to("../../blobs/that-never-came")  # as a download that was broken off leaves it
+    with pytest.raises(
+        CheckpointError, match=r"snapshots/0123.*; if its download broke off, get the rest with"
+    ) as caught:
+        load_model(NAME)
+    assert str(caught.value).endswith(f"hf download cvssp/audioldm-s-full-v2 --local-dir {nothing_here / NAME}")
+    assert "\n" not in str(caught.value)
+
+
 def test_an_incomplete_folder_names_the_file(weights, tmp_path, monkeypatch):
     shutil.copytree(weights, tmp_path / NAME)
     (tmp_path / NAME / "vocoder" / "config.json").unlink()

@@ -117,6 +117,7 @@ def test_a_caption_file_with_clips_goes_through_every_stage_and_the_record_count
         rows += [f"{number}{other},clip-{number},30,rain {number} {other}" for other in range(2)]
         if number:
             soundfile.write(tmp_path / "clips" / f"Yclip-{number}.wav", [0.1 * number, -0.1] * 2000, 16_000)
+    rows[-2] += " and on" * 10
     (tmp_path / "test.csv").write_text("\n".join(rows))
     table = {"file": str(tmp_path / "test.csv"), "audio": str(tmp_path / "clips"), "captions": "first"}
     grid = make_grid(suite=table, methods=["fp32"])
@@ -127,6 +128,7 @@ def test_a_caption_file_with_clips_goes_through_every_stage_and_the_record_count
     record = record_of(grid, "fp32")
     assert (record.suite.name, record.suite.n, record.suite.captions) == ("test.csv", 5, "first")
     assert record.suite.references.model_dump() == {"found": 4, "missing": 1, "first_missing": ["clip-0_30"]}
+    assert record.audio.captions_cut.model_dump() == {"n": 1, "first": ["clip-4_30"]}
     for key in ("fd", "kl"):
         assert record.scores[key].value is not None
         assert (record.scores[key].n, record.scores[key].without_partner) == (4, 1)
@@ -399,8 +401,9 @@ def test_a_model_that_cannot_be_imported_fails_only_its_own_cells(make_grid: Mak
     assert whole.reason is None
 
 
-def test_clips_that_are_not_finite_are_counted_and_not_scored(
-    make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("where", ["a weight", "the audio"])
+def test_a_cell_whose_audio_is_not_finite_fails_with_the_cause(
+    make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     import fake_adm
 
@@ -410,17 +413,24 @@ def test_clips_that_are_not_finite_are_counted_and_not_scored(
         return waveforms
 
     spoil.decode = fake_adm.decode  # type: ignore[attr-defined]
-    monkeypatch.setattr(fake_adm, "decode", spoil)
+    if where == "the audio":
+        monkeypatch.setattr(fake_adm, "decode", spoil)
+        expected = "1 of 4 clips are not finite, and not written; all weights are finite: its layers overflow"
+    else:
+        load = fake_adm.FakeADM.load
+
+        def damaged(*arguments: Any, **options: Any) -> Any:
+            model = load(*arguments, **options)
+            model.backbone.conv_in.weight.data[0, 0] = float("nan")
+            return model
+
+        monkeypatch.setattr(fake_adm.FakeADM, "load", damaged)
+        expected = "conv_in.weight"
     grid = make_grid(methods=["fp32"])
-    assert run(grid)[0].reason is None
+    assert expected in str(run(grid)[0].reason)
     record = record_of(grid, "fp32")
-    assert (record.audio.clips, record.audio.nan) == (4, 1)
-    cell = cell_of(grid, "fp32")
-    content = read_per_caption(cell.path, cell.per_caption)
-    assert content.health["nan"].tolist() == [True, False, False, False]
-    assert content.scores == {}
-    assert record.scores["clap"].value is None
-    assert "not finite" in record.scores["clap"].reason
+    assert record.status == "failed"
+    assert expected in str(record.reason)
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(make_grid: MakeGrid) -> None:

@@ -36,7 +36,7 @@ PARSERS: dict[str, Parser] = {
     "captions-csv": Parser("captions.csv", lambda file: load_suite(str(file)), b'id,caption,seed\na,"b, c",1\n'),
     "captions-jsonl": Parser("captions.jsonl", lambda file: load_suite(str(file)), b'{"caption": "a", "seed": 1}\n'),
     "captions-txt": Parser("captions.txt", lambda file: load_suite(str(file)), b"rain falls\n"),
-    "header": Parser("quantization.json", lambda file: read_header(file.parent), b'{"format_version": 4}'),
+    "header": Parser("quantization.json", lambda file: read_header(file.parent), b'{"format_version": 5}'),
     "record": Parser("result.json", read_record, b'{"schema_version": 3, "status": "failed", "reason": "x"}'),
     "per-caption": Parser(
         "per-caption.safetensors",

@@ -31,7 +31,7 @@ def test_what_a_version_does_not_have_is_refused_in_its_name(component, tmp_path
 
 
 def test_a_version_has_the_hash_of_its_header_or_none(tmp_path):
-    for version, change in ((3, {"sha256": "0" * 64}), (4, {"sha256": None})):
+    for version, change in ((3, {"sha256": "0" * 64}), (5, {"sha256": None})):
         folder = shutil.copytree(STORED / f"version-{version}" / "vocoder", tmp_path / str(version))
         header = folder / "quantization.json"
         header.write_text(json.dumps(json.loads(header.read_text()) | change))
@@ -51,7 +51,7 @@ def test_a_stored_checkpoint_of_a_format_version_still_loads(version, audioldm):
         torch.testing.assert_close(audioldm.call_backbone(inputs), stored["output"], rtol=0.05, atol=0.02)
 
 
-@pytest.mark.parametrize("version", [3, 4])
+@pytest.mark.parametrize("version", [3, 4, 5])
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_a_stored_checkpoint_still_loads_embeddings_and_transposed_convolutions(component, version):
     folder = STORED / f"version-{version}" / component
@@ -82,3 +82,16 @@ def test_layers_that_no_kernel_knows_are_simulated_with_the_reason_and_compute_t
     layers = with_kernels(module, glue="float32", streamlined=False).module
     assert_layers_agree(module, layers, lambda: predict(audioldm, module))
     assert all(fallback.reason for fallback in chosen.fallbacks)
+
+
+@pytest.mark.parametrize("change", [{"codebook": "e4m3"}, {"bits": 4, "codebook": "e2m1", "scales": "e8m0"}])
+def test_an_older_version_has_no_number_formats(change, tmp_path):
+    folder = shutil.copytree(STORED / "version-3" / "vocoder", tmp_path / "older")
+    path = folder / "quantization.json"
+    header = json.loads(path.read_text())
+    scheme = header["layers"][min(header["layers"])]["weight"]
+    grouped = {"granularity": "group", "group_size": 4} if "scales" in change else {"granularity": "channel"}
+    scheme.update(change | grouped | {"symmetric": True})
+    path.write_text(json.dumps(header))
+    with pytest.raises(CheckpointError, match="version 3 has no number formats"):
+        read_header(folder)

@@ -26,6 +26,13 @@ class Outcome:
     """Why it failed, in one line; None if it is done."""
     seconds: float
     """Wall-clock time of the job; 0 if it never started."""
+    before: float = 0.0
+    """Of `seconds`, those of the job before it that is a part of it: the quantization of a cell."""
+
+    @property
+    def own_seconds(self) -> float:
+        """Wall-clock time of the job alone."""
+        return self.seconds - self.before
 
     @property
     def failed(self) -> bool:

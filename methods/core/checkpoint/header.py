@@ -16,11 +16,11 @@ from admbench.files import read_json
 from admbench.hashing import sha256_json
 from admbench.methods.core.numbers.scheme import NO_PARTS, AttentionScheme, LayerKind, LayerParts, LayerScheme
 
-FORMAT_VERSION: Literal[4] = 4
-READABLE_VERSIONS = (1, 2, 3, 4)
-"""Version 3 is version 4 without the hash of the header; version 2 is version 3 without quantized embeddings,
-transposed convolutions and corrections; version 1 is version 2 without attentions, parts of layers, and any scheme
-but static uniform ones."""
+FORMAT_VERSION: Literal[5] = 5
+READABLE_VERSIONS = (1, 2, 3, 4, 5)
+"""Version 4 is version 5 without the hash of the header; version 3 is version 4 without number formats; version 2 is
+version 3 without quantized embeddings, transposed convolutions and corrections; version 1 is version 2 without
+attentions, parts of layers, and any scheme but static uniform ones."""
 FloatType = Literal["float32", "bfloat16"]
 LATER_KINDS: tuple[LayerKind, ...] = ("conv_transpose1d", "conv_transpose2d", "embedding")
 """Since version 3."""
@@ -30,7 +30,7 @@ Component = Literal[
 """Parts of a pipeline that can be quantized."""
 SEAL = "sha256"
 """Key of the hash of a header."""
-SEALED_SINCE = 4
+SEALED_SINCE = 5
 TENSOR_FILE = "model.safetensors"
 HEADER_FILE = "quantization.json"
 MAX_HEADER_BYTES = 16 * 2**20
@@ -94,10 +94,14 @@ class LayerHeader(LayerScheme):
     """What it has besides codes and quantizers."""
 
 
+def _published(layer: LayerHeader) -> bool:
+    return any(side is not None and side.published for side in (layer.weight, layer.activation))
+
+
 class Header(Section):
     """What `quantization.json` holds."""
 
-    format_version: Literal[1, 2, 3, 4]
+    format_version: Literal[1, 2, 3, 4, 5]
     """Version of the format."""
     component: Component
     """Component of the pipeline that the checkpoint replaces."""
@@ -119,11 +123,13 @@ class Header(Section):
     tensors: dict[Name, Sha256]
     """Every tensor in the tensor file, with the SHA-256 of its bytes there."""
     sha256: Sha256 | None = None
-    """Hash of all other keys, see `sealed`; since version 4."""
+    """Hash of all other keys, see `sealed`; since version 5."""
 
     @model_validator(mode="after")
     def _check_version(self) -> Header:
         """A reader of that version must have known all that is in it."""
+        if self.format_version < 4 and any(_published(layer) for layer in self.layers.values()):
+            raise ValueError(f"version {self.format_version} has no number formats but integers, nf4 and log2")
         kinds = {layer.kind for layer in self.layers.values()}
         if self.format_version < 3 and (self.correction or not kinds.isdisjoint(LATER_KINDS)):
             raise ValueError(f"version {self.format_version} has no corrections and no {', '.join(LATER_KINDS)} layers")

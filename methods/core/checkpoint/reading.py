@@ -36,11 +36,9 @@ from admbench.methods.core.layers.kinds import (
 )
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.layers.split import split_layers
-from admbench.methods.core.numbers.codebooks import NF4_LEVELS
 from admbench.methods.core.numbers.packing import packed_size, unpack_bits
 from admbench.methods.core.numbers.precision import run_in
 from admbench.methods.core.numbers.quantizer import Quantizer
-from admbench.methods.core.numbers.scheme import Scheme
 from admbench.methods.core.numbers.timesteps import attach_clock
 from admbench.methods.core.reconstruction.correction import NoiseCorrection, correct
 
@@ -152,7 +150,7 @@ def _checked(what: str, slot: Slot, stored: Tensor, sha256: str) -> Tensor:
     if not is_finite(stored):
         raise CheckpointError(f"{what}: holds NaN or infinity")
     if isinstance(slot.owner, Quantizer):
-        _check_quantizer(what, slot.owner.scheme, slot.attribute, stored)
+        _check_quantizer(what, slot.owner, slot.attribute, stored)
     if (
         isinstance(slot.owner, NoiseCorrection)
         and slot.attribute == "timesteps"
@@ -165,34 +163,24 @@ def _checked(what: str, slot: Slot, stored: Tensor, sha256: str) -> Tensor:
 
 
 def _unpacked(what: str, slot: Slot, stored: Tensor) -> Tensor:
-    assert isinstance(slot.owner, QuantizedLayer)
-    assert slot.owner.weight_quantizer is not None
-    scheme = slot.owner.weight_quantizer.scheme
+    assert slot.bits is not None
     try:
-        codes = torch.from_numpy(unpack_bits(stored.numpy(), scheme.bits, slot.tensor.numel()))
+        codes = torch.from_numpy(unpack_bits(stored.numpy(), slot.bits, slot.tensor.numel()))
     except ValueError as error:
         raise CheckpointError(f"{what}: {error}") from error
-    if codes.numel() and int(codes.min()) < scheme.code_min:
-        raise CheckpointError(f"{what}: code {int(codes.min())} is below {scheme.code_min}")
-    return codes.reshape(slot.tensor.shape)
-
-
-def _check_quantizer(what: str, scheme: Scheme, attribute: str, stored: Tensor) -> None:
-    if attribute == "scale":
-        valid = bool((stored > 0).all())
-    elif attribute == "timesteps":
-        valid = bool((stored.diff() > 0).all())
-    elif scheme.zero == "float":
-        valid = True  # any finite number
-    elif scheme.codebook == "nf4":
-        valid = bool((stored == NF4_LEVELS.index(0.0)).all())
-    elif scheme.codebook == "log2":
-        valid = bool((stored == scheme.code_max).all())
-    elif scheme.symmetric:
-        valid = bool((stored == 2 ** (scheme.bits - 1)).all())
+    codes = codes.reshape(slot.tensor.shape)
+    if isinstance(slot.owner, Quantizer):
+        _check_quantizer(what, slot.owner, slot.attribute, codes)
     else:
-        valid = bool((stored <= scheme.code_max).all())
-    if not valid:
+        assert isinstance(slot.owner, QuantizedLayer)
+        assert slot.owner.weight_quantizer is not None
+        if refusal := slot.owner.weight_quantizer.refuse_codes(codes):
+            raise CheckpointError(f"{what}: {refusal}")
+    return codes
+
+
+def _check_quantizer(what: str, quantizer: Quantizer, attribute: str, stored: Tensor) -> None:
+    if not quantizer.allows(attribute, stored):
         raise CheckpointError(f"{what}: holds a {attribute.replace('_', ' ')} that its scheme does not allow")
 
 

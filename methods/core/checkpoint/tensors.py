@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from admbench.errors import CheckpointError
 from admbench.methods.core.checkpoint.header import FloatType
 from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.numbers.quantizer import Quantizer
 
 DTYPES: dict[FloatType, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """Types of numbers that are not quantized, by their name in a header."""
@@ -80,7 +81,7 @@ def slots_of(module: nn.Module) -> dict[str, Slot]:
 def _code_bits(owner: nn.Module, attribute: str) -> int | None:
     if isinstance(owner, QuantizedLayer) and attribute == "weight_codes" and owner.weight_quantizer is not None:
         return owner.weight_quantizer.scheme.bits
-    return None
+    return owner.packed_bits.get(attribute) if isinstance(owner, Quantizer) else None
 
 
 def is_finite(tensor: Tensor) -> bool:

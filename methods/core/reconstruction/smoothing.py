@@ -14,6 +14,7 @@ from admbench.methods.core.calibration.statistics import ChannelStatistics
 from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs
 from admbench.methods.core.layers.policy import input_quantizer
 from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.numbers.fitting import fit_weight
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 
@@ -44,7 +45,7 @@ def smoothed(
     weight = layer.weight.detach() if in_groups else layer.weight.detach() * over_inputs(scale, layer.weight)
     return QuantizedLayer.from_float(
         layer,
-        None if scheme.weight is None else Quantizer.min_max(scheme.weight, weight),
+        None if scheme.weight is None else fit_weight(scheme.weight, weight),
         activation,
         weight=weight,
         input_scale=None if in_groups else scale,

@@ -24,6 +24,8 @@ LATENT = (4, 16, 8)
 SAMPLES = 2048
 RATE = 16_000
 WIDTH = 8
+WORDS = 12
+"""Of a caption that are said to be read."""
 
 
 def noise_of(text: str, *shape: int) -> Tensor:
@@ -39,6 +41,9 @@ class WordStates:
 
     def __call__(self, captions: Sequence[str]) -> dict[str, Tensor]:
         return {"encoder_hidden_states": torch.stack([noise_of(caption, 4, WIDTH) for caption in captions])}
+
+    def cut(self, captions: Sequence[str]) -> list[bool]:
+        return [len(caption.split()) > WORDS for caption in captions]
 
 
 def decode(latents: Tensor) -> Tensor:

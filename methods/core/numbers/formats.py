@@ -1,0 +1,44 @@
+"""The published number formats that a spec may name, as schemes: `naive@mxfp4` has `FORMATS["mxfp4"]`.
+
+| format | elements | a scale for | stored as | bits a weight |
+|---|---|---|---|---|
+| `e4m3`, `e5m2` | floats of 8 bits | an output channel, or a tensor; of inputs a position | float32 | 8 |
+| `mxfp8`, `mxfp4` | E4M3, E2M1 | 32 numbers | the exponent of a power of two, E8M0 | 8.25, 4.25 |
+| `nvfp4` | E2M1 | 16 numbers | E4M3, times one float32 a tensor | 4.5 |
+
+Where rows are no multiple of a block, blocks are the largest size below that divides them (`Scheme.for_terms`), and the
+bits a weight are a few more. This module imports without torch.
+"""
+
+from __future__ import annotations
+
+from admbench.methods.core.numbers.scheme import Codebook, NumberFormat, ScaleType, Scheme
+
+_OFP8 = "OCP 8-bit Floating Point Specification (OFP8) 1.0, 2023"
+_MX = "OCP Microscaling Formats (MX) Specification 1.0, 2023"
+_NVFP4 = "NVIDIA, Introducing NVFP4 for Efficient and Accurate Low-Precision Inference, 2025"
+
+
+def _float8(codebook: Codebook) -> NumberFormat:
+    def scheme(**keys: object) -> Scheme:
+        return Scheme.model_validate({"bits": 8, "symmetric": True, "codebook": codebook, **keys})
+
+    return NumberFormat(codebook, scheme(granularity="channel"), scheme(granularity="token", dynamic=True), _OFP8)
+
+
+def _blocks(name: str, codebook: Codebook, bits: int, size: int, scales: ScaleType, source: str) -> NumberFormat:
+    weight = Scheme(bits=bits, granularity="group", symmetric=True, group_size=size, codebook=codebook, scales=scales)
+    return NumberFormat(name, weight, weight.model_copy(update={"dynamic": True}), source)
+
+
+FORMATS: dict[str, NumberFormat] = {
+    made.name: made
+    for made in (
+        _float8("e4m3"),
+        _float8("e5m2"),
+        _blocks("mxfp8", "e4m3", 8, 32, "e8m0", _MX),
+        _blocks("mxfp4", "e2m1", 4, 32, "e8m0", _MX),
+        _blocks("nvfp4", "e2m1", 4, 16, "e4m3", _NVFP4),
+    )
+}
+"""Number formats by name."""
