@@ -1,7 +1,8 @@
-"""Files that are either whole or not there: atomic writes, checked reading of JSON and YAML, safe names."""
+"""Files that are either whole or not there, also after a power cut: atomic writes, checked reading, safe names."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -34,6 +35,7 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -70,9 +72,11 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         for file in temporary.rglob("*"):
             if file.is_file():
                 file.chmod(usual)
+        flush(temporary)
         if path.exists():
             os.replace(path, replaced)
         os.replace(temporary, path)
+        flush_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if replaced.exists() and not path.exists():
@@ -80,6 +84,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
+<<<<<<< HEAD
 def read_bytes(path: str | Path, most: int) -> bytes:
     """Read a regular file of at most so many bytes.
 
@@ -98,6 +103,30 @@ def read_bytes(path: str | Path, most: int) -> bytes:
     if len(data) > most:
         raise DataError(f"{path}: larger than {most} bytes")
     return data
+=======
+def flush(path: str | Path) -> None:
+    """Wait until a file, or a folder with all that is in it, is on the disk: after a power cut it is there, whole."""
+    path = Path(path)
+    if path.is_dir():
+        for inside in sorted(path.iterdir()):
+            flush(inside)
+        flush_folder(path)
+    else:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+
+def flush_folder(path: str | Path) -> None:
+    """Wait until the names in a folder are on the disk, without what they name."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # some network file systems have no such call on folders, and write names at once
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+>>>>>>> next
 
 
 def read_json(path: str | Path, *, infinite: bool = False) -> Any:

@@ -373,6 +373,24 @@ class Git(Section):
     """True if tracked files differed from it."""
 
 
+class PluginState(Section):
+    """One state of a plug-in: what a run tells it from another by, and computes again where any of it changed."""
+
+    target: Text
+    """What was run: `module:attribute`."""
+    version: Name | None
+    """That its class says; null where it says none."""
+    distribution: Name
+    """That it came with; of one that was registered in a program, its module."""
+    distribution_version: Name | None
+    """Version of that distribution; null where it is not installed."""
+    source_sha256: Sha256 | None
+    """Over the source: of one of ours, of its whole folder; of others, of all that the distribution brings. Null where
+    there was none to be found."""
+    packages: Annotated[dict[Name, Name | None], Field(max_length=MOST_ENTRIES)]
+    """Distribution that it requires -> version; null if it was not installed."""
+
+
 class Provenance(Section):
     """Where the record comes from."""
 
@@ -386,6 +404,11 @@ class Provenance(Section):
     """Command line of the run."""
     submitter: Name | None = None
     """Who ran it, as they call themselves; null where nobody said. Never taken from an account of the machine."""
+    code: dict[Name, Sha256] = Field(default_factory=dict, max_length=MOST_ENTRIES)
+    """Part of this package that computed -> hash of its source. Empty in records that do not say."""
+    plugins: dict[Name, PluginState] = Field(default_factory=dict, max_length=MOST_ENTRIES)
+    """`GROUP NAME` of each plug-in behind the numbers (model, method, suite, extractors, judges, metrics, formats) ->
+    its state. Empty in records that do not say."""
 
 
 class Record(Section):

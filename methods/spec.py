@@ -31,8 +31,6 @@ _EXPECTED_FORMATS = f"expected one of {', '.join(FORMAT_NAMES)}"
 _SIDES = re.compile(
     rf"(?:w(?P<weight>\d+)|(?P<format>{'|'.join(FORMAT_NAMES)}))?(?:a(?P<activation>\d+)|:(?P<inputs>\w+))?"
 )
-    rf"(?:w(?P<weight>\d+)|(?P<format>{'|'.join(FORMAT_NAMES)}))?(?:a(?P<activation>\d+)|:(?P<inputs>\w+))?"
-)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from admbench.bench.run.work import features_in
 from admbench.bench.scoring.judges import reading
 from admbench.errors import BenchError, DataError
 from admbench.files import directory_bytes, link, read_json, remove
-from admbench.methods.core.processor import has_vnni
 from admbench.methods.spec import FULL_PRECISION
 from admbench.metrics.features import Features
 from admbench.metrics.latents import LATENTS, latent_features
@@ -116,7 +115,7 @@ class Cell(Generating):
         if BACKBONE not in checkpoint["method"]["components"]:
             # what is timed is a step of the backbone; the other components run simulated
             return {"kernel": None, "reason": SIMULATED}
-        inputs = [self.job.checkpoint, self.job.generation.seconds, self.job.threads, has_vnni()]
+        inputs = [self.networks, self.job.generation.seconds, self.made("latency", self.loading)]
         return self.stages.run("latency", inputs, [], self._build_latency)
 
     def compare_latents(self, audio: Facts) -> Features:
@@ -127,7 +126,7 @@ class Cell(Generating):
         """
         if self.job.method == FULL_PRECISION:
             raise ValueError("this is full precision")
-        inputs = [audio["sha256"], CAPTIONS, self.job.code["metrics"]]
+        inputs = [self.networks, audio["sha256"], audio["generation"], CAPTIONS, self.made(TRAJECTORY, self.loading)]
         apart = self.stages.run(TRAJECTORY, inputs, [], lambda: self._build_trajectory(audio))
         if "reason" in apart:
             raise ValueError(apart["reason"])

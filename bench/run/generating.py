@@ -10,14 +10,15 @@ from typing import Any
 from admbench.bench.measurement.latency import kernels_in
 from admbench.bench.measurement.memory import peak_resident_bytes
 from admbench.bench.models.quantization import BACKBONE, load_component, read_headers, run_seed
+from admbench.bench.run.checkpoint import STAGE
 from admbench.bench.run.jobs import BaselineJob, CellJob
 from admbench.bench.run.layout import CLIPS, JobFolder
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import ClipWork
 from admbench.bench.suites.base import LISTED
-from admbench.hashing import sha256_file
+from admbench.identities import PluginIdentity
+from admbench.methods.core.checkpoint.third_party import ThirdPartyHeader
 from admbench.methods.core.kernels import WithKernels
-from admbench.methods.core.processor import has_vnni
 from admbench.metrics.audio import Health, faults_of, levels
 
 DTYPE = "float32"
@@ -46,11 +47,22 @@ class Generating(ClipWork):
 
         Returns what the record needs to know of the audio.
         """
-        written = sorted(path for path in self.checkpoint_folder.rglob("*") if path.is_file())
-        files = {path.relative_to(self.checkpoint_folder).as_posix(): sha256_file(path) for path in written}
         captions = [[item.id, item.caption, run_seed(item.seed, self.job.seed)] for item in self.items]
-        inputs = [self.job.checkpoint, files, captions, self.job.generation.model_dump(), has_vnni()]
+        inputs = [self.networks, captions, self.job.generation.model_dump(), self.made("generate", self.loading)]
         return self.stages.run("generate", inputs, CLIPS, self._build_audio)
+
+    @property
+    def networks(self) -> list[Any]:
+        """What determines the model with the networks of the checkpoint: weights, and the bytes of the checkpoint."""
+        return [self.job.model, self.job.model_sha256, self.stages.hashes(STAGE)]
+
+    @cached_property
+    def loading(self) -> list[PluginIdentity]:
+        """The plug-ins that load it: the model's, and those of the checkpoint's formats that are not ours."""
+        headers = read_headers(self.checkpoint_folder).values()
+        foreign = {header.format for header in headers if isinstance(header, ThirdPartyHeader)}
+        found = [self.plugins.model(self.job.model)]
+        return [*found, *(one for one in self.plugins.formats() if one.name in foreign)]
 
     @cached_property
     def kernelled(self) -> WithKernels:

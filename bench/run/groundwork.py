@@ -19,7 +19,8 @@ class Reference(ClipWork):
 
     def run(self) -> None:
         """Write the clips, and their features if there are any."""
-        inputs = [self.suite.sha256, [item.id for item in self.items], self.job.code["harness"]]
+        made = self.made("audio", [self.plugins.suite(self.job.suite)])
+        inputs = [self.suite.sha256, [item.id for item in self.items], made]
         audio = self.stages.run("audio", inputs, CLIPS, self._build)
         if audio["clips"]:  # a plain list of captions has no real audio
             self.embed(audio)

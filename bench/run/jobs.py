@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from admbench.bench.run.grid import GenerationSpec
 from admbench.bench.run.layout import JobFolder, RunLayout
+from admbench.bench.run.made_by import MadeBy
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.suites.spec import CaptionFileSpec
 from admbench.methods.core.calibration.request import CalibrationRequest
@@ -38,8 +39,8 @@ class _Job(BaseModel):
     """Device of the models."""
     threads: int
     """Threads for the numerical libraries."""
-    code: dict[str, str]
-    """Stage -> hash of the source that carries it out, so that edited code does not meet stale products."""
+    made_by: MadeBy
+    """What the result is made by, as it was when the job was planned; another is refused where the job is done."""
     fresh: bool = False
     """Whether nothing is taken from an earlier result of this job."""
 

@@ -95,6 +95,11 @@ class JobFolder:
         return self.stages / f"{name}.json"
 
     @property
+    def sealed(self) -> Path:
+        """What the finished job left: its key, and the hash of every file."""
+        return self.path / "sealed.json"
+
+    @property
     def calibration_sets(self) -> Path:
         """Folder of the calibration sets of a calibration job, one for each component."""
         return self.path / CALIBRATION_SETS

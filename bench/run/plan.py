@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from admbench.bench.measurement.environment import cores
 from admbench.bench.run.asking import Findings, ask
@@ -15,25 +15,22 @@ from admbench.bench.run.executors.base import Task
 from admbench.bench.run.expecting import Expected, History
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
+from admbench.bench.run.keys import Keys
+from admbench.bench.run.made_by import MadeBy
+from admbench.bench.run.plugins import made_by
+from admbench.bench.run.products import is_sealed
 from admbench.bench.run.task_graph import lay_out
-from admbench.bench.scoring.judges import check_judges, identify
+from admbench.bench.scoring.judges import check_judges
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import DataError, PluginError, UsageError, nearest
-from admbench.hashing import sha256_json
-from admbench.leaderboard.untrusted import read_json
-from admbench.methods.core.calibration.request import CalibrationRequest
 from admbench.methods.spec import FULL_PRECISION
-from admbench.versions import package_version, plugin_identity, source_sha256
 
 if TYPE_CHECKING:
     from admbench.bench.suites.base import Suite, SuiteItem
     from admbench.metrics.extractors.base import Extractor
     from admbench.metrics.needs import Whose
 
-FORMAT = 5
-"""Raised when the meaning or the layout of a job's products changes."""
-BACKBONE = "backbone"
-"""Component that full precision is of."""
+OneJob = TypeVar("OneJob", ReferenceJob, BaselineJob, CalibrationJob, QuantizeJob, CellJob)
 
 
 @dataclass(frozen=True)
@@ -89,34 +86,38 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     shared = _shared_fields(grid, fresh)
     fields = shared | _clip_fields(grid, suite.name, judges)
     needed = _needed(grid)
-    real = [suite.sha256, [item.id for item in items], fields["code"], identify(judges, needed["reference"])]
-    reference = ReferenceJob(key=sha256_json(["reference", real]), extractors=_names(needed["reference"]), **fields)
+    captions = [suite.sha256, [item.id for item in items]]
+    keys = Keys(grid, shared["threads"], judges, captions, needed["reference"], needed["generated"])
+    reference = _made(ReferenceJob(key=keys.reference(), extractors=_names(needed["reference"]), **fields), keys)
     fields["extractors"] = _names(needed["generated"])
-    clips = [real, identify(judges, needed["generated"])]
     baselines: list[BaselineJob] = []
     cells: list[CellJob] = []
     for model in grid.models:
         weights = _fingerprint(model)
-        identity = [model, weights, plugin_identity("admbench.models", model)]
-        made = [clips, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
         of_model = {**fields, "model": model, "model_sha256": weights}
-        full = _checkpoint_key(grid, shared["code"], identity, FULL_PRECISION, 0)
-        baselines.append(BaselineJob(key=sha256_json(["baseline", made]), checkpoint=full, **of_model))
+        full = keys.checkpoint(model, weights, FULL_PRECISION, 0)
+        baseline = BaselineJob(key=keys.baseline(model, weights), checkpoint=full, **of_model)
+        baselines.append(_made(baseline, keys))
         for repeat, method in product(range(grid.repeats), grid.methods):
-            content = ["cell", made, _method_identity(method), grid.components, _metric_identities(grid)]
-            key = sha256_json([*content, ["repeat", repeat]] if repeat else content)
-            of_cell: dict[str, Any] = {"metrics": grid.metrics.names, "components": grid.components, "repeat": repeat}
-            of_cell["checkpoint"] = _checkpoint_key(grid, shared["code"], identity, method, repeat)
-            told: dict[str, Any] = {"command": command, "submitter": grid.submitter}
-            cells.append(CellJob(key=key, method=method, **told, **of_cell, **of_model))
+            told: dict[str, Any] = {"command": command, "submitter": grid.submitter, "repeat": repeat}
+            cell = CellJob(
+                key=keys.cell(model, weights, method, repeat),
+                method=method,
+                metrics=grid.metrics.names,
+                components=grid.components,
+                checkpoint=keys.checkpoint(model, weights, method, repeat),
+                **told,
+                **of_model,
+            )
+            cells.append(_made(cell, keys))
     found = _findings(grid, [cell for cell in cells if fresh or not is_done(cell)])
     cells = [cell for cell in cells if not cell.repeat or cell.method not in found.fixed]
     pending = [cell for cell in cells if fresh or not is_done(cell)]
     skipped = {cell.key: found.unavailable[cell.method] for cell in pending if cell.method in found.unavailable}
     pending = [cell for cell in pending if cell.key not in skipped]
     once = tuple(method for method in grid.methods if method in found.fixed) if grid.repeats > 1 else ()
-    made_of = [(cell, _quantization(cell, shared, found)) for cell in pending]
-    tasks = lay_out(reference, baselines, made_of, lambda job: fresh or not is_done(job))
+    made_of = [(cell, _quantization(cell, shared, found, keys)) for cell in pending]
+    tasks = lay_out(reference, baselines, made_of, lambda job: fresh or not is_done(job, whole=True))
     expected = History(grid.out).expect((task.job for task in tasks), len(items)) if tasks else {}
     warnings = _missing_audio(suite, items)
     return Plan(grid.out, tuple(cells), tasks, warnings, skipped, once, expected, len(items), found.efforts)
@@ -166,12 +167,7 @@ def _shared_fields(grid: GridSpec, fresh: bool) -> dict[str, Any]:
         "seed": grid.seed,
         "device": grid.execution.device,
         "threads": max(1, cores() // grid.execution.workers),
-        "code": {
-            "methods": source_sha256("admbench.methods"),
-            "models": source_sha256("admbench.bench.models"),
-            "metrics": source_sha256("admbench.metrics"),
-            "harness": sha256_json([FORMAT, package_version()]),
-        },
+        "made_by": MadeBy(),
         "fresh": fresh,
     }
 
@@ -187,68 +183,42 @@ def _clip_fields(grid: GridSpec, suite_name: str, judges: JudgeSpec) -> dict[str
     }
 
 
-def _checkpoint_key(grid: GridSpec, code: Mapping[str, str], model: Sequence[str], method: str, repeat: int) -> str:
-    """Return the content address of a packed checkpoint.
-
-    Args:
-        grid: what is run.
-        code: hashes of the source.
-        model: its identity.
-        method: spec; full precision is of the backbone alone, and no draw changes it.
-        repeat: number of the calibration draw.
-    """
-    whole = method == FULL_PRECISION
-    components = (BACKBONE,) if whole else grid.components
-    parts = [code[name] for name in ("harness", "models", "methods")]
-    what = [model, _method_identity(method), components, grid.seed, grid.execution.device, parts]
-    return sha256_json(["checkpoint", what, ["repeat", 0 if whole else repeat]])
-
-
-def _calibration(cell: CellJob, shared: Mapping[str, Any], request: CalibrationRequest) -> CalibrationJob:
-    """Return the job that draws what a cell's method asks for; the same one for all methods that ask alike."""
-    of_model: dict[str, Any] = {"model": cell.model, "model_sha256": cell.model_sha256, "components": cell.components}
-    identity = plugin_identity("admbench.models", cell.model)
-    code = [cell.code[name] for name in ("harness", "models", "methods")]
-    content = [of_model, identity, request.model_dump(), cell.repeat, cell.seed, cell.device, code]
-    return CalibrationJob(
-        key=sha256_json(["calibration", content]), request=request, draw=cell.repeat, **of_model, **shared
-    )
-
-
-def _quantization(cell: CellJob, shared: Mapping[str, Any], found: Findings) -> tuple[Job, ...]:
+def _quantization(cell: CellJob, shared: Mapping[str, Any], found: Findings, keys: Keys) -> tuple[Job, ...]:
     """Return the jobs that make a cell's packed checkpoint, in their order; full precision has that of the baseline."""
     if cell.method == FULL_PRECISION:
         return ()
+    of_model: dict[str, Any] = {"model": cell.model, "model_sha256": cell.model_sha256, "components": cell.components}
     request = found.requests.get(cell.method)
-    calibration = None if request is None else _calibration(cell, shared, request)
+    calibration = None
+    if request is not None:  # the same job for all methods that ask alike
+        key = keys.calibration(cell.model, cell.model_sha256, request, cell.repeat)
+        calibration = _made(CalibrationJob(key=key, request=request, draw=cell.repeat, **of_model, **shared), keys)
     quantize = QuantizeJob(
         key=cell.checkpoint,
-        model=cell.model,
-        model_sha256=cell.model_sha256,
         method=cell.method,
         repeat=cell.repeat,
-        components=cell.components,
         calibration=None if calibration is None else calibration.key,
+        **of_model,
         **shared,
     )
+    quantize = _made(quantize, keys)
     return (quantize,) if calibration is None else (calibration, quantize)
 
 
-def _method_identity(spec: str) -> list[str]:
-    return [spec, plugin_identity("admbench.methods", _method_name(spec))]
+def _made(job: OneJob, keys: Keys) -> OneJob:
+    """Return a job with what it would be made by here."""
+    return job.model_copy(update={"made_by": made_by(job, keys.plugins)})
 
 
-def _metric_identities(grid: GridSpec) -> list[list[str]]:
-    return [[name, plugin_identity("admbench.metrics", name)] for name in grid.metrics.names]
+def is_done(job: Job, *, whole: bool = False) -> bool:
+    """Return whether the published folder of a job has its key and holds what was written; of a cell, a result.
 
-
-def is_done(job: Job) -> bool:
-    """Return whether the published folder of a job is for its key and, for a cell, holds all results of one done."""
-    try:
-        if read_json(job.target.path, job.target.job)["key"] != job.key:
-            return False
-    except (DataError, KeyError, TypeError):
-        return False  # missing or damaged: to be done again
+    Args:
+        job: what is to be done.
+        whole: read every file again, as other work is going to; else a look at size and date tells.
+    """
+    if not is_sealed(job.target, job.key, whole=whole):
+        return False
     return not isinstance(job, CellJob) or has_result(job.target)
 
 

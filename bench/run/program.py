@@ -26,6 +26,8 @@ from admbench.bench.run.jobs import (
     job_from_json,
 )
 from admbench.bench.run.layout import JobFolder
+from admbench.bench.run.plugins import check_made_by
+from admbench.bench.run.products import seal_folder
 from admbench.bench.run.quantizing import Calibration, Quantization
 from admbench.bench.run.stages import publish
 from admbench.bench.run.work import ClipWork
@@ -41,14 +43,17 @@ def run_job(job: Job) -> None:
     """Do a job and publish its folder at `job.target`.
 
     Raises:
-        BenchError: a user's mistake or a broken input; anything else that a model or a method raises passes through.
+        BenchError: a user's mistake, a broken input, or other code than the job was planned with; anything else that a
+            model or a method raises passes through.
     """
+    check_made_by(job)
     torch.set_num_threads(job.threads)
     job.work.path.mkdir(parents=True, exist_ok=True)
     work = _work(job)
     work.run()
     work.times.write(job, len(work.items) if isinstance(work, ClipWork) else 0)
     job.work.current_stage.unlink(missing_ok=True)
+    seal_folder(job.work, job.key)
     publish(job.work.path, job.target.path)
 
 

@@ -8,10 +8,9 @@ from admbench.bench.models.quantization import DrawnSet, draw_calibration
 from admbench.bench.run.checkpoint import STAGE, write_checkpoint
 from admbench.bench.run.jobs import CalibrationJob, QuantizeJob
 from admbench.bench.run.layout import CALIBRATION_SETS, CHECKPOINT, RunLayout
+from admbench.bench.run.products import read_sealed, require_intact
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import Work
-from admbench.errors import DataError
-from admbench.files import read_json
 
 _STAGE = "calibration"
 
@@ -66,17 +65,14 @@ class Quantization(Work):
         """Return what was drawn for methods that ask as this one does.
 
         Raises:
-            DataError: the job that drew it left no readable note of it.
+            DataError: what the job that drew it left is not there, or not what it wrote.
         """
         if self.job.calibration is None:
             return {}
         folder = RunLayout(self.job.run).calibration_set(self.job.calibration)
-        note = folder.stage(_STAGE)
-        try:
-            keys = read_json(note)["facts"]
-            return {name: DrawnSet(key, folder.calibration_sets / name) for name, key in keys.items()}
-        except (AttributeError, KeyError, TypeError) as error:
-            raise DataError(f"{note}: not a note of calibration sets ({type(error).__name__}: {error})") from error
+        require_intact(folder, [CALIBRATION_SETS])
+        keys = read_sealed(folder.stage(_STAGE)).facts
+        return {name: DrawnSet(str(key), folder.calibration_sets / name) for name, key in keys.items()}
 
 
 def load(work: Work, job: CalibrationJob | QuantizeJob) -> Any:

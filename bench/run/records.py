@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from admbench.bench.run.jobs import CellJob
 from admbench.bench.run.layout import JobFolder
 from admbench.errors import DataError, PluginError
 from admbench.files import write_text_atomic
+from admbench.identities import PluginIdentity
 from admbench.leaderboard.consistency import score_problems
 from admbench.leaderboard.per_caption import PerCaption, write_per_caption
 from admbench.leaderboard.reading import parse_record, read_whole
@@ -78,7 +80,7 @@ def done_record(
         "latency": latency,
         "memory": memory,
         "calibration": calibration,
-        "environment": environment.describe(job.device, job.threads),
+        "environment": _environment(job, job.device),
         "provenance": clock.provenance(job, seconds_before),
     }
 
@@ -109,7 +111,7 @@ def _unfinished_record(job: CellJob, status: str, reason: str, seconds: float) -
         "latency": None,
         "memory": None,
         "calibration": None,
-        "environment": environment.describe("cpu", job.threads),
+        "environment": _environment(job, "cpu"),
         "provenance": _provenance(job, datetime.now(UTC) - timedelta(seconds=seconds), seconds),
     }
 
@@ -192,4 +194,16 @@ def _provenance(job: CellJob, started: datetime, seconds: float) -> Section:
         "git": git_state(),
         "command": job.command,
         "submitter": job.submitter,
+        "code": dict(job.made_by.code),
+        "plugins": {key: _state(one) for key, one in job.made_by.plugins.items()},
     }
+
+
+def _environment(job: CellJob, device: str) -> Section:
+    """Return the section, with the variables by which libraries were told to compute in another way."""
+    return environment.describe(device, job.threads) | {"modes": job.made_by.arithmetic.get("modes", {})}
+
+
+def _state(plugin: PluginIdentity) -> Section:
+    """Return a plug-in's identity without its group and name, which it stands under."""
+    return {name: value for name, value in asdict(plugin).items() if name not in ("group", "name")}

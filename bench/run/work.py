@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
 from admbench.bench.run.jobs import ClipsJob, Job
-from admbench.bench.run.layout import FEATURES_FILE, JobFolder
+from admbench.bench.run.layout import CLIPS, FEATURES_FILE, JobFolder
+from admbench.bench.run.plugins import Plugins
+from admbench.bench.run.products import require_intact
 from admbench.bench.run.stages import Facts, StageReport, Stages
 from admbench.bench.run.times import StageTimes
 from admbench.bench.scoring.clips import read_clips, write_clips
@@ -17,6 +19,7 @@ from admbench.bench.suites import load_suite
 from admbench.bench.suites.base import Suite, SuiteItem
 from admbench.files import write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
+from admbench.identities import PluginIdentity
 from admbench.metrics.extractors.base import Extractor, Judges, load_extractor
 from admbench.metrics.features import Features
 
@@ -32,7 +35,17 @@ class Work:
     def __init__(self, job: Job, reuse: Sequence[JobFolder]) -> None:
         self.times = StageTimes(StageReport(job.work))
         self.stages = Stages(job.work, reuse, self.times)
+        self._job, self.plugins = job, Plugins()
         write_json_atomic(job.work.job, job.model_dump(mode="json"))
+
+    def made(self, stage: str, plugins: Iterable[PluginIdentity] = ()) -> list[Any]:
+        """Return what the key of a stage has of what makes its products, and of where they are computed.
+
+        Args:
+            stage: its name, in `made_by.STAGES`.
+            plugins: that run in it.
+        """
+        return [self._job.made_by.of_stage(stage, plugins), self._job.threads, self._job.device]
 
 
 class ClipWork(Work):
@@ -64,7 +77,7 @@ class ClipWork(Work):
 
     def embed(self, audio: Facts) -> Features:
         """Return the features of the clips in the work folder, computed from the WAV files as they were written."""
-        inputs = [audio["sha256"], identity(self.extractors, self.judges)]
+        inputs = [audio["sha256"], identity(self.extractors, self.judges), self.made("features")]
 
         def build() -> Facts:
             embed_clips(read_clips(self.job.work.path), self.extractors, self.judges).save(self.job.work.features)
@@ -85,5 +98,10 @@ class ClipWork(Work):
 
 
 def features_in(folder: JobFolder) -> Features:
-    """Read the features that a job left, with the files of their clips."""
+    """Read the features that a job left, with the files of their clips.
+
+    Raises:
+        DataError: features or clips are not what the job wrote.
+    """
+    require_intact(folder, (FEATURES_FILE, *CLIPS))
     return with_files(Features.load(folder.features), read_clips(folder.path))

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from admbench.errors import DataError, UsageError
+from admbench.identities import PluginIdentity, of_builtin
 from admbench.progress import track
 from admbench.registry import Registry
 
@@ -50,6 +51,13 @@ def load_suite(wanted: str | os.PathLike[str] | CaptionFileSpec) -> Suite:
         return CaptionFile(name)
     suite: Suite = registry.get(name)()
     return suite
+
+
+def identity(wanted: str | os.PathLike[str] | CaptionFileSpec) -> PluginIdentity:
+    """Return what tells one state of a suite's plug-in from another; of a caption file, of the code that reads them."""
+    if isinstance(wanted, (str, os.PathLike)) and (name := os.fspath(wanted)) in registry:
+        return registry.identity(name)
+    return of_builtin(registry.group, "caption file", f"{__name__}.files:CaptionFile", None, ())
 
 
 def _from_file(spec: CaptionFileSpec) -> Suite:

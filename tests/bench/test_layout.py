@@ -7,6 +7,7 @@ import pytest
 from admbench.bench.run.grid import GenerationSpec
 from admbench.bench.run.jobs import CellJob
 from admbench.bench.run.layout import RunLayout
+from admbench.bench.run.made_by import MadeBy
 from admbench.bench.run.records import failed_record, write_record
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.leaderboard import read_runs
@@ -63,7 +64,7 @@ def run_with_a_record(tmp_path: Path) -> tuple[Path, Path]:
         judges=JudgeSpec(),
         device="cpu",
         threads=1,
-        code={},
+        made_by=MadeBy(),
         model="tiny-tango",
         model_sha256="0" * 64,
         method="naive@w4a8",

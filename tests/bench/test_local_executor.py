@@ -20,6 +20,7 @@ from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GenerationSpec
 from admbench.bench.run.jobs import CellJob, Job
 from admbench.bench.run.lock import hold
+from admbench.bench.run.made_by import MadeBy
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import UsageError
 
@@ -40,7 +41,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTask:
             suite="s",
             suite_name="s",
             threads=3,
-            code={},
+            made_by=MadeBy(),
             model="m",
             model_sha256="f" * 64,
             method=method,

@@ -17,8 +17,10 @@ import admbench
 from admbench.bench.cli.app import main
 from admbench.bench.models import load_model
 from admbench.bench.models.checkpoints import shipped
+from admbench.bench.models.checkpoints.files import WEIGHTS as WEIGHTS_OF
 from admbench.bench.models.checkpoints.files import component_files
 from admbench.bench.models.checkpoints.tensors import build
+from admbench.bench.models.families import recognise
 from admbench.bench.models.sampling import Sampling
 from admbench.errors import BenchError, CheckpointError, DataError, UsageError
 
@@ -77,6 +79,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "shards of torch.save alone": (
         lambda at: rename(at / "unet" / WEIGHTS, "diffusion_pytorch_model-00001-of-00002.bin"),
         r"unet: no weights; expected .*, found only diffusion_pytorch_model-00001-of-00002\.bin",
+    ),
+    "an adapter beside the weights": (
+        lambda at: (at / "text_encoder/adapter_config.json").write_text("{}"),
+        r"text_encoder/adapter_config\.json: an adapter is not read; expected it merged",
+    ),
+    "a configuration that names other weights": (
+        lambda at: set_in(at / "text_encoder/config.json", transformers_weights="other.safetensors"),
+        r"text_encoder/config\.json: transformers_weights names another file of weights",
     ),
     "whole and in shards": (
         lambda at: (at / "unet" / f"{WEIGHTS}.index.json").write_text("{}"),
@@ -191,7 +201,39 @@ def test_audio_that_is_not_finite_is_not_written_and_its_cause_is_named(
 
 
 def test_one_rule_says_which_weights_are_hashed_and_loaded(folder: Path) -> None:
-    assert component_files(folder / "unet", ("diffusion_pytorch_model",)) == [folder / "unet" / WEIGHTS]
-    (folder / "unet" / f"{WEIGHTS}.index.json").write_text("{}")
-    with pytest.raises(BenchError, match="stale"):
-        component_files(folder / "unet", ("diffusion_pytorch_model",))
+    names = WEIGHTS_OF["diffusers"]
+    assert component_files(folder / "unet", names) == [folder / "unet" / WEIGHTS]
+    for stale in (f"{WEIGHTS}.index.json", "diffusion_pytorch_model.bin.index.json"):
+        (folder / "unet" / stale).write_text("{}")
+        if stale.startswith(WEIGHTS):
+            with pytest.raises(BenchError, match="stale"):
+                component_files(folder / "unet", names)
+        (folder / "unet" / stale).unlink()
+    rename(folder / "unet" / WEIGHTS, "diffusion_pytorch_model.bin")
+    (folder / "unet" / "diffusion_pytorch_model.bin.index.json").write_text("{}")
+    with pytest.raises(BenchError, match="stale"):  # diffusers would read the shards that it names
+        component_files(folder / "unet", names)
+
+
+def test_a_name_that_no_library_reads_is_no_weights(folder: Path) -> None:
+    encoder, names = folder / "text_encoder", WEIGHTS_OF["transformers"]
+    shutil.copy(encoder / "model.safetensors", encoder / "pytorch_model.safetensors")
+    assert component_files(encoder, names) == [encoder / "model.safetensors"]
+    (encoder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"no weights; expected model\.safetensors or pytorch_model\.bin"):
+        component_files(encoder, names)
+
+
+def test_what_is_not_hashed_is_not_loaded(folder: Path) -> None:
+    used = set(recognise(folder).used_files(folder).values())
+    before = recognise(folder).fingerprint(folder)
+    for file in folder.rglob("*"):
+        if file.is_file() and file not in used and file.name != "model_index.json":  # which says whose folder it is
+            file.unlink()
+    assert load_model(f"dir:{folder}").weights_sha256 == before
+    for file in sorted(used):
+        content = file.read_bytes()
+        file.write_bytes(content + b" ")
+        assert recognise(folder).fingerprint(folder) != before, file
+        file.write_bytes(content)
+    assert recognise(folder).fingerprint(folder) == before

@@ -12,6 +12,7 @@ import pytest
 from admbench.bench.run.grid import GenerationSpec, GridSpec
 from admbench.bench.run.jobs import CellJob
 from admbench.bench.run.layout import JobFolder
+from admbench.bench.run.made_by import MadeBy
 from admbench.bench.run.records import failed_record, skipped_record, sound_scores, write_record, write_results
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import DataError, PluginError, UsageError
@@ -45,7 +46,7 @@ def job_in(run: Path, **more: Any) -> CellJob:
         judges=JudgeSpec(),
         device="cpu",
         threads=1,
-        code={},
+        made_by=MadeBy(),
         model=more.pop("model", "tiny-tango"),
         model_sha256="0" * 64,
         method="naive@w4a8",

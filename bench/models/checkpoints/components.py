@@ -26,7 +26,7 @@ ENTRY_BYTES = 64
 """A tensor takes more in a file, whatever its format: its name, its type, its shape and its place."""
 
 
-def check_component(component: Any, folder: Path, stems: tuple[str, ...]) -> None:
+def check_component(component: Any, folder: Path, names: tuple[str, ...]) -> None:
     """Refuse a component whose configuration asks for another size of network than its weights can fill.
 
     The network is built without memory, see `admbench.methods.core.checkpoint.bounds`: only then is it known what the
@@ -35,12 +35,12 @@ def check_component(component: Any, folder: Path, stems: tuple[str, ...]) -> Non
     Args:
         component: the class, of diffusers or transformers.
         folder: with config.json and the weights.
-        stems: names, without suffix, that the weights may have.
+        names: files that the weights may be in, one of `files.WEIGHTS`.
 
     Raises:
         CheckpointError: the configuration is none, or asks for more than the weights' files hold; names the file.
     """
-    config, files = folder / "config.json", component_files(folder, stems)
+    config, files = folder / "config.json", component_files(folder, names)
     weights = [file for file in files if file.suffix != ".json"]
     for file in weights:
         if not file.is_file():
@@ -85,21 +85,19 @@ def _quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(levels[1])
 
 
-def load_component(component: Any, folder: Path, stems: tuple[str, ...]) -> Any:
+def load_component(component: Any, folder: Path, names: tuple[str, ...]) -> Any:
     """Loads a diffusers or transformers model in float32: safetensors first, a .bin only as plain tensors.
 
     Args:
         component: the class.
         folder: with config.json and the weights.
-        stems: names, without suffix, that the weights may have.
+        names: files that the weights may be in, one of `files.WEIGHTS`.
 
     Raises:
         CheckpointError: a file is missing or damaged, or its tensors are not exactly those of the architecture.
     """
-    file = component_files(folder, stems)[0]
+    file = component_files(folder, names)[0]
     _refuse_quantized(folder / "config.json")
-    if (folder / "adapter_config.json").is_file():  # transformers would put it on top of the weights
-        raise CheckpointError(f"{folder / 'adapter_config.json'}: an adapter; expected weights that it is merged into")
     if file.suffix == ".bin":
         check_archive(file)
     try:

@@ -61,7 +61,7 @@ class PipelineFamily(Family):
         return self.backbone if component == "backbone" else component
 
     def weights_of(self, component: str) -> tuple[str, ...]:
-        """Return the names, without suffix, that the weights of a component may have."""
+        """Return the files that the weights of a component may be in."""
         return WEIGHTS[self.networks[component].partition(":")[0]]
 
     def recognises(self, folder: Path) -> bool:
