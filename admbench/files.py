@@ -84,7 +84,6 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-<<<<<<< HEAD
 def read_bytes(path: str | Path, most: int) -> bytes:
     """Read a regular file of at most so many bytes.
 
@@ -103,7 +102,8 @@ def read_bytes(path: str | Path, most: int) -> bytes:
     if len(data) > most:
         raise DataError(f"{path}: larger than {most} bytes")
     return data
-=======
+
+
 def flush(path: str | Path) -> None:
     """Wait until a file, or a folder with all that is in it, is on the disk: after a power cut it is there, whole."""
     path = Path(path)
@@ -126,7 +126,6 @@ def flush_folder(path: str | Path) -> None:
             raise
     finally:
         os.close(descriptor)
->>>>>>> next
 
 
 def read_json(path: str | Path, *, infinite: bool = False) -> Any:
