@@ -1,4 +1,4 @@
-"""The table of attacks: how many of each kind were tried, and how many held; printed by `tox -e fuzz`.
+"""The table of attacks: how many of each kind were tried, and how many held; printed by `tox -e attacks`.
 
 A test that is marked `attack("kind")` is one attack of that kind, or as many as it counts by the fixture `tried`.
 """
