@@ -38,7 +38,7 @@ def leaderboard(
 
     merged = merge([(path, read_votes(path)) for path in votes or ()])
     gathered = gather_records(runs)
-    build_site(
+    site = build_site(
         gathered.records,
         out,
         title=title,
@@ -47,6 +47,7 @@ def leaderboard(
         votes=merged,
         url=url,
     )
+    print(f"{site.written} files written, {site.kept} unchanged")
     print(f"leaderboard: {out / 'index.html'}")
     if serve:
         from admbench.bench.cli.serving import serve_folder

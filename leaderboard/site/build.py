@@ -24,10 +24,11 @@ from admbench.leaderboard.site import downloads, pages, summary
 from admbench.leaderboard.site.badges import badges
 from admbench.leaderboard.site.columns import DASH, TONES, Column, Value, span, words
 from admbench.leaderboard.site.definitions import definition
+from admbench.leaderboard.site.folder import MARKER, Folder
 from admbench.leaderboard.site.front import Front, FrontCell, facets_of, front, front_data, method_detail
 from admbench.leaderboard.site.levels import ladder_table
 from admbench.leaderboard.site.listening import ListeningPage, write_clips, write_listening
-from admbench.leaderboard.site.names import Names
+from admbench.leaderboard.site.names import Names, anchor
 from admbench.leaderboard.site.numbers import fixed, interval
 from admbench.leaderboard.site.output import Output
 from admbench.leaderboard.view import BoardView, view_boards
@@ -35,7 +36,6 @@ from admbench.leaderboard.view_words import headline, judges_sentences, ratio_te
 from admbench.leaderboard.visible import visible, visible_name
 from admbench.leaderboard.votes import Session
 
-MARKER = ".admbench-site"
 TITLE = "How much does quantization cost audio diffusion models?"
 MOST_ROWS, MOST_MODELS = 60, 8
 """Of the matrix without scripts; with them every method and model is there."""
@@ -50,6 +50,11 @@ class SitePaths:
     listening: Path | None  # None: the run folders hold no audio, and there are no votes
     table_csv: Path
     table_json: Path
+    table_parquet: Path
+    written: int
+    """Files that this build wrote."""
+    kept: int
+    """Files of the build before that are what they were."""
 
     @property
     def pages(self) -> list[Path]:
@@ -94,17 +99,20 @@ def build_site(
     ladders, damaged = _ladders(list(dict.fromkeys(loaded.run for loaded in records)))
     left_out = [*quarantined, *damaged]
     with atomic_directory(out) as site:
-        (site / MARKER).write_text("A site built by `bench leaderboard`; building again replaces this folder.\n")
-        listening = _listening(views, votes, site, max_captions)
-        (site / ATOM_FILE).write_text(to_atom(records, title, url), encoding="utf-8")
-        (site / JSON_FILE).write_text(to_json_feed(records, title, url), encoding="utf-8")
-        _write_pages(views, ladders, listening, left_out, title, site)
+        folder = Folder(site, previous=out if out.is_dir() else None)
+        listening = _listening(views, votes, folder, max_captions)
+        folder.write(ATOM_FILE, to_atom(records, title, url).encode())
+        folder.write(JSON_FILE, to_json_feed(records, title, url).encode())
+        _write_pages(views, ladders, listening, left_out, title, folder)
     return SitePaths(
         root=out,
         index=out / "index.html",
         listening=out / "listen.html" if listening.shown else None,
         table_csv=out / "table.csv",
         table_json=out / "table.json",
+        table_parquet=out / "table.parquet",
+        written=folder.written,
+        kept=folder.kept,
     )
 
 
@@ -137,10 +145,10 @@ class _Listening:
 
 
 def _listening(
-    views: Sequence[BoardView], votes: Iterable[tuple[str, Session]], site: Path, most_captions: int
+    views: Sequence[BoardView], votes: Iterable[tuple[str, Session]], folder: Folder, most_captions: int
 ) -> _Listening:
     boards = [_one_draw(view) for view in views]
-    pages, votes = write_clips(boards, site, most_captions), list(votes)
+    pages, votes = write_clips(boards, folder, most_captions), list(votes)
     kept, left_out = of_clips(votes, clips_of(boards)) if votes else ([], [])
     return _Listening(pages, hear(kept), left_out)
 
@@ -163,11 +171,11 @@ def _write_pages(
     listening: _Listening,
     left_out: Sequence[Quarantined],
     title: str,
-    site: Path,
+    folder: Folder,
 ) -> None:
     names = Names()
     fronts = [front(view, names) for view in views]
-    output = Output(site, _shared(names, title, listening, bool(left_out)))
+    output = Output(folder, _shared(names, title, listening, bool(left_out)))
     data = output.data("front", {"boards": [front_data(one, names) for one in fronts], "facets": facets_of(fronts)})
     boards = [view.board for view in views]
     output.page(
@@ -216,6 +224,7 @@ def _shared(names: Names, title: str, listening: _Listening, left_out: bool) -> 
         "pages": found,
         "listens": {page.group: page.path for page in reversed(listening.pages)},
         "heard_rows": heard_rows,
+        "anchor": anchor,
         "names": names,
         "name": visible_name,
         "label": definition,

@@ -1,4 +1,4 @@
-"""Everything that a site shows, in one file each: table.csv, table.json, and every record as it was read."""
+"""Everything that a site shows, in one file of each kind (table.csv, .json, .parquet); every record as it was read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from admbench.leaderboard.frame import flat_row
+from admbench.leaderboard.parquet import to_parquet
 from admbench.leaderboard.site import summary
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.output import Output
@@ -24,6 +25,7 @@ def write_data(views: Sequence[BoardView], output: Output, names: Names) -> None
     writer.writeheader()
     writer.writerows({key: _csv_value(value) for key, value in row.items()} for row in rows)
     output.write("table.csv", text.getvalue())
+    output.write_bytes("table.parquet", to_parquet(rows))
     for row in (row for view in views for row in view.board.rows):
         output.write(names.record(row), row.record.model_dump_json(indent=1) + "\n")
 

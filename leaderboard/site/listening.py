@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from admbench.files import slug
@@ -15,6 +14,7 @@ from admbench.leaderboard.clips import Clip, evenly
 from admbench.leaderboard.hearing import Heard
 from admbench.leaderboard.inference.scores import OWN_AUDIO
 from admbench.leaderboard.site.definitions import definition
+from admbench.leaderboard.site.folder import Folder
 from admbench.leaderboard.site.listening_clips import clip_path, clip_script, describe
 from admbench.leaderboard.site.listening_data import HeardCaption, HeardClip, ListeningData, ScoreWords, Source
 from admbench.leaderboard.site.output import Output
@@ -38,7 +38,7 @@ class ListeningPage:
     data: ListeningData
 
 
-def write_clips(boards: Sequence[Board], site: Path, most_captions: int) -> list[ListeningPage]:
+def write_clips(boards: Sequence[Board], folder: Folder, most_captions: int) -> list[ListeningPage]:
     """Write the clips of all models that have audio into a site, and return the pages to be made of them.
 
     Half of the captions are taken at even steps through the suite, so that the strata of a suite in order are all
@@ -46,14 +46,14 @@ def write_clips(boards: Sequence[Board], site: Path, most_captions: int) -> list
 
     Args:
         boards: with one record of each method.
-        site: its folder.
+        folder: of it; a clip that it had before is not encoded again.
         most_captions: of each model.
     """
     found = []
     for number, board in enumerate(boards, start=1):
         several = len(boards) > 1
         for group in board.groups:
-            data = _model_data(board, group, site, most_captions)
+            data = _model_data(board, group, folder, most_captions)
             if data is not None:
                 name = slug(group) + (f"-{number}" if several else "")
                 label = visible_name(group) + (f" ({visible_name(board.suite)}, {board.n} captions)" if several else "")
@@ -71,7 +71,7 @@ def write_listening(
     output.page("listen.html", "listen.html.jinja", models=pages, votes_left_out=votes_left_out, heard=heard)
 
 
-def _model_data(board: Board, group: str, site: Path, most: int) -> ListeningData | None:
+def _model_data(board: Board, group: str, folder: Folder, most: int) -> ListeningData | None:
     sources = list(clip_sources(board, group))
     clips = captions_of(sources)
     scores = _score_words(sources)
@@ -85,7 +85,7 @@ def _model_data(board: Board, group: str, site: Path, most: int) -> ListeningDat
                 text=visible(clip.caption),
                 seed=clip.seed,
                 chosen=chosen,
-                clips=[_write_clip(source, clip, site) for source in sources],
+                clips=[_write_clip(source, clip, folder) for source in sources],
             )
         )
     if not any(
@@ -134,17 +134,16 @@ def choose_captions(
     return [(clip, "even" if clip.id in even else "worst") for clip in clips if clip.id in even or clip.id in worst]
 
 
-def _write_clip(source: ClipSource, clip: Clip, site: Path) -> HeardClip:
+def _write_clip(source: ClipSource, clip: Clip, folder: Folder) -> HeardClip:
     scores = {key: _short(number) for key, number in source.scores_of(clip.id).items()}
     pcm, without = source.read(clip)
     if pcm is None:
         return HeardClip(missing=visible(without), scores=scores)
     heard = describe(pcm, scores)
     if heard.sha256 is not None:
-        path = site / clip_path(heard.sha256)
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(clip_script(pcm), encoding="ascii")
+        path = clip_path(heard.sha256)
+        if not folder.keep(path):
+            folder.write(path, clip_script(pcm).encode("ascii"))
     return heard
 
 

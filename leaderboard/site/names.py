@@ -38,3 +38,12 @@ class Names:
     def method(self, spec: str) -> str:
         """Return the page of a method."""
         return f"methods/{slug(spec)}.html"
+
+
+def anchor(page: str) -> str:
+    """Return the name of a row that leads to a page, for the part of an address after its #.
+
+    >>> anchor("methods/naive-w8a8.html")
+    'naive-w8a8'
+    """
+    return page.rpartition("/")[2].removesuffix(".html")

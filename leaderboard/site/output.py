@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from admbench.leaderboard.site.folder import Folder
 from admbench.leaderboard.visible import visible
 
 POLICY = (
@@ -30,12 +31,12 @@ class Output:
     """A site that is being written.
 
     Args:
-        root: its folder, which is there and empty.
+        folder: where it goes.
         shared: what every template may read.
     """
 
-    def __init__(self, root: Path, shared: dict[str, Any]) -> None:
-        self.root = root
+    def __init__(self, folder: Folder, shared: dict[str, Any]) -> None:
+        self._folder = folder
         self._written: dict[str, str] = {}
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader(_PACKAGE),
@@ -68,16 +69,16 @@ class Output:
 
     def write(self, path: str, text: str) -> None:
         """Write a text file; folders are made."""
-        file = self.root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8", newline="")
+        self._folder.write(path, text.encode())
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Write a file; folders are made."""
+        self._folder.write(path, data)
 
     def _write(self, folder: str, name: str, data: bytes) -> str:
         stem, dot, ending = name.partition(".")
         path = f"{folder}/{stem}-{hashlib.sha256(data).hexdigest()[:10]}{dot}{ending}"
-        file = self.root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
+        self._folder.write(path, data)
         return path
 
 

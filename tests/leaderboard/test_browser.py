@@ -1,5 +1,6 @@
 """The pages in a real browser: sorting, filters, state in the URL, downloads, plots, keyboard, access, no network."""
 
+import base64
 import csv
 import io
 import json
@@ -16,6 +17,8 @@ from admbench.leaderboard import build_site, read_runs
 from .browsing import AXE, new_page
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+READER = (Path(__file__).parent / "hyparquet.min.js").read_text().replace("var hyparquet=", "globalThis.hyparquet=", 1)
 
 
 def methods(page):
@@ -35,10 +38,28 @@ def choose(page, menu, *values):
     page.keyboard.press("Escape")
 
 
-def downloaded(page, button):
+def downloaded_file(page, button):
     with page.expect_download() as found:
         page.locator(button).click()
-    return Path(found.value.path()).read_text()
+    return Path(found.value.path())
+
+
+def read_parquet(page, path):
+    """The rows of a Parquet file, by a library that did not write it; whole numbers beyond a double's are not met."""
+    page.evaluate(READER)
+    return page.evaluate(
+        """async (text) => {
+          const file = Uint8Array.from(atob(text), (one) => one.charCodeAt(0)).buffer;
+          const rows = await hyparquet.parquetReadObjects({ file });
+          const plain = (value) => typeof value === "bigint" ? Number(value) : value ?? null;
+          return rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, plain(value)])));
+        }""",
+        base64.b64encode(path.read_bytes()).decode(),
+    )
+
+
+def downloaded(page, button):
+    return downloaded_file(page, button).read_text()
 
 
 def test_the_matrix_says_what_the_table_without_scripts_says(site, page, browser):
@@ -115,6 +136,29 @@ def test_downloads_are_exactly_what_is_shown(site, page):
     cell = page.locator("table.matrix tbody tr").first.locator("td.score")
     assert f"{rows[0]['value']:.2f}" in cell.inner_text()
     assert rows[0]["letters"] in cell.inner_text()
+    assert read_parquet(page, downloaded_file(page, "#parquet")) == rows
+
+
+def test_everything_is_one_file_of_each_kind(site, page):
+    rows = json.loads(site.table_json.read_text())
+    keys = dict.fromkeys(key for row in rows for key in row)
+    assert read_parquet(page, site.table_parquet) == [{key: row.get(key) for key in keys} for row in rows]
+
+
+def test_a_link_leads_to_a_row_and_to_a_part(site, page):
+    page.goto(site.index.as_uri())
+    page.locator("tr[data-method='naive@w4a8'] .permalink").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("tr.pointed").get_attribute("data-method") == "naive@w4a8"
+    page.goto(page.url + "&x=bits" if "?" in page.url else page.url.replace("#", "?x=bits#"))
+    assert page.locator("tr.pointed").get_attribute("data-method") == "naive@w4a8"
+    page.locator("#across-title .permalink").click()
+    assert urlsplit(page.url).fragment == "across-title"
+    assert page.locator("tr.pointed").count() == 0
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#copy").click()
+    page.get_by_role("button", name="copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
 
 
 def test_everything_can_be_done_from_the_keyboard(site, page):
@@ -170,6 +214,10 @@ def test_all_cells_sort_best_first_and_filter(site, page):
     page.keyboard.press("Enter")
     page.get_by_text("2 of 7 cells").wait_for()
     assert {row["method"] for row in json.loads(downloaded(page, "#json"))} == {"naive@w4a8"}
+    assert parse_qs(urlsplit(page.url).query) == {"1.sort": ["fact.reduction:desc"], "1.fact.bits": ["< 6"]}
+    page.reload()
+    page.get_by_text("2 of 7 cells").wait_for()
+    assert page.locator(".tabulator-col[aria-sort=descending]").get_attribute("tabulator-field") == "fact.reduction"
     rows.first.get_by_role("link").click()
     assert page.locator("h1").inner_text().startswith("naive@w4a8 on tiny-")
 

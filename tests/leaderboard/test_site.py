@@ -10,6 +10,7 @@ import pytest
 
 from admbench.errors import DataError, UsageError
 from admbench.leaderboard import build_site, gather, read_runs
+from admbench.leaderboard.site.folder import MARKER, Folder
 
 from .conftest import HASH
 
@@ -54,7 +55,7 @@ def test_the_front_page_says_what_can_be_told_with_intervals_letters_ranks_and_r
     ):
         assert shown in text, shown
     (table,) = re.findall(r'<table class="matrix".*?</table>', site.index.read_text(), re.S)
-    rows = [" ".join(Tags(row).text.split()) for row in table.split("<tr>")[2:]]
+    rows = [" ".join(Tags(row).text.split()) for row in re.split("<tr[^>]*>", table)[2:]]
     assert [row.split()[0] for row in rows] == ["fp32", "naive@w8a8", "naive@w4a8", "naive@w2a4"]
     assert re.search(r"0\.\d+b \[.*\], rank 2", rows[2])
     assert "failed" not in rows[2]
@@ -288,6 +289,38 @@ def test_a_site_is_replaced_and_anything_else_is_not(make_run, make_record, tmp_
         build_site(records, other / "thesis.tex")
     with pytest.raises(DataError, match="no records"):
         build_site([], tmp_path / "new")
+
+
+def test_what_is_unchanged_is_not_written_again(make_run, make_record, changed, tmp_path):
+    def build(records, name):
+        return build_site(read_runs([make_run(records, name, audio=True)]), tmp_path / "site")
+
+    old, new = make_record(), make_record(spec="naive@w8a8")
+    first = build([old, new], "a")
+    before = {path: path.stat() for path in first.root.rglob("*") if path.is_file()}
+    again = build([old, new], "a-second-time")
+    assert (first.kept, first.written) == (0, len(before))
+    named = {path.relative_to(first.root).parts[0] for path in before if path.stat().st_ino != before[path].st_ino}
+    assert again.kept > 0.5 * len(before)
+    assert named <= {"index.html", "cells", "feed.atom", "feed.json"}  # what names the run's folder
+    third = build([old, changed(new, scores__fd__n=3)], "a-third-time")
+    clips = list((third.root / "clips").iterdir())
+    assert clips
+    assert all(path.stat().st_mtime_ns == before[path].st_mtime_ns for path in clips)
+
+
+def test_a_clip_of_another_format_is_made_anew_and_a_link_is_not_followed(tmp_path):
+    previous, secret = tmp_path / "old", tmp_path / "secret"
+    Folder(previous).write("clips/a.js", b"old")
+    secret.write_bytes(b"1")
+    (previous / "data.js").symlink_to(secret)
+    kept, new = Folder(tmp_path / "kept", previous), Folder(tmp_path / "new", previous)
+    kept.write("data.js", b"1")
+    assert not (tmp_path / "kept" / "data.js").is_symlink()
+    assert kept.keep("clips/a.js")
+    (previous / MARKER).write_text("an older one")
+    assert not Folder(tmp_path / "new", previous).keep("clips/a.js")
+    assert new.keep("clips/a.js")
 
 
 def test_a_build_that_fails_leaves_the_old_site(make_run, make_record, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-// What every page with a script shares: elements, numbers as Python writes them, state in the query string, downloads.
+// What all pages share: elements, numbers as Python writes them, state in the query string, links to parts, downloads.
 "use strict";
 
 const board = (() => {
@@ -77,18 +77,77 @@ const board = (() => {
       .map((line) => line.map(csvField).join(",")).join("\r\n") + "\r\n";
   }
 
-  async function copyLink(button) {
+  // The writer of Parquet files is loaded when it is first wanted, from the path that the page names.
+  let writer = null;
+  function parquetWriter() {
+    const path = document.querySelector("[data-parquet]").dataset.parquet;
+    writer ??= new Promise((done, failed) => document.head.append(h("script", { src: path, onload: done, onerror: failed })));
+    return writer;
+  }
+
+  // Rows as a Parquet file. A column is of numbers, of booleans or of texts, as in downloads.py.
+  async function parquetFile(rows) {
+    await parquetWriter();
+    const columnData = [...new Set(rows.flatMap((row) => Object.keys(row)))].map((name) => {
+      const data = rows.map((row) => row[name] ?? null), kinds = new Set(data.filter((value) => value !== null).map((value) => typeof value));
+      const type = kinds.size !== 1 ? "STRING" : { number: "DOUBLE", boolean: "BOOLEAN" }[[...kinds][0]] ?? "STRING";
+      return { name, type, nullable: true, data: type === "STRING" ? data.map((value) => (value === null ? null : String(value))) : data };
+    });
+    return parquet.parquetWriteBuffer({ columnData });
+  }
+
+  // Buttons for exactly the rows that are shown; `rows` returns them.
+  function downloads(name, rows, ending = "") {
+    const button = (id, text, save) => h("button", { type: "button", id, onclick: save }, text + ending);
+    return [
+      button("csv", "CSV", () => download(name + ".csv", "text/csv", csv(rows()))),
+      button("json", "JSON", () => download(name + ".json", "application/json", JSON.stringify(rows(), null, 1) + "\n")),
+      button("parquet", "Parquet", async () => {
+        const found = rows();
+        if (found.length) download(name + ".parquet", "application/vnd.apache.parquet", await parquetFile(found));
+        else said(document.getElementById("parquet"), "no rows");
+      }),
+    ];
+  }
+
+  function said(button, text) {
     const before = button.textContent;
-    try {
-      await navigator.clipboard.writeText(location.href);
-      button.textContent = "copied";
-    } catch {
-      window.prompt("Link", location.href);
-    }
+    button.textContent = text;
     setTimeout(() => { button.textContent = before; }, 1500);
   }
 
-  const data = globalThis.boardData ?? {};
+  async function copyLink(button) {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      said(button, "copied");
+    } catch {
+      window.prompt("Link", location.href);
+    }
+  }
+
+  function permalink(name) {
+    return h("a", { class: "permalink", href: "#" + name, "aria-label": "Link to this part" }, "#");
+  }
+
+  // The row or part that the hash names is marked and brought into view; scripts may have made it after the page was there.
+  function point() {
+    for (const old of document.querySelectorAll(".pointed")) old.classList.remove("pointed");
+    const name = hash(), target = name && document.getElementById(name);
+    if (!target) return;
+    target.classList.add("pointed");
+    target.scrollIntoView({ block: target.matches("tr") ? "center" : "start" });
+  }
+
+  function hash() {
+    try { return decodeURIComponent(location.hash.slice(1)); } catch { return ""; }
+  }
+
   document.documentElement.classList.add("script");
-  return { h, svg, fixed, interval, spec, ranked, query, remember, download, csv, copyLink, data };
+  for (const heading of document.querySelectorAll("main :is(h2, h3)[id]:not(.unseen)")) heading.append(" ", permalink(heading.id));
+  window.addEventListener("hashchange", point);
+  window.addEventListener("load", () => { if (location.hash) point(); });
+  return {
+    h, svg, fixed, interval, spec, ranked, query, remember, download, downloads, copyLink, permalink, hash, said,
+    get data() { return globalThis.boardData ?? {}; },
+  };
 })();

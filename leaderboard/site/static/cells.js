@@ -1,10 +1,11 @@
 // Every cell with every column, by Tabulator: sorting best first, a filter a column, downloads of what is left.
+// The state is in the query string, for table N: N.sort=FIELD:asc, and N.FIELD=TEXT of each filter.
 "use strict";
 
 (() => {
   const { h, fixed, ranked } = board;
   const { boards } = board.data.front;
-  const tables = [];
+  const tables = [], built = new Set();
 
   function rowsOf(one) {
     return one.cells.map((cell) => {
@@ -73,12 +74,32 @@
     ];
     const table = new Tabulator("#cells-" + place, {
       data: rowsOf(one), columns, layout: "fitDataFill", maxHeight: "75vh", renderVerticalBuffer: 300, nestedFieldSeparator: false,
-      placeholder: "No cell is left by these filters.", columnDefaults: { headerWordWrap: true },
+      placeholder: "No cell is left by these filters.", columnDefaults: { headerWordWrap: true }, ...asked(place, columns),
     });
-    table.on("tableBuilt", () => { keyboard(table); sayCount(); });
+    table.on("dataSorted", () => keep(place));
+    table.on("dataFiltered", () => keep(place));
+    table.on("tableBuilt", () => { keyboard(table); built.add(place); sayCount(); });
     table.on("dataFiltered", (_, rows) => sayCount(place, rows.length));
     tables.push(table);
   });
+
+  // What the address asks of a table, of columns that it has.
+  function asked(place, columns) {
+    const query = board.query(), fields = new Set(columns.map((column) => column.field));
+    const [, field, dir] = /^(.*):(asc|desc)$/.exec(query.get(`${place + 1}.sort`) ?? "") ?? [];
+    const filters = [...fields].map((name) => ({ field: name, value: (query.get(`${place + 1}.${name}`) ?? "").slice(0, 200) }));
+    return { initialSort: fields.has(field) ? [{ column: field, dir }] : [], initialHeaderFilter: filters.filter(({ value }) => value) };
+  }
+
+  function keep(place) {
+    if (!built.has(place)) return;
+    const query = board.query(), mine = `${place + 1}.`, table = tables[place];
+    for (const key of [...query.keys()]) if (key.startsWith(mine)) query.delete(key);
+    const [sorter] = table.getSorters();
+    if (sorter) query.set(mine + "sort", `${sorter.field}:${sorter.dir}`);
+    for (const { field, value } of table.getHeaderFilters()) if (value) query.set(mine + field, value);
+    board.remember(query);
+  }
 
   // Headings sort from the keyboard too.
   function keyboard(table) {
@@ -100,8 +121,9 @@
   }
 
   tools.append(count, h("span", { class: "downloads" },
-    h("button", { type: "button", id: "csv", onclick: () => board.download("cells.csv", "text/csv", board.csv(shown())) }, "CSV of these"),
-    h("button", { type: "button", id: "json", onclick: () => board.download("cells.json", "application/json", JSON.stringify(shown(), null, 1) + "\n") }, "JSON of these"),
-    h("a", { href: "table.csv", download: "" }, "everything, CSV"), h("a", { href: "table.json", download: "" }, "JSON")));
+    h("button", { type: "button", id: "copy", onclick: (event) => board.copyLink(event.target) }, "copy link"),
+    board.downloads("cells", shown, " of these"), "everything:",
+    h("a", { href: "table.csv", download: "" }, "CSV"), h("a", { href: "table.json", download: "" }, "JSON"),
+    h("a", { href: "table.parquet", download: "" }, "Parquet")));
   tools.hidden = false;
 })();

@@ -207,8 +207,15 @@ const front = (() => {
     return h("th", { scope: "col", "aria-sort": sorting }, button, ...extra, detail ? h("small", {}, detail) : "");
   }
 
+  // What the hash of a link to a row says: the name of the method's page, and the table from the second on.
+  function rowName(one, method) {
+    const number = boards.indexOf(one), name = one.methods[method].page.split("/").pop().replace(/\.html$/, "");
+    return number ? `${name}-${number + 1}` : name;
+  }
+
   function renderBoard(table, one, state) {
     const view = arranged(one, state);
+    if (view.order.slice(MOST_ROWS).some((method) => rowName(one, method) === board.hash())) everything = true;
     const { shown, rows, score } = view;
     const order = everything ? view.order : view.order.slice(0, MOST_ROWS);
     const columns = one.columns.filter((column) => state.columns.includes(column.key));
@@ -225,8 +232,8 @@ const front = (() => {
       const own = rows.get(method), about = one.methods[method];
       const cells = [...own.values()].filter((cell) => shown.includes(cell.model));
       const failed = cells.filter((cell) => cell.status !== "done");
-      return h("tr", { "data-method": about.name, class: "hue-" + (method % 8) },
-        h("th", { scope: "row" }, h("a", { href: about.page }, svg("svg", { class: "dot", viewBox: "0 0 10 10", "aria-hidden": "true" }, svg("circle", { cx: 5, cy: 5, r: 4.5 })), spec(about.name)), h("small", {}, about.detail),
+      return h("tr", { "data-method": about.name, id: rowName(one, method), class: "hue-" + (method % 8) + (board.hash() === rowName(one, method) ? " pointed" : "") },
+        h("th", { scope: "row" }, h("a", { href: about.page }, svg("svg", { class: "dot", viewBox: "0 0 10 10", "aria-hidden": "true" }, svg("circle", { cx: 5, cy: 5, r: 4.5 })), spec(about.name)), " ", board.permalink(rowName(one, method)), h("small", {}, about.detail),
           failed.length ? h("small", { class: "bad" }, `${failed[0].status} on ${failed.length} of ${cells.length}`) : ""),
         shown.map((model) => scoreCell(one, own.get(model), score, one.models[model].name)),
         columns.map((column) => factCell(column, cells)));
@@ -279,8 +286,7 @@ const front = (() => {
     } }));
     const buttons = h("span", { class: "downloads" },
       h("button", { type: "button", id: "copy", onclick: (event) => board.copyLink(event.target) }, "copy link"),
-      h("button", { type: "button", id: "csv", onclick: () => board.download("board.csv", "text/csv", board.csv(shownRows())) }, "CSV"),
-      h("button", { type: "button", id: "json", onclick: () => board.download("board.json", "application/json", JSON.stringify(shownRows(), null, 1) + "\n") }, "JSON"),
+      board.downloads("board", shownRows),
       h("button", { type: "button", id: "reset", onclick: () => { everything = false; write({ ...read(), chosen: {}, q: "", sort: null, score: null, columns: allColumns.filter((column) => column.shown).map((column) => column.key) }); } }, "reset"));
     if (document.activeElement?.id === "q" && tools.contains(document.activeElement)) {
       return; // typing goes on in the field that is there

@@ -7,6 +7,7 @@ from torch import Tensor
 from admbench.methods.core.numbers.codebooks import CODEBOOKS, FloatZeroQuantizer
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.floats import DynamicFloatQuantizer, FloatQuantizer, float_quantizer
+from admbench.methods.core.numbers.gguf import HalfScaleQuantizer, SuperBlockQuantizer, super_groups
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import FLOAT_CODEBOOKS, Scheme
 
@@ -17,6 +18,10 @@ def quantizer_class(scheme: Scheme) -> type[Quantizer]:
         return FloatZeroQuantizer
     if scheme.codebook in FLOAT_CODEBOOKS:
         return float_quantizer(scheme)
+    if scheme.scales == "float16":
+        return HalfScaleQuantizer
+    if scheme.scales == "k":
+        return SuperBlockQuantizer
     return CODEBOOKS.get(scheme.codebook, Quantizer)
 
 
@@ -32,8 +37,9 @@ def fit_weight(scheme: Scheme, values: Tensor) -> Quantizer:
 
 
 def fitted_together(scheme: Scheme, terms: int) -> int:
-    """Return how many columns of a weight (channels, terms) get their scales at once: a group, or all of a channel."""
-    return scheme.group_size or terms
+    """Return how many columns of a weight (channels, terms) get scales at once: a group, a super-block, or all."""
+    size = scheme.group_size or terms
+    return size * super_groups(scheme, terms // size) if scheme.scales == "k" else size
 
 
 def fit_part(scheme: Scheme, values: Tensor, whole: Tensor) -> Quantizer:

@@ -23,5 +23,10 @@ FORMAT_NAMES: dict[str, FormatName] = {
     "mxfp8": FormatName(8, inputs=True),
     "mxfp4": FormatName(4, inputs=True),
     "nvfp4": FormatName(4, inputs=True),
+    "q8_0": FormatName(8, inputs=False),
+    "q4_0": FormatName(4, inputs=False),
+    "q4_k": FormatName(4, inputs=False),
+    "q5_k": FormatName(5, inputs=False),
+    "q6_k": FormatName(6, inputs=False),
 }
 """Formats by name."""
