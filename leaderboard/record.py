@@ -303,10 +303,12 @@ class Latency(OpenSection):
 
 
 class Memory(OpenSection):
-    """Memory of the cell's process. Open."""
+    """Memory of the cell's two processes: one quantizes, the other generates from the packed checkpoint and scores.
+    `process` says which the peak is of, `quantization_bytes` and `generation_bytes` have each; a record without them is
+    of the time when one process did both. Open."""
 
     peak_bytes: Positive | None
-    """Peak resident (or device) memory; null with a reason if it was not measured."""
+    """Larger peak of resident (or device) memory; null with a reason if it was not measured."""
     reason: Text | None = None
     """Why the value is missing."""
 
@@ -409,6 +411,8 @@ class Provenance(Section):
     plugins: dict[Name, PluginState] = Field(default_factory=dict, max_length=MOST_ENTRIES)
     """`GROUP NAME` of each plug-in behind the numbers (model, method, suite, extractors, judges, metrics, formats) ->
     its state. Empty in records that do not say."""
+    pruned: list[Literal["audio", "checkpoint"]] = Field(default_factory=list, max_length=2)
+    """What was removed from the run folder later, to make room (`bench prune`); the cell was scored with it."""
 
 
 class Record(Section):

@@ -29,6 +29,7 @@ from admbench.bench.cli import (
     new_method,
     new_metric,
     new_model,
+    prune,
     quantize,
     results,
     run,
@@ -62,6 +63,7 @@ app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
+app.command("prune")(prune.prune)
 app.command("merge")(merge.merge)
 app.command("table")(table.table)
 app.command("votes")(votes.votes)

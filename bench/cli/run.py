@@ -22,7 +22,7 @@ from admbench.bench.cli.options import (
     TaggerWeights,
     captions_of,
 )
-from admbench.errors import BenchError
+from admbench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
     from admbench.bench.run.runner import CellResult
@@ -59,6 +59,12 @@ def run(
         str | None, typer.Option(help="Your name, as the records shall give it; without it they name nobody.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do finished cells again.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Run nothing: show what would run, and what it is expected to take.")
+    ] = False,
+    cost_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="With --plan: price of an hour of this machine, in any currency.")
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
@@ -102,6 +108,13 @@ def run(
             "execution.cell_timeout": cell_timeout,
         },
     )
+    if cost_per_hour is not None and not plan:
+        raise UsageError("--cost-per-hour: says nothing without --plan")
+    if plan:
+        from admbench.bench.cli.run_plan import show_plan
+
+        show_plan(spec, command=_command_line(), fresh=fresh, cost_per_hour=cost_per_hour)
+        return 0
     try:
         with stopped_by_signals(), RunProgress(quiet) as progress:
             results = run_grid(spec, command=_command_line(), fresh=fresh, events=progress.events)

@@ -2,7 +2,8 @@
 
 Looked at are the notes (`times.json`) of the run itself and of the runs beside it. A job is expected to take what the
 same job took there, the same kind, model and method: generating scaled by captions and steps, embedding by captions,
-and all else as it was. Where several notes fit, the newest counts.
+and all else as it was. Where several notes fit, the run's own counts, then the newest. A job of which none tells is
+expected to take what `bench run --plan` foresaw, if it was asked for in this folder.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from admbench.bench.run.answers import read_tail
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob, job_from_json
@@ -27,6 +28,7 @@ PER_STEP = frozenset({"generate"})
 PER_CAPTION = frozenset({"generate", "features", "audio"})
 """Stages that take as long as there are captions."""
 _MOST_JOB_BYTES = 1 << 16
+_MOST_FORECAST_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class _Past:
     disk_bytes: int
 
 
+_FORESEEN: TypeAdapter[dict[str, Expected]] = TypeAdapter(dict[str, Expected])
+
+
 class History:
     """What jobs took in a run folder and in those beside it.
 
@@ -57,6 +62,7 @@ class History:
 
     def __init__(self, run: Path) -> None:
         self._runs = [run, *_beside(run)]
+        self._foreseen = _foreseen(RunLayout(run).forecast)
 
     def expect(self, jobs: Iterable[Job], captions: int) -> dict[str, Expected]:
         """Return what jobs are expected to take, by key; one of which nothing is known is left out.
@@ -75,7 +81,7 @@ class History:
             past = None if times is None or times.machine != machine else _past(job, folder, times)
             if past is not None:
                 return _scaled(past, job, captions)
-        return None
+        return self._foreseen.get(job.key)
 
     def _places(self, job: Job) -> Iterator[tuple[JobFolder, Path]]:
         """Yield where jobs like this one left their times, this run's first."""
@@ -101,6 +107,14 @@ def _beside(run: Path) -> Sequence[Path]:
     except OSError:  # there is nothing to be learned from what cannot be read
         return ()
     return [path for path in newest if path != run.absolute()][:MOST_RUNS]
+
+
+def _foreseen(path: Path) -> Mapping[str, Expected]:
+    """Return what was foreseen in a run folder, by key; nothing where that cannot be read."""
+    try:
+        return _FORESEEN.validate_json(read_tail(path, _MOST_FORECAST_BYTES) or b"{}")
+    except ValidationError:
+        return {}
 
 
 def _past(job: Job, folder: JobFolder, times: JobTimes) -> _Past | None:

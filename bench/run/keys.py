@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.made_by import MadeBy, made_by_here
+from admbench.bench.run.made_by import MadeBy
 from admbench.bench.run.plugins import Plugins
 from admbench.bench.scoring.judges import identify
 from admbench.bench.scoring.spec import JudgeSpec
@@ -48,10 +48,10 @@ class Keys:
         generated: Sequence[Extractor],
     ) -> None:
         self.plugins = Plugins()
-        self._grid, self._threads, self._captions = grid, threads, list(captions)
-        self._judges, self._generated = judges, list(generated)
-        self._made: MadeBy = made_by_here((), grid.execution.device)
-        self._real = [*self._captions, self._scored(list(real))]
+        self._grid, self._threads = grid, threads
+        self._made: MadeBy = self.plugins.made_by((), grid.execution.device)
+        self._real = [*captions, identify(judges, real)]
+        self._generated = identify(judges, generated)
         self._suite = self.plugins.suite(grid.suite)
 
     def reference(self) -> str:
@@ -94,11 +94,7 @@ class Keys:
         )
 
     def _audio(self, model: str, weights: str) -> list[Any]:
-        scored = self._scored(self._generated)
-        return [self._real, scored, model, weights, self._grid.generation.model_dump(), self._grid.seed]
-
-    def _scored(self, extractors: Sequence[Extractor]) -> list[Any]:
-        return identify(self._judges, extractors)
+        return [self._real, self._generated, model, weights, self._grid.generation.model_dump(), self._grid.seed]
 
     def _loading(self, model: str) -> list[PluginIdentity]:
         """Return the plug-ins that put a checkpoint's networks into a model."""

@@ -10,6 +10,7 @@
     RUN/ladder.json            the sanity ladder, with the clips that are no cell's in RUN/ladder/NAME
     RUN/site/                  the leaderboard
     RUN/grid.json              what the last run was asked to do
+    RUN/forecast.json          what it was expected to take, if its plan was asked for
     RUN/journal.jsonl          what happened in it, line by line
 
 What the board reads is named in `admbench.leaderboard.run_folder`; the rest is the harness's own and named here.
@@ -187,6 +188,11 @@ class RunLayout:
     def journal(self) -> Path:
         """What happens in the run, line by line; of the last one when none is at work."""
         return self.run / "journal.jsonl"
+
+    @property
+    def forecast(self) -> Path:
+        """What the jobs of the run were expected to take when its plan was asked for."""
+        return self.run / "forecast.json"
 
     @property
     def calibration(self) -> Path:

@@ -29,6 +29,9 @@ class Plugins:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], PluginIdentity] = {}
+        self._scorers: dict[tuple[str, tuple[str, ...]], list[PluginIdentity]] = {}
+        self._formats: list[PluginIdentity] | None = None
+        self._here: dict[str, MadeBy] = {}
 
     def model(self, name: str) -> PluginIdentity:
         """Return that of a model."""
@@ -49,11 +52,28 @@ class Plugins:
 
     def scorers(self, judges: JudgeSpec, extractors: Iterable[Extractor]) -> list[PluginIdentity]:
         """Return those of extractors, and of the judges that they read."""
-        return scoring.plugins_of(judges, extractors)
+        known = list(extractors)
+        asked = (judges.model_dump_json(), tuple(one.name for one in known))
+        if asked not in self._scorers:
+            self._scorers[asked] = scoring.plugins_of(judges, known)
+        return self._scorers[asked]
 
     def formats(self) -> list[PluginIdentity]:
         """Return those of the formats of checkpoints that other distributions bring, whichever a method takes."""
-        return formats.identities_of_others()
+        if self._formats is None:
+            self._formats = formats.identities_of_others()
+        return self._formats
+
+    def made_by(self, plugins: Iterable[PluginIdentity], device: str) -> MadeBy:
+        """Return what results are made by here that some plug-ins compute; what they have in common is found out once.
+
+        Args:
+            plugins: that run.
+            device: of the models.
+        """
+        if device not in self._here:
+            self._here[device] = made_by_here((), device)
+        return self._here[device].model_copy(update={"plugins": {one.key: one for one in plugins}})
 
     def of_job(self, job: Job) -> list[PluginIdentity]:
         """Return those of all plug-ins that a job's result comes from; of a cell also the method, which ran before."""
@@ -80,7 +100,8 @@ class Plugins:
 
 def made_by(job: Job, plugins: Plugins | None = None) -> MadeBy:
     """Return what the results of a job would be made by, were it done in this environment."""
-    return made_by_here((plugins or Plugins()).of_job(job), job.device)
+    known = plugins or Plugins()
+    return known.made_by(known.of_job(job), job.device)
 
 
 def check_made_by(job: Job) -> None:

@@ -20,6 +20,7 @@ import pytest
 import soundfile
 
 from admbench import metrics
+from admbench.bench.cli.app import main
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CalibrationJob, Job, QuantizeJob, job_from_json
@@ -479,6 +480,49 @@ def test_a_job_that_ends_well_without_a_result_has_failed(make_grid: MakeGrid, m
     results = run(grid, executor=LocalExecutor(1, 60.0, "fake_program"))
     assert "ended without a result" in str(results[0].reason)
     assert record_of(grid, "fp32").status == "failed"
+
+
+def test_what_is_pruned_is_gone_and_said_and_the_cell_stays_finished(
+    finished: GridSpec, make_grid: MakeGrid, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prune", str(finished.out), "--what", "audio,checkpoint", "--cells", "fake-adm/naive@*"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 cells, 0.")
+    method = finished.methods[1]
+    cell = cell_of(finished, method)
+    assert not cell.audio.exists()
+    assert not cell.checkpoint.exists()
+    assert record_of(finished, method).provenance.pruned == ["audio", "checkpoint"]
+    assert record_of(finished, finished.methods[0]).provenance.pruned == []
+    assert cell_of(finished, finished.methods[0]).audio.is_dir()
+    assert not RunLayout(finished.out).all_work.exists()
+    assert all(not checked.problems for checked in validate([finished.out]))
+    assert [result.resumed for result in run(finished)] == [True, True]
+    assert main(["prune", str(finished.out), "--what", "audio,checkpoint", "--cells", "fake-adm/naive@*"]) == 0
+    assert capsys.readouterr().out == "0 cells, 0.00 MB freed\n"
+
+
+def test_what_needs_pruned_clips_makes_them_again(finished: GridSpec, make_grid: MakeGrid) -> None:
+    method = finished.methods[1]
+    before = wavs(finished, method)
+    assert main(["prune", str(finished.out), "--what", "audio,checkpoint"]) == 0
+    again = make_grid(metrics__names=["fd"])
+    assert [result.reason for result in run(again)] == [None, None]
+    assert wavs(again, method) == before
+    assert record_of(again, method).provenance.pruned == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--what", "audios"], '"audios" cannot be pruned. Did you mean "audio"? Expected: audio, checkpoint'),
+        (["--what", "audio", "--cells", "no/such"], 'no finished cell is called "no/such"; there are: fake-adm/fp32'),
+    ],
+)
+def test_a_prune_that_means_nothing_is_refused(
+    finished: GridSpec, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(["prune", str(finished.out), *arguments]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_two_runs_do_not_share_a_folder(finished: GridSpec) -> None:
