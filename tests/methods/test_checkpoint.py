@@ -297,7 +297,7 @@ def test_a_changed_byte_is_refused_with_the_tensor_named(checkpoint, name):
         lambda header: header["backbone"]["config"].update(norm_eps=1e-3),
         lambda header: header["method"].update(name="another"),
         lambda header: header["source"].update(model="another"),
-        lambda header: _layer(header)["activation"].update(dynamic=not _layer(header)["activation"]["dynamic"]),
+        lambda header: _layer(header)["weight"].update(bits=5),
         lambda header: header.pop("sha256"),
         lambda header: header.update(sha256="0" * 64),
     ],
