@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib import metadata
 
 from admbench import sources
@@ -41,7 +42,7 @@ class PluginIdentity:
     packages: Mapping[str, str | None]
     """Distribution that it requires -> version; None if it is not installed."""
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hash over all parts."""
         return sha256_json(asdict(self))

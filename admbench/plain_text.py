@@ -11,6 +11,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
+NAME_LENGTH = 120
+"""Of a name longer than this a page shows the beginning; the record has it whole."""
+TEXT_LENGTH = 2000
+"""The same of a line of any other text."""
 MOST_MARKS = 3
 """Combining marks on one character: Vietnamese and pointed Hebrew need no more."""
 
@@ -50,6 +54,28 @@ def visible(text: str, limit: int | None = None) -> str:
         kept = limit - _CUT
         text = f"{text[:kept].rstrip()} ... [{len(text) - kept} more]"
     return text
+
+
+def visible_name(text: str) -> str:
+    """Return a name as pages show it: on one line, and not longer than `NAME_LENGTH`."""
+    return visible(text, NAME_LENGTH)
+
+
+def visible_lines(text: str) -> str:
+    """Return a text as pages show it: line by line, the blanks around each line kept, none longer than `TEXT_LENGTH`.
+
+    >>> visible_lines(" a\\u200b\\n b; ")
+    ' a\\\\u200b\\n b; '
+    """
+    if text.isascii() and text.isprintable() and len(text) <= TEXT_LENGTH:
+        return text
+    return "\n".join(_line(line) for line in text.split("\n"))
+
+
+def _line(line: str) -> str:
+    bare = line.strip(" ")
+    start = line.index(bare) if bare else len(line)
+    return line[:start] + visible(bare, TEXT_LENGTH) + " " * (len(line) - start - len(bare))
 
 
 def _once(text: str) -> str:

@@ -81,6 +81,8 @@ class Gate:
     cells: tuple[GatedCell, ...]
     allow_undecided: bool = False
     """Whether `cannot be told` passes; a cell that failed does not."""
+    noted: tuple[str, ...] = ()
+    """What is to be said of folders of clips: what in them was left out, and why."""
 
     def passes(self, cell: GatedCell) -> bool:
         """Return whether a cell may be used."""
@@ -96,7 +98,7 @@ class Gate:
     def cautions(self) -> list[str]:
         """What is to be said beside the words, each once."""
         found = [verdict.caution for cell in self.cells for verdict in cell.verdicts.values()]
-        return list(dict.fromkeys(one for one in found if one))
+        return list(dict.fromkeys(one for one in (*self.noted, *found) if one))
 
 
 def gate(

@@ -17,8 +17,8 @@ from admbench.leaderboard.per_caption import read_beside
 from admbench.leaderboard.record import FULL_PRECISION
 from admbench.leaderboard.run_folder import AUDIO, BASELINES
 from admbench.leaderboard.untrusted import read_bytes
-from admbench.leaderboard.visible import visible_name
 from admbench.leaderboard.votes import Session
+from admbench.plain_text import visible_name
 
 HALF_HEARD = 0.75
 """Share of right answers of listeners who hear the difference in half of the trials and guess in the others."""

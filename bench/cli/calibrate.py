@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from admbench.bench.cli.options import Debug, FileEncoding, Quiet, captions_of
+from admbench.bench.cli.options import LARGEST_SEED, Debug, FileEncoding, Quiet, captions_of
 from admbench.bench.cli.tables import print_table
 
 
@@ -25,7 +25,7 @@ def calibrate(
     against: Annotated[
         str | None, typer.Option(help="Caption file, or suite: how close the prompts are to its captions, too.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the choice.")] = 0,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="The model's architecture with random weights; needs no files.")
     ] = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from admbench.bench.cli.options import Debug, Device, Quiet, RandomWeights
+from admbench.bench.cli.options import LARGEST_SEED, Debug, Device, Quiet, RandomWeights
 from admbench.errors import UsageError
 
 
@@ -22,7 +22,7 @@ def generate(
         ),
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of a packed checkpoint.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the noise.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance scale.")] = None,
     device: Device = "cpu",

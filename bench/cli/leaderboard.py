@@ -32,7 +32,7 @@ def leaderboard(
     """Write the page over all records of runs, and feeds of new cells beside it (feed.atom, feed.json)."""
     if url is not None and not re.match(r"https?://[^\s/]", url):
         raise UsageError(f"--url {url}: expected an address such as https://board.example")
-    from admbench.bench.cli.records import gather_records
+    from admbench.bench.cli.records import concluding, gather_records
     from admbench.leaderboard.site import build_site
     from admbench.leaderboard.votes import merge, read_votes
 
@@ -46,6 +46,7 @@ def leaderboard(
         quarantined=gathered.quarantined,
         votes=merged,
         url=url,
+        processes=concluding(gathered.records),
     )
     print(f"{site.written} files written, {site.kept} unchanged")
     print(f"leaderboard: {out / 'index.html'}")

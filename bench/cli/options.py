@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from admbench.bench.suites.spec import CaptionFileSpec
 
 
+LARGEST_SEED = 2**63 - 1
+"""Of noise and of calibration: as large as what torch, records and caption files hold."""
+
+
 def _set_quiet(value: bool) -> bool:
     set_quiet(value)
     return value

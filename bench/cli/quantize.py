@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from admbench.bench.cli.options import Components, Debug, Device, Quiet, RandomWeights, names_of
+from admbench.bench.cli.options import LARGEST_SEED, Components, Debug, Device, Quiet, RandomWeights, names_of
 from admbench.bench.cli.tables import megabytes
 
 HEADER = "quantization.json"
@@ -18,7 +18,7 @@ def quantize(
     method: Annotated[str, typer.Option(help="Method spec, such as naive@w4a8.")],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint; replaced if it holds one.")],
     components: Components = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the calibration.")] = 0,
     device: Device = "cpu",
     random_weights: RandomWeights = False,
     quiet: Quiet = False,

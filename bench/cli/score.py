@@ -162,6 +162,7 @@ def _by_convention(
     name: str, generated: Path, reference: Path, captions: Any, tagger: Any, weights: str | None, json: Path | None
 ) -> int:
     """Print the numbers of another tool; exit code as of the command."""
+    from admbench.bench.scoring.audio_folder import left_out_in_words
     from admbench.bench.scoring.conventional import convention_called, score_by_convention
     from admbench.files import write_json_atomic
 
@@ -175,6 +176,8 @@ def _by_convention(
     header = ("metric", "value", "n", "against", "network", "note")
     rows = [_row(key, value) for key, value in scores.items()]
     print_table(header, [(row[0], row[1], *row[3:]) for row in rows])
+    for line in left_out_in_words(report["files_left_out"]):
+        print(line, file=sys.stderr)
     for what, why in report["cannot"].items():
         print(f"not here: {what}: {why}", file=sys.stderr)
     if json is not None:

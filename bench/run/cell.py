@@ -18,6 +18,7 @@ from admbench.bench.run.checkpoint import STAGE
 from admbench.bench.run.generating import Generating
 from admbench.bench.run.jobs import TRAJECTORY, CellJob
 from admbench.bench.run.layout import CHECKPOINT, JobFolder
+from admbench.bench.run.products import read_sealed
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import features_in
 from admbench.bench.scoring.judges import reading
@@ -68,7 +69,7 @@ class Cell(Generating):
         scores = records.sound_scores(scored.scores)
         record = records.done_record(
             self.job,
-            model=full["model"],
+            model=full["model"] | {"name": self.job.model},  # as typed: of a folder the model knows the whole path
             method={
                 **records.method_identity(self.job),
                 **checkpoint["method"],
@@ -101,12 +102,7 @@ class Cell(Generating):
 
     def _full_precision(self) -> Facts:
         """Return what the baseline's process, in which no method ran, found out about the model."""
-        file = self.job.baseline.stage(STAGE)
-        try:
-            facts: Facts = read_json(file)["facts"]
-        except (KeyError, TypeError):
-            raise DataError(f"{file}: not a note of a checkpoint; --fresh makes the baseline again") from None
-        return facts
+        return read_sealed(self.job.baseline.stage(STAGE)).facts
 
     def measure(self, checkpoint: Facts) -> Facts:
         """Time a denoising step with kernels beside full precision: a few seconds, before audio is generated."""

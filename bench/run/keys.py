@@ -7,6 +7,7 @@ the stages in a job are made of the same parts, where the stages are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from admbench.bench.run.grid import GridSpec
@@ -48,20 +49,31 @@ class Keys:
         generated: Sequence[Extractor],
     ) -> None:
         self.plugins = Plugins()
-        self._grid, self._threads = grid, threads
+        self._grid, self._threads, self._captions = grid, threads, list(captions)
         self._made: MadeBy = self.plugins.made_by((), grid.execution.device)
-        self._real = [*captions, identify(judges, real)]
-        self._generated = identify(judges, generated)
-        self._suite = self.plugins.suite(grid.suite)
+        self._real, self._generated = identify(judges, real), identify(judges, generated)
+        self._baselines: dict[tuple[str, str], str] = {}
 
     def reference(self) -> str:
         """Return the key of the suite's real audio and its features."""
-        return self._key("reference", [self._real], {"audio": [self._suite], "features": []})
+        return self._reference
+
+    @cached_property
+    def _reference(self) -> str:
+        suite = self.plugins.suite(self._grid.suite)
+        return self._key("reference", [self._captions, self._real], {"audio": [suite], "features": []})
 
     def baseline(self, model: str, weights: str) -> str:
         """Return the key of a model's audio in full precision, with its features and checkpoint."""
-        content = [self._audio(model, weights), self.checkpoint(model, weights, FULL_PRECISION, 0)]
-        return self._key("baseline", content, {"generate": self._loading(model), "features": []})
+        if (model, weights) not in self._baselines:
+            checkpoint, settings = (
+                self.checkpoint(model, weights, FULL_PRECISION, 0),
+                self._grid.generation.model_dump(),
+            )
+            content = [self._captions, self._generated, model, weights, settings, self._grid.seed, checkpoint]
+            stages: dict[str, Sequence[PluginIdentity]] = {"generate": self._loading(model), "features": []}
+            self._baselines[model, weights] = self._key("baseline", content, stages)
+        return self._baselines[model, weights]
 
     def calibration(self, model: str, weights: str, request: CalibrationRequest, repeat: int) -> str:
         """Return the key of what is drawn for methods that ask alike."""
@@ -79,8 +91,13 @@ class Keys:
     def cell(self, model: str, weights: str, method: str, repeat: int) -> str:
         """Return the key of a cell: of its record, its audio, and all that they follow from."""
         grid, loading = self._grid, self._loading(model)
-        checkpoint = self.checkpoint(model, weights, method, repeat)
-        content = [self._audio(model, weights), checkpoint, grid.components, ["repeat", repeat]]
+        content = [
+            self.reference(),
+            self.baseline(model, weights),  # made of all settings that a cell's audio is made of
+            self.checkpoint(model, weights, method, repeat),
+            grid.components,
+            ["repeat", repeat],
+        ]
         return self._key(
             "cell",
             content,
@@ -92,9 +109,6 @@ class Keys:
                 "score": self.plugins.metrics(grid.metrics.names),
             },
         )
-
-    def _audio(self, model: str, weights: str) -> list[Any]:
-        return [self._real, self._generated, model, weights, self._grid.generation.model_dump(), self._grid.seed]
 
     def _loading(self, model: str) -> list[PluginIdentity]:
         """Return the plug-ins that put a checkpoint's networks into a model."""

@@ -17,9 +17,24 @@ from admbench.errors import UsageError
 from admbench.identities import PluginIdentity
 from admbench.versions import COMPUTING, source_sha256
 
+RUN: tuple[str, ...] = (
+    "caption_results",
+    "cell",
+    "checkpoint",
+    "generating",
+    "groundwork",
+    "program",
+    "quantizing",
+    "records",
+    "work",
+)
+"""Modules of `admbench.bench.run` that compute or say what a result is."""
+_RECORD: tuple[str, ...] = ("consistency", "inference.influence", "inference.scores", "per_caption", "record", "tidy")
+"""Those of `admbench.leaderboard` that say which scores are sound, and what a record and its other half hold."""
+
 CODE: Mapping[str, Callable[[], str]] = {
     "common": versions.common_sha256,
-    "run": lambda: versions.files_sha256(*(f"admbench.bench.run.{name}" for name in _RUN)),
+    "run": lambda: versions.files_sha256(*(f"admbench.bench.run.{name}" for name in RUN)),
     "measurement": lambda: source_sha256("admbench.bench.measurement"),
     "suites": lambda: source_sha256("admbench.bench.suites"),
     "models": lambda: source_sha256("admbench.bench.models"),
@@ -27,10 +42,9 @@ CODE: Mapping[str, Callable[[], str]] = {
     "audio": lambda: versions.files_sha256("admbench.metrics.audio", "admbench.bench.scoring.clips"),
     "metrics": lambda: source_sha256("admbench.metrics"),
     "scoring": lambda: source_sha256("admbench.bench.scoring"),
+    "record": lambda: versions.files_sha256(*(f"admbench.leaderboard.{name}" for name in _RECORD)),
 }
 """Part of our code -> hash of its source. What plans, starts processes or shows results computes no number."""
-
-_RUN = ("caption_results", "cell", "checkpoint", "generating", "groundwork", "program", "quantizing", "records", "work")
 
 
 class Stage(BaseModel):
@@ -53,7 +67,7 @@ STAGES: Mapping[str, Stage] = {
     "generate": Stage(code=(*_MAKING, "audio"), packages=("generating",)),
     "trajectory": Stage(code=_MAKING, packages=("generating",)),
     "features": Stage(code=("common", "run", "metrics", "scoring"), packages=("scoring",)),
-    "score": Stage(code=("common", "run", "measurement", "metrics", "scoring"), packages=("scoring",)),
+    "score": Stage(code=("common", "run", "measurement", "metrics", "scoring", "record"), packages=("scoring",)),
 }
 """Name of a stage -> what computes in it. So an edited metric generates nothing again."""
 

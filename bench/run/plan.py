@@ -110,9 +110,11 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
                 **of_model,
             )
             cells.append(_made(cell, keys))
-    found = _findings(grid, [cell for cell in cells if fresh or not is_done(cell)])
-    cells = [cell for cell in cells if not cell.repeat or cell.method not in found.fixed]
     pending = [cell for cell in cells if fresh or not is_done(cell)]
+    found = _findings(grid, pending)
+    cells, pending = (
+        [cell for cell in some if not cell.repeat or cell.method not in found.fixed] for some in (cells, pending)
+    )
     skipped = {cell.key: found.unavailable[cell.method] for cell in pending if cell.method in found.unavailable}
     pending = [cell for cell in pending if cell.key not in skipped]
     once = tuple(method for method in grid.methods if method in found.fixed) if grid.repeats > 1 else ()

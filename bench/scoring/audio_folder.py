@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from admbench.audio_files import AUDIO_SUFFIXES, is_audio_file
+from admbench.bench.suites.matching import first_few
 from admbench.errors import DataError
 from admbench.files import inside, read_json
 from admbench.leaderboard.run_folder import AUDIO, CAPTIONS_FILE
@@ -69,6 +70,23 @@ def read_audio_folder(folder: Path) -> AudioFolder:
         raise DataError(f"{folder}: no audio; expected {', '.join(AUDIO_SUFFIXES)} files{_found(left_out)}")
     _refuse_duplicates(folder, listed)
     return AudioFolder(tuple(listed), left_out)
+
+
+def left_out_in_words(left_out: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return a line for each reason for which entries of folders were left out.
+
+    Args:
+        left_out: by whose folder it is, entries that are no clips -> why.
+
+    >>> left_out_in_words({"generated": {"a.m4a": "no audio", "b.m4a": "no audio"}})
+    ['left out of the generated folder: a.m4a, b.m4a: no audio']
+    """
+    lines = []
+    for whose, entries in left_out.items():
+        for reason in dict.fromkeys(entries.values()):
+            names = first_few(name for name, why in entries.items() if why == reason)
+            lines.append(f"left out of the {whose} folder: {names}: {reason}")
+    return lines
 
 
 def _is_clip(path: Path) -> bool:

@@ -62,8 +62,9 @@ def score_by_convention(
 
     Returns:
         `scores`: by the tool's own names, in the form of the record, without intervals; those of a network whose
-        weights are not here are null with that reason. `sets`: the numbers of clips of both folders. `cannot`: what
-        else the tool gives, and why it is not here.
+        weights are not here are null with that reason. `sets`: the numbers of clips of both folders.
+        `files_left_out`: by folder its entries that are no clips, with why. `cannot`: what else the tool gives, and
+        why it is not here.
 
     Raises:
         BenchError: an unknown convention, or one without scores of captions where these are named; a folder without
@@ -76,7 +77,8 @@ def score_by_convention(
         registry.check(judge.name)
     if prompts is not None and not any(slot.captions for slot in convention.slots):
         raise UsageError(f"--prompts: {name} has no score of captions")
-    clips = read_folders({"generated": generated, "reference": reference}, prompts).clips
+    folders = read_folders({"generated": generated, "reference": reference}, prompts)
+    clips = folders.clips
     # in the order of their files' names, as the tools read them
     sets = {whose: sorted(own, key=lambda clip: clip.path.name) for whose, own in clips.items()}
     scores: dict[str, dict[str, Any]] = {}
@@ -89,6 +91,7 @@ def score_by_convention(
         "convention": name,
         "scores": scores,
         "sets": {whose: len(clips) for whose, clips in sets.items()},
+        "files_left_out": folders.left_out,
         "cannot": dict(convention.cannot),
     }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from admbench.bench.scoring.audio_folder import left_out_in_words
 from admbench.bench.scoring.clips import Clip
 from admbench.bench.scoring.features import cached_features
 from admbench.bench.scoring.folders import Prompts, prepare_folders
@@ -93,6 +94,7 @@ def gate_folders(
         margins=tuple(one.margin for one in asked),
         cells=(_cell(str(generated), asked, features, clips["generated"]),),
         allow_undecided=allow_undecided,
+        noted=tuple(left_out_in_words(prepared.folders.left_out)),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from admbench.bench.scoring.audio_folder import left_out_in_words
 from admbench.bench.scoring.clips import Clip
 from admbench.bench.scoring.features import cached_features
 from admbench.bench.scoring.folders import Prompts, prepare_folders
@@ -137,7 +138,7 @@ def sets_in_words(report: Mapping[str, Any]) -> list[str]:
     lines = []
     captions = report["captions"]
     if names := captions["without_clip"]:
-        lines.append(f"left out: {_count(names, 'caption')} that no clip is of ({_some(names)})")
+        lines.append(f"left out: {_count(names, 'caption')} that no clip is of ({first_few(names)})")
     if several := captions["of_several_clips"]:
         lines.append(f"warning: captions with several clips: {several}; intervals take clips for independent")
     for whose, found in report["sets"].items():
@@ -149,23 +150,15 @@ def sets_in_words(report: Mapping[str, Any]) -> list[str]:
         for side, names in found["left_out"].items():
             if names:
                 other = whose if side == "generated" else "generated"
-                line += f"; left out: {len(names)} {side} without a {other} clip of their name ({_some(names)})"
+                line += f"; left out: {len(names)} {side} without a {other} clip of their name ({first_few(names)})"
         lines.append(line)
         for side, names in found["shorter"].items():
             if names:
                 other = whose if side == "generated" else "generated"
                 clips = _count(names, f"{side} clip")
-                lines.append(f"warning: {clips} clearly shorter than the {other} clip ({_some(names)}): cut off?")
-    for whose, files in report["files_left_out"].items():
-        for reason in dict.fromkeys(files.values()):
-            names = [name for name, why in files.items() if why == reason]
-            lines.append(f"left out of the {whose} folder: {_some(names)}: {reason}")
-    return lines
+                lines.append(f"warning: {clips} clearly shorter than the {other} clip ({first_few(names)}): cut off?")
+    return lines + left_out_in_words(report["files_left_out"])
 
 
 def _count(names: Sequence[str], what: str) -> str:
     return f"{len(names)} {what}{'' if len(names) == 1 else 's'}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return first_few(names)

@@ -40,8 +40,10 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _NAME = re.compile(r"[^./\\\s][^/\\]{0,99}")
 """What becomes a safe id: any name of a file that is not hidden."""
 _SEED_LIMIT = 2**63
-_JOINERS = {0x200C: None, 0x200D: None}
-"""Zero-width joiner and non-joiner: invisible, and text, as Persian and joined emoji are written with them."""
+_INVISIBLE_TEXT = dict.fromkeys(map(ord, "\u00ad\u061c\u200b\u200c\u200d\u200e\u200f"))
+_INVISIBLE_TEXT |= dict.fromkeys(range(0xE0020, 0xE0080))
+"""What cannot be seen and is text: soft hyphens, the ends of words in Thai and Khmer, the joiners of Persian and emoji,
+marks of direction in Arabic and Hebrew, the tags of flags. What turns the direction of all that follows is none."""
 
 
 class CaptionFile(Suite):
@@ -239,7 +241,7 @@ def _caption(where: str, row: Row) -> str:
     caption = " ".join((value or "").split())
     if not caption:
         raise DataError(f'{where}: the caption is missing; expected some text in column "{row.column}"')
-    if not caption.translate(_JOINERS).isprintable():
+    if not caption.translate(_INVISIBLE_TEXT).isprintable():
         raise DataError(f"{where}: the caption holds characters that cannot be printed: {_show(caption)}")
     if len(caption) > MAX_CAPTION:  # no board would take what was run with it
         raise DataError(f"{where}: the caption has {len(caption):,} characters; expected at most {MAX_CAPTION:,}")
@@ -253,7 +255,7 @@ def _identifier(where: str, value: Any, number: int) -> str:
         value = str(value)
     if isinstance(value, str) and _SAFE_ID.fullmatch(value):
         return value
-    if not isinstance(value, str) or not _NAME.fullmatch(value) or not value.translate(_JOINERS).isprintable():
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or not value.translate(_INVISIBLE_TEXT).isprintable():
         raise DataError(
             f"{where}: expected an id of at most 100 letters, digits and signs that a file name may have, found"
             f" {_show(value)}"

@@ -164,9 +164,11 @@ class ClipFolder:
         """Return the file of a clip that may have any of these names, without suffix; None if it is not there.
 
         Raises:
-            DataError: more than one file could be the clip; names `where` and the files.
+            DataError: more than one file could be the clip, or it is no regular file; names `where` and the files.
         """
         found = [file for name in dict.fromkeys(map(clip_name, names)) for file in self._files.get(name, ())]
         if len(found) > 1:
             raise DataError(f"{where}: {self.path} has {len(found)} files for one clip: {', '.join(found)}")
+        if found and not (self.path / found[0]).is_file():
+            raise DataError(f"{where}: {self.path / found[0]}: expected a regular file")
         return found[0] if found else None

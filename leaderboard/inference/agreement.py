@@ -25,6 +25,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from admbench.leaderboard.inference.bootstrap import largest_draws
 from admbench.leaderboard.inference.contrasts import Cell, draws, value
 from admbench.leaderboard.inference.influence import Values
 from admbench.leaderboard.inference.pairs import half_widths
@@ -45,6 +46,8 @@ class Opinion:
     """By name, one score over the same captions in the same order."""
     kind: ScoreKind
     """Of the score."""
+    largest: Values | None = None
+    """The largest |t| of all pairs of these cells in each draw of the bootstrap, where `all_pairs` has found it."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +85,13 @@ class Agreement:
         return caution(self.n)
 
 
-def agreement(first: Opinion, second: Opinion, *, seed: int = 0) -> Agreement:
+def agreement(first: Opinion, second: Opinion) -> Agreement:
     """Hold the orders of two judges against each other.
 
     Args:
         first: a judge of some cells.
         second: another of the same cells, over the same captions in the same order; cells that only one judges are
             left out.
-        seed: of the bootstrap's draws; the same data and seed give the same result.
 
     Raises:
         ValueError: fewer than two cells that both judge, or other captions.
@@ -100,7 +102,11 @@ def agreement(first: Opinion, second: Opinion, *, seed: int = 0) -> Agreement:
     order = sorted(shared, key=lambda name: (-_goodness(first, name), name))
     pairs = list(combinations(order, 2))
     parts = [pairwise(opinion.cells, order, opinion.kind) for opinion in (first, second)]
-    halves, _ = half_widths(parts, seed)
+    of_each = [
+        largest_draws(own.families) if opinion.largest is None or len(opinion.cells) > len(order) else opinion.largest
+        for opinion, own in zip((first, second), parts, strict=True)
+    ]
+    halves, _ = half_widths(parts, np.maximum(*of_each))
     kinds = (first.kind, second.kind)
     known = [_ways(*each) for each in zip(parts, kinds, halves, strict=True)]
     seen = [_ways(one, kind, np.zeros(len(pairs))) for one, kind in zip(parts, kinds, strict=True)]

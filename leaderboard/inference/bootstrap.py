@@ -88,18 +88,17 @@ class Differences:
         """See `Family`."""
         sums = self.influences @ gaussian.T
         largest = np.zeros(len(gaussian))
+        space = np.empty_like(sums)
         for j in range(len(sums) - 1):
             if self.inverse[j].any():
-                drawn = sums[j + 1 :] - sums[j]
+                drawn = np.subtract(sums[j + 1 :], sums[j], out=space[j + 1 :])
                 drawn *= self.inverse[j, j + 1 :, None]
-                np.maximum(largest, np.maximum(drawn.max(axis=0), -drawn.min(axis=0)), out=largest)
+                np.maximum(largest, np.abs(drawn, out=drawn).max(axis=0), out=largest)
         return largest
 
 
-def critical_value(families: Sequence[Family], *, confidence: float = CONFIDENCE, seed: int = 0) -> float:
-    """Return the quantile of the largest |t| of all contrasts of some families over the same captions.
-
-    It is never below that of a single contrast.
+def largest_draws(families: Sequence[Family], seed: int = 0) -> Values:
+    """Return (10000,) the largest |t| of all contrasts of some families over the same captions, of each draw.
 
     Raises:
         ValueError: no contrast, or contrasts over other numbers of captions.
@@ -108,12 +107,22 @@ def critical_value(families: Sequence[Family], *, confidence: float = CONFIDENCE
         raise ValueError("no contrasts")
     if len({one.n for one in families}) > 1:
         raise ValueError("contrasts over other numbers of captions")
-    n = families[0].n
-    largest = [
-        np.max([one.largest(gaussian) for one in families], axis=0) / root[:, 0] for gaussian, root in blocks(n, seed)
+    drawn = blocks(families[0].n, seed)
+    found: list[Values] = [
+        np.max([one.largest(gaussian) for one in families], axis=0) / root[:, 0] for gaussian, root in drawn
     ]
-    student = float(stdtrit(n - 1, (1 + confidence) / 2))
-    return max(float(np.quantile(np.concatenate(largest), confidence)), student)
+    return np.concatenate(found)
+
+
+def critical_value(largest: Values, n: int, confidence: float = CONFIDENCE) -> float:
+    """Return the quantile of the largest |t|, and never less than that of a single contrast.
+
+    Args:
+        largest: of each draw.
+        n: captions.
+        confidence: of all intervals at once.
+    """
+    return max(float(np.quantile(largest, confidence)), float(stdtrit(n - 1, (1 + confidence) / 2)))
 
 
 def studentized_draws(contrasts: Sequence[Contrast], *, seed: int = 0) -> Iterator[NDArray[np.float64]]:

@@ -51,8 +51,10 @@ class Influence:
     """(p, 2) the captions of each pair, by their place."""
 
     def __post_init__(self) -> None:
-        if self.first.ndim != 1 or len(self.first) < MINIMUM_CAPTIONS:
-            raise ValueError(f"an interval needs at least {MINIMUM_CAPTIONS} captions, got shape {self.first.shape}")
+        if self.first.ndim != 1:
+            raise ValueError(f"expected one influence of each caption, got shape {self.first.shape}")
+        if len(self.first) < MINIMUM_CAPTIONS:
+            raise ValueError(f"an interval needs at least {MINIMUM_CAPTIONS} captions, got {len(self.first)}")
         if self.second.ndim != 1 or self.pairs.shape != (len(self.second), 2):
             raise ValueError(f"second-order part of shape {self.second.shape} for pairs of shape {self.pairs.shape}")
         if len(self.pairs) and not (self.pairs.min() >= 0 and self.pairs.max() < self.n):

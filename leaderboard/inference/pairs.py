@@ -35,7 +35,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from admbench.leaderboard.inference.bootstrap import critical_value
+from admbench.leaderboard.inference.bootstrap import critical_value, largest_draws
 from admbench.leaderboard.inference.contrasts import Cell, Contrast, contrast, draws, value
 from admbench.leaderboard.inference.draws import Moderation, moderation, over_draws
 from admbench.leaderboard.inference.influence import Values
@@ -87,6 +87,8 @@ class AllPairs:
     """(P,) half the length of each interval, on the scale of `Contrast.estimate`, best cells first."""
     apart: NDArray[np.bool_]
     """(P,) whether the pair is told apart."""
+    largest: Values
+    """The largest |t| of all pairs in each draw of the bootstrap; empty of one cell."""
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -170,7 +172,8 @@ def all_pairs(cells: Mapping[str, Cell], kind: ScoreKind, *, seed: int = 0) -> A
     values = {name: value(cell, ratio=kind.ratio_scale) for name, cell in cells.items()}
     order = sorted(cells, key=lambda name: (sign * values[name], name))
     found = pairwise(cells, order, kind)
-    (halves,), critical = half_widths([found], seed, _lent(cells, found))
+    largest = largest_draws(found.families, seed) if found.families else np.zeros(0)
+    (halves,), critical = half_widths([found], largest, _lent(cells, found))
     apart = sign * found.estimate < -halves
     table = np.zeros((len(order), len(order)), dtype=np.bool_)
     table[np.triu_indices(len(order), 1)] = apart
@@ -186,11 +189,12 @@ def all_pairs(cells: Mapping[str, Cell], kind: ScoreKind, *, seed: int = 0) -> A
         kind=kind,
         halves=halves,
         apart=apart,
+        largest=largest,
     )
 
 
 def half_widths(
-    parts: Sequence[Pairwise], seed: int, lent: Mapping[int, Moderation] | None = None
+    parts: Sequence[Pairwise], largest: Values, lent: Mapping[int, Moderation] | None = None
 ) -> tuple[list[Values], float | None]:
     """Return half the length of each simultaneous 95 % interval, and the critical value if there is one for all.
 
@@ -198,17 +202,19 @@ def half_widths(
 
     Args:
         parts: pairs over the same captions, by one score or by several.
-        seed: of the bootstrap's draws.
+        largest: of all of them, the largest |t| in each draw of the bootstrap; empty where there is no pair.
         lent: of pairs of the first part over several calibration draws, by their place, what other cells say of their
             scatter; without it each stands alone.
 
     Raises:
         ValueError: pairs over other numbers of captions.
     """
-    families = [family for one in parts for family in one.families]
-    if not families:
+    if not len(largest):
         return [np.zeros(0) for _ in parts], None
-    critical = critical_value(families, seed=seed)
+    captions = {family.n for one in parts for family in one.families}
+    if len(captions) > 1:
+        raise ValueError("contrasts over other numbers of captions")
+    critical = critical_value(largest, captions.pop())
     halves = [critical * one.standard_error for one in parts]
     several = sum(len(one.drawn) for one in parts)
     for k, (one, own) in enumerate(zip(parts, halves, strict=True)):

@@ -33,11 +33,11 @@ from admbench.leaderboard.site.numbers import fixed, interval
 from admbench.leaderboard.site.output import Output
 from admbench.leaderboard.view import BoardView, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
-from admbench.leaderboard.visible import visible, visible_name
 from admbench.leaderboard.votes import Session
+from admbench.plain_text import visible_lines, visible_name
 
 TITLE = "How much does quantization cost audio diffusion models?"
-MOST_ROWS, MOST_MODELS = 60, 8
+MOST_ROWS, MOST_MODELS = 50, 6
 """Of the matrix without scripts; with them every method and model is there."""
 
 
@@ -71,6 +71,7 @@ def build_site(
     quarantined: Iterable[Quarantined] = (),
     votes: Iterable[tuple[str, Session]] = (),
     url: str | None = None,
+    processes: int = 1,
 ) -> SitePaths:
     """Build the leaderboard of some records into the folder `out`; a site that an earlier call built is replaced.
 
@@ -85,6 +86,7 @@ def build_site(
         votes: of listeners, as `admbench.leaderboard.votes.merge` returns them; those on other clips than the records'
             are left out, and listed.
         url: where the site will be, for the links of its feeds; without it they are relative.
+        processes: that conclude from the records: see `view_boards`.
 
     Raises:
         UsageError: `out` is a file, or a folder with other content than a site.
@@ -95,7 +97,7 @@ def build_site(
     records = list(records)
     if not records:
         raise DataError("no records to build a site from")
-    views = view_boards(records)
+    views = view_boards(records, processes=processes)
     ladders, damaged = _ladders(list(dict.fromkeys(loaded.run for loaded in records)))
     left_out = [*quarantined, *damaged]
     with atomic_directory(out) as site:
@@ -248,10 +250,10 @@ def _emphasized(view: BoardView) -> Markup:
     text = " ".join(headline(view))
     specs = sorted({own.spec for model in view.models for own in model.rows}, key=len, reverse=True)
     if not specs:
-        return Markup(escape(visible(text)))
+        return Markup(escape(visible_lines(text)))
     parts = re.split(f"({'|'.join(map(re.escape, specs))})", text)
     shown = (
-        Markup("<b>{}</b>").format(visible_name(part)) if place % 2 else escape(visible(part))
+        Markup("<b>{}</b>").format(visible_name(part)) if place % 2 else escape(visible_lines(part))
         for place, part in enumerate(parts)
     )
     return Markup("").join(shown)

@@ -9,7 +9,7 @@ from typing import Any
 from admbench.leaderboard.record import Record
 from admbench.leaderboard.site.definitions import definition
 from admbench.leaderboard.site.front import Front, FrontCell
-from admbench.leaderboard.visible import visible, visible_name
+from admbench.plain_text import visible_lines, visible_name
 
 MOST_LAYERS = 5000
 """More layers of one cell are not drawn."""
@@ -58,7 +58,12 @@ def layer_data(record: Record) -> dict[str, Any]:
             name = str(one.get("name", ""))
             bits = [one.get("weight_bits"), one.get("activation_bits")]
             layers.append(
-                [visible(name), visible(layer_class(one)), *(bit if _is_number(bit) else None for bit in bits), error]
+                [
+                    visible_lines(name),
+                    visible_lines(layer_class(one)),
+                    *(bit if _is_number(bit) else None for bit in bits),
+                    error,
+                ]
             )
     return {"layers": layers}
 

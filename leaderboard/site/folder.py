@@ -34,7 +34,15 @@ class Folder:
         self.write(MARKER, _MARK.encode())
 
     def write(self, path: str, data: bytes) -> None:
-        """Write a file, a path from the root of the site, unless the previous site has it with the same bytes."""
+        """Write a file, a path from the root of the site, unless the previous site has it with the same bytes.
+
+        Raises:
+            FileExistsError: this site has another file of that name.
+        """
+        if (self.root / path).exists():
+            if _content(self.root / path, len(data)) != data:
+                raise FileExistsError(f"{path} is two files")
+            return
         if self._previous is not None and _content(self._previous / path, len(data)) == data:
             self._link(path)
             return

@@ -17,7 +17,7 @@ from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.numbers import Scale, count, decimals
 from admbench.leaderboard.view import BoardView, ViewRow
 from admbench.leaderboard.view_words import short_verdict
-from admbench.leaderboard.visible import visible, visible_name
+from admbench.plain_text import visible_lines, visible_name
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,10 @@ def facets_of(fronts: Sequence[Front]) -> list[dict[str, Any]]:
 
 
 def front_data(one: Front, names: Names) -> dict[str, Any]:
-    """Return a front page as JSON: what front.js and plots.js read. Names and notes are as `visible` shows them."""
+    """Return a front page as JSON: what front.js and plots.js read. Names and notes show all they hold."""
     keys = list(one.cells)
-    models = list(one.matrix.models)
-    specs = [row.spec for row in one.matrix.rows]
+    models = {model: place for place, model in enumerate(one.matrix.models)}
+    specs = {row.spec: place for place, row in enumerate(one.matrix.rows)}
     return {
         "score": one.view.score,
         "models": [{"name": visible_name(model), "page": names.model(model)} for model in models],
@@ -174,8 +174,8 @@ def front_data(one: Front, names: Names) -> dict[str, Any]:
         "columns": [_column(column) for column in one.columns],
         "cells": [
             {
-                "model": models.index(model),
-                "method": specs.index(spec),
+                "model": models[model],
+                "method": specs[spec],
                 "page": cell.page,
                 "status": cell.own.record.status,
                 "scores": {key: _place(place) for key, place in cell.scores.items()},
@@ -243,7 +243,7 @@ def _choice(choice: ScoreChoice) -> dict[str, Any]:
     return {
         "key": choice.key,
         "label": visible_name(choice.label),
-        "detail": visible(choice.detail),
+        "detail": visible_lines(choice.detail),
         "meaning": choice.meaning,
         "better": choice.better,
         "places": choice.places,
@@ -275,8 +275,8 @@ def _place(place: Place) -> dict[str, Any]:
         "first": place.first,
         "last": place.last,
         "word": place.word,
-        "note": visible(place.note),
-        "missing": visible(place.missing),
+        "note": visible_lines(place.note),
+        "missing": visible_lines(place.missing),
     }
     return {key: value for key, value in found.items() if value is not None and value != ""}
 
@@ -285,9 +285,9 @@ def _value(value: Value) -> dict[str, Any]:
     found = {
         "number": value.number,
         "text": visible_name(value.text),
-        "note": visible(value.note),
+        "note": visible_lines(value.note),
         "tone": value.tone,
-        "missing": visible(value.missing),
+        "missing": visible_lines(value.missing),
     }
     return {key: item for key, item in found.items() if item is not None and item != ""}
 

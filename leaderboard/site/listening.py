@@ -18,7 +18,7 @@ from admbench.leaderboard.site.folder import Folder
 from admbench.leaderboard.site.listening_clips import clip_path, clip_script, describe
 from admbench.leaderboard.site.listening_data import HeardCaption, HeardClip, ListeningData, ScoreWords, Source
 from admbench.leaderboard.site.output import Output
-from admbench.leaderboard.visible import visible, visible_name
+from admbench.plain_text import visible_lines, visible_name
 from admbench.progress import track
 
 PREFERRED = ("zimtohrli", "lmd", "mrstft")
@@ -82,7 +82,7 @@ def _model_data(board: Board, group: str, folder: Folder, most: int) -> Listenin
         captions.append(
             HeardCaption(
                 id=clip.id,
-                text=visible(clip.caption),
+                text=visible_lines(clip.caption),
                 seed=clip.seed,
                 chosen=chosen,
                 clips=[_write_clip(source, clip, folder) for source in sources],
@@ -138,7 +138,7 @@ def _write_clip(source: ClipSource, clip: Clip, folder: Folder) -> HeardClip:
     scores = {key: _short(number) for key, number in source.scores_of(clip.id).items()}
     pcm, without = source.read(clip)
     if pcm is None:
-        return HeardClip(missing=visible(without), scores=scores)
+        return HeardClip(missing=visible_lines(without), scores=scores)
     heard = describe(pcm, scores)
     if heard.sha256 is not None:
         path = clip_path(heard.sha256)

@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from admbench.leaderboard.site.folder import Folder
-from admbench.leaderboard.visible import visible
+from admbench.plain_text import visible_lines
 
 POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file:; media-src 'self' file:; "
@@ -84,4 +84,4 @@ class Output:
 
 def _seen(value: Any) -> Any:
     """Write out what is invisible in a text that a template shows; markup of the templates themselves is kept."""
-    return visible(value) if type(value) is str else value
+    return visible_lines(value) if type(value) is str else value

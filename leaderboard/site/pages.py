@@ -22,7 +22,7 @@ from admbench.leaderboard.states import validation_state
 from admbench.leaderboard.untrusted import read_bytes
 from admbench.leaderboard.view import ViewRow
 from admbench.leaderboard.view_words import model_sentences
-from admbench.leaderboard.visible import visible_name
+from admbench.plain_text import visible_name
 
 LOG_FILE = "log.txt"
 """In a cell's folder: what its processes printed."""

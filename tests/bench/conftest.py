@@ -28,6 +28,7 @@ hangs = fake_adm:Hangs
 absent = fake_adm:Absent
 exits = fake_adm:Exits
 meddles = fake_adm:Meddles
+overflows = fake_adm:Overflows
 cannot-import = fake_adm_missing:Nothing
 [admbench.judges]
 band-tagger = fake_adm:BandTaggerJudge

@@ -93,6 +93,20 @@ def test_all_files_that_cannot_be_scored_are_named_at_once(made: Path, capsys: p
         assert part in line
 
 
+def test_every_command_that_reads_folders_says_what_it_left_out(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (made / "song.m4a").write_text("no audio")
+    folders = ["--generated", str(made), "--baseline", str(made)]
+    expected = "left out of the generated folder: song.m4a: its suffix is of no audio format that is read"
+    assert main(["score", *folders, "--metrics", "lmd", "--quiet"]) == 0
+    assert expected in capsys.readouterr().err.splitlines()
+    assert main(["gate", *folders, "--max", "lmd_vs_baseline=1", "--allow-undecided", "--quiet"]) == 0
+    assert f"warning: {expected}" in capsys.readouterr().err.splitlines()
+    folders[2] = "--reference"
+    convention = ["--convention", "audioldm_eval", "--tagger", "tiny-tagger"]
+    assert main(["score", *folders, *convention, "--quiet"]) == 0
+    assert expected in capsys.readouterr().err.splitlines()
+
+
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
@@ -233,6 +247,8 @@ def test_one_clip_is_too_few_and_that_is_the_reason(tmp_path: Path) -> None:
     tone(tmp_path / "a" / "a.wav")
     scores = admbench.score_folders(tmp_path / "a", tmp_path / "a", metrics=["fd", "kad"])
     assert scores["fd"]["reason"] == scores["kad"]["reason"] == "generated: needs at least 2 clips, got 1"
+    (cell,) = admbench.gate_folders(tmp_path / "a", tmp_path / "a", margins=["lmd_vs_baseline=1"]).cells
+    assert cell.verdicts["lmd_vs_baseline"].reason == "an interval needs at least 4 captions, got 1"
 
 
 def test_the_judges_of_ratings_have_a_flag(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -360,22 +360,26 @@ def test_fresh_does_everything_again(finished: GridSpec) -> None:
 def test_a_cell_that_fails_leaves_a_record_and_is_tried_again(
     make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grid = make_grid(methods=["raises", "cannot-import", "fp32"])
+    grid = make_grid(methods=["raises", "cannot-import", "overflows", "fp32"])
     reasons = {result.job.method: result.reason for result in run(grid)}
     assert reasons["fp32"] is None
+    assert reasons["overflows"] == (
+        "fake-adm: 4 of 4 clips are not finite, and not written; all weights are finite: its layers overflow"
+    )
+    assert not list(cell_of(grid, "overflows").path.rglob("*.wav"))
     assert reasons["raises"] == "RuntimeError: the scale of layer 3 is not finite"
     assert 'method "cannot-import"' in str(reasons["cannot-import"])
     assert "fake_adm_missing" in str(reasons["cannot-import"])
-    for method in ("raises", "cannot-import"):
+    for method in ("raises", "cannot-import", "overflows"):
         record = record_of(grid, method)
         assert (record.status, record.reason) == ("failed", reasons[method])
         assert set(record.scores) == set(score_keys(metrics.DEFAULT))
-    assert len(read_runs([grid.out])) == 3
+    assert len(read_runs([grid.out])) == 4
 
     import fake_adm
 
     monkeypatch.delattr(fake_adm.Raises, "quantize")
-    assert [result.resumed for result in run(grid)] == [False, False, True]
+    assert [result.resumed for result in run(grid)] == [False, False, False, True]
     assert record_of(grid, "raises").status == "done"
 
 

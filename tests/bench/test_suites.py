@@ -235,6 +235,22 @@ def test_references_are_read_from_beside_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "caption",
+    [
+        "\u0628\u0627\u0631\u0627\u0646 \u0645\u06cc\u200c\u0628\u0627\u0631\u062f",
+        "\U0001f469\u200d\U0001f3a4 sings \u2764\ufe0f",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f waves",
+        "\u05d2\u05e9\u05dd\u200f (rain)",
+        "thunder\u00adstorm",
+    ],
+    ids=["Persian", "joined emoji", "the flag of England", "Hebrew", "soft hyphen"],
+)
+def test_characters_that_cannot_be_seen_and_belong_to_the_text_are_kept(tmp_path, caption):
+    (tmp_path / "a.csv").write_text(f"caption\n{caption}\n", encoding="utf-8")
+    assert [item.caption for item in load_suite(tmp_path / "a.csv").items] == [caption]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
         ("a.csv", "", ["no captions in it; expected at least one"]),

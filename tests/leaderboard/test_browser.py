@@ -117,6 +117,8 @@ def test_filters_and_columns_are_in_the_url_and_come_back_from_it(site, page, br
     again.goto(page.url)
     assert methods(again) == shown
     assert again.locator("table.matrix thead").inner_text() == heads
+    again.locator("#tradeoff").scroll_into_view_if_needed()
+    again.locator("#tradeoff-panels figure").first.wait_for()
     assert again.locator("#tradeoff-panels figure:visible").count() == 1
     again.close()
 
@@ -179,6 +181,7 @@ def test_everything_can_be_done_from_the_keyboard(site, page):
     assert page.locator("details[open]").count() == 0
     page.locator(".badge").first.focus()
     assert page.locator(".reason:visible").inner_text().startswith("With fewer than 96 captions")
+    page.locator("#tradeoff").scroll_into_view_if_needed()
     page.locator("#tradeoff-panels .plot").first.focus()
     page.keyboard.press("ArrowRight")
     page.get_by_text("rank 1", exact=False).first.wait_for()
@@ -187,6 +190,8 @@ def test_everything_can_be_done_from_the_keyboard(site, page):
 def test_plots_name_every_point_and_have_a_table(site, page):
     page.goto(site.index.as_uri())
     panels = page.locator("#tradeoff-panels figure")
+    page.locator("#tradeoff").scroll_into_view_if_needed()
+    panels.last.wait_for()
     assert panels.count() == 2
     assert "naive@w4a8" in panels.first.locator("svg").text_content()
     rows = page.locator("#tradeoff-table tbody tr")

@@ -316,10 +316,15 @@ def test_a_clip_of_another_format_is_made_anew_and_a_link_is_not_followed(tmp_pa
     (previous / "data.js").symlink_to(secret)
     kept, new = Folder(tmp_path / "kept", previous), Folder(tmp_path / "new", previous)
     kept.write("data.js", b"1")
+    kept.write("data.js", b"1")
+    with pytest.raises(FileExistsError, match=r"data\.js is two files"):
+        kept.write("data.js", b"2")
     assert not (tmp_path / "kept" / "data.js").is_symlink()
     assert kept.keep("clips/a.js")
+    kept.write("clips/a.js", b"old")
+    (previous / MARKER).unlink()  # its other names keep what they hold
     (previous / MARKER).write_text("an older one")
-    assert not Folder(tmp_path / "new", previous).keep("clips/a.js")
+    assert not Folder(tmp_path / "newer", previous).keep("clips/a.js")
     assert new.keep("clips/a.js")
 
 

@@ -143,7 +143,7 @@ def require_exact(what: str, missing: Iterable[str], unexpected: Iterable[str]) 
     left = [name for name in unexpected if not name.endswith(CONSTANT_BUFFERS)]
     if lacking or left:
         raise CheckpointError(
-            f"{what}: not the tensors of this architecture; missing: {_some(lacking)}; left over: {_some(left)}"
+            f"{what}: not the tensors of this architecture; missing: {some(lacking)}; left over: {some(left)}"
             f"{_prefixed(lacking, left)}"
         )
 
@@ -160,6 +160,7 @@ def _prefixed(missing: list[str], unexpected: list[str]) -> str:
     return f' (all names begin with "{prefix}", as a wrapper leaves them; save the tensors without it)'
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """Return the first names of some, by the alphabet, and how many more there are."""
     shown = ", ".join(sorted(names)[:SHOWN]) or "none"
     return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"

@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig, T5Config, T5EncoderModel
 
 from admbench.bench.models.base import AudioDiffusionModel, ModelCard
+from admbench.bench.models.checkpoints.components import require_exact
 from admbench.bench.models.checkpoints.compvis import autoencoder_tensors, vocoder_tensors
 from admbench.bench.models.checkpoints.tensors import build, read_tensors, split
 from admbench.bench.models.conditioning import TokenStates
@@ -36,6 +37,8 @@ LATENT_FRAMES = 256
 CAPTION_TOKENS = 128
 """Every caption is padded to so many tokens, behind its mask, so that calls of different captions can be stacked."""
 
+FIRST = "unet.conv_in.weight"
+"""A tensor that every file of U-Net and text encoder has."""
 UNET: dict[str, Any] = {
     "in_channels": 8,
     "out_channels": 8,
@@ -94,8 +97,7 @@ def load(
     """
     stft, config = read_json(folder / "stft_config.json"), None if unet is None else read_json(unet)
     denoiser, encoder, rest = split(read_tensors(main), "unet.", "text_encoder.")
-    if rest:
-        raise CheckpointError(f"{folder}: tensors that are neither unet.* nor text_encoder.*: {', '.join(rest)}")
+    require_exact(str(main), [] if denoiser else [FIRST], rest)
     if "shared.weight" in encoder:  # one table under two names, of which some versions save one
         encoder.setdefault("encoder.embed_tokens.weight", encoder["shared.weight"])
     backbone = build(f"{folder}: unet", lambda: _unet(config), denoiser)

@@ -68,7 +68,7 @@
       words("rank", "Rank", { sorter: (a, b, first, second, column, way) => byNumber(first.getData().rank_low, second.getData().rank_low, 0, 0, column, way) }),
       ...one.scores.map((score) => number("score." + score.key, score.label + (score.better === "lower" ? " ↓" : " ↑"), score.meaning, score.better, (value) => fixed(value, score.places))),
       ...one.columns.map((column) => one.cells.some((cell) => cell.values[column.key]?.number !== undefined)
-        ? number("fact." + column.key, column.label + (column.unit ? "," + column.unit : ""), column.meaning, column.better, (value) => fixed(value, column.places))
+        ? number("fact." + column.key, [column.label, column.unit?.trim()].filter(Boolean).join(", "), column.meaning, column.better, (value) => fixed(value, column.places))
         : words("fact." + column.key, column.label, { headerTooltip: column.meaning })),
       words("status", "Status"),
     ];

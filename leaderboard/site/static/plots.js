@@ -13,7 +13,7 @@ const plots = (() => {
   function axis(name, more = {}) {
     return {
       name, nameLocation: "middle", nameTextStyle: { color: tone("--quiet"), fontSize: 12 }, scale: true,
-      axisLabel: { color: tone("--quiet"), hideOverlap: true, formatter: (value) => String(Number(value.toPrecision(3))) },
+      axisLabel: { color: tone("--quiet"), hideOverlap: true, formatter: (value) => String(Number(value.toPrecision(4))) },
       axisLine: { lineStyle: { color: tone("--line") } }, splitLine: { lineStyle: { color: tone("--faint") } }, minorTick: { show: false },
       ...more,
     };

@@ -109,6 +109,24 @@
     if (focused?.startsWith("axis-")) document.getElementById(focused)?.focus();
   }
 
-  front.onChange(render);
-  render();
+  // Plots are drawn when they come near the view, or are printed; and again when what they show has changed.
+  let near = false, drawn = "";
+  function update() {
+    const { chosen, q } = front.read();
+    const wanted = JSON.stringify([q, Object.entries(chosen).map(([key, values]) => [key, [...values]])]);
+    if (!near || wanted === drawn) return;
+    drawn = wanted;
+    render();
+  }
+
+  const watch = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) approach(); }, { rootMargin: "600px" });
+  function approach() {
+    near = true;
+    watch.disconnect();
+    update();
+  }
+
+  watch.observe(document.getElementById("tradeoff"));
+  window.addEventListener("beforeprint", approach);
+  front.onChange(update);
 })();

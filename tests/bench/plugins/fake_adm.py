@@ -214,3 +214,15 @@ class Meddles(Float32):
         torch.manual_seed(99)
         np.random.seed(99)  # noqa: NPY002 (the global state is what it changes)
         return quantized
+
+
+class Overflows(Float32):
+    """Leaves weights that are finite, and so large that what is computed with them is not."""
+
+    name = "overflows"
+    summary = "overflows"
+
+    def quantize(self, model: Any, calibration: Any) -> Any:
+        quantized = super().quantize(model, calibration)
+        quantized.module.conv_in.weight.data[:] = 1e38
+        return quantized

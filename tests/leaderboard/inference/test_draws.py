@@ -5,7 +5,7 @@ import pytest
 from scipy.special import polygamma
 from scipy.stats import t
 
-from admbench.leaderboard.inference.bootstrap import critical_value
+from admbench.leaderboard.inference.bootstrap import critical_value, largest_draws
 from admbench.leaderboard.inference.contrasts import contrast
 from admbench.leaderboard.inference.draws import LENT, Moderation, _inverse_trigamma, moderation, over_draws
 from admbench.leaderboard.inference.influence import Influence
@@ -67,9 +67,10 @@ def cell(effect, draws=3, scatter=0.0, seed=0, captions=96):
 def test_pairs_without_draws_take_the_critical_value_of_captions():
     cells = {"fixed": cell(1.0, draws=1)[0], "other": cell(0.0, draws=1, seed=1)[0], "drawn": cell(0.5, seed=2)}
     found = pairwise(cells, list(cells), KINDS["snr"])
-    (halves,), critical = half_widths([found], 0)
+    largest = largest_draws(found.families)
+    (halves,), critical = half_widths([found], largest)
     assert critical is None  # each has its own
-    captions = critical_value(found.families)
+    captions = critical_value(largest, 96)
     fixed = contrast(cells["fixed"], cells["other"])
     assert halves[0] == pytest.approx(captions * fixed.standard_error, rel=1e-12)
     crossed = contrast(cells["fixed"], cells["drawn"]).crossed
