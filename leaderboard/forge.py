@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
+import struct
+import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from admbench.leaderboard.clips import MAX_WAV_BYTES
 from admbench.leaderboard.per_caption import PER_CAPTION
 from admbench.leaderboard.record import FULL_PRECISION
 from admbench.leaderboard.run_folder import AUDIO, CAPTIONS_FILE, RECORD_FILE, RECORDS
@@ -80,6 +84,33 @@ def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-2] ^= 1
     path.write_bytes(data)
+
+
+def _link_away(path: Path) -> None:
+    kept = path.with_suffix(".elsewhere")
+    path.rename(kept)
+    path.symlink_to(kept.name)
+
+
+def _as_floats(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[20:22] = struct.pack("<H", 3)  # WAVE_FORMAT_IEEE_FLOAT in the place of PCM
+    path.write_bytes(data)
+
+
+def _say_endless(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = struct.pack("<I", 2**32 - 2)
+    path.write_bytes(data)
+
+
+def _stretch(path: Path) -> None:
+    with wave.open(str(path)) as file:
+        settings, frames = file.getparams(), file.readframes(file.getnframes())
+    with wave.open(str(path), "wb") as file:
+        file.setparams(settings)
+        file.writeframes(100 * frames)
 
 
 def _at_end(moment: datetime) -> str:
@@ -148,6 +179,11 @@ FORGERIES: Mapping[str, Forgery] = {
         "\\u0430",
         _set("model", "name", to=lambda old: old.replace("a", "\u0430", 1)),
     ),
+    "direction-mark": Forgery(
+        "a reason that is read from right to left",
+        "U+202E",
+        _set("model", "source", to="\u202egnihton morf"),
+    ),
     "tag-characters": Forgery(
         "a licence in tag characters", "\\U000e0041", _set("model", "license", to="\U000e0041pache-2.0")
     ),
@@ -171,6 +207,36 @@ FORGERIES: Mapping[str, Forgery] = {
         "a clip that does not open",
         "not a PCM WAV file",
         folder=_first_clip(lambda path: path.write_bytes(b"no audio")),
+        quarantined=False,
+    ),
+    "clip-linked": Forgery(
+        "a clip that is a link to another file",
+        "a symbolic link",
+        folder=_first_clip(_link_away),
+        quarantined=False,
+    ),
+    "clip-huge": Forgery(
+        "a clip of more bytes than are read",
+        "larger than the limit",
+        folder=_first_clip(lambda path: os.truncate(path, MAX_WAV_BYTES + 1)),
+        quarantined=False,
+    ),
+    "clip-other-format": Forgery(
+        "a clip of floating-point numbers",
+        "not a PCM WAV file",
+        folder=_first_clip(_as_floats),
+        quarantined=False,
+    ),
+    "clip-endless": Forgery(
+        "a clip whose header says four gigabytes",
+        "others than were scored",
+        folder=_first_clip(_say_endless),
+        quarantined=False,
+    ),
+    "clip-longer": Forgery(
+        "a clip a hundred times as long as asked for",
+        "expected generation.seconds",
+        folder=_first_clip(_stretch),
         quarantined=False,
     ),
     "clip-missing": Forgery("a clip less", "not there", folder=_first_clip(Path.unlink), quarantined=False),

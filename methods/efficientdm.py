@@ -76,7 +76,7 @@ class EfficientDM(BlockwiseMethod):
 
     name = "efficientdm"
     summary = "quantization-aware low-rank fine-tuning, step sizes per timestep (2310.03270)"
-    version = "1"
+    version = "2"
     track = "fine-tuned"
     family = "fine-tuning"
     paper = arxiv(

@@ -65,7 +65,7 @@ class PTQ4ADM(BlockwiseMethod):
     summary = (
         "coverage-driven prompts, activation-aware samples, bits by layer (2409.13894, reconstructed from the abstract)"
     )
-    version = "1"
+    version = "2"
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv(

@@ -57,7 +57,7 @@ class PTQ4DM(BlockwiseMethod):
 
     name = "ptq4dm"
     summary = "QDrop block reconstruction on normally distributed timesteps, each sample of its true step (2211.15736)"
-    version = "1"
+    version = "2"
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv("2211.15736", "Shang et al., Post-training Quantization on Diffusion Models, CVPR 2023")

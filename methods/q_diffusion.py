@@ -43,7 +43,7 @@ class QDiffusion(BlockwiseMethod):
 
     name = "q-diffusion"
     summary = "AdaRound block reconstruction, split shortcuts, learned activation step sizes (2302.04304)"
-    version = "1"
+    version = "2"
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv("2302.04304", "Li et al., Q-Diffusion: Quantizing Diffusion Models, ICCV 2023")

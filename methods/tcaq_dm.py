@@ -66,7 +66,7 @@ class TCAQDM(BlockwiseMethod):
 
     name = "tcaq-dm"
     summary = "channels balanced over timesteps, log2 or even attention weights, two reconstructions (2412.16700)"
-    version = "1"
+    version = "2"
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv(

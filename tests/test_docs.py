@@ -11,6 +11,8 @@ import typer
 
 from admbench.bench.cli.app import app
 from admbench.bench.conformance import check_plugin
+from admbench.leaderboard.site.method_docs import DOCUMENTATION, method_docs
+from admbench.methods import BUILTIN
 from admbench.methods.core.checkpoint import allowed
 from admbench.metrics import extractors, registry
 from admbench.metrics.audio import Sound
@@ -76,6 +78,16 @@ def test_commands_and_options_exist(page):
         known = {"--help", *(option for parameter in command.params for option in parameter.opts)}
         used = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
         assert used <= known, f"{page.name} shows: bench {' '.join(words)}"
+
+
+def test_pages_of_methods_on_a_board_lead_to_pages_that_tell_of_them():
+    for name in set(BUILTIN) - {"fp32", "bf16"}:
+        address = method_docs(name)
+        assert address is not None, name
+        page, _, anchor = address.removeprefix(DOCUMENTATION).partition("#")
+        source = ROOT / "docs" / Path(page).with_suffix(".md")
+        assert name in source.read_text(encoding="utf-8"), (name, page)
+        assert not anchor or anchor in anchors(source)
 
 
 def test_the_pages_show_commands_at_all():

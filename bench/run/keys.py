@@ -66,11 +66,9 @@ class Keys:
     def baseline(self, model: str, weights: str) -> str:
         """Return the key of a model's audio in full precision, with its features and checkpoint."""
         if (model, weights) not in self._baselines:
-            checkpoint, settings = (
-                self.checkpoint(model, weights, FULL_PRECISION, 0),
-                self._grid.generation.model_dump(),
-            )
-            content = [self._captions, self._generated, model, weights, settings, self._grid.seed, checkpoint]
+            checkpoint = self.checkpoint(model, weights, FULL_PRECISION, 0)
+            settings = [self._grid.generation.model_dump(), self._grid.seed]
+            content = [self._captions, self._generated, model, weights, settings, checkpoint]
             stages: dict[str, Sequence[PluginIdentity]] = {"generate": self._loading(model), "features": []}
             self._baselines[model, weights] = self._key("baseline", content, stages)
         return self._baselines[model, weights]

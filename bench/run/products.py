@@ -16,7 +16,7 @@ from typing import Any
 
 from admbench.bench.run.layout import JobFolder
 from admbench.errors import DataError
-from admbench.files import flush, read_json, write_json_atomic
+from admbench.files import flush, flush_folder, read_json, write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
 
 
@@ -114,8 +114,9 @@ def seal_folder(folder: JobFolder, key: str) -> None:
     for name in _names(folder.path, sorted(path.name for path in left)):
         unchanged = name in known and known[name].fault(folder.path / name, look_only=True) is None
         files[name] = known[name] if unchanged else _product(folder.path / name)
-    for path in left:
-        flush(path)
+        if not unchanged:
+            flush(folder.path / name)
+    flush_folder(folder.path)
     seal(folder.sealed, Sealed(key, {}, files))
 
 

@@ -37,7 +37,7 @@ from admbench.leaderboard.votes import Session
 from admbench.plain_text import visible_lines, visible_name
 
 TITLE = "How much does quantization cost audio diffusion models?"
-MOST_ROWS, MOST_MODELS = 50, 6
+MOST_ROWS, MOST_MODELS = 40, 6
 """Of the matrix without scripts; with them every method and model is there."""
 
 

@@ -16,6 +16,7 @@ from admbench.leaderboard.site import summary
 from admbench.leaderboard.site.curves import group_data, layer_data
 from admbench.leaderboard.site.definitions import FAMILIES
 from admbench.leaderboard.site.front import Front, FrontCell, place_of
+from admbench.leaderboard.site.method_docs import method_docs
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.output import Output
 from admbench.leaderboard.states import validation_state
@@ -189,9 +190,10 @@ def _method_facts(record: Record) -> list[tuple[str, Any]]:
     if method.paper is not None:
         cited, url = method.paper.citation, method.paper.url
         paper = {"text": cited, "url": url} if url else cited
-    bits = method.bits
+    bits, docs = method.bits, method_docs(method.name)
     found = [
         ("Paper", paper),
+        ("Step by step, and measured", {"text": "documentation", "url": docs} if docs else None),
         ("Track", method.track),
         ("Family", method.family),
         ("Nominal bits", f"weights {bits.weight}, activations {bits.activation}" if bits and bits.weight else None),

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from admbench.bench.run.work import features_in
+from admbench.errors import DataError
+
 from .watched_run import WatchedRun, installed, products_in, write_site
 
 
@@ -145,6 +148,15 @@ def test_a_file_that_nobody_wrote_is_no_product(finished: WatchedRun) -> None:
     shutil.copy(one_clip(finished.cell.path), finished.cell.audio / "one-more.wav")
     flip(finished.cell.record)
     assert finished.run() == {"theirs: generate", "theirs: score"}
+
+
+def test_what_changed_after_planning_is_not_read_by_other_work(finished: WatchedRun) -> None:
+    flip(finished.baseline.features)
+    with pytest.raises(DataError, match=r"features\.safetensors: does not hold what was written"):
+        features_in(finished.baseline)
+    (finished.reference.audio / "more.wav").touch()
+    with pytest.raises(DataError, match=r"more\.wav: no stage has written it"):
+        features_in(finished.reference)
 
 
 def test_a_finished_run_is_planned_without_reading_what_it_keeps(

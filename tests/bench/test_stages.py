@@ -1,5 +1,6 @@
 """A stage is built once for what determines it, found again after a restart, and reused from earlier results."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,23 @@ def test_the_product_of_an_earlier_result_is_reused_and_survives_its_replacement
     assert (work / "audio" / "a.wav").read_text() == "sound 1"
     assert build.built == 1
     assert (old / "audio" / "a.wav").read_text() == "sound 1"
+
+
+def test_what_a_stage_made_is_on_the_disk_before_it_is_noted_as_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    really = os.fsync
+
+    def note(descriptor: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}").removeprefix(f"{tmp_path}"))
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    run(tmp_path, 1, Counter(tmp_path))
+    noted = next(place for place, path in enumerate(flushed) if path.startswith("/stages"))
+    assert {*flushed[:noted]} == {"/audio/a.wav", "/audio", ""}
+    assert flushed[noted + 1 :] == ["/stages"], "the note itself, and then its name"
 
 
 def test_publishing_replaces_the_old_folder_as_a_whole(tmp_path: Path) -> None:

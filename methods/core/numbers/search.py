@@ -54,9 +54,10 @@ def percentile_range(scheme: Scheme, values: Tensor) -> tuple[Tensor, Tensor]:
 def lp_range(scheme: Scheme, values: Tensor, *, p: float = 2.0, candidates: int = CANDIDATES) -> tuple[Tensor, Tensor]:
     """Return the shrunken min-max range whose rounding has the least sum of |error|**p.
 
-    Both ends shrink by the same factor 1 - i/100, as in Q-Diffusion's released code (which takes p = 2.4). Candidate 0
-    is the min-max range, so the result is never worse than it. All channels and candidates are compared at once, in
-    passes of bounded memory.
+    A range holds 0, so that padding stays exact: one of a single sign starts at 0, which costs a channel of far-off
+    numbers codes (up to 3.6 times the error of a range of its own). Both ends shrink by the same factor
+    1 - i/100, as in Q-Diffusion's released code (which takes p = 2.4). Candidate 0 is the min-max range, so the result
+    is never worse than it. All channels and candidates are compared at once, in passes of bounded memory.
 
     Args:
         scheme: bits, granularity, symmetry.

@@ -22,13 +22,22 @@ LEAST_SCALE = 1e-5
 """Scales, and the weight maxima they are made of, are at least this, as in SmoothQuant's released code."""
 
 
-def smoothing_scale(layer: QuantizableLayer, seen: ChannelStatistics, alpha: float) -> Tensor:
-    """Return s for a layer, (in,) float32; ones for a convolution in groups, which is not smoothed."""
+def smoothing_scale(
+    layer: QuantizableLayer, seen: ChannelStatistics, alpha: float, beta: float | None = None
+) -> Tensor:
+    """Return s for a layer, (in,) float32; ones for a convolution in groups, which is not smoothed.
+
+    Args:
+        layer: in full precision.
+        seen: of its input.
+        alpha: exponent of the input's maxima.
+        beta: exponent of the weight's, by which they divide; None: 1 - alpha.
+    """
     weight = layer.weight.detach()
     if getattr(layer, "groups", 1) != 1:
         return torch.ones_like(seen.largest)
     largest = weight.abs().transpose(0, 1).flatten(1).amax(1).clamp(min=LEAST_SCALE)
-    scale = seen.largest.clamp(min=LEAST_SCALE) ** alpha / largest ** (1 - alpha)
+    scale = seen.largest.clamp(min=LEAST_SCALE) ** alpha / largest ** (1 - alpha if beta is None else beta)
     return scale.clamp(min=LEAST_SCALE)
 
 
