@@ -16,6 +16,15 @@ def test_every_test_that_the_page_names_is_there():
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_in_the_table_of_the_page_every_attack_held():
+    shown = PAGE.partition("<!-- attacks -->")[2].partition("<!-- /attacks -->")[0]
+    counts = re.findall(r"^\| [^|]+ \| \**([\d,]+)\** \| \**([\d,]+)\** \|$", shown, flags=re.MULTILINE)
+    assert len(counts) > 10
+    assert all(tried == held for tried, held in counts)
+    numbers = [int(tried.replace(",", "")) for tried, _ in counts]
+    assert numbers[-1] == sum(numbers[:-1])
+
+
 def report(name: str, when: str, kind: str, *, failed: bool = False, skipped: bool = False, tried: int | None = None):
     said = [("attack", kind)] + ([] if tried is None else [("attack tried", tried)])
     return SimpleNamespace(nodeid=name, when=when, user_properties=said, failed=failed, skipped=skipped)
