@@ -150,7 +150,8 @@ def read_contents(boards: Sequence[Board]) -> dict[str, PerCaption]:
             continue
         path = loaded.cell / PER_CAPTION
         if not path.exists() and not path.is_symlink():
-            raise DataError(f"{path}: no per-caption results; `bench run` writes them as it scores a cell")
+            schema = f"beside this record of schema {loaded.record.schema_version}"
+            raise DataError(f"{path}: no per-caption results {schema}; `bench run` writes them as it scores a cell")
         contents[str(loaded.path)] = content = read_per_caption(loaded.run, path)
         if found := disagreements(content, loaded.record.scores):
             raise DataError(f"{loaded.path}: not what {PER_CAPTION} gives: {found[0]}; `bench validate` lists all")

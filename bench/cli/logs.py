@@ -19,7 +19,7 @@ def logs(
     """Show what a cell said: its quantization, then the rest. While it runs, what it has said so far.
 
     Of a cell whose last attempt failed or was skipped, it is what that attempt said. Characters that move the cursor or
-    turn text around are left out.
+    turn text around are shown as their escapes.
     """
     from admbench.bench.run.cell_logs import CellLogs
 

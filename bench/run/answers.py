@@ -2,7 +2,7 @@
 
 Children run other people's code, which can write, replace or remove each of these files. So they are read as regular
 files alone, without waiting (a pipe would hang whoever opens it), no further than a limit, whatever the bytes; and
-what is shown of them is one short line without characters that move the cursor or turn the text around.
+what is shown of them is one short line that hides nothing (`admbench.plain_text`).
 """
 
 from __future__ import annotations
@@ -10,30 +10,15 @@ from __future__ import annotations
 import json
 import os
 import stat
-import unicodedata
 from pathlib import Path
 from typing import Any
+
+from admbench.plain_text import visible
 
 MOST_CHARACTERS = 2000
 """Of a reason."""
 MOST_OF_A_STAGE = 60
 _MOST_BYTES = 65536
-_INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Unicode categories: control, format (text direction among them), surrogate, private, unassigned, line ends."""
-
-
-def one_line(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Return text as one line of printable characters, cut after `most` of them.
-
-    >>> one_line("two \\x1b[31m lines\\n of\\u202e it")
-    'two [31m lines of it'
-    >>> one_line("a long reason", 8)
-    'a lon...'
-    """
-    spaced = " ".join(text[: 4 * most].split())
-    shown = "".join(letter for letter in spaced if unicodedata.category(letter) not in _INVISIBLE)
-    shown = " ".join(shown.split())
-    return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 
 def read_tail(path: Path, most: int = _MOST_BYTES) -> bytes | None:
@@ -56,7 +41,7 @@ def read_tail(path: Path, most: int = _MOST_BYTES) -> bytes | None:
 def said_stage(path: Path) -> str:
     """Return the stage that a child last began; `start` before the first."""
     said = read_tail(path, 4 * MOST_OF_A_STAGE)
-    return one_line((said or b"").decode("utf-8", "replace"), MOST_OF_A_STAGE) or "start"
+    return visible((said or b"").decode("utf-8", "replace"), MOST_OF_A_STAGE) or "start"
 
 
 def said_reason(path: Path) -> str | None:
@@ -67,10 +52,10 @@ def said_reason(path: Path) -> str | None:
     except (ValueError, RecursionError):
         return None
     reason = value.get("reason") if isinstance(value, dict) else None
-    return (one_line(reason) or None) if isinstance(reason, str) else None
+    return (visible(reason, MOST_CHARACTERS) or None) if isinstance(reason, str) else None
 
 
 def last_line(log: Path) -> str:
     """Return the last line of a log that says something."""
     lines = (read_tail(log) or b"").decode("utf-8", "replace").split("\n")
-    return next((shown for line in reversed(lines) if (shown := one_line(line))), "no message")
+    return next((shown for line in reversed(lines) if (shown := visible(line, MOST_CHARACTERS))), "no message")

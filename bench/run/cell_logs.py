@@ -8,13 +8,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from admbench.bench.run.answers import one_line, read_tail
+from admbench.bench.run.answers import read_tail
 from admbench.bench.run.jobs import job_from_json
 from admbench.bench.run.journal import JobStanding, read_journal
 from admbench.bench.run.layout import JobFolder, RunLayout
 from admbench.bench.run.lock import is_held
 from admbench.errors import DataError, UsageError, nearest
 from admbench.leaderboard.run_folder import CELLS
+from admbench.plain_text import visible
 
 POLL_SECONDS = 0.2
 MOST_OF_A_LINE = 4000
@@ -90,7 +91,7 @@ class CellLogs:
         if end:
             self._given[number] = size - min(unread, len(data)) + len(whole) + 1
             for line in whole.decode("utf-8", "replace").split("\n"):
-                yield one_line(line, MOST_OF_A_LINE)
+                yield visible(line, MOST_OF_A_LINE)
 
 
 def _there(path: Path | None) -> bool:

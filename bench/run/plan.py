@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from admbench.bench.measurement.environment import cores
 from admbench.bench.run.asking import Findings, ask
-from admbench.bench.run.attempts import has_result
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.expecting import Expected, History
 from admbench.bench.run.grid import GridSpec
@@ -112,9 +111,8 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
             cells.append(_made(cell, keys))
     pending = [cell for cell in cells if fresh or not is_done(cell)]
     found = _findings(grid, pending)
-    cells, pending = (
-        [cell for cell in some if not cell.repeat or cell.method not in found.fixed] for some in (cells, pending)
-    )
+    cells = [cell for cell in cells if not cell.repeat or cell.method not in found.fixed]
+    pending = [cell for cell in pending if not cell.repeat or cell.method not in found.fixed]
     skipped = {cell.key: found.unavailable[cell.method] for cell in pending if cell.method in found.unavailable}
     pending = [cell for cell in pending if cell.key not in skipped]
     once = tuple(method for method in grid.methods if method in found.fixed) if grid.repeats > 1 else ()
@@ -221,7 +219,8 @@ def is_done(job: Job, *, whole: bool = False) -> bool:
     """
     if not is_sealed(job.target, job.key, whole=whole):
         return False
-    return not isinstance(job, CellJob) or has_result(job.target)
+    # only a cell that is done is sealed, with its record as it was then: there is no need to read it
+    return not isinstance(job, CellJob) or (job.target.record.is_file() and job.target.per_caption.is_file())
 
 
 def _check_names(grid: GridSpec, judges: JudgeSpec) -> None:

@@ -18,11 +18,12 @@ from typing import NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from admbench.bench.run.answers import one_line
+from admbench.bench.run.answers import MOST_CHARACTERS
 from admbench.bench.run.asking import Findings, Line
 from admbench.bench.run.executors.descendants import adopt_orphans, end_descendants, end_with_parent
 from admbench.errors import UsageError
 from admbench.methods.core.calibration.request import CalibrationRequest
+from admbench.plain_text import visible
 
 SECONDS_OF_A_SPEC = 120.0
 _MOST_BYTES = 1 << 16
@@ -48,9 +49,9 @@ def look(spec: str) -> Answer:
     try:
         method = from_spec(spec)
     except UsageError as error:
-        return Answer(mistake=one_line(str(error)))
+        return Answer(mistake=visible(str(error), MOST_CHARACTERS))
     missing = missing_distributions(method.requires)
-    unavailable = None if missing is None else one_line(missing)
+    unavailable = None if missing is None else visible(missing, MOST_CHARACTERS)
     return Answer(
         unavailable=unavailable,
         fixed=not method.varies,
@@ -152,7 +153,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         found = check(question["methods"], question["device"], partial(look_apart, hidden=number))
     except UsageError as error:
-        found = Findings(mistake=one_line(str(error)))
+        found = Findings(mistake=visible(str(error), MOST_CHARACTERS))
     with open(number, "wb") as file:
         file.write(found.model_dump_json().encode())
     return 0

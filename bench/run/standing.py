@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from admbench.bench.run.answers import one_line
 from admbench.bench.run.journal import CellEntry, JobStanding, Read, read_journal
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.lock import is_held
 from admbench.errors import DataError
 from admbench.leaderboard.untrusted import read_json
+from admbench.plain_text import visible
 
 State = Literal["done", "failed", "skipped", "running", "waiting", "stopped"]
 _PARTS = {"quantize": "quantization"}
@@ -86,10 +86,10 @@ def _recorded(run: Path) -> Iterator[CellStanding]:
             name = f"{record['model']['name']} {record['method']['spec']}"
             status = record["status"]
         except (DataError, KeyError, TypeError) as error:
-            yield CellStanding(name, "failed", reason=one_line(f"its record cannot be read: {error}"))
+            yield CellStanding(name, "failed", reason=visible(f"its record cannot be read: {error}"))
             continue
         state: State = "done" if status == "done" else "skipped" if status == "skipped" else "failed"
-        yield CellStanding(one_line(name), state, reason=record.get("reason"))
+        yield CellStanding(visible(name), state, reason=record.get("reason"))
 
 
 def _shared(journal: Read, running: bool, now: float) -> Iterator[CellStanding]:

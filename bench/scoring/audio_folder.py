@@ -11,12 +11,16 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from admbench.audio_files import AUDIO_SUFFIXES, is_audio_file
 from admbench.bench.suites.matching import first_few
 from admbench.errors import DataError
 from admbench.files import inside, read_json
 from admbench.leaderboard.run_folder import AUDIO, CAPTIONS_FILE
+
+if TYPE_CHECKING:
+    from admbench.metrics.needs import Whose
 
 APPLE_DOUBLE = "._"
 """How macOS begins the name of what it notes on a file beside it, on file systems that have no place for notes."""
@@ -72,7 +76,7 @@ def read_audio_folder(folder: Path) -> AudioFolder:
     return AudioFolder(tuple(listed), left_out)
 
 
-def left_out_in_words(left_out: Mapping[str, Mapping[str, str]]) -> list[str]:
+def left_out_in_words(left_out: Mapping[Whose, Mapping[str, str]]) -> list[str]:
     """Return a line for each reason for which entries of folders were left out.
 
     Args:

@@ -54,12 +54,14 @@ def give_captions(clips: Clips, prompts: str | CaptionFileSpec) -> Captioned:
         more = f", one of {len(missing)} without" if len(missing) > 1 else ""
         known = first_few(item.id for item in items)
         raise DataError(f"{where}: no caption for clip {missing[0]}{more}; its captions are of {known}")
-    found = {"generated": [replace(clip, caption=matches[clip.id].item.caption) for clip in generated]}
+    found: dict[Whose, list[Clip]] = {
+        "generated": [replace(clip, caption=matches[clip.id].item.caption) for clip in generated]
+    }
     ids = {_key(match): name for name, match in matches.items()}
-    others = {whose: _renamed(own, ids, matcher) for whose, own in clips.items() if whose != "generated"}
+    found |= {whose: _renamed(own, ids, matcher) for whose, own in clips.items() if whose != "generated"}
     counts = Counter(match.item.id for match in matches.values())
     return Captioned(
-        {**found, **others},
+        found,
         tuple(item.id for item in items if item.id not in counts),
         sum(count > 1 for count in counts.values()),
     )

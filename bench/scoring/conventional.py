@@ -80,7 +80,7 @@ def score_by_convention(
     folders = read_folders({"generated": generated, "reference": reference}, prompts)
     clips = folders.clips
     # in the order of their files' names, as the tools read them
-    sets = {whose: sorted(own, key=lambda clip: clip.path.name) for whose, own in clips.items()}
+    sets: dict[str, list[Clip]] = {whose: sorted(own, key=lambda clip: clip.path.name) for whose, own in clips.items()}
     scores: dict[str, dict[str, Any]] = {}
     for number, slot in enumerate(convention.slots):
         choice = judge if judge is not None and number == 0 else JudgeChoice(name=slot.judge)

@@ -55,7 +55,7 @@ def pairwise(cells: Mapping[str, Cell], names: Sequence[str], kind: ScoreKind) -
     count = len(names) * (len(names) - 1) // 2
     scales = np.zeros(count, dtype=np.bool_)
     estimate, error = np.zeros(count), np.zeros(count)
-    single = {name: one for name in names if (one := _one(cells[name])) is not None}
+    single = {name: score for name in names if (score := _one(cells[name])) is not None}
     drawn: dict[int, Contrast] = {}
     for place, (one, other) in enumerate(combinations(names, 2)):
         if one not in single or other not in single:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from admbench.bench.run.answers import MOST_CHARACTERS, last_line, one_line, read_tail, said_reason, said_stage
+from admbench.bench.run.answers import MOST_CHARACTERS, last_line, read_tail, said_reason, said_stage
 
 
-def test_a_line_is_short_and_moves_nothing() -> None:
-    assert one_line("a\x1b[2Jb\u202ec\nd\x00") == "a[2Jbc d"
-    assert len(one_line("x" * 10**6)) == MOST_CHARACTERS
+def test_a_line_is_short_and_hides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text("first\n\x1b[2Jb\u202ec\n\n")
+    assert last_line(tmp_path / "log.txt") == "\\u001b[2Jb\\u202ec"
+    (tmp_path / "log.txt").write_text("x" * 50_000)
+    assert len(last_line(tmp_path / "log.txt")) <= MOST_CHARACTERS
 
 
 @pytest.mark.attack("what a job writes for its parent")
@@ -37,6 +39,6 @@ def test_what_is_no_regular_file_is_not_read_and_not_waited_for(tmp_path: Path) 
 @pytest.mark.attack("what a job writes for its parent")
 def test_bytes_that_are_no_text_are_shown_as_far_as_they_can_be(tmp_path: Path) -> None:
     (tmp_path / "stage.txt").write_bytes(b"gen\xfferate\n" + b"z" * 500)
-    assert said_stage(tmp_path / "stage.txt").endswith("zzz...")
+    assert said_stage(tmp_path / "stage.txt").endswith(" more]")
     (tmp_path / "failure.json").write_text(json.dumps({"reason": "two\nlines\u202e"}))
-    assert said_reason(tmp_path / "failure.json") == "two lines"
+    assert said_reason(tmp_path / "failure.json") == "two lines\\u202e"

@@ -92,7 +92,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.Ca
     mistakes = {
         ("gate", str(run), "--max", "fdd=+5%"): 'Did you mean "fd"?',
         ("gate", str(run), "--max", "fd=-5%"): "begins with +",
-        ("gate", str(bare)): "no per-caption results; `bench run` writes them",
+        ("gate", str(bare)): "no per-caption results beside this record of schema",
         ("gate", str(run), "--baseline", "fp23"): 'Did you mean "fp32"?',
         ("gate",): "nothing to judge",
         ("gate", str(run), "--reference", "x"): "--reference is of no use without --generated",

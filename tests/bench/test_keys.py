@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,11 @@ from admbench.bench.run.made_by import CODE, RUN
 from admbench.bench.run.merging import merge_runs
 from admbench.bench.run.program import run_job
 from admbench.errors import UsageError
+from admbench.identities import PluginIdentity
 from admbench.leaderboard.reading import read_record
 from admbench.leaderboard.validating import validate
+from admbench.methods.core.checkpoint.formats import registry as formats
+from admbench.metrics.extractors import registry as extractors
 
 from .watched_run import WatchedRun, forget, installed, write_site
 
@@ -72,6 +76,11 @@ def another_soundfile(site: Site, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(versions, "distribution_versions", lambda names: real(names) | {"soundfile": "99.0"})
 
 
+def another_extractor(site: Site, patch: pytest.MonkeyPatch) -> None:
+    real = extractors.identity
+    patch.setattr(extractors, "identity", lambda name: replace(real(name), version="99"))
+
+
 SCORED = {"theirs: score", "fp32: score"}
 EMBEDDED = {"reference: features", "baseline: features", "theirs: features"}
 QUANTIZED = {"theirs: checkpoint"}
@@ -94,6 +103,7 @@ CHANGES: Mapping[str, tuple[Change, set[str]]] = {
         lambda at, _: at.edit("judge", 'version = "1"', 'version = "2"'),
         {*EMBEDDED, *SCORED},
     ),
+    "version of an extractor": (another_extractor, {*EMBEDDED, *SCORED}),
     "source of a suite": (lambda at, _: at.edit("suite", "tones, ", "tones of "), {"reference: audio", *SCORED}),
     "version of a model's distribution": (lambda at, _: at.release("fake-adm"), {*LOADED, *SCORED}),
     "torch": (another_torch, ALL - {"reference: audio"}),
@@ -123,6 +133,13 @@ def test_what_changed_is_planned_again_and_nothing_else(
     make, stages = CHANGES[change]
     make(site, monkeypatch)
     assert finished.planned() == jobs_of(stages)
+
+
+def test_a_format_is_part_of_what_loads_a_checkpoint(finished: WatchedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = PluginIdentity("admbench.formats", "theirs", "their_format:Theirs", "1", "their-format", "1.0", None, {})
+    monkeypatch.setattr(formats, "identities_of_others", lambda: [theirs])
+    loading = {"baseline", "cell theirs", "cell fp32"}
+    assert finished.planned() == loading | {"quantize theirs"}, "which puts the checkpoint in the cell's place"
 
 
 @pytest.mark.slow

@@ -149,7 +149,7 @@ def test_logs_follow_a_cell_from_its_quantization_to_its_end(plan: Plan) -> None
             ]
         )
         followed = CellLogs(plan.run, f"fake-adm/{NAIVE}").follow(sleep=lambda _: next(steps)())
-        assert list(followed) == ["stage: quantize", "[31mhalf a line", "stage: score"]
+        assert list(followed) == ["stage: quantize", "\\u001b[31mhalf a line", "stage: score"]
     journal.close()
 
 

@@ -189,7 +189,7 @@ def test_a_searched_scale_never_loses_to_the_formats_own(name):
         *(f"naive@{name}" for name in FORMATS),
         "gptq@nvfp4[positions=64]",
         "gptq@q4_k[positions=64]",
-        "svdquant@mxfp4:mxfp8[positions=64,iterations=1]",
+        "smoothquant@mxfp4:mxfp8",
         "q-diffusion@mxfp4a8[samples=4,iterations=3]",
         pytest.param("ptq4adm@nvfp4:e4m3[reduction=0.82,iterations=3]", marks=pytest.mark.slow),
     ],

@@ -120,3 +120,10 @@ def test_a_split_that_cannot_be_is_refused(audioldm, quantize, tmp_path, splits,
     (tmp_path / "quantization.json").write_text(json.dumps(sealed({**header, "splits": splits})))
     with pytest.raises(CheckpointError, match=message):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["eda-dm", "tfmq-dm"])
+def test_methods_whose_released_code_splits_shortcuts_split_them(method, audioldm, quantize):
+    split = splits_of(quantize(audioldm, f"{method}@w4a16[samples=2,iterations=0,calibration=uniform]").module)
+    assert split
+    assert split == splits_of(quantize(audioldm, "q-diffusion@w4a16[samples=2,iterations=0]").module)

@@ -102,6 +102,10 @@ class ForkServer:
                 child.pid = message.get("pid", child.pid)
                 child.code = message.get("code")
 
+    def fileno(self) -> int:
+        """Return the descriptor that is ready to be read when there is something to learn; for `select`."""
+        return self._channel.fileno()
+
     def close(self) -> None:
         """Have the server kill the children that still run, with all that they started, and end."""
         self._channel.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -17,6 +18,7 @@ from admbench.bench.run.jobs import Job
 from admbench.files import remove, write_text_atomic
 
 POLL_SECONDS = 0.05
+"""Between two looks at what runs: its stage, its memory, its timeout."""
 ATTEMPTS = 2
 """Of a job whose fork server died under it."""
 
@@ -72,7 +74,7 @@ class LocalExecutor:
                         ended[child.job.key] = child.outcome
                         yield child.outcome
                 if running:
-                    time.sleep(POLL_SECONDS)
+                    servers.wait(POLL_SECONDS)
         finally:
             servers.close()
 
@@ -122,6 +124,11 @@ class _Servers:
                 for child in running:
                     if child.job.threads == threads and child.unended:
                         child.lost(str(error))
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a server has something to say, so long at most."""
+        if self._servers:
+            select.select(list(self._servers.values()), [], [], seconds)
 
     def close(self) -> None:
         """End the servers, and with them all children."""
@@ -177,14 +184,15 @@ class _Child:
 
     def watch(self, on_stage: Callable[[Job, str], None]) -> None:
         """See whether the process ended; else note its memory and stage, and stop it at its timeout."""
-        if self.outcome is not None or self._process.pid is None:
-            return
+        if self.outcome is not None or (self._process.pid is None and self._process.code is None):
+            return  # one whose guard was killed at once ended without having been said to have started
         if self._started is None:
             self._started = time.monotonic()
         if self._process.code is not None:
             self.outcome = Outcome(self.job, self._reason(self._process.code), self._seconds)
             return
-        self._peak_bytes = max(self._peak_bytes, _resident_bytes(self._process.pid))
+        if self._process.pid is not None:
+            self._peak_bytes = max(self._peak_bytes, _resident_bytes(self._process.pid))
         stage = self._said_stage
         if stage != self._stage:
             self._stage = stage

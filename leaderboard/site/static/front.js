@@ -9,7 +9,7 @@ const front = (() => {
   const tools = document.getElementById("tools");
   const listeners = [];
   const BAR = { width: 120, height: 16, pad: 6 };
-  const MOST_MODELS = 6, MOST_ROWS = 100;
+  const MOST_MODELS = 6, MOST_ROWS = 50;
   let everything = false;
 
   const columnsOf = () => {
