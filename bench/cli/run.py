@@ -22,6 +22,7 @@ from admbench.bench.cli.options import (
     TaggerWeights,
     captions_of,
 )
+from admbench.bench.cli.secrets import without_secrets
 from admbench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
@@ -153,4 +154,4 @@ def _kept(result: CellResult) -> str:
 
 
 def _command_line() -> str:
-    return shlex.join(["bench", *sys.argv[1:]])
+    return without_secrets(shlex.join(["bench", *sys.argv[1:]]), Path.home())
