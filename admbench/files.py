@@ -85,6 +85,26 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
+def read_bytes(path: str | Path, most: int) -> bytes:
+    """Read a regular file of at most so many bytes.
+
+    Raises:
+        DataError: it is missing, unreadable, larger, or a pipe or a device, which may never end; it names the file.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise DataError(f"{path}: expected a regular file")
+        with open(path, "rb") as file:
+            data = file.read(most + 1)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if len(data) > most:
+        raise DataError(f"{path}: larger than {most} bytes")
+    return data
+
+
 def flush(path: str | Path) -> None:
     """Wait until a file, or a folder with all that is in it, is on the disk: after a power cut it is there, whole."""
     path = Path(path)
@@ -224,16 +244,8 @@ def _link_file(source: str | Path, target: str | Path) -> None:
 
 def _read_text(path: str | Path, most: int) -> str:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise DataError(f"{path}: expected a regular file")  # a pipe or a device may never end
-        with open(path, "rb") as file:
-            data = file.read(most + 1)
-        if len(data) > most:
-            raise DataError(f"{path}: larger than {most} bytes")
-        return data.decode("utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+        return read_bytes(path, most).decode("utf-8")
+    except ValueError as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
 

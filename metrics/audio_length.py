@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 UNKNOWN_SIZES = (0, 0xFFFFFFFF)
 """Of a RIFF data chunk whose writer could not go back to fill it in, as of a pipe: nothing is said."""
+MOST_CHUNKS = 10_000
+"""Before that of the audio; a gigabyte of empty ones would take minutes to walk through."""
 OGG_PAGE = 27 + 255 + 255 * 255
 """Bytes of the longest page of Ogg."""
 OGG_LAST = 4
@@ -32,10 +34,13 @@ def cut_off(path: Path) -> str | None:
         size = file.seek(0, 2)
         file.seek(0)
         magic, _, kind = struct.unpack("<4s4s4s", file.read(12).ljust(12, b"\0"))
-        if magic in (b"RIFF", b"RF64", b"BW64") and kind == b"WAVE":
-            return _missing(*_riff(file, size))
-        if magic == b"FORM" and kind in (b"AIFF", b"AIFC"):
-            return _missing(*_aiff(file, size))
+        try:
+            if magic in (b"RIFF", b"RF64", b"BW64") and kind == b"WAVE":
+                return _missing(*_riff(file, size))
+            if magic == b"FORM" and kind in (b"AIFF", b"AIFC"):
+                return _missing(*_aiff(file, size))
+        except struct.error:  # the file ends in the middle of a chunk that says what the audio is
+            return "its header is not whole"
         if magic == b"OggS":
             return _ogg(file, size)
     return None
@@ -93,7 +98,9 @@ def _aiff(file: BinaryIO, size: int) -> tuple[int | None, int, int]:
 def _chunks(file: BinaryIO, size: int, order: str) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, stated length and place of each chunk, with the file at the chunk's content."""
     place = 12
-    while place + 8 <= size:
+    for _ in range(MOST_CHUNKS):
+        if place + 8 > size:
+            return
         file.seek(place)
         name, length = struct.unpack(f"{order}4sI", file.read(8))
         yield name, length, place + 8

@@ -40,12 +40,12 @@ def rows_of(plan: Plan, told: Forecast) -> list[tuple[str, ...]]:
     parts: dict[str, list[Job]] = {}
     shared = []
     for job in plan.jobs:
-        cell = cell_of(plan, job)
-        if cell is None:
+        owner = cell_of(plan, job)
+        if owner is None:
             shared.append(_row(job.name, "to run", [job], told))
         else:
-            parts.setdefault(cell, []).append(job)
-    rows = []
+            parts.setdefault(owner, []).append(job)
+    rows: list[tuple[str, ...]] = []
     for cell in plan.cells:
         if cell.key in plan.skipped:
             rows.append((cell.name, "skipped", "-", "-", "-", plan.skipped[cell.key]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +17,7 @@ from admbench.methods import from_spec
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.request import CalibrationRequest
 from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe
-from admbench.methods.core.checkpoint.architectures import is_allowed
+from admbench.methods.core.checkpoint.architectures import describe_network, is_allowed
 from admbench.methods.core.checkpoint.formats import load, read_header
 from admbench.methods.core.checkpoint.header import HEADER_FILE, Header
 from admbench.methods.core.checkpoint.third_party import ThirdPartyHeader
@@ -185,10 +186,27 @@ def load_components(model: AudioDiffusionModel, folder: str | Path) -> None:
     """Put the components of a packed checkpoint in a model's place of them.
 
     Raises:
-        CheckpointError: there are none, or one is damaged; see `admbench.methods.core.checkpoint.formats.load`.
+        CheckpointError: there are none, one is damaged, see `admbench.methods.core.checkpoint.formats.load`, or one is
+            of another configuration than the model's own.
     """
-    for name in read_headers(folder):
-        model.set_component(name, load_component(folder, name).to(model.device))
+    for name, header in read_headers(folder).items():
+        network = load_component(folder, name)
+        if name not in model.components:
+            raise CheckpointError(f"{folder}: a {name}, which {header.source.model} does not have")
+        _require_same(checkpoint_folders(folder)[name] / HEADER_FILE, network, model.components[name])
+        model.set_component(name, network.to(model.device))
+
+
+def _require_same(file: Path, network: nn.Module, replaced: nn.Module) -> None:
+    """Raise CheckpointError unless two networks are of one class and configuration: weights' hashes do not cover it."""
+    if not (is_allowed(network) and is_allowed(replaced)):
+        return  # of a plug-in or package, whose networks nothing here can compare
+    (name, found), (own, expected) = describe_network(network), describe_network(replaced)
+    if name != own:
+        raise CheckpointError(f"{file}: backbone.architecture: expected the model's own, {own}, found {name}")
+    for key in sorted(found.keys() & expected.keys()):
+        if json.dumps(found[key], default=str) != json.dumps(expected[key], default=str):
+            raise CheckpointError(f"{file}: backbone.config.{key}: expected the model's own value")
 
 
 def calibration_prompt_count(method: Method) -> int:

@@ -6,6 +6,8 @@ import errno
 import os
 from pathlib import Path
 
+PROBE = ".probe"
+"""The file that is written; where a process ended with it, the next one writes over it."""
 _PROBE_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -16,9 +18,9 @@ def probe(folder: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    file = folder / f".probe-{os.getpid()}"
+    file = folder / PROBE
     try:
-        with open(file, "xb") as opened:
+        with open(file, "wb") as opened:
             opened.write(bytes(_PROBE_BYTES))
             opened.flush()
             os.fsync(opened.fileno())

@@ -26,7 +26,7 @@ from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, Q
 from admbench.bench.run.times import read_times
 from admbench.errors import BenchError
 from admbench.files import directory_bytes
-from admbench.methods.spec import FULL_PRECISION, MethodSpec
+from admbench.methods.spec import FLOAT_BITS, FULL_PRECISION, MethodSpec
 
 CAPTIONS = 4
 """Most that are generated."""
@@ -79,7 +79,7 @@ class Pace:
             case CellJob():
                 if job.method == FULL_PRECISION:  # its audio is the baseline's
                     return Expected(self.start / 2, self.peak_bytes, 0)
-                bits = MethodSpec.parse(job.method).weight_bits
+                bits = MethodSpec.parse(job.method).weight_bits or FLOAT_BITS  # of bf16, which names none
                 disk = self.checkpoint_bytes * bits // 32 + clips
                 return Expected(self._clips(job, captions) + 2 * TIMED_STEPS * self.step, self.peak_bytes, disk)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,18 +80,16 @@ def run_grid(
     events = events or Events()
     with hold(grid.out) as lock:
         plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh)
-        _check_writable(grid.out)
         _check_inside(grid.out, plan)
-        write_text_atomic(RunLayout(grid.out).grid, grid.model_dump_json(indent=2) + "\n")
-        if fresh:
-            _forget(plan)
-        for cell in plan.cells:
-            if cell.key in plan.skipped:
-                write_attempt(cell, records.skipped_record(cell, plan.skipped[cell.key]))
-        events.planned(plan)
         execution = grid.execution
+        try:
+            _prepare(grid, plan, fresh=fresh)
+            journal = _journal(plan, execution.workers)
+        except OSError as error:
+            raise unwritable(grid.out, error) from None
+        events.planned(plan)
         executor = executor or LocalExecutor(execution.workers, execution.cell_timeout, held=[lock.fileno()])
-        ended = _carry_out(plan, executor, events, _journal(plan, execution.workers))
+        ended = _carry_out(plan, executor, events, journal)
         _tidy(plan)
     return [_result(cell, ended.get(cell.key), plan.skipped.get(cell.key)) for cell in plan.cells]
 
@@ -137,7 +135,8 @@ def _settled(outcome: Outcome, seconds_before: float) -> Outcome:
     if not isinstance(job, CellJob):
         return outcome
     if not outcome.failed:
-        remove(job.quantized.path)
+        with suppress(OSError):  # the next run tidies it
+            remove(job.quantized.path)
         return outcome
     try:
         write_attempt(job, records.failed_record(job, str(outcome.reason), outcome.seconds), log=True)
@@ -155,6 +154,17 @@ def _result(cell: CellJob, outcome: Outcome | None, skipped: str | None) -> Cell
     return CellResult(cell, outcome.reason, outcome.seconds, resumed=False, kept=kept)
 
 
+def _prepare(grid: GridSpec, plan: Plan, *, fresh: bool) -> None:
+    """Find a full disk before an hour of computing, and write what is known before any job runs."""
+    probe(grid.out)
+    write_text_atomic(RunLayout(grid.out).grid, grid.model_dump_json(indent=2) + "\n")
+    if fresh:
+        _forget(plan)
+    for cell in plan.cells:
+        if cell.key in plan.skipped:
+            write_attempt(cell, records.skipped_record(cell, plan.skipped[cell.key]))
+
+
 def _forget(plan: Plan) -> None:
     """Make the jobs of a fresh run start from nothing; old results stay until the new ones are there."""
     for job in plan.jobs:
@@ -169,21 +179,18 @@ def _check_inside(out: Path, plan: Plan) -> None:
 
 
 def _tidy(plan: Plan) -> None:
-    """Remove checkpoints that their cells have, of a run that was stopped before it did so, and empty folders."""
+    """Remove checkpoints that their cells have, of a run that was stopped before it did so, and empty folders.
+
+    What cannot be removed stays: that takes nothing from results that are there.
+    """
     for cell in plan.cells:
         if cell.quantized.path.is_dir() and is_done(cell):
-            remove(cell.quantized.path)
+            with suppress(OSError):
+                remove(cell.quantized.path)
     layout = RunLayout(plan.run)
     for folder in (*layout.all_quantized.glob("*"), layout.all_quantized, layout.all_work):
-        _remove_empty(folder)
-
-
-def _check_writable(out: Path) -> None:
-    """Find a full disk before an hour of computing."""
-    try:
-        probe(out)
-    except OSError as error:
-        raise unwritable(out, error) from None
+        with suppress(OSError):
+            _remove_empty(folder)
 
 
 def _remove_empty(folder: Path) -> None:

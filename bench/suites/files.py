@@ -28,7 +28,7 @@ from admbench.bench.suites.formats import (
 )
 from admbench.bench.suites.matching import clip_name
 from admbench.errors import DataError, UsageError
-from admbench.files import slug
+from admbench.files import MOST_TEXT_BYTES, read_bytes, slug
 from admbench.hashing import sha256_file, sha256_json
 from admbench.leaderboard.clips import MAX_CAPTION
 
@@ -168,12 +168,9 @@ def _read_rows(path: Path, format: Format | None, encoding: Encoding) -> tuple[F
 
 
 def _decode(path: Path, encoding: Encoding) -> str:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such caption file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if not path.exists():
+        raise DataError(f"{path}: no such caption file")
+    data = read_bytes(path, MOST_TEXT_BYTES)
     try:
         return data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:

@@ -18,12 +18,14 @@ def test_a_line_is_short_and_hides_nothing(tmp_path: Path) -> None:
     assert len(last_line(tmp_path / "log.txt")) <= MOST_CHARACTERS
 
 
+@pytest.mark.attack("what a job writes for its parent")
 @pytest.mark.parametrize("written", [b"", b"\xff\xfe", b"[" * 60_000, b'{"reason": 1}', b'["reason"]', b"x" * 10**6])
 def test_a_reason_that_is_none_is_no_reason(tmp_path: Path, written: bytes) -> None:
     (tmp_path / "failure.json").write_bytes(written)
     assert said_reason(tmp_path / "failure.json") is None
 
 
+@pytest.mark.attack("what a job writes for its parent")
 def test_what_is_no_regular_file_is_not_read_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
@@ -34,6 +36,7 @@ def test_what_is_no_regular_file_is_not_read_and_not_waited_for(tmp_path: Path) 
         assert last_line(tmp_path / name) == "no message"
 
 
+@pytest.mark.attack("what a job writes for its parent")
 def test_bytes_that_are_no_text_are_shown_as_far_as_they_can_be(tmp_path: Path) -> None:
     (tmp_path / "stage.txt").write_bytes(b"gen\xfferate\n" + b"z" * 500)
     assert said_stage(tmp_path / "stage.txt").endswith(" more]")

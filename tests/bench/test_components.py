@@ -17,6 +17,7 @@ from admbench.bench.models.components import COMPONENTS, check_components, compo
 from admbench.bench.models.quantization import checkpoint_folders, quantize_components
 from admbench.errors import CheckpointError, UsageError
 from admbench.methods.core.checkpoint.architectures import is_allowed
+from admbench.methods.core.checkpoint.header import sealed
 from admbench.methods.core.checkpoint.reading import load as load_network
 from admbench.methods.core.layers.quantized import QuantizedLayer
 
@@ -118,10 +119,16 @@ def test_a_table_that_two_places_share_counts_once_in_full_precision_too():
     assert component_bytes(model)["text_encoder"] == 4 * numbers
 
 
-def test_a_component_in_anothers_place_is_refused(tmp_path):
+def test_a_component_of_another_configuration_or_in_anothers_place_is_refused(tmp_path):
     admbench.save_checkpoint(
         admbench.quantize(admbench.load_model("tiny-tango"), SPEC, components=["vae"]), tmp_path / "packed"
     )
+    file = tmp_path / "packed" / "vae" / "quantization.json"
+    header = json.loads(file.read_text())
+    header["backbone"]["config"]["scaling_factor"] *= 2
+    file.write_text(json.dumps(sealed(header)))
+    with pytest.raises(CheckpointError, match=r"backbone\.config\.scaling_factor: expected the model's own value"):
+        admbench.load_checkpoint(tmp_path / "packed")
     (tmp_path / "packed" / "vae").rename(tmp_path / "packed" / "text_encoder")
     with pytest.raises(CheckpointError, match="component: expected text_encoder, found vae"):
         admbench.load_checkpoint(tmp_path / "packed")

@@ -64,6 +64,7 @@ def carry_out(
     return {outcome.job.key.removeprefix("key-of-"): outcome for outcome in executor.run(tasks, on_stage)}
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_every_way_to_fail_has_its_reason_and_the_others_go_on(task: MakeTask) -> None:
     names = ("raises", "killed", "crashes", "fills", "works")
     ended = carry_out(*map(task, names))
@@ -77,6 +78,7 @@ def test_every_way_to_fail_has_its_reason_and_the_others_go_on(task: MakeTask) -
     assert ended["works"].job.work.log.read_text().splitlines() == ["done 3"], "its share of the cores"
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_a_job_past_its_timeout_is_killed_with_its_own_children(task: MakeTask) -> None:
     ended = carry_out(task("spawns"), timeout=2.0)
     assert ended["spawns"].reason == "timed out after 2 s in stage generate"
@@ -113,11 +115,13 @@ def test_a_job_folder_that_cannot_be_made_fails_that_job(task: MakeTask, tmp_pat
     assert "cannot be started" in str(ended["works"].reason)
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_a_job_whose_server_died_is_done_by_another(task: MakeTask) -> None:
     ended = carry_out(task("fells-its-server-once"), task("works"), workers=1)
     assert {name: outcome.reason for name, outcome in ended.items()} == {"fells-its-server-once": None, "works": None}
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_a_job_that_fells_every_server_fails_alone(task: MakeTask) -> None:
     ended = carry_out(task("fells-its-server"), task("works"), workers=1)
     assert ended["fells-its-server"].reason == "its process could not be started or was lost: exit code -9"
@@ -125,12 +129,14 @@ def test_a_job_that_fells_every_server_fails_alone(task: MakeTask) -> None:
     assert ended["works"].reason is None
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_a_job_that_fells_its_guard_goes_with_it(task: MakeTask) -> None:
     ended = carry_out(task("fells-its-guard"), task("works"), workers=1)
     assert str(ended["fells-its-guard"].reason).startswith("killed by SIGKILL in stage generate")
     assert ended["works"].reason is None
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_what_a_job_started_ends_with_it_wherever_it_went(task: MakeTask) -> None:
     (outcome,) = LocalExecutor(1, 60.0, "fake_program").run([task("leaves-a-daemon")], _ignore)
     assert outcome.reason is None
@@ -144,6 +150,7 @@ def test_a_program_that_cannot_be_imported_is_named(task: MakeTask) -> None:
     )
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_children_end_when_the_run_is_killed_and_hold_its_lock_until_then(
     task: MakeTask, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -176,10 +183,12 @@ def test_children_end_when_the_run_is_killed_and_hold_its_lock_until_then(
         pass
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_a_thread_that_a_job_leaves_behind_does_not_keep_its_process(task: MakeTask) -> None:
     assert carry_out(task("leaves-a-thread"), timeout=20.0)["leaves-a-thread"].reason is None
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_a_killed_job_is_reaped_where_no_other_process_would(task: MakeTask, tmp_path: Path) -> None:
     """In a container whose first process reaps nothing, the group of a zombie would be there for ever."""
     _adopt_orphans(True)

@@ -96,6 +96,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.attack("model folder, damaged")
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_one_line_that_names_the_file(damage: str, folder: Path) -> None:
     do, expected = DAMAGE[damage]

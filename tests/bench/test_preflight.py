@@ -8,6 +8,7 @@ from admbench.bench.run.asking import ask
 from admbench.errors import UsageError
 
 
+@pytest.mark.attack("what a job writes for its parent")
 @pytest.mark.usefixtures("plugins")
 def test_a_constructor_that_prints_and_exits_says_nothing_of_the_others() -> None:
     found = ask(["absent", "exits", "fp32", "naive@w4a8[prompts=2]"], "cpu")

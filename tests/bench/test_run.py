@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,9 @@ import soundfile
 
 from admbench import metrics
 from admbench.bench.cli.app import main
-from admbench.bench.run.executors.base import Outcome, Task, blocked
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import CalibrationJob, CellJob, Job, QuantizeJob, job_from_json
+from admbench.bench.run.jobs import CalibrationJob, Job, QuantizeJob, job_from_json
 from admbench.bench.run.layout import JobFolder, RunLayout
 from admbench.bench.run.lock import hold
 from admbench.bench.run.plan import Plan, make_plan
@@ -45,36 +44,12 @@ from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
 from admbench.metrics.keys import score_keys
 
+from .in_process import JUDGES, Here
+
 NAIVE = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
-JUDGES = JudgeSpec(tagger="band-tagger", clap="band-clap")
 MakeGrid = Callable[..., GridSpec]
 
 pytestmark = pytest.mark.usefixtures("check_specs_here")
-
-
-class Here:
-    """Runs jobs in this process, one after the other."""
-
-    def __init__(self, interrupt_at: str | None = None) -> None:
-        self.interrupt_at = interrupt_at
-
-    def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Generator[Outcome, None, None]:
-        from admbench.bench.run.program import explain, run_job
-
-        failed: dict[str, Outcome] = {}
-        for task in tasks:
-            if isinstance(task.job, CellJob) and task.job.method == self.interrupt_at:
-                raise KeyboardInterrupt
-            blocker = next((failed[key] for key in task.after if key in failed), None)
-            outcome = Outcome(task.job, None, 0.1) if blocker is None else blocked(task, blocker)
-            try:
-                if blocker is None:
-                    run_job(task.job)
-            except Exception as error:
-                outcome = Outcome(task.job, explain(error), 0.1)
-            if outcome.failed:
-                failed[task.job.key] = outcome
-            yield outcome
 
 
 def run(grid: GridSpec, **options: Any) -> list[CellResult]:

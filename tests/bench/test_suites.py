@@ -319,4 +319,4 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     assert "no such caption file" in message(tmp_path / "gone.csv")
     assert "no such caption file" in message(tmp_path / "gone")
     (tmp_path / "folder.csv").mkdir()
-    assert "cannot be read" in message(tmp_path / "folder.csv")
+    assert "expected a regular file" in message(tmp_path / "folder.csv")

@@ -27,6 +27,7 @@ def test_the_run_that_is_forged_is_good(good: Path) -> None:
     assert (gather([good]).records[-1].record.method.spec, gather([good]).records[-1].record.suite.n) == (METHOD, N)
 
 
+@pytest.mark.attack("record, forged")
 @pytest.mark.parametrize("kind", FORGERIES)
 def test_a_forged_record_is_caught_with_a_line_that_says_what_is_wrong(good: Path, tmp_path: Path, kind: str) -> None:
     path = forge(good, tmp_path / "run", kind)

@@ -30,6 +30,15 @@ def test_what_a_version_does_not_have_is_refused_in_its_name(component, tmp_path
         read_header(folder)
 
 
+def test_a_version_has_the_hash_of_its_header_or_none(tmp_path):
+    for version, change in ((3, {"sha256": "0" * 64}), (5, {"sha256": None})):
+        folder = shutil.copytree(STORED / f"version-{version}" / "vocoder", tmp_path / str(version))
+        header = folder / "quantization.json"
+        header.write_text(json.dumps(json.loads(header.read_text()) | change))
+        with pytest.raises(CheckpointError, match=r"sha256: expected .*; the header was changed"):
+            read_header(folder)
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_stored_checkpoint_of_a_format_version_still_loads(version, audioldm):
     folder = STORED / f"version-{version}"
@@ -42,11 +51,12 @@ def test_a_stored_checkpoint_of_a_format_version_still_loads(version, audioldm):
         torch.testing.assert_close(audioldm.call_backbone(inputs), stored["output"], rtol=0.05, atol=0.02)
 
 
+@pytest.mark.parametrize("version", [3, 4, 5])
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_a_stored_checkpoint_of_version_3_still_loads_embeddings_and_transposed_convolutions(component):
-    folder = STORED / "version-3" / component
+def test_a_stored_checkpoint_still_loads_embeddings_and_transposed_convolutions(component, version):
+    folder = STORED / f"version-{version}" / component
     header = read_header(folder)
-    assert (header.format_version, header.component) == (3, component)
+    assert (header.format_version, header.component) == (version, component)
     expected = {"text_encoder": "embedding", "vocoder": "conv_transpose1d"}[component]
     assert expected in {layer.kind for layer in header.layers.values()}
     stored = load_file(folder / "expected.safetensors")

@@ -18,7 +18,7 @@ from admbench.files import directory_bytes
 from admbench.hashing import sha256_tensors
 from admbench.methods.core import processor
 from admbench.methods.core.checkpoint import formats
-from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
+from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader, sealed
 from admbench.methods.core.checkpoint.third_party import (
     ThirdPartyFormat,
     ThirdPartyLayer,
@@ -204,7 +204,7 @@ def edit(folder, change):
     file = folder / "quantization.json"
     header = json.loads(file.read_text())
     change(header)
-    file.write_text(json.dumps(header))
+    file.write_text(json.dumps(sealed(header)))
 
 
 def refusal(folder) -> str:
@@ -219,7 +219,7 @@ def refusal(folder) -> str:
     [
         (lambda header: header.update(format="strangr"), 'Did you mean "strange"?'),
         (lambda header: header.update(format=["strange"]), "format"),
-        (lambda header: header.update(format_version=2), "format_version"),
+        (lambda header: header.update(format_version=3), "format_version"),
         (lambda header: header.update(extra=1), "extra"),
         (lambda header: header["bridge"].update(version="0.0.1"), "written by numpy 0.0.1"),
         (lambda header: header["bridge"].update(version="0.0.1"), "pip install numpy==0.0.1"),

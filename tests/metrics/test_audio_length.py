@@ -94,3 +94,22 @@ def test_names_that_are_no_utf8_are_read_and_missing_files_named(name: str, tmp_
     soundfile.write(tmp_path / "a.wav", np.full(8, 0.5), RATE)
     (tmp_path / "a.wav").rename(tmp_path / name)
     assert len(read_audio(tmp_path / name).samples) == 8
+
+
+@pytest.mark.parametrize("name", ["a.wav", "rf64.wav", "a.aiff"])
+def test_a_file_that_ends_anywhere_in_its_header_is_one_error(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    soundfile.write(file, np.zeros(9), RATE, **FORMATS[name])
+    whole = file.read_bytes()
+    for length in range(len(whole) - 18):
+        file.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=name):
+            read_audio(file)
+
+
+def test_a_file_of_nothing_but_empty_chunks_is_not_walked_through(tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    file.write_bytes(b"RIFF\xff\xff\xff\x7fWAVE")
+    with open(file, "ab") as opened:
+        opened.truncate(2**30)
+    assert cut_off(file) is None

@@ -29,6 +29,7 @@ from admbench.hashing import sha256_tensors
 from admbench.methods.core.checkpoint.architectures import build_network, describe_network
 from admbench.methods.core.checkpoint.header import (
     HEADER_FILE,
+    SEAL,
     TENSOR_FILE,
     BackboneHeader,
     Component,
@@ -37,6 +38,8 @@ from admbench.methods.core.checkpoint.header import (
     Sha256,
     SourceHeader,
     Text,
+    check_seal,
+    sealed,
 )
 from admbench.methods.core.checkpoint.tensors import most_numbers, open_tensors
 from admbench.methods.core.numbers.scheme import LayerKind
@@ -83,7 +86,7 @@ class ThirdPartyHeader(Section):
 
     format: Text
     """Registry name of the format."""
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     """Version of this header."""
     component: Component
     """Component of the pipeline that the checkpoint replaces."""
@@ -99,6 +102,8 @@ class ThirdPartyHeader(Section):
     """Quantized layers by name."""
     tensors: dict[TensorName, Sha256]
     """Every tensor in the tensor file, with the SHA-256 of its name, type, shape and bytes."""
+    sha256: Sha256 | None = None
+    """Hash of all other keys, see `header.sealed`; since version 2."""
 
 
 class ThirdPartyFormat(ABC):
@@ -223,7 +228,7 @@ def pack(
         _check_finite(f"tensor {name}", tensor)
     header = ThirdPartyHeader(
         format=form.name,
-        format_version=1,
+        format_version=2,
         component=component,
         method=method,
         source=source,
@@ -235,7 +240,9 @@ def pack(
     try:
         with atomic_directory(directory) as folder:
             save_file(tensors, folder / TENSOR_FILE)
-            write_text_atomic(folder / HEADER_FILE, json.dumps(header.model_dump(), sort_keys=True) + "\n")
+            write_text_atomic(
+                folder / HEADER_FILE, json.dumps(sealed(header.model_dump(exclude={SEAL})), sort_keys=True) + "\n"
+            )
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{directory}: the checkpoint cannot be written ({error})") from error
 
@@ -247,11 +254,13 @@ def parse_header(value: Any, path: Path) -> ThirdPartyHeader:
         CheckpointError: it is malformed; names the key.
     """
     try:
-        return ThirdPartyHeader.model_validate(value)
+        header = ThirdPartyHeader.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise CheckpointError(f"{path}: {where}: {first['msg']}") from error
+    check_seal(path, value, since=2)
+    return header
 
 
 def load(directory: str | Path, header: ThirdPartyHeader, form: ThirdPartyFormat) -> nn.Module:
