@@ -37,24 +37,26 @@ def command(make_grid: Callable[..., GridSpec], tmp_path: Path, monkeypatch: pyt
 @contextmanager
 def started(command: list[str], run: Path) -> Iterator[tuple[psutil.Popen, psutil.Process]]:
     """Start a run; yield it and the process that waits in its quantization."""
+    began = time.time()
     process = psutil.Popen([*command, str(run)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        yield process, _waiting(process, run)
+        yield process, _waiting(process, run, began)
     finally:
         with suppress(psutil.NoSuchProcess):
             process.kill()
         process.wait()
 
 
-def _waiting(process: psutil.Popen, run: Path) -> psutil.Process:
-    deadline, began = time.monotonic() + 200, process.create_time()
+def _waiting(process: psutil.Popen, run: Path, began: float) -> psutil.Process:
+    """Return the process that waits; what an earlier run left in the folder is older than `began`."""
+    deadline = time.monotonic() + 200
     while True:
         assert process.poll() is None
         assert time.monotonic() < deadline
         stages = [path for path in run.glob("work/*/stage.txt") if path.stat().st_mtime > began]
         jobs = [read_json(path.with_name("job.json")) for path in stages if path.read_text() == "quantize"]
-        if any(job["kind"] == "quantize" for job in jobs):
-            leaves = [one for one in process.children(recursive=True) if not one.children()]
+        leaves = [one for one in process.children(recursive=True) if not one.children()]
+        if leaves and any(job["kind"] == "quantize" for job in jobs):
             return max(leaves, key=lambda one: one.create_time())
         time.sleep(0.02)
 
