@@ -352,9 +352,8 @@ def test_doctor_says_of_everything_whether_it_is_there(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     code = main(["doctor"])
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert {"cpu", "instruction sets", "torch", "reproducibility", "tiny-tango", "disk"} <= {
-        what for _, what, _ in rows
-    }
+    told = {"cpu", "instruction sets", "torch", "reproducibility", "tiny-tango", "disk"}
+    assert told <= {what for _, what, _ in rows}
     assert {state for state, _, _ in rows} <= {"ok", "slow", "missing"}
     assert code == (2 if any(state == "missing" for state, _, _ in rows) else 0)
     judges = {what: detail for _, what, detail in rows if detail.startswith("judge (")}

@@ -75,7 +75,7 @@ def test_a_metric_of_another_judge_costs_what_that_judge_computes(folder: Path) 
     assert embedded(judges) == {"tagger": 0, "clap": COUNT}
     assert set(features.arrays) == {"levels", "embedding", "logits", "clap_audio", "clap_text"}
     clips[3] = replace(clips[3], caption="another caption")
-    extractors, judges = counting(["embedding", "clap_audio", "clap_text"])
+    extractors, judges = counting(["embedding", "logits", "clap_audio", "clap_text"])
     cached_features(clips, extractors, judges)
     assert embedded(judges) == {"tagger": 0, "clap": 1}, "a judge of captions hears the clip again"
 

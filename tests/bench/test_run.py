@@ -28,9 +28,11 @@ from admbench.bench.run.jobs import CalibrationJob, Job, QuantizeJob, job_from_j
 from admbench.bench.run.layout import JobFolder, RunLayout
 from admbench.bench.run.lock import hold
 from admbench.bench.run.plan import Plan, make_plan
+from admbench.bench.run.program import explain
 from admbench.bench.run.pruning import prune_run
 from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.bench.scoring.spec import JudgeSpec
+from admbench.bench.suites import load_suite
 from admbench.errors import BenchError
 from admbench.files import read_json
 from admbench.hashing import sha256_file
@@ -307,6 +309,9 @@ def test_another_run_seed_gives_other_noise(finished: GridSpec, make_grid: MakeG
     run(other)
     assert not set(wavs(other, "fp32").values()) & set(wavs(finished, "fp32").values())
     assert record_of(other, "fp32").generation.seed == 1
+    own = {item.seed for item in load_suite(finished.suite).items}
+    assert {clip["seed"] for clip in read_json(cell_of(finished, "fp32").captions)} == own, "those of the suite"
+    assert not {clip["seed"] for clip in read_json(cell_of(other, "fp32").captions)} & own
 
 
 def test_repeats_are_added_to_a_finished_run_and_nothing_else_is_done(
@@ -424,6 +429,18 @@ def test_an_attempt_that_fails_replaces_no_result(
     assert _finish(results, finished.out, quiet=True) == 1
     assert capsys.readouterr().err.endswith(f"by zero (the result of an earlier run stays; {cell.attempt})\n")
     assert [(result.reason, result.resumed) for result in run(finished)] == [(None, True)] * 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"),
+        RuntimeError("CUDA out of memory"),
+    ],
+)
+def test_a_job_that_runs_out_of_memory_says_so(error: Exception) -> None:
+    assert explain(error) == f"out of memory: {error or 'MemoryError'}"
 
 
 def test_a_model_that_cannot_be_imported_fails_only_its_own_cells(make_grid: MakeGrid) -> None:
