@@ -1,4 +1,4 @@
-"""How far a score may be from what its clips give: other processors add in another order, a forger by more than that."""
+"""How far a score may be from what its clips give: as far as another order of adding takes it, and no further."""
 
 from __future__ import annotations
 

@@ -440,7 +440,7 @@ def test_an_attempt_that_fails_replaces_no_result(
     ],
 )
 def test_a_job_that_runs_out_of_memory_says_so(error: Exception) -> None:
-    assert explain(error) == f"out of memory: {error or 'MemoryError'}"
+    assert explain(error) == f"out of memory: {str(error) or 'MemoryError'}"
 
 
 def test_a_model_that_cannot_be_imported_fails_only_its_own_cells(make_grid: MakeGrid) -> None:
