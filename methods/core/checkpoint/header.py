@@ -146,7 +146,12 @@ class Header(Section):
             self.attentions or any(layer.parts != NO_PARTS for layer in self.layers.values())
         ):
             raise ValueError("version 1 has no attentions, and no parts of layers")
-        first = {"granularity": {"tensor", "channel"}, "dynamic": {False}, "codebook": {"uniform"}, "zero": {"integer"}}
+        first: dict[str, tuple[object, ...]] = {
+            "granularity": ("tensor", "channel"),
+            "dynamic": (False,),
+            "codebook": ("uniform",),
+            "zero": ("integer",),
+        }
         if self.format_version < 2 and any(
             getattr(scheme, key) not in known for scheme in schemes for key, known in first.items()
         ):
