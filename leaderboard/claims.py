@@ -15,6 +15,7 @@ from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.inference.board import verdicts
 from admbench.leaderboard.inference.margins import Margin
 from admbench.leaderboard.inference.repeats import Draws, read_results
+from admbench.leaderboard.inference.scores import caution
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
 
@@ -38,6 +39,8 @@ class Finding:
     """Why there is no value."""
     draws: int = 1
     """Calibration draws that it is over."""
+    caution: str | None = None
+    """Why not to trust it too far: too few captions; None if nothing."""
 
 
 def ptq4adm_claims(
@@ -104,7 +107,8 @@ def _fd(draws: Sequence[Record], own: Draws | None, full: Draws | None, most: fl
     if interval is not None:
         verdict = "met" if interval[1] < most else "not met" if interval[0] >= most else verdict
     claim = f"FD less than {most:.0%} above full precision"
-    return Finding(first.model.name, first.method.spec, claim, verdict, value, interval, reason, len(draws))
+    few = caution(first.suite.n) if value is not None and first.suite.n is not None else None
+    return Finding(first.model.name, first.method.spec, claim, verdict, value, interval, reason, len(draws), few)
 
 
 def _of_captions(own: Draws, full: Draws, most: float) -> tuple[float | None, tuple[float, float] | None, str | None]:

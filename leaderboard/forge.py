@@ -76,6 +76,19 @@ def _difference(value: float, half: float) -> Callable[[Value], Any]:
     return change
 
 
+def _timed(**forged: Any) -> Callable[[Value], Any]:
+    """Give a record times of a kernel that agree with each other but for what is forged."""
+    step = {"median": 20.0, "p10": 19.0, "p90": 21.0, "values": [19.0, 20.0, 21.0]}
+    full = {"median": 30.0, "p10": 29.0, "p90": 31.0, "values": [29.0, 30.0, 31.0]}
+    times = {"kernel": "onednn", "step_ms": step, "baseline_step_ms": full, "speedup": 1.5, "reason": None}
+
+    def change(record: Value) -> None:
+        record["method"]["simulated"] = False
+        record["latency"] = times | forged
+
+    return change
+
+
 def _first_clip(change: Callable[[Path], Any]) -> Callable[[Path], Any]:
     return lambda cell: change(min((cell / AUDIO).glob("*.wav")))
 
@@ -150,6 +163,20 @@ FORGERIES: Mapping[str, Forgery] = {
         "a full precision of a thousand times its bytes",
         "baseline_bytes",
         _set("size", "baseline_bytes", to=lambda old: old * 1000),
+    ),
+    "component-lost": Forgery(
+        "a quantized component without its bytes", "is quantized and has no bytes", _set("size", "components", to={})
+    ),
+    "parameters-invented": Forgery(
+        "ten times the parameters that its bytes hold",
+        "parameters in fp32",
+        _set("model", "parameters", to=lambda old: old * 10),
+    ),
+    "speedup-invented": Forgery("a speedup that its times do not give", "quotient of the medians", _timed(speedup=9.0)),
+    "median-invented": Forgery(
+        "a time that is not the median of its values",
+        "the median of the values",
+        _timed(step_ms={"median": 20.0, "p10": 19.0, "p90": 21.0, "values": [19.0, 20.9, 21.0]}),
     ),
     "in-the-future": Forgery(
         "a cell of next month",

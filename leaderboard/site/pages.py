@@ -50,6 +50,7 @@ def _write_cell(output: Output, one: Front, own: ViewRow, row: Row, names: Names
         row=row,
         record=record,
         state=validation_state(row.loaded) if len(own.rows) > 1 else own.state,
+        cautions=one.view.cautions,
         places={key: place_of(own, key) for key in record.scores},
         verdicts={key: f"{said.word}: {measured(said)}, margin {said.margin}" for key, said in own.verdicts.items()},
         facts=[(column, column.of(own)) for column in one.columns] if record.status == "done" else [],
@@ -155,6 +156,7 @@ def _table(one: Front, first: str, rows: Iterable[tuple[str, FrontCell]], senten
         "scores": one.scores,
         "columns": one.columns,
         "sentences": sentences,
+        "cautions": one.view.cautions,
     }
 
 

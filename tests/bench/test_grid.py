@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from admbench.bench.run.asked import gate_of
 from admbench.bench.run.grid import GridSpec, load_grid
 from admbench.bench.run.plan import make_plan
 from admbench.bench.scoring.spec import JudgeSpec
@@ -119,3 +120,5 @@ def test_a_gate_is_of_scores_that_the_run_has(tmp_path: Path) -> None:
     own = load_grid(path, {"metrics.names": ["snr"]})
     assert own.gate is not None
     assert (own.gate.max, own.gate.allow_undecided, own.repeats) == (("snr_vs_baseline=20",), False, 1)
+    (tmp_path / "grid.json").write_text(own.model_dump_json())  # as a run keeps it, and `bench gate` asks it
+    assert gate_of([tmp_path]) == own.gate

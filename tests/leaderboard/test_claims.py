@@ -22,6 +22,8 @@ def test_the_interval_of_the_paired_difference_decides_on_fd(make_run, make_reco
     assert fd.value == pytest.approx(loss / 21)
     assert fd.interval == pytest.approx(((loss - 1.2) / 21, (loss + 1.2) / 21))
     assert (fd.model, fd.method, fd.reason) == ("tiny-tango", "naive@w4a8", None)
+    assert fd.caution == "only 4 captions: below 96 intervals can be too short"
+    assert size.caution is None  # bytes have no error
     assert size.verdict == "met"
 
 
@@ -54,6 +56,7 @@ def test_calibration_draws_are_one_finding(make_run, make_record, changed):
     size, fd = ptq4adm_claims(read_runs([run]))
     judged = next(cell for cell in gate(read_runs([run])).cells if cell.method == "naive@w4a8").verdicts["fd"]
     assert (size.draws, fd.draws) == (3, 3)
+    assert fd.caution is None
     assert (fd.value, *fd.interval) == (judged.estimate - 1, judged.low - 1, judged.high - 1)
 
 

@@ -89,6 +89,15 @@ def test_pages_behind_the_front_page_say_the_rest(site):
     assert "weights go to the nearest code" in words(method)
 
 
+def test_too_few_captions_are_a_caution_on_every_page_with_a_conclusion(site):
+    concluding = [site.index, site.root / "cells.html"]
+    concluding += [path for path in cell_pages(site) if "No worse than fp32?" in words(path)]
+    concluding += [path for folder in ("models", "methods") for path in (site.root / folder).glob("*.html")]
+    assert len(concluding) > 6
+    without = [path for path in concluding if "Caution: only 12 captions: below 96" not in words(path)]
+    assert without == []
+
+
 def test_badges_say_with_a_reason_what_to_know_before(site, make_run, make_record, changed, tmp_path):
     text = words(site.index)
     for shown in ("⚠ 12 captions; 96 wanted", "⚠ small judges", "0 of 6 re-scored", "sanity ladder: not run"):
