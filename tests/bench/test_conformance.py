@@ -117,6 +117,9 @@ class Dices(Naive):
 class SaysThatItIsFixed(Naive):
     varies = False  # type: ignore[assignment]
 
+    def needs_calibration(self, model: Any) -> bool:
+        return True
+
 
 class RoundsAt16(Naive):
     def quantize(self, model: Any, calibration: Any) -> Any:
