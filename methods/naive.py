@@ -10,6 +10,7 @@ import torch
 from pydantic import field_validator
 from torch import Tensor
 
+from admbench.errors import UsageError
 from admbench.methods.base import CalibratedConfig, CalibratedMethod
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
@@ -22,9 +23,10 @@ from admbench.methods.core.layers.policy import (
     uniform_policy,
 )
 from admbench.methods.core.numbers.quantizer import Quantizer
-from admbench.methods.core.numbers.scheme import Scheme, activation_scheme
+from admbench.methods.core.numbers.scheme import NumberFormat, Scheme, activation_scheme
 from admbench.methods.core.numbers.search import FITS, MOMENTUM, RangeRule
 from admbench.methods.protocol import DenoisingModel
+from admbench.methods.spec import MethodSpec
 from admbench.taxonomy import Paper
 
 
@@ -62,6 +64,16 @@ class Naive(CalibratedMethod):
     takes_formats = True
     Config: ClassVar[type[NaiveConfig]] = NaiveConfig
     config: NaiveConfig
+
+    def __init__(self, spec: MethodSpec) -> None:
+        super().__init__(spec)
+        weights = spec.sides[0]
+        searches = isinstance(weights, NumberFormat) and weights.weight.searches
+        if searches and not self.varies and "ranges" in spec.options:
+            raise UsageError(
+                f'method "{spec}": option ranges: {spec.weight_format} finds its scales by a search of its own;'
+                " expected no rule of ranges"
+            )
 
     @property
     def varies(self) -> bool:

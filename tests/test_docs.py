@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import typer
 
 from admbench.bench.cli.app import app
@@ -14,6 +15,7 @@ from admbench.bench.conformance import check_plugin
 from admbench.leaderboard.site.method_docs import DOCUMENTATION, method_docs
 from admbench.methods import BUILTIN
 from admbench.methods.core.checkpoint import allowed
+from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.metrics import extractors, registry
 from admbench.metrics.audio import Sound
 from admbench.metrics.extractors.base import Batch
@@ -145,7 +147,9 @@ def test_the_code_of_the_page_on_writing_a_model_runs(monkeypatch):
 def test_the_code_of_the_page_on_writing_a_method_runs():
     names = run_code("writing-a-method.md")
     assert len(names["calibration"]) == 2 * 3 * 2
-    assert int(names["layer"].weight_codes.max()) <= 15
+    assert 4 < names["quantized"].report.nominal_bits_per_weight < 32
+    assert (names["layer"].weight_codes.dtype, int(names["layer"].weight_codes.max()) <= 15) == (torch.uint8, True)
+    assert {quantized_layers(names["module"])[end].scheme.weight.bits for end in ("conv_in", "conv_out")} == {8}
     biased = [name for name, layer in names["layers"].items() if layer.bias is not None]
     assert all(names["mean_errors"][name].abs().max() > 0 for name in biased)
     paper = names["BiasCorrectionConfig"](preset="paper")

@@ -161,6 +161,13 @@ def test_a_header_that_is_none(checkpoint, text):
 
 
 @pytest.mark.attack("packed checkpoint, damaged")
+def test_a_header_of_more_than_16_mebibytes(checkpoint):
+    with checkpoint.header_file.open("a") as file:
+        file.truncate(16 * 2**20 + 1)
+    assert "quantization.json: larger than 16777216 bytes" in checkpoint.refusal()
+
+
+@pytest.mark.attack("packed checkpoint, damaged")
 @pytest.mark.parametrize("version", [0, 6, "1", None])
 def test_an_unknown_format_version(checkpoint, version):
     checkpoint.edit_header(lambda header: header.update(format_version=version))

@@ -11,7 +11,7 @@ from torch import nn
 from admbench.errors import CheckpointError, UsageError
 from admbench.methods import from_spec
 from admbench.methods.core.checkpoint.formats import load
-from admbench.methods.core.checkpoint.header import read_header
+from admbench.methods.core.checkpoint.header import FORMAT_VERSION, read_header
 from admbench.methods.core.kernels import with_kernels
 from admbench.methods.core.layers.allocation import weight_bytes
 from admbench.methods.core.layers.quantized import quantized_layers
@@ -199,7 +199,7 @@ def test_a_checkpoint_of_a_format_comes_back_bit_for_bit_at_its_true_size(spec, 
     quantized.pack(tmp_path / "packed")
     loaded = load(tmp_path / "packed")
     assert torch.equal(predict(audioldm, loaded), predict(audioldm, quantized.module))
-    assert read_header(tmp_path / "packed").format_version == 4
+    assert read_header(tmp_path / "packed").format_version == FORMAT_VERSION
     wanted = FORMATS[from_spec(spec).spec.weight_format].weight
     stored, layers = load_file(tmp_path / "packed" / "model.safetensors"), quantized_layers(loaded)
     sizes = Counter()
@@ -275,6 +275,43 @@ def test_a_code_that_is_no_number_is_refused(audioldm, tmp_path):
     quantized.pack(tmp_path / "packed")
     with pytest.raises(CheckpointError, match="no number of e4m3"):
         load(tmp_path / "packed")
+
+
+@pytest.mark.attack("packed checkpoint, edited to fit its hashes")
+@pytest.mark.parametrize(
+    ("name", "buffer", "number"),
+    [
+        ("e5m2", "scale", 0.0),
+        ("mxfp4", "exponents", 255),
+        ("nvfp4", "block_scales", 0),
+        ("nvfp4", "block_scales", 0x7F),
+        ("nvfp4", "block_scales", 0x81),
+        ("nvfp4", "tensor_scale", 0.0),
+        ("q8_0", "half_scale", -1.0),
+        ("q5_k", "super_min", -1.0),
+    ],
+)
+def test_a_scale_that_the_format_does_not_have_is_refused(name, buffer, number, audioldm, tmp_path):
+    quantized = from_spec(f"naive@{name}").quantize(audioldm, None)
+    layers = quantized_layers(quantized.module)
+    layer = next(
+        one
+        for one in layers.values()
+        if one.scheme.weight.codebook == FORMATS[name].weight.codebook
+        and one.scheme.weight.scales == FORMATS[name].weight.scales
+    )
+    getattr(layer.weight_quantizer, buffer).view(-1)[0] = number
+    quantized.pack(tmp_path / "packed")
+    with pytest.raises(CheckpointError, match=rf"weight_{buffer}: holds a {buffer.replace('_', ' ')} that its scheme"):
+        load(tmp_path / "packed")
+
+
+def test_a_rule_of_ranges_is_refused_where_the_format_has_its_own():
+    for spec in ("naive@q4_k[ranges=mse]", "mixup-prompt@q8_0[ranges=minmax]"):
+        with pytest.raises(UsageError, match=r"option ranges: q\d_\w finds its scales by a search of its own"):
+            from_spec(spec)
+    assert from_spec("naive@q4_ka8[ranges=mse]").config.ranges == "mse"  # of inputs
+    assert from_spec("naive@mxfp4[ranges=mse]").config.ranges == "mse"
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,23 @@ def test_a_header_that_does_not_fit(checkpoint, change, reason):
     assert reason in refusal(checkpoint)
 
 
+def test_a_header_of_the_first_version_has_no_hash_and_one_of_the_second_has(checkpoint):
+    file = checkpoint / "quantization.json"
+    header = json.loads(file.read_text())
+    unsealed = {key: value for key, value in header.items() if key != "sha256"}
+    file.write_text(json.dumps({**unsealed, "format_version": 1}))
+    formats.load(checkpoint)
+    for wrong in (unsealed, {**header, "format_version": 1}, {**header, "method": {**header["method"], "name": "x"}}):
+        file.write_text(json.dumps(wrong))
+        assert "sha256: expected" in refusal(checkpoint)
+
+
+def test_a_file_is_read_by_the_same_two_leading_numbers():
+    assert StrangeFormat().reads("0.12.1", "0.12.9")
+    assert not StrangeFormat().reads("0.12.1", "0.13.1")
+    assert not StrangeFormat().reads("0.12.1", "1.12.1")
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -6,6 +6,7 @@ format is specified in docs/checkpoint-format.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 from admbench.errors import CheckpointError, DataError
 from admbench.files import read_json
 from admbench.hashing import sha256_json
-from admbench.methods.core.numbers.scheme import NO_PARTS, AttentionScheme, LayerKind, LayerParts, LayerScheme
+from admbench.methods.core.numbers.scheme import (
+    NO_PARTS,
+    AttentionScheme,
+    LayerKind,
+    LayerParts,
+    LayerScheme,
+    Scheme,
+)
 
 FORMAT_VERSION: Literal[5] = 5
 READABLE_VERSIONS = (1, 2, 3, 4, 5)
@@ -94,8 +102,8 @@ class LayerHeader(LayerScheme):
     """What it has besides codes and quantizers."""
 
 
-def _published(layer: LayerHeader) -> bool:
-    return any(side is not None and side.published for side in (layer.weight, layer.activation))
+def _schemes(layers: Iterable[LayerHeader]) -> list[Scheme]:
+    return [side for layer in layers for side in (layer.weight, layer.activation) if side is not None]
 
 
 class Header(Section):
@@ -128,7 +136,8 @@ class Header(Section):
     @model_validator(mode="after")
     def _check_version(self) -> Header:
         """A reader of that version must have known all that is in it."""
-        if self.format_version < 4 and any(_published(layer) for layer in self.layers.values()):
+        schemes = _schemes(self.layers.values())
+        if self.format_version < 4 and any(scheme.published for scheme in schemes):
             raise ValueError(f"version {self.format_version} has no number formats but integers, nf4 and log2")
         kinds = {layer.kind for layer in self.layers.values()}
         if self.format_version < 3 and (self.correction or not kinds.isdisjoint(LATER_KINDS)):
@@ -137,6 +146,16 @@ class Header(Section):
             self.attentions or any(layer.parts != NO_PARTS for layer in self.layers.values())
         ):
             raise ValueError("version 1 has no attentions, and no parts of layers")
+        first: dict[str, tuple[object, ...]] = {
+            "granularity": ("tensor", "channel"),
+            "dynamic": (False,),
+            "codebook": ("uniform",),
+            "zero": ("integer",),
+        }
+        if self.format_version < 2 and any(
+            getattr(scheme, key) not in known for scheme in schemes for key, known in first.items()
+        ):
+            raise ValueError("version 1 has no schemes but static uniform ones per tensor or channel")
         return self
 
 

@@ -35,8 +35,8 @@ BLOCK_FORMATS: frozenset[tuple[Codebook, int, ScaleType, bool]] = frozenset(
 class Scheme(BaseModel):
     """Quantization of one tensor to unsigned codes; with the uniform codebook, value = (code - zero_point) * scale.
 
-    Zero is always a code, whatever the scheme, so that zero padding and zero weights stay exact. The one exception is a
-    floating-point zero point, which is for weights alone.
+    Zero is always a code, so that zero padding and zero weights stay exact. The exceptions are for weights alone: a
+    floating-point zero point, and asymmetric scales in `k`.
 
     >>> scheme = Scheme(bits=4, granularity="channel", symmetric=True)
     >>> scheme.code_min, scheme.code_max, scheme.scale_shape((96, 64, 3, 3))
