@@ -176,6 +176,8 @@ def test_run_prints_plain_lines_and_ends_with_where_to_look(
     assert any(line.startswith("failed fake-adm raises (") for line in lines)
     assert lines[-1] == f"leaderboard: {grid.out / 'site' / 'index.html'}"
     assert (grid.out / "site" / "index.html").is_file()
+    (log,) = grid.out.glob("cells/*/raises*/log.txt")
+    assert log.read_text().endswith("RuntimeError: the scale of layer 3 is not finite\n")
     assert captured.err.splitlines() == ["failed: fake-adm raises: RuntimeError: the scale of layer 3 is not finite"]
     clips = [
         {path.name: path.read_bytes() for path in grid.out.glob(f"cells/*/{name}/audio/*")}
@@ -350,7 +352,8 @@ def test_doctor_says_of_everything_whether_it_is_there(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     code = main(["doctor"])
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert {"cpu", "instruction sets", "torch", "tiny-tango", "disk"} <= {what for _, what, _ in rows}
+    told = {"cpu", "instruction sets", "torch", "reproducibility", "tiny-tango", "disk"}
+    assert told <= {what for _, what, _ in rows}
     assert {state for state, _, _ in rows} <= {"ok", "slow", "missing"}
     assert code == (2 if any(state == "missing" for state, _, _ in rows) else 0)
     judges = {what: detail for _, what, detail in rows if detail.startswith("judge (")}

@@ -7,20 +7,25 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from admbench import versions
 from admbench.bench import run as run_package
+from admbench.bench.run.grid import load_grid
+from admbench.bench.run.keys import Keys
 from admbench.bench.run.made_by import CODE, RUN
 from admbench.bench.run.merging import merge_runs
 from admbench.bench.run.program import run_job
+from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import UsageError
 from admbench.identities import PluginIdentity
 from admbench.leaderboard.reading import read_record
 from admbench.leaderboard.validating import validate
 from admbench.methods.core.checkpoint.formats import registry as formats
 from admbench.metrics.extractors import registry as extractors
+from admbench.metrics.needs import needed_extractors
 
 from .watched_run import WatchedRun, forget, installed, write_site
 
@@ -190,6 +195,72 @@ def test_a_run_of_another_machine_is_merged_and_read_as_any(
     assert all(not checked.problems for checked in validate([whole.layout.run]))
     assert whole.results() == finished.results()
     assert "cell theirs" in whole.planned(), "here it would be computed anew"
+
+
+BASE: Mapping[str, Any] = {"model": "tiny-tango", "weights": "0" * 64, "method": "naive@w4a8", "repeat": 0}
+RESULT_FOLLOWS_FROM: Mapping[str, Mapping[str, Any]] = {
+    "model": {"model": "tiny-audioldm"},
+    "weights of the model": {"weights": "1" * 64},
+    "options of the method": {"method": "naive@w4a8[weights=tensor]"},
+    "calibration draw": {"repeat": 1},
+    "components": {"components": ["vae"]},
+    "captions": {"captions": ("2" * 64, ["a"])},
+    "those that are taken of them": {"captions": ("1" * 64, ["a", "b"])},
+    "seed": {"seed": 1},
+    "steps": {"generation.steps": 3},
+    "guidance": {"generation.guidance": 2.0},
+    "length": {"generation.seconds": 1.0},
+    "batch size": {"generation.batch_size": 2},
+    "metrics": {"metrics.names": ["fd"]},
+    "judge": {"judges": JudgeSpec(tagger="tiny-clap")},
+    "threads": {"threads": 2},
+    "device": {"execution.device": "cuda"},
+}
+NO_RESULT_FOLLOWS_FROM: Mapping[str, Any] = {
+    "models": ["tiny-tango", "tiny-audioldm"],
+    "methods": ["fp32"],
+    "repeats": 5,
+    "out": "elsewhere",
+    "submitter": "Somebody",
+    "execution.workers": 7,  # but by the threads that are left to each
+    "execution.cell_timeout": 1.0,
+    "gate.max": ["fd=+5%"],
+}
+
+
+def key_of(
+    model: str,
+    weights: str,
+    method: str,
+    repeat: int,
+    threads: int = 1,
+    judges: JudgeSpec | None = None,
+    captions: tuple[str, list[str]] = ("1" * 64, ["a"]),
+    **grid: Any,
+) -> str:
+    """Return the key of a cell; of what is not given, defaults."""
+    spec = load_grid(None, {"models": [model], "methods": [method], "metrics.names": ["fd", "clap"]} | grid)
+    needed = needed_extractors(spec.metrics.names)
+    keys = Keys(spec, threads, judges or JudgeSpec(), captions, needed["reference"], needed["generated"])
+    return keys.cell(model, weights, method, repeat)
+
+
+def test_settings_that_change_a_result_change_its_key_and_no_others_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {name: key_of(**(BASE | change)) for name, change in RESULT_FOLLOWS_FROM.items()}
+    keys["nothing"] = key_of(**BASE)
+    assert len(set(keys.values())) == len(keys)
+    for name, value in NO_RESULT_FOLLOWS_FROM.items():
+        assert key_of(**BASE, **{name: value}) == keys["nothing"], name
+    monkeypatch.setattr("admbench.metrics.embedders.judges.TinyTagger.fingerprint", lambda *_: "0" * 64)
+    assert key_of(**BASE) not in keys.values(), "weights of a judge, by their content"
+
+
+def test_the_page_on_running_names_the_packages_that_compute() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
+    (bullet,) = re.findall(r"^- the versions of what computes: (.*?);$", page, re.MULTILINE | re.DOTALL)
+    assert {one for names in versions.COMPUTING.values() for one in names} <= set(re.findall(r"[\w-]+", bullet))
 
 
 def test_every_module_that_a_job_runs_is_in_its_keys_or_computes_nothing() -> None:

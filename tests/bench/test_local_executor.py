@@ -208,8 +208,9 @@ def test_a_killed_job_is_reaped_where_no_other_process_would(task: MakeTask, tmp
 def test_children_share_imports_and_not_random_numbers(task: MakeTask) -> None:
     """Of a forked process the generators would go on where the server's stood, the same in each."""
     ended = carry_out(task("draws"), task("draws-too"))
-    drawn = [outcome.job.work.log.read_text() for outcome in ended.values()]
-    assert drawn[0] != drawn[1]
+    (first, shared, server), (second, _, other) = (one.job.work.log.read_text().split()[:3] for one in ended.values())
+    assert first != second
+    assert (shared, server) == ("True", other), "one process imported for both"
 
 
 def _ignore(job: Job, stage: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from admbench.bench.run.asking import ask
+from admbench.bench.run.preflight import check
 from admbench.errors import UsageError
+from admbench.methods.naive import Naive
 
 
 @pytest.mark.attack("what a job writes for its parent")
@@ -15,6 +17,17 @@ def test_a_constructor_that_prints_and_exits_says_nothing_of_the_others() -> Non
     assert list(found.unavailable) == ["absent"]
     assert found.fixed == ("absent", "fp32")
     assert list(found.requests) == ["naive@w4a8[prompts=2]"]
+
+
+def test_what_depends_on_no_calibration_draw_is_known_and_who_draws_for_itself_shares_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    specs = ["fp32", "bf16", "naive@w4a16", "naive@w4a8"]
+    found = check(specs, "cpu")
+    assert found.fixed == ("fp32", "bf16", "naive@w4a16")
+    assert list(found.requests) == ["naive@w4a8"]
+    monkeypatch.setattr(Naive, "calibrate", lambda *_, **__: pytest.fail("not asked to"))
+    assert check(specs, "cpu").requests == {}
 
 
 def test_a_mistake_of_the_users_is_said() -> None:

@@ -21,14 +21,18 @@ import soundfile
 
 from admbench import metrics
 from admbench.bench.cli.app import main
+from admbench.bench.cli.run import _finish
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CalibrationJob, Job, QuantizeJob, job_from_json
 from admbench.bench.run.layout import JobFolder, RunLayout
 from admbench.bench.run.lock import hold
 from admbench.bench.run.plan import Plan, make_plan
+from admbench.bench.run.program import explain
+from admbench.bench.run.pruning import prune_run
 from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.bench.scoring.spec import JudgeSpec
+from admbench.bench.suites import load_suite
 from admbench.errors import BenchError
 from admbench.files import read_json
 from admbench.hashing import sha256_file
@@ -101,6 +105,8 @@ def test_every_cell_leaves_a_valid_record_and_all_its_products(finished: GridSpe
         assert [entry["caption"] for entry in captions][:2] == ["a dog barks", "rain falls"]
         assert all((cell.path / entry["file"]).is_file() for entry in captions)
     assert not (finished.out / "work").exists()
+    assert not (finished.out / "quantized").exists()
+    assert {soundfile.info(path).subtype for path in finished.out.glob("cells/*/*/audio/*")} == {"PCM_16"}
 
 
 def test_a_record_says_how_audio_came_to_the_networks(finished: GridSpec) -> None:
@@ -284,6 +290,7 @@ def test_the_same_command_gives_the_same_audio_and_record_but_for_times(
             if record["calibration"]:
                 del record["calibration"]["seconds"]
         assert first == second
+    assert not (tmp_path / "cache" / "features").exists(), "what belongs to a run is in its folder"
 
 
 def test_only_what_changed_is_run_again(finished: GridSpec, make_grid: MakeGrid) -> None:
@@ -302,6 +309,9 @@ def test_another_run_seed_gives_other_noise(finished: GridSpec, make_grid: MakeG
     run(other)
     assert not set(wavs(other, "fp32").values()) & set(wavs(finished, "fp32").values())
     assert record_of(other, "fp32").generation.seed == 1
+    own = {item.seed for item in load_suite(finished.suite).items}
+    assert {clip["seed"] for clip in read_json(cell_of(finished, "fp32").captions)} == own, "those of the suite"
+    assert not {clip["seed"] for clip in read_json(cell_of(other, "fp32").captions)} & own
 
 
 def test_repeats_are_added_to_a_finished_run_and_nothing_else_is_done(
@@ -328,6 +338,21 @@ def test_repeats_are_added_to_a_finished_run_and_nothing_else_is_done(
     for repeat in (0, 1):  # draw 0 is that of a run without repeats, and draw 1 is the same in any run
         assert wavs(again, NAIVE, repeat) == wavs(finished, NAIVE, repeat)
     assert len(list(RunLayout(again.out).calibration.iterdir())) == 2
+
+
+def test_a_draw_is_the_same_however_many_there_are_and_comes_after_the_one_before_it_of_all_methods(
+    make_grid: MakeGrid,
+) -> None:
+    methods = ["fp32", NAIVE, NAIVE.replace("w4a8", "w3a8")]
+
+    def cells(**options: int) -> list[tuple[int, str, str]]:
+        plan = make_plan(make_grid(methods=methods, **options), command="bench run", judges=JUDGES)
+        assert [job.key for job in plan.jobs if job.kind == "cell"] == [cell.key for cell in plan.cells]
+        return [(cell.repeat, cell.method, cell.key) for cell in plan.cells]
+
+    one, two, three = cells(), cells(repeats=2), cells(repeats=3)
+    assert [cell[:2] for cell in two] == [(0, name) for name in methods] + [(1, name) for name in methods[1:]]
+    assert (two[:3], three[:5]) == (one, two)
 
 
 def test_methods_that_ask_alike_share_a_set_that_none_of_them_drew(make_grid: MakeGrid) -> None:
@@ -372,6 +397,7 @@ def test_a_cell_that_fails_leaves_a_record_and_is_tried_again(
     assert "fake_adm_missing" in str(reasons["cannot-import"])
     for method in ("raises", "cannot-import", "overflows"):
         record = record_of(grid, method)
+        assert not cell_of(grid, method).per_caption.exists()
         assert (record.status, record.reason) == ("failed", reasons[method])
         assert set(record.scores) == set(score_keys(metrics.DEFAULT))
     assert len(read_runs([grid.out])) == 4
@@ -384,7 +410,10 @@ def test_a_cell_that_fails_leaves_a_record_and_is_tried_again(
 
 
 def test_an_attempt_that_fails_replaces_no_result(
-    finished: GridSpec, make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
+    finished: GridSpec,
+    make_grid: MakeGrid,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     audio = wavs(finished, NAIVE)
     with monkeypatch.context() as broken:
@@ -396,7 +425,22 @@ def test_an_attempt_that_fails_replaces_no_result(
     attempt = read_record(cell.attempt)
     assert (attempt.status, attempt.reason) == ("failed", results[0].reason)
     assert len(read_runs([finished.out])) == 2, "the attempt is no record of the board's"
+    monkeypatch.setattr("admbench.bench.run.publishing.publish_site", lambda out: out / "site")
+    assert _finish(results, finished.out, quiet=True) == 1
+    assert capsys.readouterr().err.endswith(f"by zero (the result of an earlier run stays; {cell.attempt})\n")
     assert [(result.reason, result.resumed) for result in run(finished)] == [(None, True)] * 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"),
+        RuntimeError("CUDA out of memory"),
+    ],
+)
+def test_a_job_that_runs_out_of_memory_says_so(error: Exception) -> None:
+    assert explain(error) == f"out of memory: {str(error) or 'MemoryError'}"
 
 
 def test_a_model_that_cannot_be_imported_fails_only_its_own_cells(make_grid: MakeGrid) -> None:
@@ -499,10 +543,24 @@ def test_what_is_pruned_is_gone_and_said_and_the_cell_stays_finished(
     assert record_of(finished, finished.methods[0]).provenance.pruned == []
     assert cell_of(finished, finished.methods[0]).audio.is_dir()
     assert not RunLayout(finished.out).all_work.exists()
+    assert cell.features.is_file()
+    assert len(read_runs([finished.out])) == 2, "it is on the board"
     assert all(not checked.problems for checked in validate([finished.out]))
     assert [result.resumed for result in run(finished)] == [True, True]
     assert main(["prune", str(finished.out), "--what", "audio,checkpoint", "--cells", "fake-adm/naive@*"]) == 0
     assert capsys.readouterr().out == "0 cells, 0.00 MB freed\n"
+
+
+def test_files_that_have_another_name_gain_no_room(finished: GridSpec) -> None:
+    clips = sorted(cell_of(finished, "fp32").audio.iterdir())
+    for path in clips:  # which they share in a run that was not copied
+        path.unlink()
+        os.link(RunLayout(finished.out).baseline("fake-adm").audio / path.name, path)
+    size = sum(path.stat().st_size for path in clips)
+    assert [(one.cell, one.freed) for one in prune_run(finished.out, ["audio"])] == [
+        ("fake-adm/fp32", 0),
+        (f"fake-adm/{NAIVE}", size),
+    ]
 
 
 def test_what_needs_pruned_clips_makes_them_again(finished: GridSpec, make_grid: MakeGrid) -> None:
@@ -529,7 +587,8 @@ def test_a_prune_that_means_nothing_is_refused(
     assert said in capsys.readouterr().err
 
 
-def test_two_runs_do_not_share_a_folder(finished: GridSpec) -> None:
+def test_two_runs_do_not_share_a_folder(finished: GridSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("admbench.bench.run.runner.make_plan", lambda *_, **__: pytest.fail("planned"))
     with hold(finished.out), pytest.raises(BenchError, match="another bench run is at work there"):
         run(finished)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,21 @@ def test_a_cell_goes_through_its_states(plan: Plan) -> None:
         journal.ended(Outcome(cell, None, 12.0, before=7.0))
         row = standing_of(plan.run).cells[1]
         assert (row.state, row.elapsed, row.expected) == ("done", 12.0, 30.0)
+    journal.close()
+
+
+def test_cells_that_failed_or_were_skipped_say_why_and_what_cells_share_goes_when_it_is_done(plan: Plan) -> None:
+    skipped, failed = plan.cells
+    with hold(plan.run):
+        journal = Journal(plan.run, planned(2, plan.cells, plan.jobs, {skipped.key: "needs a package"}, {}))
+        for job in plan.jobs:
+            if not isinstance(job, CellJob | QuantizeJob):
+                journal.ended(Outcome(job, None, 1.0))
+        journal.ended(Outcome(failed, "it broke", 3.0))
+        assert [(row.state, row.reason) for row in standing_of(plan.run).rows] == [
+            ("skipped", "needs a package"),
+            ("failed", "it broke"),
+        ]
     journal.close()
 
 
@@ -166,6 +182,27 @@ def test_the_summary_holds_times_against_what_was_expected(plan: Plan) -> None:
     progress.events.ended(Outcome(cells[0], None, 14.0))
     progress.events.ended(Outcome(cells[1], None, 46.0, before=30.0))
     assert progress.summary([]).endswith("2 jobs took 30.0 s of 20.0 s expected, 1 of them within a factor of 1.5")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_every_worker_has_a_line_with_the_stage_that_runs(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", Terminal())
+    with RunProgress(quiet=False) as progress:
+        progress.events.planned(plan)
+        for cell in plan.cells:
+            progress.events.stage(cell, "load")
+        progress.events.stage(plan.cells[1], "score")
+        assert progress._bar is not None
+        lines = [task.description for task in progress._bar.tasks]
+        assert lines == ["jobs", f"{plan.cells[0].name}: load", f"{plan.cells[1].name}: score"]
+        progress.events.ended(Outcome(plan.cells[0], None, 1.0))
+        assert [task.description for task in progress._bar.tasks] == [lines[0], lines[2]]
 
 
 def _say(log: Path, text: str) -> None:

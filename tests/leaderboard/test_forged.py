@@ -62,6 +62,9 @@ def test_commands_name_what_is_left_out_and_go_on(
     assert f"warning: left out: {path}: not valid JSON" in capsys.readouterr().err
     assert main(["leaderboard", str(tmp_path / "run"), "--out", str(tmp_path / "site")]) == 0
     assert "tiny-tango/naive-w4a8-" in (tmp_path / "site" / "quarantine.html").read_text()
+    assert "<h1>Left out</h1>" in (tmp_path / "site" / "quarantine.html").read_text()
+    main(["choose", str(tmp_path / "run"), str(good)])
+    assert f"warning: left out: {path}: not valid JSON" in capsys.readouterr().err
     assert main(["validate", str(tmp_path / "run")]) == 2
     assert main(["table", str(path)]) == 2
 

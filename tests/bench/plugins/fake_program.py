@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+IMPORTED_BY = os.getpid()
+
 
 def server() -> int:
     """The fork server: the parent of this process's guard."""
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(600)
     elif method.startswith("draws"):
-        print(random.random())
+        print(random.random(), os.getpid() != IMPORTED_BY, IMPORTED_BY)
     elif method == "leaves-a-thread":
         threading.Thread(target=time.sleep, args=(600,)).start()
     print("done", os.environ["OMP_NUM_THREADS"])
