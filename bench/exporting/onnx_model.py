@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from admbench.bench.exporting.onnx_quantizers import CODES_OF_4_BITS, OnnxLayer, traced
+from admbench.bench.exporting.onnx_quantizers import OnnxLayer, traced
 from admbench.bench.exporting.subject import Inputs, NamedBackbone, Subject
 from admbench.bench.exporting.target import Run, Target, Written
 from admbench.errors import UsageError
@@ -109,19 +108,25 @@ def _finish(file: Path) -> int:
     import onnx
 
     model: Any = onnx.load(file)
-    integers = 0
-    for initializer in model.graph.initializer:
-        if initializer.data_type in (onnx.TensorProto.UINT8, onnx.TensorProto.INT8) and ".weight.codes" in initializer.name:
-            integers += not initializer.name.endswith("zero_point")
-            if CODES_OF_4_BITS in initializer.name:
-                codes = onnx.numpy_helper.to_array(initializer)
-                initializer.CopyFrom(_of_4_bits(codes, initializer.name))
+    stored = {one.name: one for one in model.graph.initializer}
+    weights = [node for node in model.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in stored]
+    for node in weights:
+        codes, zero_point = (onnx.numpy_helper.to_array(stored[name]) for name in (node.input[0], node.input[2]))
+        if codes.dtype == np.uint8 and max(codes.max(), zero_point.max()) < 16:
+            for place, values in ((0, codes), (2, zero_point)):  # torch gives equal zero points of layers one name
+                halves = f"{node.input[place]}_of_4_bits"
+                if halves not in stored:
+                    stored[halves] = _of_4_bits(values, halves)
+                node.input[place] = halves
+    used = {name for node in model.graph.node for name in node.input}
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(one for name, one in stored.items() if name in used)
     changed = {node.op_type for node in model.graph.node} & set(CHANGED)
     assert not changed, f"{changed} means something else in opset {OPSET}"
     next(one for one in model.opset_import if one.domain == "").version = OPSET
     onnx.checker.check_model(model)
     onnx.save(model, file)
-    return integers
+    return len(weights)
 
 
 def _of_4_bits(codes: np.ndarray[Any, Any], name: str) -> Any:
@@ -131,5 +136,4 @@ def _of_4_bits(codes: np.ndarray[Any, Any], name: str) -> Any:
     flat = codes.reshape(-1)
     pairs = np.pad(flat, (0, len(flat) % 2)).reshape(-1, 2)
     packed = (pairs[:, 0] | (pairs[:, 1] << 4)).astype(np.uint8)
-    dims: Sequence[int] = codes.shape
-    return onnx.helper.make_tensor(name, onnx.TensorProto.UINT4, dims, packed.tobytes(), raw=True)
+    return onnx.helper.make_tensor(name, onnx.TensorProto.UINT4, codes.shape, packed.tobytes(), raw=True)

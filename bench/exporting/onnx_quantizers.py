@@ -9,7 +9,7 @@
 | a dynamic input, per token, sample or group | ReduceMin, ReduceMax, Round, Clip |
 | folded scale, shift, low-rank branch | Div, Sub, MatMul or Conv |
 
-Codes keep their bits: weights of up to 4 are stored as UINT4 and those of more as UINT8, but for symmetric ones of 8
+Codes keep their bits: weights of up to 4 are stored as UINT4 (by `onnx_model`: torch has no such type), those of more as UINT8, but for symmetric ones of 8
 bits, which are INT8, the type that integer kernels take. Other codebooks have no operator, and are refused by name.
 """
 
@@ -27,11 +27,6 @@ from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerKind, Scheme
 from admbench.methods.core.numbers.timesteps import TimestepTable
-
-HALF_BYTE = 4
-"""Codes of at most this many bits are stored two to a byte."""
-CODES_OF_4_BITS = "codes_of_4_bits"
-"""Name of a buffer of codes that the file stores so; torch has no type for them."""
 
 _OPERATIONS: dict[LayerKind, Any] = {"linear": F.linear, "conv1d": F.conv1d, "conv2d": F.conv2d}
 
@@ -112,6 +107,7 @@ class OnnxLayer(nn.Module):
 class OnnxWeight(nn.Module):
     """The codes of a layer's weight, and what they stand for."""
 
+    codes: Tensor
     scale: Tensor
     zero_point: Tensor
 
@@ -129,15 +125,14 @@ class OnnxWeight(nn.Module):
             codes = codes.flatten(1)
         if scheme.bits == 8 and scheme.symmetric:
             codes, zero_point = ((one.to(torch.int16) - 128).to(torch.int8) for one in (codes, zero_point))
-        self._name = CODES_OF_4_BITS if scheme.bits <= HALF_BYTE else "codes"
-        self.register_buffer(self._name, codes)
+        self.register_buffer("codes", codes)
         self.register_buffer("scale", quantizer.scale)
-        self.register_buffer(f"{self._name}_zero_point", zero_point)
+        self.register_buffer("zero_point", zero_point)
 
     def forward(self) -> Tensor:
         """Return the weight in floating point."""
-        codes, zero_point = getattr(self, self._name), getattr(self, f"{self._name}_zero_point")
-        return _Dequantize.apply(codes, self.scale, zero_point, self.block).reshape(self.shape)
+        weight: Tensor = _Dequantize.apply(self.codes, self.scale, self.zero_point, self.block)
+        return weight.reshape(self.shape)
 
 
 def traced(quantizer: Quantizer, what: str) -> StaticInput | TableInput | DynamicInput:
