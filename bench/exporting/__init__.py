@@ -6,9 +6,10 @@ and runs what it wrote. `exporter.export` joins these steps.
 
 from admbench.bench.exporting.diffusers_pipeline import DiffusersPipeline
 from admbench.bench.exporting.onnx_model import OnnxModel
+from admbench.bench.exporting.openvino_ir import OpenVINOIR
 from admbench.bench.exporting.target import Target
 
-TARGETS: dict[str, Target] = {target.name: target for target in (DiffusersPipeline(), OnnxModel())}
+TARGETS: dict[str, Target] = {target.name: target for target in (DiffusersPipeline(), OnnxModel(), OpenVINOIR())}
 """By the name that `bench export --format` takes."""
 
 __all__ = ["TARGETS", "Target"]

@@ -109,11 +109,13 @@ def _finish(file: Path) -> int:
 
     model: Any = onnx.load(file)
     stored = {one.name: one for one in model.graph.initializer}
+    same = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Identity"}
     weights = [node for node in model.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in stored]
     for node in weights:
+        node.input[2] = _origin(node.input[2], same)  # torch keeps equal zero points of layers once
         codes, zero_point = (onnx.numpy_helper.to_array(stored[name]) for name in (node.input[0], node.input[2]))
         if codes.dtype == np.uint8 and max(codes.max(), zero_point.max()) < 16:
-            for place, values in ((0, codes), (2, zero_point)):  # torch gives equal zero points of layers one name
+            for place, values in ((0, codes), (2, zero_point)):
                 halves = f"{node.input[place]}_of_4_bits"
                 if halves not in stored:
                     stored[halves] = _of_4_bits(values, halves)
@@ -127,6 +129,12 @@ def _finish(file: Path) -> int:
     onnx.checker.check_model(model)
     onnx.save(model, file)
     return len(weights)
+
+
+def _origin(name: str, same: dict[str, str]) -> str:
+    while name in same:
+        name = same[name]
+    return name
 
 
 def _of_4_bits(codes: np.ndarray[Any, Any], name: str) -> Any:

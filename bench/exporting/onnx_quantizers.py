@@ -4,13 +4,14 @@
 |---|---|
 | weight codes less an integer zero point, times a scale per tensor or channel | DequantizeLinear along axis 0 |
 | ... times a scale per group | DequantizeLinear with blocks along axis 1 of (out, terms), then Reshape |
+| ... with a zero point in floating point, or a minimum, as HQQ and GGUF have | DequantizeLinear, Sub |
 | a static input | QuantizeLinear, DequantizeLinear; of fewer than 8 bits behind Clip |
 | an input's scale by timestep | the table's nearest entry (ArgMin, Gather), then rounding by row |
 | a dynamic input, per token, sample or group | ReduceMin, ReduceMax, Round, Clip |
 | folded scale, shift, low-rank branch | Div, Sub, MatMul or Conv |
 
 Codes keep their bits: weights of up to 4 are stored as UINT4 (by `onnx_model`: torch has no such type), those of more as UINT8, but for symmetric ones of 8
-bits, which are INT8, the type that integer kernels take. Other codebooks have no operator, and are refused by name.
+bits, which are INT8, the type that integer kernels take. Other codebooks are refused by name.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch.nn import functional as F
 from admbench.errors import UsageError
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
+from admbench.methods.core.numbers.gguf import AffineQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerKind, Scheme
 from admbench.methods.core.numbers.timesteps import TimestepTable
@@ -31,13 +33,10 @@ from admbench.methods.core.numbers.timesteps import TimestepTable
 _OPERATIONS: dict[LayerKind, Any] = {"linear": F.linear, "conv1d": F.conv1d, "conv2d": F.conv2d}
 
 
-def refusal(scheme: Scheme) -> str | None:
-    """Return what of a scheme ONNX's operators do not express; None if they express it."""
+def require_uniform(scheme: Scheme, what: str) -> None:
+    """Raise UsageError for codes that are not evenly spaced, which no operator of ONNX dequantizes."""
     if scheme.codebook != "uniform":
-        return f"the codebook {scheme.codebook}"
-    if scheme.scales != "float32":
-        return f"scales in {scheme.scales}"
-    return "a zero point in floating point" if scheme.zero == "float" else None
+        raise UsageError(f"{what}: ONNX export has no operators for the codebook {scheme.codebook}")
 
 
 class _Dequantize(torch.autograd.Function):
@@ -110,6 +109,7 @@ class OnnxWeight(nn.Module):
     codes: Tensor
     scale: Tensor
     zero_point: Tensor
+    offset: Tensor | None
 
     def __init__(self, layer: QuantizedLayer, what: str) -> None:
         super().__init__()
@@ -117,21 +117,29 @@ class OnnxWeight(nn.Module):
         assert quantizer is not None
         assert layer.weight_codes is not None
         scheme, codes, zero_point = quantizer.scheme, layer.weight_codes, quantizer.zero_point
-        refused = refusal(scheme)
-        if refused is not None:
-            raise UsageError(f"{what}: ONNX has no operator for {refused} of a weight")
+        require_uniform(scheme, f"{what}, weight")
         self.shape, self.block = layer.shape, scheme.group_size or 0
         if self.block:
             codes = codes.flatten(1)
-        if scheme.bits == 8 and scheme.symmetric:
+        offset = None
+        if isinstance(quantizer, AffineQuantizer):
+            offset = quantizer.offset
+        elif scheme.zero == "float":
+            offset = quantizer.zero_point * quantizer.scale
+        if offset is not None:
+            zero_point = torch.zeros_like(quantizer.scale, dtype=torch.uint8)
+        if offset is None and scheme.bits == 8 and scheme.symmetric:
             codes, zero_point = ((one.to(torch.int16) - 128).to(torch.int8) for one in (codes, zero_point))
         self.register_buffer("codes", codes)
         self.register_buffer("scale", quantizer.scale)
         self.register_buffer("zero_point", zero_point)
+        self.register_buffer("offset", offset)
 
     def forward(self) -> Tensor:
         """Return the weight in floating point."""
         weight: Tensor = _Dequantize.apply(self.codes, self.scale, self.zero_point, self.block)
+        if self.offset is not None:
+            weight = weight.reshape(*self.offset.shape, -1) - self.offset[..., None]
         return weight.reshape(self.shape)
 
 
@@ -141,9 +149,7 @@ def traced(quantizer: Quantizer, what: str) -> StaticInput | TableInput | Dynami
     Raises:
         UsageError: ONNX's operators do not express its scheme.
     """
-    refused = refusal(quantizer.scheme)
-    if refused is not None:
-        raise UsageError(f"{what}: ONNX has no operator for {refused} of an input")
+    require_uniform(quantizer.scheme, f"{what}, input")
     if isinstance(quantizer, TimestepTable):
         return TableInput(quantizer)
     return DynamicInput(quantizer) if isinstance(quantizer, DynamicQuantizer) else StaticInput(quantizer)
