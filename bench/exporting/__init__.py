@@ -5,11 +5,12 @@ and runs what it wrote. `exporter.export` joins these steps.
 """
 
 from admbench.bench.exporting.diffusers_pipeline import DiffusersPipeline
+from admbench.bench.exporting.gguf_file import GGUFFile
 from admbench.bench.exporting.onnx_model import OnnxModel
 from admbench.bench.exporting.openvino_ir import OpenVINOIR
 from admbench.bench.exporting.target import Target
 
-TARGETS: dict[str, Target] = {target.name: target for target in (DiffusersPipeline(), OnnxModel(), OpenVINOIR())}
+TARGETS: dict[str, Target] = {target.name: target for target in (DiffusersPipeline(), OnnxModel(), OpenVINOIR(), GGUFFile())}
 """By the name that `bench export --format` takes."""
 
 __all__ = ["TARGETS", "Target"]
