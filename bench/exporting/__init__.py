@@ -10,7 +10,9 @@ from admbench.bench.exporting.onnx_model import OnnxModel
 from admbench.bench.exporting.openvino_ir import OpenVINOIR
 from admbench.bench.exporting.target import Target
 
-TARGETS: dict[str, Target] = {target.name: target for target in (DiffusersPipeline(), OnnxModel(), OpenVINOIR(), GGUFFile())}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (DiffusersPipeline(), OnnxModel(), OpenVINOIR(), GGUFFile())
+}
 """By the name that `bench export --format` takes."""
 
 __all__ = ["TARGETS", "Target"]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from admbench.bench.exporting.subject import Inputs, Subject
+from admbench.bench.exporting.subject import Subject
 from admbench.bench.exporting.target import Target, Written
 from admbench.bench.measurement.latency import sqnr_db
 from admbench.errors import CheckpointError, UsageError
-from admbench.files import atomic_directory, directory_bytes
+from admbench.files import atomic_directory, directory_bytes, write_json_atomic
+
+FILE = "admbench-export.json"
+"""Says what an export was made from, and under which licence: the weights' own. By it, an export is known as one."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Export:
     """Bytes of the folder."""
     sqnr_db: float | None
     """Against what the target says that it holds; None where there is no difference at all."""
+    required_sqnr_db: float
+    """What that had to be at least."""
     simulation_sqnr_db: float | None
     """Against the whole simulation, what was left out included."""
     calls: int
@@ -48,25 +52,30 @@ def export(subject: Subject, target: Target, out: Path) -> Export:
         whole = predictions(subject, subject.model.backbone)
         reference = target.reference(subject)
         held = whole if reference is subject.model.backbone else predictions(subject, reference)
-        ratio = _ratio(held, found)
-        if ratio is not None and not ratio >= target.required_sqnr_db:  # NaN fails too
+        ratio, required = _ratio(held, found), target.required_sqnr_db(subject)
+        if ratio is not None and not ratio >= required:  # NaN fails too
             raise CheckpointError(
                 f"{out}: not written: the exported backbone's predictions are {ratio:.1f} dB from the simulation's;"
-                f" expected at least {target.required_sqnr_db:g} dB"
+                f" expected at least {required:g} dB"
             )
-        size = directory_bytes(folder)
-    return Export(written, size, ratio, _ratio(whole, found), len(found))
+        made = Export(written, directory_bytes(folder), ratio, required, _ratio(whole, found), len(found))
+        write_json_atomic(folder / FILE, _described(subject, target, made))
+    return made
 
 
 def predictions(subject: Subject, network: nn.Module) -> list[Tensor]:
     """Return a network's predictions of the subject's calls, float32."""
     function = subject.function.of(network)
     with torch.no_grad():
-        return [function(*_in_order(function.names, inputs)).float() for inputs in subject.inputs]
+        return [function(*(inputs[name] for name in function.names)).float() for inputs in subject.inputs]
 
 
-def _in_order(names: Iterable[str], inputs: Inputs) -> list[Tensor]:
-    return [inputs[name] for name in names]
+def _described(subject: Subject, target: Target, made: Export) -> dict[str, object]:
+    components = {
+        name: {"method": header.method.spec, "source": header.source.model_dump()}
+        for name, header in subject.headers.items()
+    }
+    return {"format": target.name, "components": components, **asdict(made)}
 
 
 def _ratio(expected: list[Tensor], found: list[Tensor]) -> float | None:

@@ -8,14 +8,13 @@ parameters. A convolution's weight is a matrix there, a row for each output chan
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from admbench.bench.exporting.plain import plain_network, roundings, without_roundings
 from admbench.bench.exporting.subject import Inputs, Subject
-from admbench.bench.exporting.target import Run, Target, Written
+from admbench.bench.exporting.target import Run, Target, Written, not_exported
 from admbench.errors import UsageError
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.numbers.gguf import HalfScaleQuantizer, SuperBlockQuantizer
@@ -36,7 +35,10 @@ class GGUFFile(Target):
     summary = "the backbone's weights as GGUF blocks, of checkpoints in GGUF's formats"
     packages = ("gguf",)
     extra = "gguf"
-    required_sqnr_db = 90.0
+
+    def required_sqnr_db(self, subject: Subject) -> float:
+        """See `Target`: the values are the same, and sums may be in another order."""
+        return 90.0
 
     def reference(self, subject: Subject) -> nn.Module:
         """See `Target`: the simulation without the rounding of inputs."""
@@ -51,73 +53,63 @@ class GGUFFile(Target):
         import gguf
 
         backbone = subject.model.backbone
-        blocks = _blocks(backbone)
+        state = plain_network(backbone, "backbone").state_dict()
+        blocks = {name: own for name, own in _blocks(backbone).items() if name in state}  # halves of a split are not
         if not blocks:
-            raise UsageError(
-                "backbone: no weight has whole blocks of a GGUF format; expected a checkpoint of q8_0, q4_0, q4_k, q5_k"
-                " or q6_k"
-            )
-        plain = plain_network(backbone, "backbone")
+            formats = ", ".join(_TYPES.values())
+            raise UsageError(f"backbone: no weight has whole blocks of a format of GGUF; expected one of {formats}")
         writer = gguf.GGUFWriter(folder / FILE, type(backbone).__name__)
-        for name, tensor in plain.state_dict().items():
+        for name, tensor in state.items():
+            if tensor.ndim > 2:
+                writer.add_array(SHAPE + name, list(tensor.shape))
             if name in blocks:
                 kind, rows = blocks[name]
-                if tensor.ndim > 2:
-                    writer.add_array(SHAPE + name, list(tensor.shape))
                 writer.add_tensor(name, rows.numpy(), raw_dtype=gguf.GGMLQuantizationType[kind])
             else:
-                if tensor.ndim > 2:
-                    writer.add_array(SHAPE + name, list(tensor.shape))
-                writer.add_tensor(name, tensor.float().reshape(len(tensor), -1).numpy() if tensor.ndim > 2 else tensor.float().numpy())
+                writer.add_tensor(name, (tensor.flatten(1) if tensor.ndim > 2 else tensor).float().numpy())
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        whole = len(quantized_layers(backbone))
         kinds = ", ".join(sorted({kind for kind, _ in blocks.values()}))
-        left_out = [f"backbone: {what}" for what in roundings(backbone)]
-        left_out += [f"{name}: not exported" for name in subject.headers if name != "backbone"]
-        return Written(f"{FILE}: {len(blocks)} of {whole} quantized weights as {kinds}, all else float32", tuple(left_out))
+        holds = f"{FILE}: {len(blocks)} of {len(quantized_layers(backbone))} quantized weights as {kinds}, all else F32"
+        left_out = tuple(f"backbone: {what}" for what in roundings(backbone))
+        return Written(holds, left_out + not_exported(subject))
 
     def load(self, subject: Subject, folder: Path) -> Run:
         """See `Target`: the package's own reader, and torch."""
         import gguf
 
-        reader = gguf.GGUFReader(folder / FILE)
         network = plain_network(subject.model.backbone, "backbone")
         shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
         state = {
             one.name: torch.from_numpy(gguf.dequantize(one.data, one.tensor_type).copy()).reshape(shapes[one.name])
-            for one in reader.tensors
+            for one in gguf.GGUFReader(folder / FILE).tensors
         }
         network.load_state_dict(state, strict=True)
         function = subject.function.of(network)
 
         def run(inputs: Inputs) -> Tensor:
             with torch.no_grad():
-                return function(*(inputs[name] for name in function.names))
+                predicted: Tensor = function(*(inputs[name] for name in function.names))
+            return predicted
 
         return run
 
 
 def _blocks(backbone: nn.Module) -> dict[str, tuple[str, Tensor]]:
     """Return the weights that GGUF has as they are: parameter -> name of the format, blocks."""
-    found: dict[str, tuple[str, Tensor]] = {}
-    for name, layer in quantized_layers(backbone).items():
-        made = _of(layer)
-        if made is not None:
-            found[f"{name}.weight"] = made
-    return found
+    made = {f"{name}.weight": _of(layer) for name, layer in quantized_layers(backbone).items()}
+    return {name: found for name, found in made.items() if found is not None}
 
 
 def _of(layer: QuantizedLayer) -> tuple[str, Tensor] | None:
-    quantizer: Any = layer.weight_quantizer
-    parts = layer.parts.model_copy(update={"timesteps": 0})
-    if not isinstance(quantizer, HalfScaleQuantizer | SuperBlockQuantizer) or parts != NO_PARTS:
+    quantizer, codes = layer.weight_quantizer, layer.weight_codes
+    linear = layer.parts.model_copy(update={"timesteps": 0}) == NO_PARTS  # nothing that becomes part of the weight
+    if codes is None or not linear or not isinstance(quantizer, HalfScaleQuantizer | SuperBlockQuantizer):
         return None
-    assert layer.weight_codes is not None
     try:
-        rows = to_blocks(quantizer, layer.weight_codes.flatten(1))
+        rows = to_blocks(quantizer, codes.flatten(1))
     except ValueError:  # groups that are no whole blocks
         return None
     return _TYPES[quantizer.scheme.scales, quantizer.scheme.bits], rows

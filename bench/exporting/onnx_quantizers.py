@@ -10,8 +10,8 @@
 | a dynamic input, per token, sample or group | ReduceMin, ReduceMax, Round, Clip |
 | folded scale, shift, low-rank branch | Div, Sub, MatMul or Conv |
 
-Codes keep their bits: weights of up to 4 are stored as UINT4 (by `onnx_model`: torch has no such type), those of more as UINT8, but for symmetric ones of 8
-bits, which are INT8, the type that integer kernels take. Other codebooks are refused by name.
+Weights of up to 4 bits are stored as UINT4, which `onnx_model` does, as torch has no such type; those of more as UINT8,
+but for symmetric ones of 8 bits, which are INT8, the type that integer kernels take. Other codebooks are refused by name.
 """
 
 from __future__ import annotations

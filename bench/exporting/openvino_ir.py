@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from admbench.bench.exporting.onnx_model import FILE as ONNX_FILE
-from admbench.bench.exporting.onnx_model import PREDICTION, others, write_onnx
+from admbench.bench.exporting.onnx_model import PREDICTION, required_of_runtime, signature, write_onnx
 from admbench.bench.exporting.subject import Inputs, Subject
-from admbench.bench.exporting.target import Run, Target, Written
+from admbench.bench.exporting.target import Run, Target, Written, not_exported
 
 FILE = "backbone.xml"
 
@@ -27,7 +27,10 @@ class OpenVINOIR(Target):
     summary = "the backbone as OpenVINO's IR with our integers, weights in 4 or 8 bits"
     packages = ("onnx", "openvino")
     extra = "openvino"
-    required_sqnr_db = 30.0
+
+    def required_sqnr_db(self, subject: Subject) -> float:
+        """See `Target`."""
+        return required_of_runtime(subject)
 
     def write(self, subject: Subject, folder: Path) -> Written:
         """See `Target`.
@@ -41,8 +44,7 @@ class OpenVINOIR(Target):
             integers = write_onnx(subject, Path(scratch) / ONNX_FILE)
             model = openvino.convert_model(Path(scratch) / ONNX_FILE)
             openvino.save_model(model, folder / FILE, compress_to_fp16=False)
-        names = ", ".join(subject.function.names)
-        return Written(f"{FILE}: {names} -> {PREDICTION}; {integers} layers of integers", others(subject))
+        return Written(f"{FILE}: {signature(subject)}, {integers} weights as integers", not_exported(subject))
 
     def load(self, subject: Subject, folder: Path) -> Run:
         """See `Target`: by the CPU plug-in, in float32 beside the integers, rounding no inputs but those that we round.

@@ -87,7 +87,7 @@ def _plain_layer(layer: QuantizedLayer, what: str) -> nn.Module:
     if layer.input_shift is not None:
         if bias is None:
             raise UsageError(f"{what}: its input is shifted, and it has no bias to make up for that")
-        bias = bias - weight.flatten(2).sum(2) @ layer.input_shift if weight.ndim > 2 else bias - weight @ layer.input_shift
+        bias = bias - weight.reshape(*weight.shape[:2], -1).sum(2) @ layer.input_shift
     made = _empty(layer, bias is not None)
     if layer.kind.startswith("conv_transpose"):
         weight = swap_channels(weight, layer.geometry["groups"])

@@ -1,4 +1,4 @@
-"""What is exported: a model with its quantized components in place, and calls of its backbone to hold exports against."""
+"""What is exported: a model with its quantized components, and calls of its backbone to hold exports against."""
 
 from __future__ import annotations
 
@@ -79,13 +79,15 @@ class Subject:
         """Record calls of a model that `load_checkpoint` returned.
 
         Raises:
-            CheckpointError: a component is in another package's format.
+            CheckpointError: a component is in another package's format, or none is the backbone.
         """
         ours: dict[str, Header] = {}
         for name, header in headers.items():
             if isinstance(header, ThirdPartyHeader):
                 raise CheckpointError(f"{name}: quantized by {header.format}, whose own tools export it")
             ours[name] = header
+        if "backbone" not in ours:
+            raise CheckpointError(f"expected a checkpoint of the backbone; found one of {', '.join(ours)}")
         calls = _recorded(model)
         functions = [NamedBackbone(model.backbone, call) for call in calls]
         return cls(model, ours, functions[0], tuple(function.example for function in functions))

@@ -38,8 +38,6 @@ class Target(ABC):
     """Modules that writing and checking it import."""
     extra: ClassVar[str] = ""
     """Optional dependency of this package that brings them."""
-    required_sqnr_db: ClassVar[float]
-    """Least ratio of the reference's mean square to that of the export's difference from it, dB."""
 
     def missing(self) -> str | None:
         """Return why it cannot be written here, None if it can."""
@@ -47,8 +45,12 @@ class Target(ABC):
         return f"not installed: {', '.join(absent)}; pip install admbench[{self.extra}]" if absent else None
 
     def reference(self, subject: Subject) -> nn.Module:
-        """Return the network whose predictions an export has to make: the simulation, unless the form leaves some out."""
+        """Return the network whose predictions an export has to make: the simulation, or what the form has of it."""
         return subject.model.backbone
+
+    @abstractmethod
+    def required_sqnr_db(self, subject: Subject) -> float:
+        """Return the least ratio of the reference's mean square to that of the export's difference from it, dB."""
 
     @abstractmethod
     def write(self, subject: Subject, folder: Path) -> Written:
@@ -61,3 +63,8 @@ class Target(ABC):
     @abstractmethod
     def load(self, subject: Subject, folder: Path) -> Run:
         """Load the backbone that `write` wrote, by the target's own runtime."""
+
+
+def not_exported(subject: Subject) -> tuple[str, ...]:
+    """Return a line for each quantized component beside the backbone, for targets that hold the backbone alone."""
+    return tuple(f"{name}: not exported" for name in subject.headers if name != "backbone")

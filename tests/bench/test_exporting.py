@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from admbench.bench.conformance.tiny_models import TinyModel, tiny_audioldm, tiny_tango
+from admbench.bench.conformance.tiny_models import tiny_audioldm, tiny_tango
 from admbench.bench.exporting import TARGETS
 from admbench.bench.exporting.exporter import export, predictions
 from admbench.bench.exporting.plain import plain_network, without_roundings
-from admbench.bench.exporting.subject import Subject
-from admbench.errors import CheckpointError, UsageError
 from admbench.methods import from_spec
 from admbench.methods.core.layers.quantized import quantized_layers
-from admbench.methods.core.numbers.packing import unpack_bits
 
 from .exported import quantized_in_every_way, subject_of
 
@@ -68,6 +64,7 @@ def test_an_onnx_file_holds_our_codes_in_four_bits_and_eight(tmp_path):
     found = weights_in(tmp_path / "out" / "backbone.onnx")
     ours = [layer.weight_codes.flatten().tolist() for layer in quantized_layers(backbone).values()]
     assert sorted(one.astype(int).flatten().tolist() for one in found if one.dtype != np.int8) == sorted(
-        codes for codes, layer in zip(ours, quantized_layers(backbone).values(), strict=True)
+        codes
+        for codes, layer in zip(ours, quantized_layers(backbone).values(), strict=True)
         if layer.weight_quantizer.scheme.bits == 4
     )
