@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from admbench.bench.conformance.tiny_models import TinyModel
 from admbench.bench.exporting.subject import Subject
+from admbench.methods.core.checkpoint.header import (
+    FORMAT_VERSION,
+    BackboneHeader,
+    Header,
+    MethodHeader,
+    SourceHeader,
+)
 from admbench.methods.core.layers.attention import AttentionSites, attentions, set_sites
 from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers, replace_layer
 from admbench.methods.core.layers.quantized import QuantizedLayer
@@ -47,10 +55,23 @@ def quantized_in_every_way(model: TinyModel, *, inputs: bool) -> nn.Module:
 def subject_of(model: TinyModel, backbone: nn.Module) -> Subject:
     """Return a model with a backbone in place, as an export takes it; one call has rows at different timesteps."""
     model.backbone = backbone
-    subject = Subject.of(model, {})
+    subject = Subject.of(model, {"backbone": _header(model, backbone)})
     first, last = subject.inputs[0], subject.inputs[2]
     mixed = {name: torch.cat([first[name], last[name][1:]]) for name in first}
-    return Subject(model, {}, subject.function, (*subject.inputs, mixed))
+    return replace(subject, inputs=(*subject.inputs, mixed))
+
+
+def _header(model: TinyModel, backbone: nn.Module) -> Header:
+    """Return a header that says where a backbone is from, and nothing of its layers."""
+    return Header(
+        format_version=FORMAT_VERSION,
+        component="backbone",
+        method=MethodHeader(name="naive", spec="naive@w4a8", version="1", config={}),
+        source=SourceHeader(model=model.name, weights_sha256=model.weights_sha256, license=model.license),
+        backbone=BackboneHeader(architecture=type(backbone).__name__, config={}, dtype="float32"),
+        layers={},
+        tensors={},
+    )
 
 
 def _quantized(number: int, layer: QuantizableLayer, inputs: bool) -> QuantizedLayer:
