@@ -49,11 +49,13 @@ def export(subject: Subject, target: Target, out: Path) -> Export:
         written = target.write(subject, folder)
         run = target.load(subject, folder)
         found = [run(inputs) for inputs in subject.inputs]
+        if not all(bool(torch.isfinite(one).all()) for one in found):
+            raise CheckpointError(f"{out}: not written: the exported backbone predicts NaN or infinity")
         whole = predictions(subject, subject.model.backbone)
         reference = target.reference(subject)
         held = whole if reference is subject.model.backbone else predictions(subject, reference)
         ratio, required = _ratio(held, found), target.required_sqnr_db(subject)
-        if ratio is not None and not ratio >= required:  # NaN fails too
+        if ratio is not None and ratio < required:
             raise CheckpointError(
                 f"{out}: not written: the exported backbone's predictions are {ratio:.1f} dB from the simulation's;"
                 f" expected at least {required:g} dB"
