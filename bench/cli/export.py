@@ -57,7 +57,9 @@ def export(
     print(f"{out}: {made.written.holds}, {megabytes(made.size)}")
     for line in made.written.left_out:
         print(f"left out: {line}")
-    print(f"{_decibels(made.sqnr_db)} what it holds, over {made.calls} calls; at least {made.required_sqnr_db:g} required")
+    print(
+        f"{_decibels(made.sqnr_db)} what it holds, over {made.calls} calls; at least {made.required_sqnr_db:g} required"
+    )
     if made.written.left_out:
         print(f"{_decibels(made.simulation_sqnr_db)} the whole simulation, what was left out included")
 

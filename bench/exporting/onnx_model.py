@@ -124,9 +124,7 @@ def onnx_network(backbone: nn.Module) -> nn.Module:
 def _varying(subject: Subject) -> list[str]:
     """Return the inputs whose first dimension differs between the subject's calls: the rows of a batch."""
     return [
-        name
-        for name in subject.function.names
-        if len({tuple(inputs[name].shape[:1]) for inputs in subject.inputs}) > 1
+        name for name in subject.function.names if len({tuple(inputs[name].shape[:1]) for inputs in subject.inputs}) > 1
     ]
 
 

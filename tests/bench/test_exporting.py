@@ -107,10 +107,14 @@ def test_an_onnx_file_holds_our_codes_in_four_bits_and_eight(tmp_path: Path) -> 
     for layer in quantized_layers(backbone).values():
         assert layer.weight_codes is not None
         assert layer.weight_quantizer is not None
-        steps = layer.weight_codes.int() - layer.weight_quantizer.zero_point.int().view(-1, *[1] * (len(layer.shape) - 1))
+        steps = layer.weight_codes.int() - layer.weight_quantizer.zero_point.int().view(
+            -1, *[1] * (len(layer.shape) - 1)
+        )
         ours.append(steps.flatten().tolist())
     assert sorted(found) == sorted(ours)
-    bits = {layer.weight_quantizer.scheme.bits for layer in quantized_layers(backbone).values() if layer.weight_quantizer}
+    bits = {
+        layer.weight_quantizer.scheme.bits for layer in quantized_layers(backbone).values() if layer.weight_quantizer
+    }
     types = {stored[node.input[0]].data_type for node in nodes}
     expected = {4: onnx.TensorProto.UINT4, 8: onnx.TensorProto.INT8}
     assert types == {expected[one] for one in bits}
