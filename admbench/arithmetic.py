@@ -19,6 +19,7 @@ import platform
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 VARIABLE = "MKL_CBWR"
 REPRODUCIBLE = "COMPATIBLE"
@@ -27,6 +28,36 @@ LIMIT = "MKL_ENABLE_INSTRUCTIONS"
 COST = "fp32 products take up to 1.4 times as long"
 """Of the reproducible mode; measured as the module docstring says."""
 INTEL = "GenuineIntel"
+
+MODES = (
+    VARIABLE,
+    LIMIT,
+    "ATEN_CPU_CAPABILITY",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "DNNL_MAX_CPU_ISA",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+)
+"""Variables by which MKL, torch, oneDNN, numpy, cuBLAS and OpenBLAS choose other instructions or another precision."""
+INSTRUCTION_SETS = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512bw",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+)
+"""Of those that a processor has, libraries and our kernels take the widest: each adds in another order."""
 
 _OURS = "ADMBENCH_SET_MKL_CBWR"
 """Set beside VARIABLE by this package, so that a child that measures time can take it back."""
@@ -77,6 +108,37 @@ def vendor() -> str:
 def has_avx512() -> bool:
     """Return whether the processor says that it has AVX-512; False if not known."""
     return "avx512f" in _described("flags").split()
+
+
+def identity(environment: Mapping[str, str], device: str) -> dict[str, Any]:
+    """Return what else than versions and threads decides in which order, and how exactly, products are added here.
+
+    Args:
+        environment: of the process that computes.
+        device: `cpu` or `cuda`.
+    """
+    return {
+        "machine": platform.machine(),
+        "vendor": vendor(),
+        "instruction_sets": instruction_sets(),
+        "modes": {name: environment[name] for name in MODES if environment.get(name)},
+        "gpus": gpus() if device == "cuda" else [],
+    }
+
+
+def instruction_sets() -> list[str]:
+    """Return those of `INSTRUCTION_SETS` that the processor has; empty where Linux's /proc/cpuinfo is missing."""
+    flags = {*_described("flags").split(), *_described("Features").split()}
+    return [name for name in INSTRUCTION_SETS if name in flags]
+
+
+def gpus() -> list[str]:
+    """Return the names of NVIDIA's accelerators, as their driver lists them, without torch; empty if not known."""
+    named = []
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        named += [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+    return named
 
 
 @cache

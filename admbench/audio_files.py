@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
+AUDIO_SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
 """Of the formats that are read, all through libsndfile; upper case counts as well."""
 
 

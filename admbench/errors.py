@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+LONGEST = 3000
+"""Characters of a text of an error: a name or value out of a file can have any length."""
+_LINE_BREAKS = re.compile("\\s*[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\\s*")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+"""Control characters, marks that reorder a line, and what bytes of a file's name that are no UTF-8 are read as."""
 
 
 class BenchError(Exception):
-    """A user's mistake or a broken input. Its text is one line that names the thing at fault and what was expected."""
+    """A user's mistake or a broken input. Its text is one line that names the thing at fault and what was expected.
+
+    Names and values in it come from files of others, so the text is made one line here, once for all: line breaks are
+    spaces, other characters that cannot be shown are their escapes, and what is too long is cut.
+
+    >>> str(DataError("a.json: key 'x\\n\\x1b[2J': expected a number"))
+    "a.json: key 'x \\\\x1b[2J': expected a number"
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        text = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], _LINE_BREAKS.sub(" ", text))
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]} ... [{len(text) - LONGEST} more]"
 
 
 class UsageError(BenchError):

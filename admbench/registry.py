@@ -12,22 +12,21 @@ plug-ins of a kind say beside that, such as the `track` of a method.
 
 from __future__ import annotations
 
-import ast
 import importlib
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
-from importlib import metadata, util
-from pathlib import Path
+from functools import cache, cached_property, partial
+from importlib import metadata
 from typing import Any, TypeVar
 
+from admbench import sources
 from admbench.errors import BenchError, PluginError, UsageError, nearest
+from admbench.identities import PluginIdentity, of_builtin, of_distribution
 
 Plugin = TypeVar("Plugin")
 """Summary, and names of the distributions that it needs."""
@@ -69,6 +68,10 @@ class _Declared:
     def owner(self) -> str:
         return f"{self.target} of {self.distribution}"
 
+    @property
+    def is_foreign(self) -> bool:
+        return self.distribution != BUILTIN_DISTRIBUTION
+
 
 @dataclass(frozen=True)
 class _Description:
@@ -77,12 +80,15 @@ class _Description:
     summary: str = ""
     requires: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
 
     @classmethod
     def of(cls, said: Mapping[str, Any], facts: Sequence[str], summary: str) -> _Description:
         """Take what is wanted of what was said; `summary` is for one that says none."""
         own = {name: str(said[name]) for name in facts if said.get(name) is not None}
-        return cls(str(said.get("summary", summary)), tuple(said.get("requires", ())), own)
+        version = said.get("version")
+        requires = tuple(map(str, said.get("requires", ())))
+        return cls(str(said.get("summary", summary)), requires, own, None if version is None else str(version))
 
 
 class Registry:
@@ -184,6 +190,39 @@ class Registry:
             name, self.group, first.target, first.distribution, said.summary, said.requires, unavailable, said.facts
         )
 
+    def identity(self, name: str) -> PluginIdentity:
+        """Return what tells this state of a plug-in from another; see `admbench.identities`.
+
+        What its source says as literals is read there. Only a plug-in of another distribution that computes its
+        `version` or `requires`, or takes them from a class that is not found, is loaded, in a child process. One that
+        cannot be loaded has the identity of its source.
+
+        Raises:
+            UsageError: there is none of that name; names the nearest.
+            PluginError: two claim the name.
+        """
+        declared = self._only_owner(name)
+        if declared.distribution == BUILTIN_DISTRIBUTION:
+            said = _by_source(declared.target) or _Description()
+            return of_builtin(self.group, name, declared.target, said.version, said.requires)
+        said = self._said(declared)
+        return of_distribution(self.group, name, declared.target, declared.distribution, said.version, said.requires)
+
+    def identities_of_others(self) -> list[PluginIdentity]:
+        """Return the identity of every plug-in of another distribution whose name is its own."""
+        names = [name for name in self.names() if len(owners := self._owners(name)) == 1 and owners[0].is_foreign]
+        return [self.identity(name) for name in names]
+
+    def _said(self, declared: _Declared) -> _Description:
+        """Return what a plug-in that is not ours says of itself."""
+        if declared.name in self._registered:
+            return _described_by(self._registered[declared.name], self.facts)
+        said = _by_source(declared.target)
+        if said is None:
+            module = declared.target.partition(":")[0]
+            said = _told(declared, sources.sha256_of_distribution(declared.distribution, module))
+        return said
+
     @cached_property
     def _installed(self) -> list[_Declared]:
         """Entry points of the group that other distributions declare."""
@@ -250,7 +289,7 @@ def _reason(error: BaseException) -> str:
 
 def _described_by(plugin: Any, facts: Sequence[str]) -> _Description:
     doc = (getattr(plugin, "__doc__", None) or "").strip().splitlines()
-    said = {name: getattr(plugin, name) for name in (*_DESCRIBED, *facts) if hasattr(plugin, name)}
+    said = {name: getattr(plugin, name) for name in (*_DESCRIBED, "version", *facts) if hasattr(plugin, name)}
     return _Description.of(said, facts, doc[0] if doc else "")
 
 
@@ -260,57 +299,34 @@ def missing_distributions(requires: Iterable[str]) -> str | None:
     return f"needs {', '.join(missing)}: pip install {' '.join(missing)}" if missing else None
 
 
-_PARSING = threading.Lock()
-"""Python 3.11 counts the depth of a syntax tree in one place for all threads: parsing in two at once can fail."""
+@cache
+def _told(declared: _Declared, source: str | None) -> _Description:
+    """Return what a child process says of a plug-in, once for a state of its source; nothing if it cannot be loaded."""
+    answer = _probe([declared.target], ())[declared.target]
+    return answer if isinstance(answer, _Description) else _Description()
+
+
+def _by_source(target: str) -> _Description | None:
+    """Return the version and the requirements that a plug-in's source says; None where it does not tell."""
+    try:
+        version, requires = (sources.class_literal(target, name) for name in ("version", "requires"))
+    except LookupError:
+        return None
+    return _Description.of({"version": version, "requires": requires or ()}, (), "")
 
 
 def _read_source(target: str, facts: Sequence[str]) -> _Description:
     """Read what a built-in says of itself from its module's source, without importing it."""
     module, _, attribute = target.partition(":")
-    try:
-        spec = util.find_spec(module)
-    except ModuleNotFoundError:
-        spec = None
-    if spec is None or spec.origin is None:
+    if sources.find_module(module) is None:
         raise PluginError(f"{target}: no module {module}")
-    source = Path(spec.origin).read_text(encoding="utf-8")
-    with _PARSING:
-        tree = ast.parse(source)
-    wanted = (*_DESCRIBED, *facts)
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == attribute:
-            return _Description.of(_class_literals(node, wanted), facts, _first_line(node))
-        if isinstance(node, ast.FunctionDef) and node.name == attribute:
-            return _Description(_first_line(node))
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _names(node.targets) == [attribute]:
-            keywords = [one for one in node.value.keywords if one.arg in wanted]
-            return _Description.of({str(one.arg): ast.literal_eval(one.value) for one in keywords}, facts, "")
-    raise PluginError(f"{target}: no class, function or object {attribute} in {module}")
+    found = sources.find_definition(target)
+    if found is None:
+        raise PluginError(f"{target}: no class, function or object {attribute} in {module}")
+    return _Description.of(found.literals((*_DESCRIBED, *facts)), facts, found.summary)
 
 
 _DESCRIBED = ("summary", "requires")
-
-
-def _names(targets: Iterable[ast.expr]) -> list[str]:
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def _class_literals(node: ast.ClassDef, wanted: Sequence[str]) -> dict[str, Any]:
-    """Return the class attributes of these names, which have to be literals."""
-    literals = {}
-    for statement in node.body:
-        if isinstance(statement, ast.Assign):
-            targets, value = statement.targets, statement.value
-        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            targets, value = [statement.target], statement.value
-        else:
-            continue
-        literals.update({name: ast.literal_eval(value) for name in _names(targets) if name in wanted})
-    return literals
-
-
-def _first_line(node: ast.ClassDef | ast.FunctionDef) -> str:
-    return (ast.get_docstring(node) or "").partition("\n")[0]
 
 
 def _probe(targets: Iterable[str], facts: Sequence[str]) -> dict[str, _Description | str]:
@@ -348,7 +364,7 @@ def _probe_module(facts: Sequence[str], targets: Sequence[str]) -> Mapping[str, 
         found[target] = (
             answer["error"]
             if "error" in answer
-            else _Description(answer["summary"], tuple(answer["requires"]), answer["facts"])
+            else _Description(answer["summary"], tuple(answer["requires"]), answer["facts"], answer["version"])
         )
     return found
 

@@ -33,6 +33,9 @@ Family = Literal[
 - `package`: what another package does, by its own rules.
 """
 
+Read = Literal["whole", "abstract"]
+"""`abstract`: nothing else of the paper could be read, and the method is reconstructed from it."""
+
 TRACKS: tuple[str, ...] = get_args(Track)
 FAMILIES: tuple[str, ...] = get_args(Family)
 
@@ -52,6 +55,8 @@ class Paper:
     """Authors, title, place and year, on one line."""
     url: str | None = None
     """Where it is read: an arXiv page where there is one; None if it is nowhere on the web."""
+    read: Read = "whole"
+    """How much of it the implementation rests on."""
 
     def __post_init__(self) -> None:
         if not self.citation.strip() or "\n" in self.citation:
@@ -60,10 +65,10 @@ class Paper:
             raise ValueError(f"url: expected one that starts with https://, found {self.url!r}")
 
 
-def arxiv(number: str, citation: str) -> Paper:
-    """Return a paper that is on arXiv.
+def arxiv(number: str, citation: str, read: Read = "whole") -> Paper:
+    """Return a paper that is on arXiv, and how much of it the implementation rests on.
 
     >>> arxiv("2210.17323", "Frantar et al., GPTQ, ICLR 2023").url
     'https://arxiv.org/abs/2210.17323'
     """
-    return Paper(citation, f"https://arxiv.org/abs/{number}")
+    return Paper(citation, f"https://arxiv.org/abs/{number}", read)

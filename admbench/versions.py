@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
+from collections.abc import Iterable
 from functools import cache
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from admbench import sources
 from admbench.hashing import sha256_file, sha256_json
 
 ROOT = Path(__file__).resolve().parents[1]
 """Folder that holds this package: a source tree, or site-packages."""
+
+
+COMPUTING = {
+    "synthesis": ("numpy", "scipy", "soundfile", "soxr"),
+    "generating": ("diffusers", "numpy", "scipy", "tokenizers", "torch", "torchsde", "transformers"),
+    "scoring": (
+        "laion-clap",
+        "msclap",
+        "numpy",
+        "scipy",
+        "soundfile",
+        "soxr",
+        "tokenizers",
+        "torch",
+        "torchaudio",
+        "torchlibrosa",
+        "transformers",
+    ),
+}
+"""What is computed -> the distributions that compute it, and so may change its numbers. What a plug-in names in
+`requires` comes beside them (`admbench.identities`)."""
 
 
 @cache
@@ -27,13 +50,31 @@ def package_version() -> str:
 
 @cache
 def source_sha256(package: str) -> str:
-    """Return a hash over all files of one of our packages, such as `admbench.metrics`: code, weights, templates."""
-    spec = util.find_spec(package)
-    assert spec is not None
-    assert spec.submodule_search_locations
-    folder = Path(spec.submodule_search_locations[0])
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
-    return sha256_json({path.relative_to(folder).as_posix(): sha256_file(path) for path in files})
+    """Return a hash over all files of one of our packages, such as `admbench.metrics`: code, weights, templates.
+
+    As it was when it was first asked for: it is of what this process runs, whatever happens to the files later.
+    """
+    digest = sources.sha256_of_module(package)
+    assert digest is not None
+    return digest
+
+
+@cache
+def common_sha256() -> str:
+    """Return a hash over what all rooms share: the modules that lie in this package itself."""
+    folder = Path(__file__).parent
+    return sha256_json({path.name: sha256_file(path) for path in sorted(folder.glob("*.py"))})
+
+
+@cache
+def files_sha256(*modules: str) -> str:
+    """Return a hash over single modules of ours."""
+    return sha256_json({name: sources.sha256_of_module(name) for name in modules})
+
+
+def distribution_versions(names: Iterable[str]) -> dict[str, str | None]:
+    """Return the version of each distribution; None of one that is not installed."""
+    return {name: next((one.version for one in metadata.distributions(name=name)), None) for name in names}
 
 
 def git_state() -> dict[str, Any] | None:
@@ -44,14 +85,6 @@ def git_state() -> dict[str, Any] | None:
     if commit is None or status is None:
         return None
     return {"commit": commit, "dirty": bool(status)}
-
-
-def plugin_identity(group: str, name: str) -> str:
-    """Return what tells one version of a plug-in from another: our own version, or its distribution's."""
-    for point in metadata.entry_points(group=group, name=name):
-        if point.dist is not None and point.dist.name != "admbench":
-            return f"{point.value} {point.dist.name} {point.dist.version}"
-    return f"admbench {package_version()}"
 
 
 def _git(*arguments: str) -> str | None:

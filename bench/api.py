@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admbench.bench.measurement.latency_section import measure_latency
-from admbench.bench.models import load_model, random_fingerprint
+from admbench.bench.models import fingerprint, load_model, random_fingerprint
 from admbench.bench.models.components import Component
 from admbench.bench.models.directory import path_of
 from admbench.bench.models.quantization import (
@@ -24,12 +24,13 @@ from admbench.bench.models.quantization import (
 from admbench.bench.scoring.conventional import score_by_convention
 from admbench.bench.scoring.report import score_report
 from admbench.bench.scoring.spec import JudgeSpec
-from admbench.errors import CheckpointError, UsageError
+from admbench.errors import BenchError, CheckpointError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from admbench.bench.models.base import AudioDiffusionModel
+    from admbench.bench.suites.spec import CaptionFileSpec
     from admbench.leaderboard.choice import By, Choice
     from admbench.leaderboard.gate import Gate
     from admbench.leaderboard.reading import LoadedRecord
@@ -112,8 +113,7 @@ def load_checkpoint(folder: str | Path, *, model: str | None = None, device: str
     """
     sources = [header.source for header in read_headers(folder).values()]
     name = sources[0].model if model is None else model
-    place = path_of(name)
-    if model is None and place is not None and not place.is_dir():
+    if model is None and path_of(name) is not None and not _is_there(name, sources[0].weights_sha256):
         raise CheckpointError(
             f"{folder}: made from {name}, which is not here; say where that model is: --model dir:PATH beside"
             " --checkpoint"
@@ -129,6 +129,17 @@ def load_checkpoint(folder: str | Path, *, model: str | None = None, device: str
             )
     load_components(loaded, folder)
     return loaded
+
+
+def _is_there(name: str, weights_sha256: str) -> bool:
+    """Return whether a folder that a checkpoint names is the model that it was made from, by hashes alone.
+
+    A checkpoint may come from anyone: what is in a folder that it names is not loaded, or told, unless it is that.
+    """
+    try:
+        return fingerprint(name) == weights_sha256
+    except (BenchError, OSError, ValueError):
+        return False
 
 
 def generate(
@@ -176,7 +187,7 @@ def score_folders(
     reference: str | Path | None = None,
     *,
     baseline: str | Path | None = None,
-    prompts: str | None = None,
+    prompts: str | CaptionFileSpec | None = None,
     metrics: Sequence[str] | None = None,
     judges: JudgeSpec | None = None,
     pairing: Pairing = "paired",
@@ -188,7 +199,8 @@ def score_folders(
         reference: the same for real audio. Clips of the same name belong to one caption.
         baseline: the same for the full-precision model's own audio; with it there are scores against it, and paired
             differences to its scores.
-        prompts: suite, or caption file, whose ids are the names of the clips.
+        prompts: suite, or caption file, whose captions are matched to clips by name (docs/suites.md); a
+            `CaptionFileSpec` says how the file is read.
         metrics: registry names; None is those of a run, of which `zimtohrli` needs a baseline.
         judges: judge of each role; None is the embedded ones. One that no score reads is not loaded.
         pairing: `paired` compares clips of one name and leaves out those without a partner, on either side; `whole`
@@ -200,8 +212,8 @@ def score_folders(
         computed has the value None and a reason.
 
     Raises:
-        BenchError: a folder without audio, an unreadable file, captions that do not match, an unknown metric, or pairs
-            of which there are none.
+        BenchError: a folder without audio, unreadable files (all are named), captions that do not match, an unknown
+            metric, or pairs of which there are none.
     """
     report = score_report(
         generated, reference, baseline=baseline, prompts=prompts, metrics=metrics, judges=judges, pairing=pairing
@@ -241,7 +253,7 @@ def gate_folders(
     baseline: str | Path,
     reference: str | Path | None = None,
     *,
-    prompts: str | None = None,
+    prompts: str | CaptionFileSpec | None = None,
     margins: Sequence[str] | None = None,
     judges: JudgeSpec | None = None,
     allow_undecided: bool = False,
@@ -252,7 +264,7 @@ def gate_folders(
         generated: folder of the clips in question.
         baseline: of the clips that they are held against, of the same names.
         reference: of real audio for the same captions, of the same names; None if there is none.
-        prompts: suite, or caption file, whose ids are the names of the clips: for `clap`.
+        prompts: suite, or caption file, whose captions are matched to clips by name: for `clap`.
         margins: as typed; None is `fd=+5%` with real audio, and `lmd_vs_baseline=1` without.
         judges: judge of each role; None is the embedded ones.
         allow_undecided: whether it passes if it cannot be told.

@@ -2,9 +2,9 @@
 
 A Frechet distance falls with the number of clips and depends on the network behind it, so records share a board only if
 suite, number of captions, metric networks and versions of metrics agree. What makes two records the same cell is in
-`admbench.leaderboard.identity`; cells that differ in anything, or that ran on two machines, stand side by side under
-names that say what tells them apart. Within a board, cells are compared per model and sampling settings: the groups.
-Their order is no matter of records: `admbench.leaderboard.view` reads it from the engine of inference.
+`admbench.leaderboard.identity`; cells that differ in anything, or that two people ran, or two machines, stand side by
+side under names that say what tells them apart. Within a board, cells are compared per model and sampling settings: the
+groups. Their order is no matter of records: `admbench.leaderboard.view` reads it from the engine of inference.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from admbench.judged import without_judge
-from admbench.leaderboard.identity import ABSENT, NOT_A_SETTING, Identity, identity, machine, suite_name
+from admbench.leaderboard.identity import ABSENT, NOT_A_SETTING, Identity, identity, machine, submitter, suite_name
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
 
@@ -123,13 +123,13 @@ def _board(pile: _Pile) -> Board:
 
 
 def _latest(members: Sequence[LoadedRecord]) -> tuple[list[LoadedRecord], list[LoadedRecord]]:
-    """Split into the latest record of each cell on each machine and the older ones, by the time the cell started."""
+    """Split into the latest record of each cell by each submitter on each machine and the older ones, by start."""
     current: dict[tuple[str, str], list[tuple[Identity, LoadedRecord]]] = {}
     replaced: list[LoadedRecord] = []
     for loaded in sorted(members, key=_latest_last, reverse=True):
         own = identity(loaded.record)
         newer = current.setdefault((own.model, own.method), [])
-        if any(own.agrees(other) and _same_machine(loaded, one) for other, one in newer):
+        if any(own.agrees(other) and _same_place(loaded.record, one.record) for other, one in newer):
             replaced.append(loaded)
         else:
             newer.append((own, loaded))
@@ -141,8 +141,9 @@ def _latest_last(loaded: LoadedRecord) -> tuple[datetime, str]:
     return _started(loaded.record), str(loaded.path)
 
 
-def _same_machine(first: LoadedRecord, second: LoadedRecord) -> bool:
-    return _agree(machine(first.record), machine(second.record))
+def _same_place(first: Record, second: Record) -> bool:
+    """Whether two records are of one machine, as far as that is known, and of one submitter, whom both name or none."""
+    return _agree(machine(first), machine(second)) and submitter(first) == submitter(second)
 
 
 def _named(members: Sequence[LoadedRecord]) -> list[LoadedRecord]:
@@ -184,6 +185,8 @@ def _aside(record: Record, plain: Record) -> list[str]:
             said.append(f"{option}={dict(own.config or ()).get(option, ABSENT)[:20]}")
     if not _agree(machine(record), machine(plain)):
         said.append(f"on {machine(record)}")
+    if submitter(record) != submitter(plain):
+        said.append(f"by {submitter(record) or 'nobody named'}")
     return said
 
 

@@ -43,11 +43,15 @@ def _ranges(record: Record) -> Iterator[Problem]:
     Intervals are held to it since schema version 2.
     """
     for key, score in record.scores.items():
-        kind = score_kind(key)
-        if kind is None or score.value is None:
-            continue
-        for name, message in _range(kind, score, intervals=record.schema_version >= 2):
+        for name, message in range_problems(key, score, intervals=record.schema_version >= 2):
             yield f"scores.{key}.{name}", message
+
+
+def range_problems(key: str, score: Score, *, intervals: bool = True) -> Iterator[Problem]:
+    """Yield where a score leaves its range, by the names of its own keys; nothing of a metric that is not known."""
+    kind = score_kind(key)
+    if kind is not None and score.value is not None:
+        yield from _range(kind, score, intervals=intervals)
 
 
 def _range(kind: ScoreKind, score: Score, *, intervals: bool) -> Iterator[Problem]:
@@ -87,14 +91,19 @@ def _expected(kind: ScoreKind) -> str:
 def _magnitudes(record: Record) -> Iterator[Problem]:
     """No score, interval or difference is beyond 1e15, nor nearer to 0 than 1e-150 without being 0."""
     for key, score in record.scores.items():
-        numbers: dict[str, Sequence[float | None]] = {"value": [score.value], "ci95": score.ci95 or []}
-        if score.difference is not None:
-            numbers |= {"difference.value": [score.difference.value], "difference.ci95": score.difference.ci95 or []}
-        for name, values in numbers.items():
-            for value in values:
-                if value and not SMALLEST <= abs(value) <= LARGEST:
-                    expected = f"0, or a size from {SMALLEST:g} to {LARGEST:g}"
-                    yield f"scores.{key}.{name}", f"{value:g} is no measurement; expected {expected}"
+        for name, message in magnitude_problems(score):
+            yield f"scores.{key}.{name}", message
+
+
+def magnitude_problems(score: Score) -> Iterator[Problem]:
+    """Yield the numbers of a score that are no measurements, by the names of its own keys."""
+    numbers: dict[str, Sequence[float | None]] = {"value": [score.value], "ci95": score.ci95 or []}
+    if score.difference is not None:
+        numbers |= {"difference.value": [score.difference.value], "difference.ci95": score.difference.ci95 or []}
+    for name, values in numbers.items():
+        for value in values:
+            if value and not SMALLEST <= abs(value) <= LARGEST:
+                yield name, f"{value:g} is no measurement; expected 0, or a size from {SMALLEST:g} to {LARGEST:g}"
 
 
 def _settings(record: Record) -> Iterator[Problem]:

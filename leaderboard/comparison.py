@@ -17,6 +17,7 @@ from admbench.leaderboard.inference.equivalence import Verdict
 from admbench.leaderboard.json_values import across_json, verdict_json
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import Record
+from admbench.leaderboard.states import State
 from admbench.leaderboard.view import BoardView, ModelView, Standing, ViewRow, bits_per_weight, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, model_sentences
 
@@ -45,6 +46,8 @@ class Line:
     """Its place in the order of the model; None with a reason."""
     not_ordered: str | None
     """Why it has no place in the order."""
+    state: State | None
+    """How far it was checked; None of a cell that is not done."""
     draws: str
     """Calibration draws, with their share of the variance of the score of the order where there were several."""
     scores: dict[str, Value]
@@ -157,6 +160,7 @@ def _line(own: ViewRow, score: str, keys: Sequence[str]) -> Line:
         preset=record.method.preset,
         standing=own.standings.get(score),
         not_ordered=own.missing.get(score),
+        state=own.state,
         draws=own.draws,
         scores={key: _score(own, key, failed) for key in keys},
         verdicts={key: own.verdicts[key] for key in keys if key in own.verdicts},
@@ -233,6 +237,7 @@ def _line_json(line: Line) -> dict[str, Any]:
         "draws": None if place is None else place.draws,
         "share_draws": None if place is None else place.share_draws,
         "not_ordered": line.not_ordered,
+        "state": line.state,
         "scores": {key: _value_json(value) for key, value in line.scores.items()},
         "verdicts": {key: verdict_json(verdict) for key, verdict in line.verdicts.items()},
         "weight_bits": line.weight_bits,

@@ -6,26 +6,34 @@ import re
 from collections.abc import Iterable, Sequence
 
 from admbench.leaderboard.comparison import Comparison, Line, ModelTable, Value
+from admbench.leaderboard.frame import score_column
 from admbench.leaderboard.inference.across import Across
 from admbench.leaderboard.inference.sentences import conclusion
 from admbench.leaderboard.site.definitions import definition
 from admbench.leaderboard.site.numbers import decimals, fixed, interval
+from admbench.leaderboard.states import LEAST_FIRST, MEANING
 from admbench.leaderboard.versus import Statement
 from admbench.leaderboard.view_words import ratio_text
 
 _SECONDS = "quantizing, s"
 _SIZE = "MB"
 _BITS = "bits a weight"
+_STATE = "checked"
 _DRAWS = "draws (of the variance)"
 _WORDS = ("worse", "cannot be told", "no worse")
 VERSUS = ("model", "method", "is", "than", "ratio or difference [95 %, all pairs at once]", "n")
 
 
-def to_markdown(comparisons: Iterable[Comparison]) -> str:
-    """Return one section per comparison and one table per model; reasons of what is missing in footnotes."""
-    notes = _Footnotes()
-    sections = [_section(one, notes) for one in comparisons]
-    return "\n\n".join([*sections, *notes.lines()]) + "\n"
+def to_markdown(comparisons: Iterable[Comparison], *, notes: str = "") -> str:
+    """Return one section per comparison and one table per model; reasons of what is missing in footnotes.
+
+    Args:
+        comparisons: to be shown.
+        notes: what the marks of the footnotes begin with, where a page has several such texts.
+    """
+    footnotes = _Footnotes(notes)
+    sections = [_section(one, footnotes) for one in comparisons]
+    return "\n\n".join([*sections, *footnotes.lines()]) + "\n"
 
 
 def to_tsv(comparisons: Iterable[Comparison]) -> str:
@@ -33,21 +41,15 @@ def to_tsv(comparisons: Iterable[Comparison]) -> str:
     comparisons = list(comparisons)
     metrics = list(dict.fromkeys(key for one in comparisons for key in one.metrics))
     ends = ("", "_low", "_high", "_verdict", "_captions_needed")
-    header = ["suite", "n", "model", "method", "preset", "weight_bits", "activation_bits", "bits_per_weight"]
-    header += [
-        "order_by",
-        "rank_low",
-        "rank_high",
-        "letters",
-        "draws",
-        "share_draws",
-        *(f"{key}{end}" for key in metrics for end in ends),
-    ]
-    rows = [[*header, "megabytes", "seconds", "missing"]]
+    before = ["suite", "n", "model", "method", "preset", "state", "weight_bits", "activation_bits", "bits_per_weight"]
+    before += ["order_by", "rank_low", "rank_high", "letters", "draws", "share_draws"]
+    after = ["megabytes", "seconds", "missing"]
+    columns = [score_column(key, {*before, *after}) for key in metrics]
+    rows = [[*before, *(f"{column}{end}" for column in columns for end in ends), *after]]
     for one in comparisons:
         for table in one.models:
             for line in table.lines:
-                about = (one.suite, one.n, table.model, line.method, line.preset)
+                about = (one.suite, one.n, table.model, line.method, line.preset, line.state)
                 rows.append([_plain(value) for value in (*about, *_numbers(line, one.sorted_by, metrics))])
     return "".join("\t".join(row) + "\n" for row in rows)
 
@@ -74,17 +76,19 @@ def _plain(value: object) -> str:
 class _Footnotes:
     """Reasons, each said once, by number."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: str) -> None:
+        self._before = before
         self._numbers: dict[str, int] = {}
 
     def mark(self, reason: str | None) -> str:
         """Return the mark that refers to a reason."""
         text = escaped(reason or "no reason is given")
-        return f"[^{self._numbers.setdefault(text, len(self._numbers) + 1)}]"
+        return f"[^{self._before}{self._numbers.setdefault(text, len(self._numbers) + 1)}]"
 
     def lines(self) -> list[str]:
         """Return all reasons that were referred to."""
-        return ["\n".join(f"[^{number}]: {text}" for text, number in self._numbers.items())] if self._numbers else []
+        lines = [f"[^{self._before}{number}]: {text}" for text, number in self._numbers.items()]
+        return ["\n".join(lines)] if lines else []
 
 
 def _section(one: Comparison, notes: _Footnotes) -> str:
@@ -99,7 +103,7 @@ def _section(one: Comparison, notes: _Footnotes) -> str:
         f"{'; '.join(about)}; 95 % intervals over captions{over}. The first is best by {code_span(one.sorted_by)};"
         " methods of a model that share a letter are not told apart, and all ranks are in their intervals at once."
         " *No worse?* is held against full precision, by each score that is shown; in brackets how many captions would"
-        " tell."
+        " tell. *Checked*: " + "; ".join(f"{state}, {MEANING[state]}" for state in reversed(LEAST_FIRST)) + "."
     )
     if one.processors:
         text += f" Seconds, calibration included, on {', '.join(map(escaped, one.processors))}."
@@ -113,7 +117,7 @@ def _section(one: Comparison, notes: _Footnotes) -> str:
 def _model(one: Comparison, table: ModelTable, notes: _Footnotes) -> list[str]:
     several = any(line.draws != "1" for line in table.lines)
     header = ["method", "rank", "letters", *map(_label, one.metrics), "no worse?"]
-    header += [*([_DRAWS] if several else []), _BITS, _SIZE, _SECONDS]
+    header += [*([_DRAWS] if several else []), _BITS, _SIZE, _SECONDS, _STATE]
     places = {key: _places([line.scores[key] for line in table.lines]) for key in one.metrics}
     rows = [
         [
@@ -125,10 +129,12 @@ def _model(one: Comparison, table: ModelTable, notes: _Footnotes) -> list[str]:
             _cell(line.bits_per_weight, 1, notes),
             _cell(line.megabytes, 2, notes),
             _cell(line.seconds, 1 if (line.seconds.value or 0) < 10 else 0, notes),
+            line.state or "-",
         ]
         for line in table.lines
     ]
-    sentences = escaped(" ".join(table.sentences).replace(f"{table.model}: ", ""))
+    first, *others = (text.removeprefix(f"{table.model}: ") for text in table.sentences or ("",))
+    sentences = escaped(" ".join([first, *(re.sub("^at ", "At ", text) for text in others)]))
     return [f"{code_span(table.model)}: {sentences}", markdown_table(header, rows, code=(0,))]
 
 

@@ -29,6 +29,15 @@ def problems(record: Record) -> list[Problem]:
     return [problem for rule in RULES for problem in rule(record)]
 
 
+def score_problems(key: str, score: Score) -> Iterator[Problem]:
+    """Yield what is wrong with a score of today's schema by itself, whatever record it is in; none if it is missing."""
+    yield from _score(score)
+    if score.value is not None:
+        yield from _about(key, score)
+    yield from bounds.range_problems(key, score)
+    yield from bounds.magnitude_problems(score)
+
+
 def _status(record: Record) -> Iterator[Problem]:
     """A cell that is done lacks nothing and has no reason; one that failed or was skipped has a reason and no score."""
     if record.status != "done" and record.reason is None:
@@ -72,14 +81,20 @@ def _scores(record: Record) -> Iterator[Problem]:
             yield f"scores.{key}.{name}", message
         if score.value is None:
             continue
-        if record.schema_version >= 2 and score.version is None:
-            yield f"scores.{key}.version", "a score needs the version of its metric"
-        if key.endswith("_vs_baseline") != (score.against == "baseline"):
-            yield f"scores.{key}.against", "against the baseline if, and only if, the key ends in _vs_baseline"
+        for name, message in _about(key, score):
+            if name != "version" or record.schema_version >= 2:
+                yield f"scores.{key}.{name}", message
         if record.audio is None or record.generation is None:
             yield f"scores.{key}.value", "a score needs audio: the sections generation and audio are null"
         if score.n is not None and record.suite.n is not None and score.n > record.suite.n:
             yield f"scores.{key}.n", f"{score.n} clips, but the suite has {record.suite.n} captions"
+
+
+def _about(key: str, score: Score) -> Iterator[Problem]:
+    if score.version is None:
+        yield "version", "a score needs the version of its metric"
+    if key.endswith("_vs_baseline") != (score.against == "baseline"):
+        yield "against", "against the baseline if, and only if, the key ends in _vs_baseline"
 
 
 def _score(score: Score) -> Iterator[Problem]:
@@ -125,6 +140,8 @@ def _audio(record: Record) -> Iterator[Problem]:
         count = getattr(record.audio, key)
         if count > record.audio.clips:
             yield f"audio.{key}", f"{count} of {record.audio.clips} clips"
+    if (cut := record.audio.captions_cut) is not None and not len(cut.first) <= cut.n <= record.audio.clips:
+        yield "audio.captions_cut", f"{cut.n} of {record.audio.clips} captions, {len(cut.first)} of them by name"
     if record.status == "done" and record.suite.n is not None and record.audio.clips != record.suite.n:
         yield "audio.clips", f"{record.audio.clips} clips for {record.suite.n} captions"
 

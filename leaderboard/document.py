@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from admbench.leaderboard import identity, per_caption
+from admbench.leaderboard import fields, identity, per_caption, tidy
 from admbench.leaderboard.consistency import RULES
 from admbench.leaderboard.ladder import Ladder
 from admbench.leaderboard.record import Record
@@ -20,14 +20,17 @@ _PATTERNS = {r"^[0-9a-f]{64}$": "64 hex digits", r"^[0-9a-f]{7,64}$": "hex digit
 
 def record_markdown() -> str:
     """The whole page, as it is in docs/record.md."""
-    head = """# The record
+    head = f"""# The record
 
 <!-- Generated from the schema: `python -m admbench.leaderboard.document > docs/record.md`. -->
 
 `RUN/cells/MODEL/METHOD/result.json` holds everything about one cell, one model quantized by one method.
 `bench validate RUN` checks it. All top-level keys are present; a missing number is null and a reason stands beside it.
 Sections marked *open* accept further keys; all others refuse a key they do not know. Numbers are finite, types are
-strict, no string is empty.
+strict, no string is empty. A text has up to {fields.TEXT_LENGTH:,} characters, a name up to {fields.NAME_LENGTH}.
+
+`provenance.submitter` names who ran a cell, if `bench run --submitter NAME` or `submitter` in the grid file says so;
+else it is null. A cell that is finished keeps the name that it was made under.
 """
     rules = "\n".join(f"- {' '.join((rule.__doc__ or '').split())}" for rule in RULES)
     results = f"""# Per-caption results
@@ -44,10 +47,24 @@ from it: [conclusions](conclusions.md).
 
 `RUN/ladder.json` says whether the suite and the metrics put systems of known quality in their known order.
 """
+    said = f"## What a record may say\n\n{_after_title(tidy.__doc__ or '')}\n\n{_limits()}\n"
     between = f"## What must hold between keys\n\n{rules}\n"
     parts = "\n".join(f"- `{one.name}`" for one in dataclasses.fields(identity.Identity))
     same = f"## What makes a cell\n\n{_after_title(identity.__doc__ or '')}\n\n{parts}\n"
-    return "\n".join([head, _sections(Record), between, same, results, ladder, _sections(Ladder, Record)])
+    return "\n".join([head, _sections(Record), said, between, same, results, ladder, _sections(Ladder, Record)])
+
+
+def _limits() -> str:
+    """The limits that no table of keys shows."""
+    free = f"at most {tidy.FREE_BYTES // 2**10} kB of JSON and {tidy.DEPTH} levels"
+    return (
+        f"- A free value (`any JSON`, and all further keys of an open section together): {free}; what was larger is "
+        f'`{{"{tidy.LEFT_OUT}": its size, "sha256": its hash}}`.\n'
+        f"- `method.layers`: at most {tidy.LAYERS_BYTES // 2**20} MB; beyond it names and numbers are kept.\n"
+        f"- Texts in them: at most {fields.TEXT_LENGTH:,} characters; keys {fields.NAME_LENGTH}.\n"
+        f"- At most {fields.MOST_REPEATS:,} entries of a list of measurements, {fields.MOST_ENTRIES:,} of a section of "
+        f"names, {fields.MOST_SCORES} scores."
+    )
 
 
 def _after_title(docstring: str) -> str:
@@ -124,7 +141,14 @@ def _type(field: dict[str, Any]) -> str:
         return f"name: {_type(values[0]) if isinstance(values[0], dict) else 'any JSON'}"
     if "type" not in field:
         return "any JSON"
-    return _PATTERNS.get(field.get("pattern", ""), _NAMES[field["type"]]) + _bounds(field)
+    if field.get("maxLength") == fields.NAME_LENGTH:
+        return "name"
+    most = (
+        f" of up to {field['maxLength']:,} characters"
+        if field.get("maxLength") not in (None, fields.TEXT_LENGTH)
+        else ""
+    )
+    return _PATTERNS.get(field.get("pattern", ""), _NAMES[field["type"]]) + most + _bounds(field)
 
 
 def _bounds(field: dict[str, Any]) -> str:

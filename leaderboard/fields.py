@@ -7,8 +7,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, St
 
 from admbench.judged import JUDGE_NAME
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+TEXT_LENGTH = 2000
+NAME_LENGTH = 200
+Text = Annotated[str, StringConstraints(min_length=1, max_length=TEXT_LENGTH)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH)]
+Spec = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+CommandLine = Annotated[str, StringConstraints(min_length=1, max_length=8000)]
+"""A grid's models and methods may all stand in it."""
+MOST_ENTRIES = 1000
+"""Of a section with names for keys, such as packages and components."""
+MOST_REPEATS = 100_000
+"""Of a list that measurements fill, such as timings."""
+MOST_SCORES = 200
 MetricName = Annotated[
     str, StringConstraints(pattern=rf"^[a-z0-9][a-z0-9_.-]{{0,63}}(\[{JUDGE_NAME}\](_vs_baseline)?)?$")
 ]

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
+import struct
+import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from admbench.leaderboard.clips import MAX_WAV_BYTES
 from admbench.leaderboard.per_caption import PER_CAPTION
 from admbench.leaderboard.record import FULL_PRECISION
 from admbench.leaderboard.run_folder import AUDIO, CAPTIONS_FILE, RECORD_FILE, RECORDS
@@ -72,6 +76,19 @@ def _difference(value: float, half: float) -> Callable[[Value], Any]:
     return change
 
 
+def _timed(**forged: Any) -> Callable[[Value], Any]:
+    """Give a record times of a kernel that agree with each other but for what is forged."""
+    step = {"median": 20.0, "p10": 19.0, "p90": 21.0, "values": [19.0, 20.0, 21.0]}
+    full = {"median": 30.0, "p10": 29.0, "p90": 31.0, "values": [29.0, 30.0, 31.0]}
+    times = {"kernel": "onednn", "step_ms": step, "baseline_step_ms": full, "speedup": 1.5, "reason": None}
+
+    def change(record: Value) -> None:
+        record["method"]["simulated"] = False
+        record["latency"] = times | forged
+
+    return change
+
+
 def _first_clip(change: Callable[[Path], Any]) -> Callable[[Path], Any]:
     return lambda cell: change(min((cell / AUDIO).glob("*.wav")))
 
@@ -80,6 +97,33 @@ def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-2] ^= 1
     path.write_bytes(data)
+
+
+def _link_away(path: Path) -> None:
+    kept = path.with_suffix(".elsewhere")
+    path.rename(kept)
+    path.symlink_to(kept.name)
+
+
+def _as_floats(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[20:22] = struct.pack("<H", 3)  # WAVE_FORMAT_IEEE_FLOAT in the place of PCM
+    path.write_bytes(data)
+
+
+def _say_endless(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = struct.pack("<I", 2**32 - 2)
+    path.write_bytes(data)
+
+
+def _stretch(path: Path) -> None:
+    with wave.open(str(path)) as file:
+        settings, frames = file.getparams(), file.readframes(file.getnframes())
+    with wave.open(str(path), "wb") as file:
+        file.setparams(settings)
+        file.writeframes(100 * frames)
 
 
 def _at_end(moment: datetime) -> str:
@@ -120,6 +164,20 @@ FORGERIES: Mapping[str, Forgery] = {
         "baseline_bytes",
         _set("size", "baseline_bytes", to=lambda old: old * 1000),
     ),
+    "component-lost": Forgery(
+        "a quantized component without its bytes", "is quantized and has no bytes", _set("size", "components", to={})
+    ),
+    "parameters-invented": Forgery(
+        "ten times the parameters that its bytes hold",
+        "parameters in fp32",
+        _set("model", "parameters", to=lambda old: old * 10),
+    ),
+    "speedup-invented": Forgery("a speedup that its times do not give", "quotient of the medians", _timed(speedup=9.0)),
+    "median-invented": Forgery(
+        "a time that is not the median of its values",
+        "the median of the values",
+        _timed(step_ms={"median": 20.0, "p10": 19.0, "p90": 21.0, "values": [19.0, 20.9, 21.0]}),
+    ),
     "in-the-future": Forgery(
         "a cell of next month",
         "is in the future",
@@ -135,6 +193,36 @@ FORGERIES: Mapping[str, Forgery] = {
     "silence-hidden": Forgery(
         "a silent clip that is not counted", "health.silent", _set("audio", "silent", to=1), quarantined=False
     ),
+    "line-forged": Forgery(
+        "a spec of two lines",
+        "hidden or look-alike",
+        _set("method", "spec", to=lambda old: f"{old}\nerror: elsewhere/result.json: fine"),
+    ),
+    "zero-width": Forgery(
+        "a name with a zero-width space", "\\u200b", _set("model", "name", to=lambda old: f"{old[:4]}\u200b{old[4:]}")
+    ),
+    "look-alike": Forgery(
+        "a Cyrillic letter in a Latin name",
+        "\\u0430",
+        _set("model", "name", to=lambda old: old.replace("a", "\u0430", 1)),
+    ),
+    "direction-mark": Forgery(
+        "a reason that is read from right to left",
+        "U+202E",
+        _set("model", "source", to="\u202egnihton morf"),
+    ),
+    "tag-characters": Forgery(
+        "a licence in tag characters", "\\U000e0041", _set("model", "license", to="\U000e0041pache-2.0")
+    ),
+    "stacked-marks": Forgery("a tower of combining marks", "\\u0301", _set("model", "source", to="x" + 30 * "\u0301")),
+    "spec-endless": Forgery(
+        "a spec of 20,000 characters",
+        "at most 500 characters",
+        _set("method", "spec", to=lambda old: f"{old}[x={'y' * 20_000}]"),
+    ),
+    "options-huge": Forgery(
+        "options of a megabyte", "larger, or nested deeper", _set("method", "config", "x", to=["y" * 1000] * 1000)
+    ),
     "not-a-number": Forgery(
         "NaN", "NaN is not JSON", text=lambda text: text.replace('"value": ', '"value": NaN, "x": ', 1)
     ),
@@ -146,6 +234,36 @@ FORGERIES: Mapping[str, Forgery] = {
         "a clip that does not open",
         "not a PCM WAV file",
         folder=_first_clip(lambda path: path.write_bytes(b"no audio")),
+        quarantined=False,
+    ),
+    "clip-linked": Forgery(
+        "a clip that is a link to another file",
+        "a symbolic link",
+        folder=_first_clip(_link_away),
+        quarantined=False,
+    ),
+    "clip-huge": Forgery(
+        "a clip of more bytes than are read",
+        "larger than the limit",
+        folder=_first_clip(lambda path: os.truncate(path, MAX_WAV_BYTES + 1)),
+        quarantined=False,
+    ),
+    "clip-other-format": Forgery(
+        "a clip of floating-point numbers",
+        "not a PCM WAV file",
+        folder=_first_clip(_as_floats),
+        quarantined=False,
+    ),
+    "clip-endless": Forgery(
+        "a clip whose header says four gigabytes",
+        "others than were scored",
+        folder=_first_clip(_say_endless),
+        quarantined=False,
+    ),
+    "clip-longer": Forgery(
+        "a clip a hundred times as long as asked for",
+        "expected generation.seconds",
+        folder=_first_clip(_stretch),
         quarantined=False,
     ),
     "clip-missing": Forgery("a clip less", "not there", folder=_first_clip(Path.unlink), quarantined=False),

@@ -81,6 +81,8 @@ class Gate:
     cells: tuple[GatedCell, ...]
     allow_undecided: bool = False
     """Whether `cannot be told` passes; a cell that failed does not."""
+    noted: tuple[str, ...] = ()
+    """What is to be said of folders of clips: what in them was left out, and why."""
 
     def passes(self, cell: GatedCell) -> bool:
         """Return whether a cell may be used."""
@@ -96,7 +98,7 @@ class Gate:
     def cautions(self) -> list[str]:
         """What is to be said beside the words, each once."""
         found = [verdict.caution for cell in self.cells for verdict in cell.verdicts.values()]
-        return list(dict.fromkeys(one for one in found if one))
+        return list(dict.fromkeys(one for one in (*self.noted, *found) if one))
 
 
 def gate(
@@ -148,7 +150,8 @@ def read_contents(boards: Sequence[Board]) -> dict[str, PerCaption]:
             continue
         path = loaded.cell / PER_CAPTION
         if not path.exists() and not path.is_symlink():
-            raise DataError(f"{path}: no per-caption results; `bench run` writes them as it scores a cell")
+            schema = f"beside this record of schema {loaded.record.schema_version}"
+            raise DataError(f"{path}: no per-caption results {schema}; `bench run` writes them as it scores a cell")
         contents[str(loaded.path)] = content = read_per_caption(loaded.run, path)
         if found := disagreements(content, loaded.record.scores):
             raise DataError(f"{loaded.path}: not what {PER_CAPTION} gives: {found[0]}; `bench validate` lists all")

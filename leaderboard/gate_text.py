@@ -77,6 +77,9 @@ def to_junit(gate: Gate) -> str:
                 _case(suite, gate, cell, None)
         for name, tag in (("tests", "testcase"), ("failures", ".//failure"), ("skipped", ".//skipped")):
             suite.set(name, str(len(suite.findall(tag))))
+        if gate.cautions:
+            said = "\n".join(f"Caution: {one}." for one in gate.cautions)
+            ElementTree.SubElement(suite, "system-out").text = xml_text(said)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 

@@ -2,7 +2,9 @@
 
 Two records of one identity are two attempts at the same cell, and the later one counts. Records of different
 identities stand side by side, and `differences` says in words what tells them apart. Where and by whom a cell was run
-is no part of it: the processor is a dimension (`machine`), along which records of one identity may be compared.
+is no part of it: processor and submitter are dimensions (`machine`, `submitter`), along which records of one identity
+may be compared. So the later record counts of those of one machine and one submitter; nobody's record replaces that of
+somebody who is named.
 
 A part that a record does not know - of a cell that failed early, or of an older schema - disagrees with nothing.
 The parts:
@@ -130,6 +132,11 @@ def machine(record: Record) -> str | None:
     if environment is None or record.status != "done":
         return None  # no number depends on the machine of a cell that failed
     return " + ".join(filter(None, (environment.cpu, environment.gpu)))
+
+
+def submitter(record: Record) -> str | None:
+    """Return who ran a cell, as they call themselves; None where nobody is named."""
+    return None if record.provenance is None else record.provenance.submitter
 
 
 def suite_name(record: Record) -> str:

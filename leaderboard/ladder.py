@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from admbench.errors import DataError
 from admbench.leaderboard.fields import Fraction, Interval, MetricName, Name, Positive, Section, Text
+from admbench.leaderboard.inference.scores import caution
 from admbench.leaderboard.record import Provenance, Suite
 from admbench.leaderboard.run_folder import LADDER_FILE
 from admbench.leaderboard.untrusted import read_json
@@ -91,6 +92,11 @@ class LadderModel(Section):
     def holds(self) -> bool:
         """True if every step and the rank agreement hold."""
         return self.agreement.holds and all(level.holds for level in self.levels)
+
+    @property
+    def caution(self) -> str | None:
+        """Why not to trust this too far: too few captions; None if nothing."""
+        return caution(min(level.n for level in self.levels))
 
 
 class Ladder(Section):

@@ -14,9 +14,14 @@ from admbench.errors import DataError, nearest
 from admbench.leaderboard.clips import read_clips
 from admbench.leaderboard.consistency import problems
 from admbench.leaderboard.per_caption import disagreements, read_beside
-from admbench.leaderboard.record import Record
+from admbench.leaderboard.record import SCHEMA_VERSION, Record
 from admbench.leaderboard.run_folder import CELLS, PER_CAPTION, RECORD_FILE, RECORDS
+from admbench.leaderboard.tidy import tidied, untidy
 from admbench.leaderboard.untrusted import check_inside, read_json
+from admbench.plain_text import visible
+
+SHOWN = 60
+"""Characters of a value, or of a key, that a line of what is wrong with it shows."""
 
 
 @dataclass(frozen=True)
@@ -110,21 +115,28 @@ def gather(paths: Iterable[str | Path]) -> Gathered:
     bad: list[Quarantined] = []
     for run, path in record_files(paths):
         try:
-            good.append(_whole(LoadedRecord(read_one(run, path), path, run)))
+            good.append(read_whole(run, path))
         except DataError as error:
-            bad.append(Quarantined(path, " ".join(str(error).removeprefix(f"{path}: ").split())))
+            bad.append(Quarantined(path, visible(str(error).removeprefix(f"{path}: "))))
     if not good:
         more = f" (and {len(bad) - 1} more records that are not valid)" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{more}")
     return Gathered(good, tuple(bad))
 
 
-def _whole(loaded: LoadedRecord) -> LoadedRecord:
-    """Return a record that agrees with what lies beside it, as far as that is there; DataError where it does not."""
-    read_clips(loaded.run, loaded.cell)
-    content = read_beside(loaded.run, loaded.cell)
+def read_whole(run: Path, path: Path) -> LoadedRecord:
+    """Read a record with what lies beside it, as far as that is there, as every board does.
+
+    Whoever writes a record reads it with this before it counts as written.
+
+    Raises:
+        DataError: the record, its captions or its per-caption results are not valid, or contradict each other.
+    """
+    loaded = LoadedRecord(read_one(run, path), path, run)
+    read_clips(run, loaded.cell)
+    content = read_beside(run, loaded.cell)
     if content is not None and (found := disagreements(content, loaded.record.scores)):
-        raise DataError(f"{loaded.path}: not what {PER_CAPTION} gives: {found[0]}")
+        raise DataError(f"{path}: not what {PER_CAPTION} gives: {found[0]}")
     return loaded
 
 
@@ -164,25 +176,31 @@ def _records_of_run(run: Path) -> list[Path]:
 
 
 def parse(value: Any) -> tuple[Record | None, list[str]]:
-    """Return the record, if the schema holds, and all problems as "key: message", one line each."""
+    """Return the record, if the schema holds, and all problems as "key: message", one line each.
+
+    The texts of a record of an older schema are made visible, and cut, as its writer did not.
+    """
+    older = isinstance(value, dict) and value.get("schema_version") in range(1, SCHEMA_VERSION)
+    if older:
+        value = tidied(value)
     try:
         record = Record.model_validate(value)
     except ValidationError as error:
         return None, [_line(detail) for detail in error.errors(include_url=False)]
-    return record, [" ".join(f"{key}: {message}".split()) for key, message in problems(record)]
+    found = [] if older else list(untidy(value))
+    return record, [*found, *(visible(f"{key}: {message}") for key, message in problems(record))]
 
 
 def _line(detail: Any) -> str:
     """One pydantic error as "key.path: message"."""
-    key = ".".join(str(part)[:80] for part in detail["loc"] if part != "[key]") or "record"
+    key = ".".join(visible(str(part), SHOWN) for part in detail["loc"] if part != "[key]") or "record"
     if detail["type"] == "missing":
         return f"{key}: this key is required"
     if detail["type"] == "extra_forbidden":
         section = Record.model_fields if len(detail["loc"]) == 1 else _section_fields(detail["loc"])
         return f"{key}: unknown key.{nearest(str(detail['loc'][-1]), section)}"
     message = detail["msg"].removeprefix("Value error, ")
-    shown = repr(detail["input"])
-    return f"{key}: {message[0].lower()}{message[1:]}; found {shown if len(shown) <= 60 else shown[:57] + '...'}"
+    return visible(f"{key}: {message[0].lower()}{message[1:]}; found {visible(repr(detail['input']), SHOWN)}")
 
 
 def _section_fields(location: tuple[Any, ...]) -> list[str]:

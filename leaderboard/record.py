@@ -14,6 +14,10 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, StringConstraints
 
 from admbench.leaderboard.fields import (
+    MOST_ENTRIES,
+    MOST_REPEATS,
+    MOST_SCORES,
+    CommandLine,
     Count,
     Fraction,
     Interval,
@@ -25,14 +29,15 @@ from admbench.leaderboard.fields import (
     Seconds,
     Section,
     Sha256,
+    Spec,
     Text,
     Time,
 )
-from admbench.taxonomy import Family, Track
+from admbench.taxonomy import Family, Read, Track
 
-SCHEMA_VERSION = 2
-"""Of the records that are written. Version 1 has no track, family, paper, effective bits and versions of metrics; it is
-read as ever."""
+SCHEMA_VERSION = 3
+"""Of the records that are written. Older ones are read as ever: version 1, which has no track, family, paper, effective
+bits and versions of metrics, and version 2, which has no submitter, and texts that may hide something."""
 FULL_PRECISION = "fp32"
 """`method.name` of the model left as it is; a name of the schema, for a board is made where no method is installed."""
 
@@ -72,6 +77,9 @@ class Paper(Section):
     """Authors, title, place and year."""
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,500}$")] | None = None
     """Where it is read: an arXiv page where there is one; null if it is nowhere on the web."""
+    read: Read | None = None
+    """How much of it the implementation rests on: `abstract` where nothing else could be read; null in a record that
+    does not say."""
 
 
 class Method(Section):
@@ -79,7 +87,7 @@ class Method(Section):
 
     name: Name
     """Registry name, without bits and options."""
-    spec: Text
+    spec: Spec
     """The method exactly as it was typed, such as `naive@w4a8[weights=tensor]`."""
     repeat: Count = 0
     """Number of the calibration draw, from 0; a method that depends on no draw has no other."""
@@ -97,11 +105,11 @@ class Method(Section):
     """Every option with its value, defaults expanded."""
     preset: Text | None = None
     """Name of the preset the options come from (`quick`, `paper`); null if the method has none."""
-    components: list[Name] | None = None
+    components: Annotated[list[Name], Field(max_length=MOST_ENTRIES)] | None = None
     """Components of the pipeline that are quantized, such as `backbone`."""
     simulated: bool | None = None
     """True if quantization was simulated in floating point; false if integer kernels ran or nothing is quantized."""
-    layers: list[dict[str, JsonValue]] | None = None
+    layers: Annotated[list[dict[str, JsonValue]], Field(max_length=MOST_REPEATS)] | None = None
     """One entry per layer of the quantized components: its name, bits, and what the method reports about it."""
     seconds: Seconds | None = None
     """Time that quantization took, calibration not included; null in a record that does not say."""
@@ -114,7 +122,7 @@ class References(Section):
     """Captions with a reference clip."""
     missing: Count
     """Captions whose reference clip should be there and is not; scores against the reference lack them."""
-    first_missing: list[Name]
+    first_missing: Annotated[list[Name], Field(max_length=MOST_ENTRIES)]
     """Ids of the first of these."""
 
 
@@ -198,6 +206,15 @@ class Score(OpenSection):
     """Why the value or its interval is missing."""
 
 
+class CutCaptions(Section):
+    """Captions of which the model's text encoder read the beginning: they have more tokens than its tokenizer keeps."""
+
+    n: Count
+    """How many."""
+    first: Annotated[list[Name], Field(max_length=MOST_ENTRIES)]
+    """Ids of the first of these."""
+
+
 class Audio(Section):
     """Health of the generated audio: counted, never hidden."""
 
@@ -211,6 +228,8 @@ class Audio(Section):
     """Clips shorter than asked for."""
     nan: Count
     """Clips with a sample that is not a finite number."""
+    captions_cut: CutCaptions | None = None
+    """Captions that were cut, so that their clips are of their beginning; null in a record that does not say."""
     reading: dict[str, JsonValue] | None = None
     """How the clips came to the metric networks: channels, resampler, length, and each network's rate in Hz."""
 
@@ -243,7 +262,7 @@ class Size(Section):
     / number of parameters in full precision. The header's JSON is not counted. Null in records of schema version 1."""
     quantized_fraction: Fraction | None = None
     """Share of the components' weights that is stored in fewer bits than full precision."""
-    components: dict[Name, Count] | None = None
+    components: Annotated[dict[Name, Count], Field(max_length=MOST_ENTRIES)] | None = None
     """Bytes of every component of the pipeline with this checkpoint in it: the whole pipeline is their sum."""
     pipeline: PipelineSize | None = None
     """The whole pipeline, quantized components and others."""
@@ -260,7 +279,7 @@ class Timing(OpenSection):
     """10th percentile of the values."""
     p90: Milliseconds
     """90th percentile of the values."""
-    values: Annotated[list[Milliseconds], Field(min_length=1)]
+    values: Annotated[list[Milliseconds], Field(min_length=1, max_length=MOST_REPEATS)]
     """Every timed repetition, in order, warm-up excluded."""
 
 
@@ -269,7 +288,7 @@ class Latency(OpenSection):
 
     kernel: Name | None
     """Kernels that ran; null with a reason if none did: `simulated` for fake quantization."""
-    layers: dict[Name, Count] | None = None
+    layers: Annotated[dict[Name, Count], Field(max_length=MOST_ENTRIES)] | None = None
     """Number of layers per kernel."""
     step_ms: Timing | None = None
     """Time of one denoising step of the quantized model."""
@@ -284,10 +303,12 @@ class Latency(OpenSection):
 
 
 class Memory(OpenSection):
-    """Memory of the cell's process. Open."""
+    """Memory of the cell's two processes: one quantizes, the other generates from the packed checkpoint and scores.
+    `process` says which the peak is of, `quantization_bytes` and `generation_bytes` have each; a record without them is
+    of the time when one process did both. Open."""
 
     peak_bytes: Positive | None
-    """Peak resident (or device) memory; null with a reason if it was not measured."""
+    """Larger peak of resident (or device) memory; null with a reason if it was not measured."""
     reason: Text | None = None
     """Why the value is missing."""
 
@@ -303,7 +324,7 @@ class PromptCoverage(Section):
     """Share of the pairs of values of different aspects that some caption states together; not all can occur."""
     text: Fraction
     """Facility location: mean similarity of the candidates to the nearest of the captions."""
-    aspects: dict[Text, Fraction]
+    aspects: Annotated[dict[Name, Fraction], Field(max_length=MOST_ENTRIES)]
     """Share of the values of each aspect."""
     known_words: Fraction
     """Share of the captions' words that the lexicon knows."""
@@ -316,7 +337,7 @@ class Calibration(OpenSection):
     """Number of calibration captions."""
     samples: Positive
     """Number of (latent, timestep, conditioning) samples."""
-    timesteps: list[Count]
+    timesteps: Annotated[list[Count], Field(max_length=MOST_REPEATS)]
     """The distinct timesteps that were drawn."""
     seconds: Seconds
     """Time spent drawing the set."""
@@ -341,7 +362,7 @@ class Environment(OpenSection):
     """Model name of the accelerator; null if none was used."""
     threads: Positive
     """Threads the numerical libraries were given."""
-    packages: dict[Name, Name]
+    packages: Annotated[dict[Name, Name], Field(max_length=MOST_ENTRIES)]
     """Versions of Python and of the packages that can change a number."""
 
 
@@ -354,6 +375,24 @@ class Git(Section):
     """True if tracked files differed from it."""
 
 
+class PluginState(Section):
+    """One state of a plug-in: what a run tells it from another by, and computes again where any of it changed."""
+
+    target: Text
+    """What was run: `module:attribute`."""
+    version: Name | None
+    """That its class says; null where it says none."""
+    distribution: Name
+    """That it came with; of one that was registered in a program, its module."""
+    distribution_version: Name | None
+    """Version of that distribution; null where it is not installed."""
+    source_sha256: Sha256 | None
+    """Over the source: of one of ours, of its whole folder; of others, of all that the distribution brings. Null where
+    there was none to be found."""
+    packages: Annotated[dict[Name, Name | None], Field(max_length=MOST_ENTRIES)]
+    """Distribution that it requires -> version; null if it was not installed."""
+
+
 class Provenance(Section):
     """Where the record comes from."""
 
@@ -363,15 +402,25 @@ class Provenance(Section):
     """Duration of the cell."""
     git: Git | None
     """State of the source tree; null if the harness did not run from one."""
-    command: Text
+    command: CommandLine
     """Command line of the run."""
+    submitter: Name | None = None
+    """Who ran it, as they call themselves; null where nobody said. Never taken from an account of the machine."""
+    code: dict[Name, Sha256] = Field(default_factory=dict, max_length=MOST_ENTRIES)
+    """Part of this package that computed -> hash of its source. Empty in records that do not say."""
+    plugins: dict[Name, PluginState] = Field(default_factory=dict, max_length=MOST_ENTRIES)
+    """`GROUP NAME` of each plug-in behind the numbers (model, method, suite, extractors, judges, metrics, formats) ->
+    its state. Empty in records that do not say."""
+    pruned: list[Literal["audio", "checkpoint"]] = Field(default_factory=list, max_length=2)
+    """What was removed from the run folder later, to make room (`bench prune`); the cell was scored with it."""
 
 
 class Record(Section):
     """Everything about one cell. All keys are present; which may be null depends on the status."""
 
-    schema_version: Literal[1, 2]
-    """Version of this schema. Version 1 lacks track, family, paper, effective bits and versions of metrics."""
+    schema_version: Literal[1, 2, 3]
+    """Version of this schema. Version 1 lacks track, family, paper, effective bits and versions of metrics; version 2
+    the submitter, and limits of texts."""
     status: Literal["done", "failed", "skipped"]
     """`done`: all that was asked for is here. `failed`: it broke. `skipped`: it cannot run here; not an error."""
     reason: Text | None
@@ -384,7 +433,7 @@ class Record(Section):
     """The captions."""
     generation: Generation | None
     """How audio was sampled; null if none was."""
-    scores: dict[MetricName, Score]
+    scores: Annotated[dict[MetricName, Score], Field(max_length=MOST_SCORES)]
     """Every score that was asked for, by its key; `*_vs_baseline` are against the full-precision model's own output."""
     audio: Audio | None
     """Health of the generated audio; null if none was generated."""

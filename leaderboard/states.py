@@ -32,6 +32,12 @@ from admbench.leaderboard.untrusted import check_inside, read_json
 from admbench.leaderboard.validating import check_numbers
 
 State = Literal["re-scored", "checked", "self-reported"]
+LEAST_FIRST: tuple[State, ...] = ("self-reported", "checked", "re-scored")
+MEANING: dict[State, str] = {
+    "re-scored": "the clips were embedded again by the judges and gave these scores",
+    "checked": "values, intervals and differences are what the per-caption results beside the record give",
+    "self-reported": "nothing beside the record gives its numbers",
+}
 
 
 class Rescored(Section):

@@ -4,7 +4,9 @@ import json
 import math
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +16,12 @@ MAX_DIGITS = 21
 """Of an integer of 64 bits, with its sign."""
 MAX_JSON_BYTES = 16 * 2**20  # a record with per-layer reports of the largest named model is below 1 MB
 
+MAX_DEPTH = 100
+"""Of lists and objects in each other, so that whoever walks through them comes to an end."""
+
+_STRING = re.compile(rb'"[^"]*"')
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - set(_STEP))
 _CLIP_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")  # YouTube's ids may begin with - or _
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -77,7 +85,7 @@ def decode_json(data: bytes, path: Path) -> Any:
         raise DataError(f"{path}: nested too deeply") from None
     except ValueError as error:  # also JSONDecodeError and UnicodeDecodeError
         raise DataError(f"{path}: not valid JSON ({error})") from error
-    for text in _strings(value):
+    for text in _strings(value, path) if _may_hide(data) else ():
         if found := _CONTROL.search(text):
             raise DataError(f"{path}: a string holds the control character U+{ord(found[0]):04X}")
     return value
@@ -110,21 +118,40 @@ def _bounded(text: str) -> int:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise ValueError(f"the key {twice[:80]!r} appears twice in one object")
     return result
 
 
-def _strings(value: Any) -> Iterator[str]:
-    """Yield every string of a JSON value, keys included."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, dict):
-            yield from item.keys()
-            pending.extend(item.values())
-        elif isinstance(item, list):
-            pending.extend(item)
+def _may_hide(data: bytes) -> bool:
+    """Whether JSON, which holds no control character as it is, may have one as an escape, or be nested too deeply."""
+    return not data.isascii() or b"\\" in data or b"\x7f" in data or nesting(data) > MAX_DEPTH
+
+
+def nesting(data: bytes) -> int:
+    """Return how many lists and objects of a JSON text are in each other at most; of one without backslashes.
+
+    >>> nesting(b'{"a": [1, [2]], "b]": []}')
+    3
+    """
+    brackets = _STRING.sub(b"", data).translate(None, _NO_BRACKETS)
+    return max(accumulate(_STEP[byte] for byte in brackets), default=0)
+
+
+def _strings(value: Any, path: Path) -> Iterator[str]:
+    """Yield every string of a JSON value, keys included; DataError where it is nested too deeply."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise DataError(f"{path}: nested too deeply")
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                yield item
+            elif isinstance(item, dict):
+                yield from item.keys()
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        level = inner

@@ -18,6 +18,7 @@ from admbench.leaderboard.reading import parse, read_one, record_files
 from admbench.leaderboard.record import FULL_PRECISION, Record
 from admbench.leaderboard.run_folder import LADDER_FILE, RECORD_FILE
 from admbench.leaderboard.untrusted import read_json
+from admbench.plain_text import visible
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,12 @@ def validate(paths: Iterable[str | Path]) -> list[Checked]:
     files = record_files(paths)
     for run, path in files:
         model = models.setdefault(path.parent.parent, _Model(run, path.parent.parent))
-        lines = (" ".join(line.split()) for line in _problems(run, path, model))
-        checked.append(Checked(path, tuple(f"{path}: {line}" for line in lines)))
+        checked.append(Checked(path, tuple(f"{path}: {visible(line)}" for line in _problems(run, path, model))))
     for run in dict.fromkeys(run for run, _ in files):
         try:
             read_ladder(run)
         except DataError as error:
-            checked.append(Checked(run / LADDER_FILE, (" ".join(str(error).split()),)))
+            checked.append(Checked(run / LADDER_FILE, (visible(str(error)),)))
     return checked
 
 

@@ -7,8 +7,12 @@ Nothing is estimated from the intervals that records claim.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
 
 from admbench.errors import UsageError, nearest
 from admbench.judged import judge_of, without_judge
@@ -24,10 +28,12 @@ from admbench.leaderboard.inference.board import (
 )
 from admbench.leaderboard.inference.contrasts import score_interval
 from admbench.leaderboard.inference.equivalence import Verdict
-from admbench.leaderboard.inference.scores import OWN_AUDIO, caution
+from admbench.leaderboard.inference.repeats import read_results
+from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, caution
 from admbench.leaderboard.per_caption import PER_CAPTION
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
+from admbench.leaderboard.states import LEAST_FIRST, State, validation_state
 
 TO_REAL_AUDIO = "fd"
 """The score of the second order."""
@@ -97,6 +103,12 @@ class ViewRow:
         """The first record's content."""
         return self.row.record
 
+    @cached_property
+    def state(self) -> State | None:
+        """How far it was checked, of several draws the one that was least; None of a cell that has no scores."""
+        done = [row.loaded for row in self.rows if row.record.status == "done"]
+        return min(map(validation_state, done), key=LEAST_FIRST.index) if done else None
+
     @property
     def spec(self) -> str:
         """The method's, as typed, and what tells the cell from others of that spec, where there are any."""
@@ -142,12 +154,14 @@ class BoardView:
         return list(dict.fromkeys([*(text for n in counts if (text := caution(n))), *of_draws]))
 
 
-def view_boards(records: Iterable[LoadedRecord], by: str | None = None) -> list[BoardView]:
+def view_boards(records: Iterable[LoadedRecord], by: str | None = None, *, processes: int = 1) -> list[BoardView]:
     """Return the views of the boards of some records.
 
     Args:
         records: of some runs; of a cell that was run several times the latest counts.
         by: key of the score of the order; None is nearness to full precision.
+        processes: that conclude, a model each at a time. More than one are started anew, as `multiprocessing` does: a
+            script that asks for them needs its `if __name__ == "__main__"`.
 
     Raises:
         UsageError: a key that no record has; names the nearest.
@@ -156,16 +170,27 @@ def view_boards(records: Iterable[LoadedRecord], by: str | None = None) -> list[
     known = {key for board in boards for key in board.metrics}
     if by is not None and by not in known:
         raise UsageError(f'no record has the score "{by}".{nearest(by, known)} Scores: {", ".join(sorted(known))}')
-    return [view_board(board, by) for board in boards]
+    if processes < 2:
+        return [view_board(board, by) for board in boards]
+    # a fork would inherit the locks that threads of this process hold
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return [view_board(board, by, pool.map) for board in boards]
 
 
-def view_board(board: Board, by: str | None = None) -> BoardView:
-    """Return the view of one board, ordered by the score `by`; None is `default_score`."""
+def view_board(board: Board, by: str | None = None, mapped: Callable[..., Iterable[Any]] = map) -> BoardView:
+    """Return the view of one board, ordered by the score `by`; None is `default_score`.
+
+    `mapped` concludes, one model a call.
+    """
     score = by or default_score(board)
     second = next((key for key in (TO_REAL_AUDIO, ORDERED_BY) if key != score and key in board.metrics), None)
     further = further_judges(board, score)
     orders = [key for key in dict.fromkeys((score, *further, second)) if key is not None]
-    models = tuple(_model(group, board, orders, further) for group in board.groups)
+    rows = {group: [row for row in board.rows if row.group == group] for group in board.groups}
+    cells = ([row.loaded for row in own] for own in rows.values())
+    judge = board.networks.get(score, ("the first judge", ""))[0]
+    concluded = mapped(partial(_conclusions, orders=orders, judge=judge, further=further), rows, cells)
+    models = tuple(_model(group, own, *found) for (group, own), found in zip(rows.items(), concluded, strict=True))
     ordered = [row for model in models for own in model.rows for row in own.rows]
     return BoardView(
         board=replace(board, rows=ordered),
@@ -202,22 +227,31 @@ def bits_per_weight(record: Record) -> float | None:
     return record.size.effective_bits_per_weight or record.size.nominal_bits_per_weight
 
 
-def _model(group: str, board: Board, orders: Sequence[str], further: Mapping[str, str]) -> ModelView:
-    score = orders[0]
+def _conclusions(
+    group: str, cells: Sequence[LoadedRecord], *, orders: Sequence[str], judge: str, further: Mapping[str, str]
+) -> tuple[dict[str, ModelConclusion], tuple[Agreement, ...]]:
+    """Conclude of a model by each score of an order, verdicts with the first; and whether further judges agree."""
+    results = read_results(cells)
+    first = {orders[0]: conclude_model(group, results, orders[0])}
+    conclusions = first | {key: conclude_model(group, results, key, margins={}) for key in orders[1:]}
+    return conclusions, _agreements(conclusions, judge, further)
+
+
+def _model(
+    group: str,
+    rows: Sequence[Row],
+    conclusions: dict[str, ModelConclusion],
+    agreements: tuple[Agreement, ...],
+) -> ModelView:
     of_spec: dict[str, list[Row]] = {}
-    for row in board.rows:
-        if row.group == group:
-            of_spec.setdefault(row.loaded.name, []).append(row)
-    cells = [row.loaded for rows in of_spec.values() for row in rows]
-    conclusions = {score: conclude_model(group, cells, score)}
-    conclusions |= {key: conclude_model(group, cells, key, margins={}) for key in orders[1:]}
-    rows = {spec: _row(tuple(own), conclusions, conclusions[score].verdicts) for spec, own in of_spec.items()}
-    pairs = conclusions[score].pairs
-    order = pairs.order if pairs else ()
-    above = [spec for spec in rows if spec == FULL_PRECISION and spec not in order]
-    rest = [spec for spec in rows if spec not in order and spec not in above]
-    agreements = _agreements(conclusions, board.networks.get(score, ("the first judge", ""))[0], further)
-    return ModelView(group, conclusions, tuple(rows[spec] for spec in [*above, *order, *rest]), agreements)
+    for row in rows:
+        of_spec.setdefault(row.loaded.name, []).append(row)
+    first = next(iter(conclusions.values()))
+    known = {spec: _row(tuple(own), conclusions, first.verdicts) for spec, own in of_spec.items()}
+    order = first.pairs.order if first.pairs else ()
+    above = [spec for spec in known if spec == FULL_PRECISION and spec not in order]
+    rest = [spec for spec in known if spec not in order and spec not in above]
+    return ModelView(group, conclusions, tuple(known[spec] for spec in [*above, *order, *rest]), agreements)
 
 
 def _agreements(
@@ -230,9 +264,12 @@ def _agreements(
         other = conclusions[key]
         both = first.cells.keys() & other.cells.keys()
         if first.kind and other.kind and first.captions == other.captions and len(both) > 1:
-            one, another = Opinion(judge, first.cells, first.kind), Opinion(name, other.cells, other.kind)
-            found.append(agreement(one, another))
+            found.append(agreement(_opinion(judge, first, first.kind), _opinion(name, other, other.kind)))
     return tuple(found)
+
+
+def _opinion(judge: str, one: ModelConclusion, kind: ScoreKind) -> Opinion:
+    return Opinion(judge, one.cells, kind, one.pairs.largest if one.pairs else None)
 
 
 def _row(

@@ -108,7 +108,7 @@ def _nearest(view: BoardView, models: Sequence[ModelView]) -> list[str]:
             firsts.setdefault(among[0], []).append(_told_from_all(one.pairs, among[0], among[1:]))
     total = sum(map(len, firsts.values()))
     best = "stays nearest to full precision" if view.score.endswith(OWN_AUDIO) else f"is best by {view.score}"
-    others = "all others" if bits is None else f"all other {bits}-bit cells"
+    others = "others" if bits is None else f"other {bits}-bit cells"
     parts = [
         f"{_named(view, spec)} {'' if place else f'{best} '}on {_share(len(told), total)}, {_apart(told, others)}"
         for place, (spec, told) in enumerate(sorted(firsts.items(), key=lambda item: (-len(item[1]), item[0])))
@@ -136,8 +136,8 @@ def _share(some: int, total: int) -> str:
 def _apart(told: Sequence[bool], others: str) -> str:
     """Say on how many models a cell is told apart from every other one."""
     if not any(told):
-        return f"not told apart from {others}"
-    return f"told apart from {others}{'' if all(told) else f' on {sum(told)}'}"
+        return f"though not told apart from some {others}"
+    return f"told apart from all {others}{'' if all(told) else f' on {sum(told)}'}"
 
 
 def _told_from_all(pairs: AllPairs, spec: str, others: Iterable[str]) -> bool:

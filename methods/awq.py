@@ -28,6 +28,7 @@ from admbench.methods.core.calibration.statistics import (
 from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs, quantizable_layers
 from admbench.methods.core.layers.policy import input_quantizer
 from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.numbers.fitting import fit_weight, quantizer_class
 from admbench.methods.core.numbers.quantizer import Quantizer, as_rows, per_row
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 from admbench.methods.layerwise import GramMethod
@@ -54,6 +55,7 @@ class AWQ(GramMethod[ChannelStatistics, tuple[Tensor, Quantizer]]):
         "2306.00978",
         "Lin et al., AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration, MLSys 2024",
     )
+    takes_formats = True
 
     def observe(self, model: DenoisingModel, calibration: CalibrationSet) -> Mapping[str, ChannelStatistics]:
         """See `LayerwiseMethod`: which channels matter."""
@@ -66,8 +68,8 @@ class AWQ(GramMethod[ChannelStatistics, tuple[Tensor, Quantizer]]):
         weight = layer.weight.detach()
         scale = search_scale(weight, gram, scheme, seen.mean_magnitude)
         scaled = weight * over_inputs(scale, weight)
-        if name.rpartition(".")[2] in NOT_CLIPPED or scheme.granularity != "group":
-            return scale, Quantizer.min_max(scheme, scaled)
+        if name.rpartition(".")[2] in NOT_CLIPPED or scheme.granularity != "group" or scheme.searches:
+            return scale, fit_weight(scheme, scaled)
         return scale, clipped(scaled, gram_of_divided(gram, scale, weight), scheme)
 
     def quantize_layer(
@@ -87,7 +89,7 @@ class AWQ(GramMethod[ChannelStatistics, tuple[Tensor, Quantizer]]):
 
         weight = None if scale is None else layer.weight.detach() * over_inputs(scale, layer.weight)
         if weight_quantizer is None and scheme.weight is not None:  # a convolution in groups
-            weight_quantizer = Quantizer.min_max(scheme.weight, layer.weight.detach())
+            weight_quantizer = fit_weight(scheme.weight, layer.weight.detach())
         activation = input_quantizer(name, layer, scheme.activation, fit)
         return QuantizedLayer.from_float(layer, weight_quantizer, activation, weight=weight, input_scale=scale)
 
@@ -106,7 +108,7 @@ def search_scale(weight: Tensor, gram: Tensor, scheme: Scheme, magnitude: Tensor
         scale = magnitude.clamp(min=1e-4) ** (step / GRID)
         scale = scale / (scale.max() * scale.min()).sqrt()
         scaled = weight * over_inputs(scale, weight)
-        rounded = Quantizer.min_max(scheme, scaled).fake_quantize(scaled) / over_inputs(scale, weight)
+        rounded = fit_weight(scheme, scaled).fake_quantize(scaled) / over_inputs(scale, weight)
         error = float(output_error((rounded - weight).flatten(1), gram))
         if error < least:
             best, least = scale, error
@@ -123,15 +125,15 @@ def clipped(weight: Tensor, gram: Tensor, scheme: Scheme) -> Quantizer:
     """
     size = scheme.group_size
     assert size is not None
-    rows = as_rows(scheme, weight)
+    rows, kind = as_rows(scheme, weight), quantizer_class(scheme)
     groups = len(gram) // size
     blocks = torch.stack([gram[g * size : (g + 1) * size, g * size : (g + 1) * size] for g in range(groups)])
     low, high = torch.aminmax(rows, dim=1)
     errors = []
     for shrink in SHRINKS:
         ends = (per_row(scheme, weight, end * shrink) for end in (low, high))
-        error = Quantizer.from_range(scheme, *ends).fake_quantize(weight) - weight
+        error = kind.from_range(scheme, *ends).fake_quantize(weight) - weight
         grouped_error = as_rows(scheme, error).view(len(weight), groups, size)
         errors.append((torch.einsum("ogi,gij->ogj", grouped_error, blocks) * grouped_error).sum(2).reshape(-1))
     best = torch.tensor(SHRINKS)[torch.stack(errors).argmin(0)]  # the first of equals: the widest
-    return Quantizer.from_range(scheme, *(per_row(scheme, weight, end * best) for end in (low, high)))
+    return kind.from_range(scheme, *(per_row(scheme, weight, end * best) for end in (low, high)))

@@ -13,6 +13,7 @@ from torch import nn
 from admbench.errors import UsageError, nearest
 from admbench.methods.core.backbone import QuantizedBackbone, make_report
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
+from admbench.methods.core.calibration.request import CalibrationRequest
 from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe, parse_calibration
 from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
 from admbench.methods.core.reconstruction.objective import BlockReport
@@ -81,17 +82,23 @@ class CalibratedConfig(MethodConfig):
     guidance: float | None = Field(None, ge=0, le=100)
     """Classifier-free guidance scale of a trajectory; None: the model's own default."""
 
+    @property
+    def request(self) -> CalibrationRequest:
+        """How to draw the calibration set of any model."""
+        source, sampler = parse_calibration(self.calibration)
+        return CalibrationRequest(
+            sampler=sampler,
+            prompt_source=source,
+            prompts=self.prompts,
+            timesteps=self.timesteps,
+            steps=self.steps,
+            most_steps=QUICK_STEPS if self.preset == "quick" else None,
+            guidance=self.guidance,
+        )
+
     def recipe_for(self, model: DenoisingModel) -> CalibrationRecipe:
         """Return how to draw the calibration set of a model."""
-        source, sampler = parse_calibration(self.calibration)
-        steps = self._steps_of(model)
-        guidance = model.default_guidance if self.guidance is None else self.guidance
-        return CalibrationRecipe(sampler, self.prompts, min(self.timesteps, steps), steps, guidance, source)
-
-    def _steps_of(self, model: DenoisingModel) -> int:
-        if self.steps is not None:
-            return self.steps
-        return min(model.default_steps, QUICK_STEPS) if self.preset == "quick" else model.default_steps
+        return CalibrationRecipe.of(self.request, model)
 
 
 class Method(ABC):
@@ -137,6 +144,8 @@ class Method(ABC):
     """What it is from; None where there is nothing to cite, as of rounding to nearest."""
     takes_bits: ClassVar[bool] = True
     """Whether a spec names bits."""
+    takes_formats: ClassVar[bool] = False
+    """Whether a spec may name a number format, such as `mxfp4`, in place of bits: the method reads `spec.sides`."""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     """Options."""
 
@@ -146,6 +155,11 @@ class Method(ABC):
             _ = spec.bits
         elif spec.weight_bits is not None:
             raise UsageError(f'method "{spec}": {spec.name} takes no bits')
+        if spec.formats and not self.takes_formats:
+            raise UsageError(
+                f'method "{spec}": {spec.name} takes no number format such as {spec.formats[0]}: expected bits,'
+                f" such as {spec.name}@w4a16"
+            )
         try:
             self.config = self.Config.model_validate(dict(spec.options))
         except ValidationError as error:
@@ -161,10 +175,20 @@ class Method(ABC):
         """
         return type(self).calibrate is not Method.calibrate
 
+    @property
+    def calibration_request(self) -> CalibrationRequest | None:
+        """What `calibrate` draws of any model, as data; None where it draws nothing or does it in a way of its own.
+
+        A run draws what is asked for here once for all methods that ask alike, in a process without any of them. A
+        method that is given no such set is asked to `calibrate`, and what it draws is its own.
+        """
+        return None
+
     def calibration_key(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> str | None:
         """Return the content address of what `calibrate` would return, 64 hex digits; None where it returns None.
 
-        Equal keys are equal sets, whatever the method and its bits: a set is drawn once and loaded by the others.
+        Equal keys are equal sets, whatever the method and its bits: a set that was drawn for `calibration_request` is
+        taken only where its key is this one.
         """
         return None
 
@@ -266,6 +290,12 @@ class CalibratedMethod(Method):
     def needs_calibration(self, model: DenoisingModel) -> bool:
         """Return whether these bits need calibration data of this model: unless both sides are left as they are."""
         return self.spec.bits != (16, 16)
+
+    @property
+    def calibration_request(self) -> CalibrationRequest | None:
+        """See `Method`: a method that overrides `calibrate` draws for itself, as may one whose bits vary nothing."""
+        own = type(self).calibrate is CalibratedMethod.calibrate
+        return self.config.request if own and self.varies else None
 
     def calibration_key(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> str | None:
         """See `Method`."""

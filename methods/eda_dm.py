@@ -7,9 +7,10 @@ aligned where their errors would cancel in the block's output on the calibration
 
     L = |block error|^2 + 0.8 * sum over its layers but the last of |layer error|^2
 
-Roundings and step sizes are learned side by side, half of the input numbers in full precision in a step (QDrop), and
-without a term that drives roundings to 0 or 1. Numbers of the `paper` preset are those of the released code for Stable
-Diffusion with 4-bit weights; there is no licence on that code, and none of it is here.
+Layers that read a shortcut concatenation are split as in `q-diffusion`, as the released code does. Roundings and
+step sizes are learned side by side, half of the input numbers in full precision in a step (QDrop), and without a term
+that drives roundings to 0 or 1. Numbers of the `paper` preset are those of the released code for Stable Diffusion with
+4-bit weights; there is no licence on that code, and none of it is here.
 
 Departures. A block that learning does not improve, on held-out prompts as well, keeps the nearest roundings. Step sizes
 are learned relative to their start. What `tdac` departs in is said there. Attention products are not quantized.
@@ -65,20 +66,23 @@ class EDADM(BlockwiseMethod):
 
     name = "eda-dm"
     summary = "fine-grained block reconstruction, timesteps by density and variety (2401.04585)"
-    version = "1"
+    version = "2"
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv(
         "2401.04585",
         "Liu et al., EDA-DM: Enhanced Distribution Alignment for Post-Training Quantization of Diffusion Models, 2024",
     )
+    takes_formats = True
     Config: ClassVar[type[EDADMConfig]] = EDADMConfig
     config: EDADMConfig
 
     def reconstruct(self, work: BlockwiseQuantization, model: DenoisingModel, calibration: CalibrationSet) -> None:
         """See `BlockwiseMethod`."""
         config = self.config
-        work.round_to_nearest(uniform_policy(*self.spec.bits, backbone_ends(model.backbone, work.order)), fit_lp)
+        ends = backbone_ends(model.backbone, work.order)
+        work.split_concatenations()
+        work.round_to_nearest(uniform_policy(*self.spec.sides, ends), fit_lp)
         effort = Effort(
             config.iterations,
             config.batch,

@@ -76,7 +76,7 @@ class EfficientDM(BlockwiseMethod):
 
     name = "efficientdm"
     summary = "quantization-aware low-rank fine-tuning, step sizes per timestep (2310.03270)"
-    version = "1"
+    version = "2"
     track = "fine-tuned"
     family = "fine-tuning"
     paper = arxiv(
@@ -89,7 +89,7 @@ class EfficientDM(BlockwiseMethod):
     def reconstruct(self, work: BlockwiseQuantization, model: DenoisingModel, calibration: CalibrationSet) -> None:
         """See `BlockwiseMethod`."""
         config = self.config
-        work.round_to_nearest(uniform_policy(*self.spec.bits, backbone_ends(model.backbone, work.order)), fit_lp)
+        work.round_to_nearest(uniform_policy(*self.spec.sides, backbone_ends(model.backbone, work.order)), fit_lp)
         if self.spec.bits[1] != 16:
             work.learn_inputs(fit_mse, Effort(0), per_timestep=True)
         effort = Effort(config.iterations, config.batch)

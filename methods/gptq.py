@@ -24,6 +24,7 @@ from admbench.methods.core.calibration.ranges import MinMax, input_ranges
 from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers
 from admbench.methods.core.layers.policy import input_quantizer
 from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.numbers.fitting import fit_part, fit_weight, fitted_together
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 from admbench.methods.layerwise import GramConfig, GramMethod
@@ -53,6 +54,7 @@ class GPTQ(GramMethod[MinMax, tuple[Quantizer, Tensor]]):
         "2210.17323",
         "Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, ICLR 2023",
     )
+    takes_formats = True
     Config: ClassVar[type[GPTQConfig]] = GPTQConfig
     config: GPTQConfig
 
@@ -79,7 +81,7 @@ class GPTQ(GramMethod[MinMax, tuple[Quantizer, Tensor]]):
             name, layer, scheme.activation, lambda scheme, name: Quantizer.from_range(scheme, seen.low, seen.high)
         )
         if solution is None:
-            weight = None if scheme.weight is None else Quantizer.min_max(scheme.weight, layer.weight.detach())
+            weight = None if scheme.weight is None else fit_weight(scheme.weight, layer.weight.detach())
             return QuantizedLayer.from_float(layer, weight, activation)
         quantizer, codes = solution
         return QuantizedLayer(layer, weight_codes=codes, weight_quantizer=quantizer, activation_quantizer=activation)
@@ -91,8 +93,8 @@ def gptq_codes(weight: Tensor, gram: Tensor, scheme: Scheme, damping: float = 0.
     Args:
         weight: (out, ...) float32.
         gram: (terms, terms), the layer's H up to a factor; terms is the number of weights of an output.
-        scheme: per channel or group, static, uniform. A group's scale is found when its first column is reached, from
-            the weights as the errors so far have changed them; a channel's before.
+        scheme: static. A group's scale is found when its first column is reached, from the weights as the errors so far
+            have changed them; a channel's before.
         damping: share of the mean of H's diagonal that is added to it.
 
     Returns:
@@ -104,25 +106,23 @@ def gptq_codes(weight: Tensor, gram: Tensor, scheme: Scheme, damping: float = 0.
     gram.diagonal()[dead] = 1
     gram.diagonal().add_(damping * gram.diagonal().mean())
     factor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(gram)), upper=True)
-    terms = rest.shape[1]
-    group = scheme.group_size or terms
+    terms, whole = rest.shape[1], weight.detach().abs().max()
+    together, group = fitted_together(scheme, terms), scheme.group_size or terms
     codes = torch.empty(weight.shape, dtype=torch.uint8).flatten(1)
-    quantizers = [Quantizer.min_max(scheme, weight)] if scheme.group_size is None else []
-    rows = scheme if scheme.group_size is None else Scheme(bits=scheme.bits, granularity="channel", symmetric=False)
+    parts: list[Quantizer] = []
     for start in range(0, terms, BLOCK):
         end = min(start + BLOCK, terms)
         errors = torch.empty(len(rest), end - start, dtype=rest.dtype)
         for column in range(start, end):
-            if scheme.group_size is not None and column % group == 0:
-                quantizers.append(Quantizer.min_max(rows, rest[:, column : column + group].float()))
+            if column % together == 0:
+                parts.append(fit_part(scheme, rest[:, column : column + together].float(), whole))
+            if column % group == 0:
+                own = parts[-1].of_column(column % together)
             now = rest[:, column : column + 1]
-            codes[:, column : column + 1] = quantizers[-1].codes(now.float())
-            value = quantizers[-1].dequantize(codes[:, column : column + 1]).double()
+            codes[:, column : column + 1] = own.codes(now.float())
+            value = own.dequantize(codes[:, column : column + 1]).double()
             error = (now - value) / factor[column, column]
             rest[:, column + 1 : end] -= error * factor[column, column + 1 : end]
             errors[:, column - start : column - start + 1] = error
         rest[:, end:] -= errors @ factor[start:end, end:]
-    if scheme.group_size is None:
-        return quantizers[0], codes.view(weight.shape)
-    scale, zero_point = (torch.stack([getattr(one, name) for one in quantizers], 1) for name in ("scale", "zero_point"))
-    return Quantizer(scheme, scale, zero_point), codes.view(weight.shape)
+    return type(parts[0]).joined(scheme, parts), codes.view(weight.shape)

@@ -36,7 +36,7 @@ class LayerwiseMethod(CalibratedMethod, Generic[Seen, Solution]):
 
     def policy(self, ends: Sequence[str]) -> Policy:
         """Return which layer gets which scheme; `ends` are the names of the first and the last one."""
-        return uniform_policy(*self.spec.bits, ends)
+        return uniform_policy(*self.spec.sides, ends)
 
     def solve(
         self, model: DenoisingModel, calibration: CalibrationSet, policy: Policy, seen: Mapping[str, Seen]
@@ -102,7 +102,7 @@ class GramMethod(LayerwiseMethod[Seen, Solution]):
 
     def policy(self, ends: Sequence[str]) -> Policy:
         """See `LayerwiseMethod`."""
-        return grouped_policy(*self.spec.bits, ends, self.config.group)
+        return grouped_policy(*self.spec.sides, ends, self.config.group)
 
     def solve(
         self, model: DenoisingModel, calibration: CalibrationSet, policy: Policy, seen: Mapping[str, Seen]

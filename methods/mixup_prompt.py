@@ -11,15 +11,14 @@ with the simplest method, `naive`, so that the difference between the two is tha
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import field_validator
 
 from admbench.methods.core.calibration.prompts import GIVEN
-from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe, parse_calibration
+from admbench.methods.core.calibration.request import CalibrationRequest
+from admbench.methods.core.calibration.samplers.recipe import parse_calibration
 from admbench.methods.naive import Naive, NaiveConfig
-from admbench.methods.protocol import DenoisingModel
 from admbench.taxonomy import arxiv
 
 SOURCE = "mixup-prompt"
@@ -39,9 +38,10 @@ class MixupPromptConfig(NaiveConfig):
             raise ValueError(f"expected {SOURCE}, a sampler, or both; this method is its prompts")
         return name
 
-    def recipe_for(self, model: DenoisingModel) -> CalibrationRecipe:
+    @property
+    def request(self) -> CalibrationRequest:
         """See `CalibratedConfig`: on prompts of several sounds each."""
-        return replace(super().recipe_for(model), prompt_source=SOURCE)
+        return super().request.model_copy(update={"prompt_source": SOURCE})
 
 
 class MixupPrompt(Naive):
@@ -53,7 +53,10 @@ class MixupPrompt(Naive):
     track = "post-training"
     family = "rounding"
     paper = arxiv(
-        "2507.21947", "Park et al., Enhancing Generalization in Data-free Quantization via Mixup-class Prompting, 2025"
+        "2507.21947",
+        "Park et al., Enhancing Generalization in Data-free Quantization via Mixup-class Prompting, 2025",
+        read="abstract",
     )
+    takes_formats = True
     Config: ClassVar[type[MixupPromptConfig]] = MixupPromptConfig
     config: MixupPromptConfig

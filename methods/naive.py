@@ -10,6 +10,7 @@ import torch
 from pydantic import field_validator
 from torch import Tensor
 
+from admbench.errors import UsageError
 from admbench.methods.base import CalibratedConfig, CalibratedMethod
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
@@ -22,9 +23,10 @@ from admbench.methods.core.layers.policy import (
     uniform_policy,
 )
 from admbench.methods.core.numbers.quantizer import Quantizer
-from admbench.methods.core.numbers.scheme import Scheme
+from admbench.methods.core.numbers.scheme import NumberFormat, Scheme, activation_scheme
 from admbench.methods.core.numbers.search import FITS, MOMENTUM, RangeRule
 from admbench.methods.protocol import DenoisingModel
+from admbench.methods.spec import MethodSpec
 from admbench.taxonomy import Paper
 
 
@@ -59,18 +61,29 @@ class Naive(CalibratedMethod):
     track = "post-training"
     family = "rounding"
     paper: ClassVar[Paper | None] = None
+    takes_formats = True
     Config: ClassVar[type[NaiveConfig]] = NaiveConfig
     config: NaiveConfig
+
+    def __init__(self, spec: MethodSpec) -> None:
+        super().__init__(spec)
+        weights = spec.sides[0]
+        searches = isinstance(weights, NumberFormat) and weights.weight.searches
+        if searches and not self.varies and "ranges" in spec.options:
+            raise UsageError(
+                f'method "{spec}": option ranges: {spec.weight_format} finds its scales by a search of its own;'
+                " expected no rule of ranges"
+            )
 
     @property
     def varies(self) -> bool:
         """Weights are rounded the same way whatever the data: only the ranges of activations depend on them."""
-        return self.spec.bits[1] != 16
+        scheme = activation_scheme(self.spec.sides[1])
+        return scheme is not None and not scheme.dynamic
 
     def needs_calibration(self, model: DenoisingModel) -> bool:
         """Activations need their ranges; a backbone with unnamed ends needs a run that shows them."""
-        weight_bits, activation_bits = self.spec.bits
-        return activation_bits != 16 or (weight_bits != 16 and not has_named_ends(model.backbone))
+        return self.varies or (self.spec.bits != (16, 16) and not has_named_ends(model.backbone))
 
     def quantize(self, model: DenoisingModel, calibration: CalibrationSet | None) -> QuantizedBackbone:
         """See `Method`."""
@@ -84,7 +97,7 @@ class Naive(CalibratedMethod):
             return fit(scheme, seen[layer]) if layer in seen else None
 
         ends = () if self.spec.bits == (16, 16) else backbone_ends(model.backbone, [*seen])
-        policy = uniform_policy(*self.spec.bits, ends, self.config.weights, self.config.first_last_bits)
+        policy = uniform_policy(*self.spec.sides, ends, self.config.weights, self.config.first_last_bits)
         module = quantize_layers(model.backbone, policy, fit_weight=fit, fit_activation=fit_activation)
         return self.result(model, module, started)
 

@@ -60,7 +60,7 @@ class PassionSR(BlockwiseMethod):
 
     name = "passionsr"
     summary = "learned scales, offsets and bounds, for one-step models (2411.17106)"
-    version = "2"
+    version = "3"
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv(

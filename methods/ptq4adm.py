@@ -29,7 +29,7 @@ from admbench.methods.core.layers.allocation import Choice, allocate, float_byte
 from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.policy import EDGE_BITS, backbone_ends
 from admbench.methods.core.numbers.quantizer import Quantizer
-from admbench.methods.core.numbers.scheme import Scheme, weight_scheme
+from admbench.methods.core.numbers.scheme import Scheme, Side, weight_scheme
 from admbench.methods.core.numbers.search import POWER, fit_lp
 from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.objective import Effort
@@ -65,13 +65,15 @@ class PTQ4ADM(BlockwiseMethod):
     summary = (
         "coverage-driven prompts, activation-aware samples, bits by layer (2409.13894, reconstructed from the abstract)"
     )
-    version = "1"
+    version = "2"
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv(
         "2409.13894",
         "Vora et al., PTQ4ADM: Post-Training Quantization for Efficient Text Conditional Audio Diffusion Models, 2024",
+        read="abstract",
     )
+    takes_formats = True
     Config: ClassVar[type[PTQ4ADMConfig]] = PTQ4ADMConfig
     config: PTQ4ADMConfig
 
@@ -81,8 +83,8 @@ class PTQ4ADM(BlockwiseMethod):
         ends = backbone_ends(model.backbone, work.order)
         work.split_concatenations()
         fit = _Remembering()
-        bits = self._allocate(model, work, calibration, ends, fit)
-        work.round_to_nearest(mixed_policy(bits, activation_bits, ends, EDGE_BITS), fit)
+        sides = self._allocate(model, work, calibration, ends, fit)
+        work.round_to_nearest(mixed_policy(sides, self.spec.sides[1], ends, EDGE_BITS), fit)
         if weight_bits != 16:
             work.learn_weights(Effort(config.iterations, config.batch, config.learning_rate))
         if activation_bits != 16:
@@ -96,23 +98,29 @@ class PTQ4ADM(BlockwiseMethod):
         calibration: CalibrationSet,
         ends: tuple[str, str],
         fit: _Remembering,
-    ) -> dict[str, int]:
-        """Return the bits of each layer's weight."""
-        weight_bits = self.spec.bits[0]
+    ) -> dict[str, Side]:
+        """Return the bits or the number format of each layer's weight."""
+        weight_side, weight_bits = self.spec.sides[0], self.spec.bits[0]
         if weight_bits >= WIDE_BITS:
-            return dict.fromkeys(work.order, weight_bits)
+            return dict.fromkeys(work.order, weight_side)
         layers = {name: layer for name, layer in quantizable_layers(work.original).items() if name in work.order}
         options = {name: (WIDE_BITS,) if name in ends else (weight_bits, WIDE_BITS) for name in work.order}
-        schemes = {bits: weight_scheme(bits, "channel") for bits in (weight_bits, WIDE_BITS)}
+        sides: dict[int, Side] = {weight_bits: weight_side, WIDE_BITS: WIDE_BITS}
+        schemes: dict[str, dict[int, Scheme]] = {name: {} for name in options}
+        for name, tried in options.items():
+            for bits in tried:
+                scheme = weight_scheme(sides[bits], "channel")
+                assert scheme is not None
+                schemes[name][bits] = scheme.for_terms(layers[name].weight[0].numel())
         quantizers = {
-            name: {bits: fit(scheme, layers[name].weight) for bits in tried if (scheme := schemes[bits])}
-            for name, tried in options.items()
+            name: {bits: fit(scheme, layers[name].weight) for bits, scheme in tried.items()}
+            for name, tried in schemes.items()
         }
         some = calibration.sample(self.config.sensitivity_samples, calibration.seed)
         noise = output_noise(model, work.original, some.batches(AT_ONCE), quantizers, seed=calibration.seed)
         choices = {
             name: [
-                Choice(bits, weight_bytes(layers[name], schemes[bits]), noise.get(name, {}).get(bits, 0.0))
+                Choice(bits, weight_bytes(layers[name], schemes[name][bits]), noise.get(name, {}).get(bits, 0.0))
                 for bits in tried
             ]
             for name, tried in options.items()
@@ -127,7 +135,7 @@ class PTQ4ADM(BlockwiseMethod):
                 f'method "{self.spec}": reduction={self.config.reduction} is out of reach: with {weight_bits} bits'
                 f" everywhere {model.name} saves {1 - smallest / whole:.3f}"
             ) from error
-        return {name: choice.bits for name, choice in taken.items()}
+        return {name: sides[choice.bits] for name, choice in taken.items()}
 
 
 class _Remembering:

@@ -23,8 +23,8 @@ from pydantic import Field
 
 from admbench.methods.blockwise import BlockwiseMethod, ReconstructionConfig
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
-from admbench.methods.core.layers.policy import EDGE_BITS, Policy, backbone_ends
-from admbench.methods.core.numbers.scheme import Granularity, LayerScheme, Scheme
+from admbench.methods.core.layers.policy import Policy, backbone_ends, uniform_policy
+from admbench.methods.core.numbers.scheme import Scheme, Side
 from admbench.methods.core.numbers.search import fit_mse
 from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.objective import Effort
@@ -57,10 +57,11 @@ class PTQ4DM(BlockwiseMethod):
 
     name = "ptq4dm"
     summary = "QDrop block reconstruction on normally distributed timesteps, each sample of its true step (2211.15736)"
-    version = "1"
+    version = "2"
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv("2211.15736", "Shang et al., Post-training Quantization on Diffusion Models, CVPR 2023")
+    takes_formats = True
     Config: ClassVar[type[PTQ4DMConfig]] = PTQ4DMConfig
     config: PTQ4DMConfig
 
@@ -68,18 +69,20 @@ class PTQ4DM(BlockwiseMethod):
         """See `BlockwiseMethod`."""
         config = self.config
         ends = backbone_ends(model.backbone, work.order)
-        work.round_to_nearest(symmetric_policy(*self.spec.bits, ends), fit_mse)
+        work.round_to_nearest(symmetric_policy(*self.spec.sides, ends), fit_mse)
         effort = Effort(config.iterations, config.batch, config.learning_rate, config.step_learning_rate, drop=DROP)
         work.learn_jointly(fit_mse, effort)
 
 
-def symmetric_policy(weight_bits: int, activation_bits: int, ends: tuple[str, str]) -> Policy:
-    """Return symmetric schemes of the same bits for every layer, but for the `ends`, which keep at least 8."""
+def symmetric_policy(weight_side: Side, activation_side: Side, ends: tuple[str, str]) -> Policy:
+    """Return symmetric schemes of the same bits for every layer, but for the `ends`, which keep at least 8.
 
-    def scheme(least: int) -> LayerScheme:
-        def side(bits: int, granularity: Granularity) -> Scheme | None:
-            return None if bits == 16 else Scheme(bits=max(bits, least), granularity=granularity, symmetric=True)
+    A number format stays what it is.
+    """
 
-        return LayerScheme(weight=side(weight_bits, "channel"), activation=side(activation_bits, "tensor"))
+    def symmetric(scheme: Scheme) -> Scheme:
+        if scheme.published:
+            return scheme
+        return Scheme(bits=scheme.bits, granularity=scheme.granularity, symmetric=True)
 
-    return Policy((*((name, scheme(EDGE_BITS)) for name in ends), ("*", scheme(0))))
+    return uniform_policy(weight_side, activation_side, ends).changed(weight=symmetric, activation=symmetric)

@@ -43,10 +43,11 @@ class QDiffusion(BlockwiseMethod):
 
     name = "q-diffusion"
     summary = "AdaRound block reconstruction, split shortcuts, learned activation step sizes (2302.04304)"
-    version = "1"
+    version = "2"
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv("2302.04304", "Li et al., Q-Diffusion: Quantizing Diffusion Models, ICCV 2023")
+    takes_formats = True
     Config: ClassVar[type[QDiffusionConfig]] = QDiffusionConfig
     config: QDiffusionConfig
 
@@ -55,7 +56,7 @@ class QDiffusion(BlockwiseMethod):
         config, (weight_bits, activation_bits) = self.config, self.spec.bits
         ends = backbone_ends(model.backbone, work.order)
         work.split_concatenations()
-        work.round_to_nearest(uniform_policy(weight_bits, activation_bits, ends), fit_lp)
+        work.round_to_nearest(uniform_policy(*self.spec.sides, ends), fit_lp)
         if weight_bits != 16:
             work.learn_weights(Effort(config.iterations, config.batch, config.learning_rate))
         if activation_bits != 16:

@@ -2,18 +2,23 @@
 
 Two kinds of quantization noise. Intra: in a ResNet block the timestep's embedding is added before a norm, and makes
 some channels of the second convolution's input far larger than others, which one range per tensor then serves badly.
-Channels are smoothed by what the embedding does to them: with s = mean over the calibration set of
-max(|norm(embedding)|, 1), per channel, norm being the block's own without its affine part, the convolution's input is
-divided by s and its weights are multiplied by s, which changes nothing in full precision. Inter: noise adds up along
-the trajectory. Its mean at each timestep is subtracted from the prediction, see `core.reconstruction.correction`.
+Channels are smoothed by what the embedding does to them. The convolution's input is divided by
 
-Departures. The released sampler estimates that mean as it runs: every tenth step it noises its latent again, runs the
-quantized network on it, and takes the difference to the noise that it added, which stays until the next estimate; it
-computes the deviation too, for the noise of a stochastic sampler, and then sets it to 0. Here the mean is that of the
-difference to full precision on the calibration set, at every timestep there: it needs no sampler of its own, holds
-whatever a network predicts, and costs nothing while sampling. Deviations are not corrected. Weights are reconstructed
-block by block as in `q-diffusion`; step sizes are not learned, as in the released code. Transformer blocks are
-quantized, which the released text-to-image script leaves in floating point.
+    s = mean over the calibration set of max(norm(embedding), 1), times the norm's weight
+
+per channel, norm being the block's own without its affine part, and its weights are multiplied by s, which changes
+nothing in full precision. The normed embedding keeps its sign, as in the released code: what it makes very negative is
+small behind the norm's SiLU. Inter: noise adds up along the trajectory. Its mean at each timestep is subtracted from
+the prediction, see `core.reconstruction.correction`.
+
+Departures. The norm's weight counts by its magnitude, at least 1e-5, so that scales are positive: divided and
+multiplied by either sign comes to the same. The released sampler estimates the mean noise as it runs: every tenth step
+it noises its latent again, runs the quantized network on it, and takes the difference to the noise that it added, which
+stays until the next estimate; it computes the deviation too, for the noise of a stochastic sampler, and sets it to 0.
+Here the mean is that of the difference to full precision on the calibration set, at every timestep there: it needs no
+sampler of its own, holds whatever a network predicts, and costs nothing while sampling. Deviations are not corrected.
+Weights are reconstructed block by block as in `q-diffusion`; step sizes are not learned, as in the released code.
+Transformer blocks are quantized, which the released text-to-image script leaves in floating point.
 """
 
 from __future__ import annotations
@@ -34,6 +39,7 @@ from admbench.methods.core.numbers.search import fit_lp
 from admbench.methods.core.reconstruction.blockwise import BlockwiseQuantization
 from admbench.methods.core.reconstruction.correction import correct, mean_noise
 from admbench.methods.core.reconstruction.objective import Effort
+from admbench.methods.core.reconstruction.smoothing import LEAST_SCALE
 from admbench.methods.protocol import DenoisingModel
 from admbench.taxonomy import arxiv
 
@@ -56,10 +62,11 @@ class QNCD(BlockwiseMethod):
 
     name = "qncd"
     summary = "channels smoothed by the timestep embedding's norm, mean noise subtracted by timestep (2403.19140)"
-    version = "2"
+    version = "3"
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv("2403.19140", "Chu et al., QNCD: Quantization Noise Correction for Diffusion Models, ACM MM 2024")
+    takes_formats = True
     Config: ClassVar[type[QNCDConfig]] = QNCDConfig
     config: QNCDConfig
 
@@ -68,7 +75,7 @@ class QNCD(BlockwiseMethod):
         config, (weight_bits, activation_bits) = self.config, self.spec.bits
         scales = {} if activation_bits == 16 else embedding_scales(model, calibration)
         ends = backbone_ends(model.backbone, work.order)
-        work.round_to_nearest(uniform_policy(weight_bits, activation_bits, ends), fit_lp, scales)
+        work.round_to_nearest(uniform_policy(*self.spec.sides, ends), fit_lp, scales)
         if weight_bits != 16:
             work.learn_weights(Effort(config.iterations, config.batch, config.learning_rate))
         if activation_bits != 16:
@@ -80,7 +87,7 @@ class QNCD(BlockwiseMethod):
 
 @torch.no_grad()
 def embedding_scales(model: DenoisingModel, calibration: CalibrationSet) -> dict[str, Tensor]:
-    """Return what the input of each ResNet block's second convolution is divided by, (channels,), at least 1.
+    """Return what the input of each ResNet block's second convolution is divided by, (channels,), positive.
 
     Of blocks that add a projected timestep embedding before a group norm, as diffusers' `ResnetBlock2D` does.
     """
@@ -91,7 +98,7 @@ def embedding_scales(model: DenoisingModel, calibration: CalibrationSet) -> dict
     def note(name: str, embedding: Tensor) -> None:
         norm = blocks[name].norm2
         normed = F.group_norm(embedding[:, :, None].float(), norm.num_groups, eps=norm.eps)[:, :, 0]
-        total = normed.abs().clamp(min=1).sum(0)
+        total = normed.clamp(min=1).sum(0)
         sums[name] = sums[name] + total if name in sums else total
         counts[name] = counts.get(name, 0) + len(embedding)
 
@@ -105,7 +112,11 @@ def embedding_scales(model: DenoisingModel, calibration: CalibrationSet) -> dict
     finally:
         for hook in hooks:
             hook.remove()
-    return {f"{name}.conv2": total / counts[name] for name, total in sums.items()}
+    scales = {name: total / counts[name] for name, total in sums.items()}
+    for name, scale in scales.items():
+        if blocks[name].norm2.weight is not None:
+            scale.mul_(blocks[name].norm2.weight.detach().abs().float())
+    return {f"{name}.conv2": scale.clamp(min=LEAST_SCALE) for name, scale in scales.items()}
 
 
 def adds_embedding(block: nn.Module) -> bool:

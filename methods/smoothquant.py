@@ -55,6 +55,7 @@ class SmoothQuant(LayerwiseMethod[ChannelStatistics, None]):
         "Xiao et al., SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models,"
         " ICML 2023",
     )
+    takes_formats = True
     Config: ClassVar[type[SmoothQuantConfig]] = SmoothQuantConfig
     config: SmoothQuantConfig
 

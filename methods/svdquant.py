@@ -2,19 +2,25 @@
 (arXiv 2411.05007, ICLR 2025).
 
 Three steps. Outliers are moved from activations to weights by smoothing (section 4.1, lambda), s = max|X|**a /
-max|W|**(1 - a), of 20 exponents a the one of least output error. What the smoothed weights gain in outliers, a low-rank
-branch in 16 bits takes up: the first `rank` singular components of W diag(s) (section 4.2, eq. 6). The residual and the
-activations are rounded, in groups of 64, the activations at run time. Then branch and residual take turns, as in the
-released code: L = SVD(W - Q), Q = round(W - L), as long as the output error falls.
+max|W|**b. What the smoothed weights gain in outliers, a low-rank branch in 16 bits takes up: the first `rank` singular
+components of W diag(s) (section 4.2, eq. 6). The residual and the activations are rounded, in groups of 64, the
+activations at run time. Then branch and residual take turns, as in the released code: L = SVD(W - Q), Q = round(W - L),
+as long as the output error falls.
 
-Departures. The error is that of the layer's own outputs, by the Gram matrix of its inputs. ResNet blocks, which the
-released code leaves in 16 bits, take part: convolutions have branches, and activations in groups of channels at every
-position. Layers that share an input are smoothed apart, and a layer divides its own input.
+Smoothing is searched as in the released code (deepcompressor): none, (a, b) = (a, 0) and (a, 1 - a), a = 1/20 .. 19/20.
+Each of the 39 is judged by the error of the layer's outputs as it runs: weights and inputs rounded, branch taken in. So
+is each turn of branch and residual.
+
+Departures. The error is that of the layer's own outputs, not of an attention's, on `positions` random positions of the
+calibration set. ResNet blocks, which the released code leaves in 16 bits, take part: convolutions have branches, and
+activations in groups of channels at every position. Layers that share an input are smoothed apart, and a layer divides
+its own input. A branch is found through the eigenvectors of the smaller Gram matrix of the weight, in float64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -22,34 +28,38 @@ from pydantic import Field
 from torch import Tensor
 
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
-from admbench.methods.core.calibration.statistics import (
-    ChannelStatistics,
-    channel_statistics,
-    gram_of_divided,
-    output_error,
-)
+from admbench.methods.core.calibration.statistics import ChannelStatistics, channel_statistics, input_rows
 from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs, quantizable_layers
-from admbench.methods.core.layers.policy import Policy
+from admbench.methods.core.layers.policy import Policy, grouped_policy
 from admbench.methods.core.layers.quantized import QuantizedLayer, dynamic_input
-from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.dynamic import DynamicQuantizer
+from admbench.methods.core.numbers.fitting import fit_weight
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 from admbench.methods.core.reconstruction.smoothing import smoothing_scale
-from admbench.methods.layerwise import GramConfig, GramMethod
+from admbench.methods.layerwise import GramConfig, LayerwiseMethod
 from admbench.methods.protocol import DenoisingModel
 from admbench.taxonomy import arxiv
 
 GRID = 20
-"""Exponents tried: 0, 1/20, ... 19/20."""
+"""Exponents tried: 1/20, ... 19/20."""
+CANDIDATES: tuple[tuple[float, float], ...] = (
+    (0.0, 0.0),
+    *((step / GRID, 0.0) for step in range(1, GRID)),
+    *((step / GRID, 1 - step / GRID) for step in range(1, GRID)),
+)
+"""Exponents of max|X| and max|W| tried; the first smooths nothing."""
 
 
 class SVDQuantConfig(GramConfig):
     """Options of `svdquant`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"iterations": 3},
-        "paper": {"iterations": 100},
+        "quick": {"iterations": 3, "positions": 1024},
+        "paper": {"iterations": 100, "positions": 8192},
     }
 
+    positions: int = Field(default=1024, ge=1, le=10_000_000)
+    """Positions of a layer's input that its output error is taken on."""
     group: int = Field(default=64, ge=1, le=100_000)
     """Most weights of an output channel, and channels of an input, that share a scale."""
     rank: int = Field(default=32, ge=1, le=4096)
@@ -69,18 +79,19 @@ class Decomposition(NamedTuple):
     """float16 (rank, ...) and (out, rank)."""
 
 
-class SVDQuant(GramMethod[ChannelStatistics, Decomposition]):
+class SVDQuant(LayerwiseMethod[ChannelStatistics, Decomposition]):
     """Smooth, keep the leading singular components in 16 bits, round the rest and the activations in groups."""
 
     name = "svdquant"
     summary = "smoothing, a low-rank branch in 16 bits, groups of weights and activations (2411.05007)"
-    version = "1"
+    version = "2"
     track = "post-training"
     family = "low rank"
     paper = arxiv(
         "2411.05007",
         "Li et al., SVDQuant: Absorbing Outliers by Low-Rank Components for 4-Bit Diffusion Models, ICLR 2025",
     )
+    takes_formats = True
     Config: ClassVar[type[SVDQuantConfig]] = SVDQuantConfig
     config: SVDQuantConfig
 
@@ -89,36 +100,30 @@ class SVDQuant(GramMethod[ChannelStatistics, Decomposition]):
         return channel_statistics(model, calibration, quantizable_layers(model.backbone))
 
     def policy(self, ends: Sequence[str]) -> Policy:
-        """See `LayerwiseMethod`: activations in groups, too."""
-        return super().policy(ends).changed(activation=lambda scheme: _in_groups(scheme, self.config.group))
+        """See `LayerwiseMethod`: weights and activations in groups."""
+        policy = grouped_policy(*self.spec.sides, ends, self.config.group)
+        return policy.changed(activation=lambda scheme: _in_groups(scheme, self.config.group))
 
-    def solve_weight(
-        self, name: str, layer: QuantizableLayer, gram: Tensor, scheme: Scheme, seen: ChannelStatistics
-    ) -> Decomposition:
-        """See `GramMethod`: scale, residual and branch."""
-        weight = layer.weight.detach()
-        rank = max(1, min(self.config.rank, min(len(weight), len(gram)) // 2))
-        tried = []
-        for step in range(GRID):
-            scale = smoothing_scale(layer, seen, step / GRID)
-            smooth = weight * over_inputs(scale, weight)
-            tried.append(
-                (float(output_error(_rounding_error(smooth, scheme), gram_of_divided(gram, scale, weight))), step)
+    def solve(
+        self,
+        model: DenoisingModel,
+        calibration: CalibrationSet,
+        policy: Policy,
+        seen: Mapping[str, ChannelStatistics],
+    ) -> Mapping[str, Decomposition]:
+        """See `LayerwiseMethod`: scale, residual and branch; nothing where weights stay as they are."""
+        if self.spec.bits[0] == 16:
+            return {}
+        layers = quantizable_layers(model.backbone)
+        return {
+            name: decompose(
+                RunLayer.of(layers[name], policy.scheme_of(name), rows),
+                seen[name],
+                self.config.rank,
+                self.config.iterations,
             )
-        scale = smoothing_scale(layer, seen, min(tried)[1] / GRID)
-        smooth, gram = weight * over_inputs(scale, weight), gram_of_divided(gram, scale, weight)
-        best, least, rounded = None, float("inf"), torch.zeros_like(smooth)
-        for _ in range(self.config.iterations):
-            branch = leading_components(smooth - rounded, rank)
-            residual = smooth - _product(branch, weight)
-            error = _rounding_error(residual, scheme)
-            rounded = residual + error.view(weight.shape)
-            now = float(output_error(error, gram))
-            if now >= least:
-                break
-            best, least = Decomposition(scale, residual, branch), now
-        assert best is not None
-        return best
+            for name, rows in input_rows(model, calibration, list(seen), self.config.positions)
+        }
 
     def quantize_layer(
         self,
@@ -131,21 +136,97 @@ class SVDQuant(GramMethod[ChannelStatistics, Decomposition]):
         """See `LayerwiseMethod`."""
         activation = None if scheme.activation is None else dynamic_input(scheme.activation, layer)
         if solution is None or scheme.weight is None:  # a convolution in groups, or weights in 16 bits
-            weight = None if scheme.weight is None else Quantizer.min_max(scheme.weight, layer.weight.detach())
+            weight = None if scheme.weight is None else fit_weight(scheme.weight, layer.weight.detach())
             return QuantizedLayer.from_float(layer, weight, activation)
         scale, residual, branch = solution
-        quantizer = Quantizer.min_max(scheme.weight, residual)
+        quantizer = fit_weight(scheme.weight, residual)
         return QuantizedLayer.from_float(
             layer, quantizer, activation, weight=residual, input_scale=scale, low_rank=branch
         )
 
 
+@dataclass(frozen=True)
+class RunLayer:
+    """A layer with some of its inputs, to judge how it would run quantized."""
+
+    layer: QuantizableLayer
+    """In full precision."""
+    scheme: Scheme
+    """Of the weight, its groups fitted to the layer."""
+    activation: DynamicQuantizer | None
+    """Of the input; None where it stays as it is."""
+    rows: Tensor
+    """(n, terms), what n outputs are computed from."""
+    exact: Tensor
+    """(n, out), these outputs in full precision, without bias."""
+
+    @classmethod
+    def of(cls, layer: QuantizableLayer, scheme: LayerScheme, rows: Tensor) -> RunLayer:
+        """Return a layer under a scheme of its weight, with inputs (n, terms)."""
+        assert scheme.weight is not None
+        activation = None if scheme.activation is None else dynamic_input(scheme.activation, layer)
+        exact = rows @ layer.weight.detach().flatten(1).T
+        return cls(layer, scheme.weight.for_terms(rows.shape[1]), activation, rows, exact)
+
+    def error(self, scale: Tensor, rounded: Tensor, branch: tuple[Tensor, Tensor]) -> float:
+        """Return the mean squared error of the outputs, summed over channels, with this scale, residual and branch."""
+        weight = self.layer.weight
+        smooth = self.rows / over_inputs(scale, weight).expand_as(weight[:1]).reshape(-1)
+        down, up = (part.float() for part in branch)
+        out = (smooth @ down.flatten(1).T) @ up.T
+        if self.activation is not None:
+            # the taps of a convolution are positions, each rounded in groups of channels of its own
+            taps = smooth.view(len(smooth), weight.shape[1], *([-1] if weight.ndim > 2 else []))
+            smooth = self.activation.fake_quantize(taps).flatten(1)
+        out += smooth @ rounded.flatten(1).T
+        return float((out - self.exact).square().mean(0).sum())
+
+
+@torch.no_grad()
+def decompose(run: RunLayer, seen: ChannelStatistics, rank: int, iterations: int) -> Decomposition:
+    """Return scale, residual and branch of a layer: the best smoothing, then turns as long as they gain.
+
+    Args:
+        run: the layer with its inputs.
+        seen: the extremes of its input channels.
+        rank: of the branch, at most half of what the weight could have.
+        iterations: most turns, the first one included.
+    """
+    weight = run.layer.weight.detach()
+    rank = max(1, min(rank, min(len(weight), run.rows.shape[1]) // 2))
+    scales = (smoothing_scale(run.layer, seen, alpha, beta) for alpha, beta in CANDIDATES)
+    nothing = torch.zeros_like(weight)
+    least, best, rounded = min((_turn(run, scale, nothing, rank) for scale in scales), key=lambda turn: turn[0])
+    for _ in range(iterations - 1):
+        error, found, rounded = _turn(run, best.scale, rounded, rank)
+        if error >= least:
+            break
+        least, best = error, found
+    return best
+
+
+def _turn(run: RunLayer, scale: Tensor, rounded: Tensor, rank: int) -> tuple[float, Decomposition, Tensor]:
+    """Return the error, the decomposition and the rounded residual of a branch fitted beside a rounded residual."""
+    weight = run.layer.weight.detach()
+    smooth = weight * over_inputs(scale, weight)
+    branch = leading_components(smooth - rounded, rank)
+    residual = smooth - _product(branch, weight)
+    rounded = fit_weight(run.scheme, residual).fake_quantize(residual)
+    return run.error(scale, rounded, branch), Decomposition(scale, residual, branch), rounded
+
+
 def leading_components(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Return the best approximation of a weight (out, ...) of some rank, as float16 (rank, ...) and (out, rank)."""
-    left, values, right = torch.linalg.svd(weight.flatten(1), full_matrices=False)
-    root = values[:rank].sqrt()
-    down = (root[:, None] * right[:rank]).view(rank, *weight.shape[1:])
-    return down.half().contiguous(), (left[:, :rank] * root).half().contiguous()
+    matrix = weight.flatten(1).double()
+    wide = matrix.shape[0] <= matrix.shape[1]
+    small = matrix if wide else matrix.T
+    squares, vectors = torch.linalg.eigh(small @ small.T)  # increasing
+    root = squares[-rank:].flip(0).clamp(min=0).pow(0.25)  # of the singular values
+    basis = vectors[:, -rank:].flip(1)
+    other = (basis.T @ small) / root.clamp(min=torch.finfo(torch.float32).tiny)[:, None]
+    own = basis * root
+    up, down = (own, other) if wide else (other.T, own.T)
+    return down.half().view(rank, *weight.shape[1:]).contiguous(), up.half().contiguous()
 
 
 def _product(branch: tuple[Tensor, Tensor], weight: Tensor) -> Tensor:
@@ -153,10 +234,7 @@ def _product(branch: tuple[Tensor, Tensor], weight: Tensor) -> Tensor:
     return (up.float() @ down.float().flatten(1)).view(weight.shape)
 
 
-def _rounding_error(weight: Tensor, scheme: Scheme) -> Tensor:
-    """Return what rounding to nearest changes, (out, terms)."""
-    return (Quantizer.min_max(scheme, weight).fake_quantize(weight) - weight).flatten(1)
-
-
 def _in_groups(scheme: Scheme, group: int) -> Scheme:
+    if scheme.published:
+        return scheme
     return Scheme(bits=scheme.bits, granularity="group", symmetric=True, group_size=group, dynamic=True)

@@ -66,12 +66,13 @@ class TCAQDM(BlockwiseMethod):
 
     name = "tcaq-dm"
     summary = "channels balanced over timesteps, log2 or even attention weights, two reconstructions (2412.16700)"
-    version = "1"
+    version = "2"
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv(
         "2412.16700", "Huang et al., TCAQ-DM: Timestep-Channel Adaptive Quantization for Diffusion Models, 2024"
     )
+    takes_formats = True
     Config: ClassVar[type[TCAQConfig]] = TCAQConfig
     config: TCAQConfig
 
@@ -80,7 +81,7 @@ class TCAQDM(BlockwiseMethod):
         config, (weight_bits, activation_bits) = self.config, self.spec.bits
         scales = {} if activation_bits == 16 else channel_scales(model, calibration, config.alpha)
         ends = backbone_ends(model.backbone, work.order)
-        work.round_to_nearest(uniform_policy(weight_bits, activation_bits, ends), fit_lp, scales)
+        work.round_to_nearest(uniform_policy(*self.spec.sides, ends), fit_lp, scales)
         scheme = activation_scheme(activation_bits)
         if scheme is not None:
             for name, quantizer in softmax_quantizers(model, calibration, scheme).items():

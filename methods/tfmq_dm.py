@@ -3,7 +3,8 @@
 Section 4.1: the layers that only the timestep enters, its embedding and the projection of it in every ResNet block, are
 reconstructed together, for what the projections return and for nothing of the latent. Section 4.2: activations get one
 range for each timestep of the sampler ("finite set calibration"), fitted to samples of that step alone. All other
-weights are reconstructed block by block. Numbers of the `paper` preset are those of the released code
+weights are reconstructed block by block. Layers that read a shortcut concatenation are split as in `q-diffusion`,
+as the released script for Stable Diffusion does. Numbers of the `paper` preset are those of the released code
 (ModelTC/TFMQ-DM).
 
 Departures. A vector of the caption is part of the embedding in AudioLDM's networks: what enters the temporal block is
@@ -46,12 +47,13 @@ class TFMQDM(BlockwiseMethod):
 
     name = "tfmq-dm"
     summary = "temporal information block, activation ranges per timestep (2311.16503)"
-    version = "1"
+    version = "2"
     track = "post-training"
     family = "block reconstruction"
     paper = arxiv(
         "2311.16503", "Huang et al., TFMQ-DM: Temporal Feature Maintenance Quantization for Diffusion Models, CVPR 2024"
     )
+    takes_formats = True
     Config: ClassVar[type[TFMQConfig]] = TFMQConfig
     config: TFMQConfig
 
@@ -59,7 +61,8 @@ class TFMQDM(BlockwiseMethod):
         """See `BlockwiseMethod`."""
         config, (weight_bits, activation_bits) = self.config, self.spec.bits
         ends = backbone_ends(model.backbone, work.order)
-        work.round_to_nearest(uniform_policy(weight_bits, activation_bits, ends), fit_lp)
+        work.split_concatenations()
+        work.round_to_nearest(uniform_policy(*self.spec.sides, ends), fit_lp)
         effort = Effort(config.iterations, config.batch, config.learning_rate)
         if weight_bits != 16:
             work.learn_temporal_block(effort)

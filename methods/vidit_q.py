@@ -55,6 +55,7 @@ class ViDiTQ(LayerwiseMethod[ChannelStatistics, None]):
         "Zhao et al., ViDiT-Q: Efficient and Accurate Quantization of Diffusion Transformers for Image and Video"
         " Generation, ICLR 2025",
     )
+    takes_formats = True
     Config: ClassVar[type[ViDiTQConfig]] = ViDiTQConfig
     config: ViDiTQConfig
 

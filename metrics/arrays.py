@@ -13,8 +13,10 @@ def as_matrix(values: ArrayLike, name: str, rows: int = 1) -> NDArray[np.float64
         ValueError: they are not; says what `name` is instead.
     """
     matrix = np.asarray(values, dtype=np.float64)
-    if matrix.ndim != 2 or len(matrix) < rows or not matrix.shape[1]:
-        raise ValueError(f"{name}: expected at least {rows} rows as (n, d), got shape {matrix.shape}")
+    if matrix.ndim != 2 or not matrix.shape[1]:
+        raise ValueError(f"{name}: expected a matrix (n, d), got shape {matrix.shape}")
+    if len(matrix) < rows:
+        raise ValueError(f"{name}: needs at least {rows} clip{'s' if rows > 1 else ''}, got {len(matrix)}")
     if not np.isfinite(matrix).all():
         raise ValueError(f"{name}: {np.count_nonzero(~np.isfinite(matrix).all(axis=1))} rows are not finite")
     return matrix

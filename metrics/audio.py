@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,13 @@ import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from admbench.errors import DataError
+from admbench.metrics.audio_length import cut_off, says_its_length
 
+MOST_SAMPLES = 2**27
+"""Of all channels of a file together: 46 minutes at 48 kHz, half a gigabyte. What says that it is longer is no clip: a
+compressed file of kilobytes may stand for gigabytes."""
+CODED_FRAME = 1152
+"""Samples by which the length that a compressed file states may be wrong: a frame of MP3."""
 SILENT_DBFS = -60.0
 """A clip is silent if its root mean square is below this level; a full-scale square wave is at 0."""
 CLIPPED_LEVEL = 0.999
@@ -59,6 +66,10 @@ class Health:
     def to_json(self) -> dict[str, int]:
         """Return the `audio` section of the record."""
         return asdict(self)
+
+
+SECONDS = 2
+"""Place of the length among the `levels` of a clip."""
 
 
 def levels(waveform: NDArray[np.floating], sample_rate: int) -> tuple[float, float, float]:
@@ -158,19 +169,40 @@ def read_audio(path: str | Path) -> Sound:
         path: of a file in any format that libsndfile reads.
 
     Raises:
-        DataError: the file is missing, unreadable, empty, or holds a sample that is not finite; names the file.
+        DataError: the file is missing, unreadable, empty, shorter than its own header says, too long to be a clip, or
+            holds a sample that is not finite; names the file.
     """
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file")
+    path = Path(path)
     try:
-        channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise DataError(f"{path}: not a readable audio file ({error})") from error
+        if not path.is_file():
+            raise DataError(f"{path}: {'no regular file' if path.exists() else 'no such file'}")
+        if missing := cut_off(path):
+            raise DataError(f"{path}: cut off: {missing}")
+        # as bytes: soundfile cannot encode a name that is no UTF-8
+        with soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path) as file:
+            stated, rate = file.frames, file.samplerate
+            if stated * file.channels > MOST_SAMPLES:
+                hours = stated / rate / 3600
+                raise DataError(
+                    f"{path}: says that it is {hours:.1f} hours long; expected at most {MOST_SAMPLES} samples"
+                )
+            # what a header does not say, as of a stream, is bounded too
+            channels = file.read(MOST_SAMPLES // file.channels, dtype="float32", always_2d=True)
+        if stated - len(channels) > CODED_FRAME and says_its_length(path):
+            raise DataError(f"{path}: cut off: its header says {stated} samples, of which {len(channels)} are there")
+    except (soundfile.SoundFileError, OSError, MemoryError) as error:
+        raise DataError(f"{path}: not a readable audio file ({_reason(error)})") from error
     if not len(channels):
         raise DataError(f"{path}: no samples")
     if not is_finite(channels):
         raise DataError(f"{path}: not every sample is a finite number")
     return Sound(channels[:, 0] if channels.shape[1] == 1 else np.ascontiguousarray(channels.T), rate)
+
+
+def _reason(error: Exception) -> str:
+    """Return what libsndfile says, without the path, which the message has."""
+    text = error.error_string if isinstance(error, soundfile.LibsndfileError) else getattr(error, "strerror", None)
+    return str(text or error or type(error).__name__).rstrip(".")
 
 
 def resample(waveform: NDArray[np.float32], from_rate: int, to_rate: int) -> NDArray[np.float32]:

@@ -40,6 +40,13 @@ class Slot:
     """Registry name of the judge that the tool has there."""
     exactly_samples: int | None = None
     """Samples to which a clip is cut or followed by silence; None is its own length."""
+    weights: str | None = None
+    """File of the judge's weights that the tool has, of a judge with several; None is the one that it looks for."""
+    captions: bool = False
+    """Whether its number is the cosine of generated clips and their captions."""
+    at_random_beyond: float | None = None
+    """Seconds of the file that the tool's package takes, at random of a longer one: its own reader, which flattens
+    channels one behind the other and knows nothing of what the convention does to files. None is the convention's."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +74,24 @@ class Convention:
 
         One channel, its mean taken off before it is resampled by torchaudio's windowed sinc with its defaults, then cut
         and followed by silence.
+
+        Raises:
+            ValueError: the tool takes a part of the clip at random.
         """
         import torch
         from torchaudio.functional import resample
         from torchaudio.transforms import Resample
 
         channels = torch.from_numpy(np.atleast_2d(sound.waveform))
+        if slot.at_random_beyond is not None:
+            whole: NDArray[np.float32] = Resample(sound.sample_rate, sample_rate)(channels).reshape(-1).numpy()
+            if len(whole) > slot.at_random_beyond * sample_rate:
+                seconds = len(whole) / sample_rate
+                raise ValueError(
+                    f"a clip of {seconds:.2f} s, all channels one behind the other, of which the tool takes"
+                    f" {slot.at_random_beyond:g} s at random; see --metrics clap --clap {slot.judge}, which hears all"
+                )
+            return whole
         mono = channels[0] if self.channel == "first" else channels.mean(dim=0)
         centred = mono - mono.mean()
         rates = sound.sample_rate, sample_rate
@@ -105,6 +124,8 @@ AV_BENCHMARK = Convention(
         Slot("PANN", "panns-cnn14-16k"),
         Slot("PASST", "passt", exactly_samples=320_000),
         Slot("VGG", "vggish"),
+        Slot("LAION-CLAP", "laion-clap", weights="music_speech_audioset_epoch_15_esc_89.98.pt", captions=True),
+        Slot("MS-CLAP", "msclap", captions=True, at_random_beyond=7.0),
     ),
     channel="mean",
     resampler="transform",
@@ -114,11 +135,16 @@ AV_BENCHMARK = Convention(
     unpaired_below=0.0,
     cannot={
         "IB-Score, DeSync": "they compare with video",
-        "MS-CLAP-Score": "its package takes seven seconds of a clip at random",
-        "LAION-CLAP-Score": "see `--metrics clap --clap laion-clap`, which hears whole clips",
     },
 )
 CONVENTIONS: dict[str, Convention] = {one.name: one for one in (AUDIOLDM_EVAL, AV_BENCHMARK)}
+
+
+def cosine_score(texts: ArrayLike, audio: ArrayLike) -> float:
+    """Return the mean cosine of captions and their clips, both (n, d) of any length."""
+    first, second = as_pair(texts, "captions", audio, "clips")
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return float(((first * second).sum(axis=1) / lengths).mean())
 
 
 def kl_with_epsilon(reference: ArrayLike, generated: ArrayLike, epsilon: float) -> float:

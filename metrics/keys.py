@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from admbench.judged import by_judge
+from admbench.errors import PluginError
+from admbench.judged import JUDGE_NAME, by_judge
 from admbench.metrics import DEFAULT, registry
 from admbench.metrics.base import Against, Metric
 from admbench.metrics.roles import role_of
+from admbench.plain_text import visible
 
 BASELINE_SUFFIX = "_vs_baseline"
 
@@ -47,15 +50,31 @@ def requested_scores(
 
     Raises:
         UsageError: an unknown name.
-        PluginError: a metric cannot be loaded.
+        PluginError: a metric cannot be loaded, or has a name that no record takes as a key.
     """
-    loaded: list[tuple[str, Metric]] = [(name, registry.get(name)()) for name in metrics]
+    loaded: list[tuple[str, Metric]] = [(name, registry.get(name)()) for name in map(check_key, metrics)]
     scores = _by_one_judge(loaded, baseline, None)
     for role, judges in (further or {}).items():
         reading = [(name, metric) for name, metric in loaded if role_of(metric) == role]
         for judge in judges:
             scores += _by_one_judge(reading, baseline, judge)
     return scores
+
+
+def check_key(name: str) -> str:
+    """Return a metric's name if a record takes it as the key of a score.
+
+    Raises:
+        UsageError: there is no such metric.
+        PluginError: a metric of a name that no record takes.
+    """
+    registry.check(name)
+    if not re.fullmatch(JUDGE_NAME, name, re.ASCII) or name.endswith(BASELINE_SUFFIX):
+        expected = (
+            f"expected at most 64 of a-z, 0-9, . _ -, with a letter or digit first, not ending in {BASELINE_SUFFIX}"
+        )
+        raise PluginError(f"metric {visible(name, 100)!r}: its name is no key of a score; {expected}")
+    return name
 
 
 def _by_one_judge(metrics: Sequence[tuple[str, Metric]], baseline: bool, judge: str | None) -> list[ScoreKey]:

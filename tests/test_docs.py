@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import typer
 
 from admbench.bench.cli.app import app
 from admbench.bench.conformance import check_plugin
+from admbench.leaderboard.site.method_docs import DOCUMENTATION, method_docs
+from admbench.methods import BUILTIN
 from admbench.methods.core.checkpoint import allowed
+from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.metrics import extractors, registry
 from admbench.metrics.audio import Sound
 from admbench.metrics.extractors.base import Batch
@@ -78,6 +82,16 @@ def test_commands_and_options_exist(page):
         assert used <= known, f"{page.name} shows: bench {' '.join(words)}"
 
 
+def test_pages_of_methods_on_a_board_lead_to_pages_that_tell_of_them():
+    for name in set(BUILTIN) - {"fp32", "bf16"}:
+        address = method_docs(name)
+        assert address is not None, name
+        page, _, anchor = address.removeprefix(DOCUMENTATION).partition("#")
+        source = ROOT / "docs" / Path(page).with_suffix(".md")
+        assert name in source.read_text(encoding="utf-8"), (name, page)
+        assert not anchor or anchor in anchors(source)
+
+
 def test_the_pages_show_commands_at_all():
     assert len(command_lines(ROOT / "README.md")) >= 3
 
@@ -133,7 +147,9 @@ def test_the_code_of_the_page_on_writing_a_model_runs(monkeypatch):
 def test_the_code_of_the_page_on_writing_a_method_runs():
     names = run_code("writing-a-method.md")
     assert len(names["calibration"]) == 2 * 3 * 2
-    assert int(names["layer"].weight_codes.max()) <= 15
+    assert 4 < names["quantized"].report.nominal_bits_per_weight < 32
+    assert (names["layer"].weight_codes.dtype, int(names["layer"].weight_codes.max()) <= 15) == (torch.uint8, True)
+    assert {quantized_layers(names["module"])[end].scheme.weight.bits for end in ("conv_in", "conv_out")} == {8}
     biased = [name for name, layer in names["layers"].items() if layer.bias is not None]
     assert all(names["mean_errors"][name].abs().max() > 0 for name in biased)
     paper = names["BiasCorrectionConfig"](preset="paper")

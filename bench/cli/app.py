@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -22,19 +23,25 @@ from admbench.bench.cli import (
     latency,
     leaderboard,
     list_plugins,
+    listen,
+    logs,
     merge,
     new_method,
     new_metric,
     new_model,
+    prune,
     quantize,
     results,
     run,
     score,
+    status,
     table,
     validate,
+    votes,
     zoo,
 )
 from admbench.errors import BenchError
+from admbench.plain_text import visible
 
 DONE, SOME_CELL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -54,8 +61,13 @@ app.command("generate")(generate.generate)
 app.command("score")(score.score)
 app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("status")(status.status)
+app.command("logs")(logs.logs)
+app.command("prune")(prune.prune)
 app.command("merge")(merge.merge)
 app.command("table")(table.table)
+app.command("votes")(votes.votes)
+app.add_typer(listen.app, name="listen")
 app.command("gate")(gate.gate)
 app.command("choose")(choose.choose)
 app.command("validate")(validate.validate)
@@ -80,6 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for library in ("DIFFUSERS", "TRANSFORMERS"):  # their warnings are for developers; children inherit this
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        # a file's name that is no UTF-8 is escaped, and so are letters that the terminal's encoding lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = typer.main.get_command(app).main(args=arguments, prog_name="bench", standalone_mode=False)
         sys.stdout.flush()
@@ -102,7 +118,7 @@ def _one_line(error: Exception) -> str:
         text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     else:
         text = f"{type(error).__name__}: {error} (not foreseen; --debug shows where)"
-    return " ".join(text.split())
+    return " ".join(visible(text).split())
 
 
 def _say(line: str, code: int) -> int:

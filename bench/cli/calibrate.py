@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from admbench.bench.cli.options import Debug, Quiet
+from admbench.bench.cli.options import LARGEST_SEED, Debug, FileEncoding, Quiet, captions_of
 from admbench.bench.cli.tables import print_table
 
 
@@ -20,11 +20,12 @@ def calibrate(
     prompts: Annotated[
         str | None, typer.Option(help="Caption file, or suite, to start from; the embedded corpus's if left out.")
     ] = None,
+    encoding: FileEncoding = None,
     count: Annotated[int, typer.Option(min=1, help="Calibration prompts.")] = 16,
     against: Annotated[
         str | None, typer.Option(help="Caption file, or suite: how close the prompts are to its captions, too.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the choice.")] = 0,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="The model's architecture with random weights; needs no files.")
     ] = False,
@@ -46,7 +47,8 @@ def calibrate(
     check_model(model)
     parse_calibration(calibration)
     check_writable_folder(out, holds=[NUMBERS_FILE])
-    own = calibration_prompts(count) if prompts is None else [item.caption for item in load_suite(prompts).items]
+    given = captions_of("--prompts", prompts, encoding)
+    own = calibration_prompts(count) if given is None else [item.caption for item in load_suite(given).items]
     others = None if against is None else [item.caption for item in load_suite(against).items]
     from admbench.bench.models import load_model
 

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from admbench.bench.cli.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights, judge_spec
+from admbench.bench.cli.options import (
+    Aesthetics,
+    AestheticsWeights,
+    Clap,
+    ClapWeights,
+    Debug,
+    FileEncoding,
+    Quiet,
+    Tagger,
+    TaggerWeights,
+    captions_of,
+    judge_spec,
+)
 from admbench.bench.cli.tables import print_table
 from admbench.errors import UsageError
 
@@ -37,10 +49,13 @@ def gate(
     generated: Annotated[Path | None, typer.Option(help="Folder of clips, held against the folder --baseline.")] = None,
     reference: Annotated[Path | None, typer.Option(help="With --generated: folder of real audio.")] = None,
     prompts: Annotated[str | None, typer.Option(help="With --generated: caption file or suite, for clap.")] = None,
+    encoding: FileEncoding = None,
     tagger: Tagger = None,
     clap: Clap = None,
+    aesthetics: Aesthetics = None,
     tagger_weights: TaggerWeights = None,
     clap_weights: ClapWeights = None,
+    aesthetics_weights: AestheticsWeights = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as for a pull request.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all numbers to this file.")] = None,
@@ -58,9 +73,16 @@ def gate(
     for path in (junit, json):
         if path is not None:
             check_writable_file(path)
-    chosen = {"tagger": tagger, "clap": clap, "tagger_weights": tagger_weights, "clap_weights": clap_weights}
+    chosen = {
+        "tagger": tagger,
+        "clap": clap,
+        "aesthetics": aesthetics,
+        "tagger_weights": tagger_weights,
+        "clap_weights": clap_weights,
+        "aesthetics_weights": aesthetics_weights,
+    }
     if generated is None:
-        _refuse("--generated", reference=reference, prompts=prompts, **chosen)
+        _refuse("--generated", reference=reference, prompts=prompts, encoding=encoding, **chosen)
         found = _of_records(runs or [], margins, baseline, allow_undecided=allow_undecided)
     else:
         from admbench.bench.scoring.folder_gate import gate_folders
@@ -73,7 +95,7 @@ def gate(
             generated,
             baseline,
             reference,
-            prompts=prompts,
+            prompts=captions_of("--prompts", prompts, encoding),
             margins=margins,
             judges=judge_spec(**chosen),
             allow_undecided=bool(allow_undecided),

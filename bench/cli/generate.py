@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from admbench.bench.cli.options import Debug, Device, Quiet, RandomWeights
+from admbench.bench.cli.options import LARGEST_SEED, Debug, Device, Quiet, RandomWeights
 from admbench.errors import UsageError
 
 
@@ -21,7 +22,7 @@ def generate(
         ),
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of a packed checkpoint.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the noise.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance scale.")] = None,
     device: Device = "cpu",
@@ -53,6 +54,8 @@ def generate(
         if checkpoint is None
         else api.load_checkpoint(checkpoint, model=model, device=device)
     )
+    if any(loaded.cut_captions([prompt]) or ()):
+        print(f"warning: {loaded.name} reads the beginning of this prompt: it has too many tokens", file=sys.stderr)
     waveform = api.generate(loaded, [prompt], [seed], steps=steps, guidance=guidance, batch_size=1)[0]
     write_wav(out, waveform, loaded.sample_rate)
     print(f"{out}: {waveform.shape[-1] / loaded.sample_rate:.2f} s at {loaded.sample_rate} Hz")

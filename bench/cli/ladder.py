@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ def ladder(
     from admbench.bench.models.checks import check_model
     from admbench.bench.run.layout import RunLayout
     from admbench.bench.studies.ladder import run_ladder
+    from admbench.leaderboard.inference.scores import caution
     from admbench.methods.spec import split_specs
 
     names = split_specs(models) if models else None
@@ -39,6 +41,9 @@ def ladder(
     for entry in ladder["models"]:
         agreement = entry["agreement"]
         print(f"{entry['model']}: rank agreement with FD: KL {_rho(agreement['kl'])}, CLAP {_rho(agreement['clap'])}")
+    fewest = min(level["n"] for entry in ladder["models"] for level in entry["rungs"])
+    if few := caution(fewest):
+        print(f"warning: {few}", file=sys.stderr)
     print(RunLayout(out).ladder)
     levels = [level for entry in ladder["models"] for level in entry["rungs"]]
     held = all(map(_holds, levels)) and all(entry["agreement"]["holds"] for entry in ladder["models"])

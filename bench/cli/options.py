@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from admbench.bench.suites.formats import Encoding
 from admbench.errors import UsageError
 from admbench.progress import set_quiet
 
 if TYPE_CHECKING:
     from admbench.bench.scoring.spec import JudgeSpec
+    from admbench.bench.suites.spec import CaptionFileSpec
+
+
+LARGEST_SEED = 2**63 - 1
+"""Of noise and of calibration: as large as what torch, records and caption files hold."""
 
 
 def _set_quiet(value: bool) -> bool:
@@ -33,6 +40,32 @@ TaggerWeights = Annotated[
 ClapWeights = Annotated[
     str | None, typer.Option(help="Path, or hub id, of the CLAP weights; of several NAME=PATH, by commas.")
 ]
+Aesthetics = Annotated[str | None, typer.Option(help="Judges that predict listeners' ratings (audiobox_*), by commas.")]
+AestheticsWeights = Annotated[
+    str | None, typer.Option(help="Folder, or hub id, of the ratings' weights; of several NAME=PATH, by commas.")
+]
+FileEncoding = Annotated[
+    Encoding | None, typer.Option("--encoding", help="Of the caption file's text; utf-8 if left out, never guessed.")
+]
+
+
+def names_of(flag: str, text: str) -> list[str]:
+    """Return the names in a list with commas; UsageError that names the flag if there are none."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"{flag}: expected names, separated by commas; found none")
+    return names
+
+
+def captions_of(flag: str, wanted: str | None, encoding: Encoding | None) -> str | CaptionFileSpec | None:
+    """Return a suite's name or a caption file as typed, with its encoding if that was said."""
+    from admbench.bench.suites.spec import CaptionFileSpec
+
+    if encoding is None:
+        return wanted
+    if wanted is None:
+        raise UsageError(f"--encoding {encoding}: goes with a caption file, named by {flag}")
+    return CaptionFileSpec(file=Path(wanted), encoding=encoding)
 
 
 def judge_spec(**flags: str | None) -> JudgeSpec:
@@ -40,9 +73,13 @@ def judge_spec(**flags: str | None) -> JudgeSpec:
     from pydantic import ValidationError
 
     from admbench.bench.scoring.spec import JudgeSpec
+    from admbench.metrics.extractors.base import Role
 
+    given = {key: value for key, value in flags.items() if value is not None}
+    for role in (key for key in given if key in get_args(Role)):
+        given[role] = ",".join(names_of(f"--{role}", given[role]))
     try:
-        return JudgeSpec.model_validate({key: value for key, value in flags.items() if value is not None})
+        return JudgeSpec.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         flag = str(first["loc"][0]).replace("_", "-")

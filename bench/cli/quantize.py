@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from admbench.bench.cli.options import Components, Debug, Device, Quiet, RandomWeights
+from admbench.bench.cli.options import LARGEST_SEED, Components, Debug, Device, Quiet, RandomWeights, names_of
 from admbench.bench.cli.tables import megabytes
 
 HEADER = "quantization.json"
@@ -18,7 +18,7 @@ def quantize(
     method: Annotated[str, typer.Option(help="Method spec, such as naive@w4a8.")],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint; replaced if it holds one.")],
     components: Components = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the calibration.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the calibration.")] = 0,
     device: Device = "cpu",
     random_weights: RandomWeights = False,
     quiet: Quiet = False,
@@ -37,7 +37,7 @@ def quantize(
     check_method(method)
     check_writable_folder(out, holds=[HEADER if name == "backbone" else f"{name}/{HEADER}" for name in COMPONENTS])
     try:
-        chosen = check_components((components or "backbone").split(","))
+        chosen = check_components(["backbone"] if components is None else names_of("--components", components))
     except ValueError as error:
         raise UsageError(f"--components: {error}") from None
     check_components_of(model, chosen)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from admbench.leaderboard.reading import Gathered
 
+MANY_RECORDS = 1000
+"""From so many on every core concludes: fewer are concluded from while the processes would start."""
+
+
+def concluding(records: Sized) -> int:
+    """Return how many processes conclude from some records."""
+    from admbench.bench.measurement.environment import cores
+
+    return cores() if len(records) >= MANY_RECORDS else 1
+
 
 def gather_records(runs: Iterable[Path]) -> Gathered:
     """Read every record of some run folders, and say which are left out and why; raises as `reading.gather`."""
     from admbench.leaderboard.reading import gather
+    from admbench.plain_text import visible
 
     gathered = gather(runs)
     for one in gathered.quarantined:
-        print(f"warning: left out: {one}", file=sys.stderr)
+        print(f"warning: left out: {visible(str(one))}", file=sys.stderr)
     return gathered

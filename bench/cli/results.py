@@ -24,7 +24,9 @@ class CardFormat(StrEnum):
 @app.command("init")
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty folder.")],
-    title: Annotated[str, typer.Option(help="Title of the page.")] = "Quantized audio diffusion models",
+    title: Annotated[
+        str, typer.Option(help="Title of the page.")
+    ] = "How much does quantization cost audio diffusion models?",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:

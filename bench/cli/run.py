@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from admbench.bench.cli.options import (
+    Aesthetics,
+    AestheticsWeights,
     Clap,
     ClapWeights,
     Components,
     Debug,
+    FileEncoding,
     Quiet,
     Tagger,
     TaggerWeights,
+    captions_of,
 )
-from admbench.errors import BenchError
+from admbench.bench.cli.secrets import without_secrets
+from admbench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
     from admbench.bench.run.runner import CellResult
@@ -32,6 +37,7 @@ def run(
     methods: Annotated[str | None, typer.Option(help="Method specs, separated by commas.")] = None,
     components: Components = None,
     suite: Annotated[str | None, typer.Option(help="Suite, or a caption file (.csv, .jsonl, .txt).")] = None,
+    encoding: FileEncoding = None,
     limit: Annotated[int | None, typer.Option(help="Stratified subset of so many captions.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     repeats: Annotated[int | None, typer.Option(help="Calibration draws of every method that depends on them.")] = None,
@@ -41,14 +47,25 @@ def run(
     metrics: Annotated[str | None, typer.Option(help="Metrics, separated by commas.")] = None,
     tagger: Tagger = None,
     clap: Clap = None,
+    aesthetics: Aesthetics = None,
     tagger_weights: TaggerWeights = None,
     clap_weights: ClapWeights = None,
+    aesthetics_weights: AestheticsWeights = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     executor: Annotated[str | None, typer.Option(help="local: child processes on this machine.")] = None,
     workers: Annotated[int | None, typer.Option(help="Cells side by side; each gets its share of the cores.")] = None,
     cell_timeout: Annotated[float | None, typer.Option(help="Seconds after which a cell is killed.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    submitter: Annotated[
+        str | None, typer.Option(help="Your name, as the records shall give it; without it they name nobody.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do finished cells again.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Run nothing: show what would run, and what it is expected to take.")
+    ] = False,
+    cost_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="With --plan: price of an hour of this machine, in any currency.")
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
@@ -59,6 +76,7 @@ def run(
     The same command again goes on where it stopped: finished cells are not done again, changed ones are.
     """
     from admbench.bench.cli.run_progress import RunProgress
+    from admbench.bench.cli.stopping import signal_of, stopped_by_signals
     from admbench.bench.run.grid import load_grid
     from admbench.bench.run.runner import run_grid
     from admbench.methods.spec import split_specs
@@ -68,32 +86,44 @@ def run(
         {
             "models": split_specs(models) if models is not None else None,
             "methods": split_specs(methods) if methods is not None else None,
-            "suite": suite,
+            "suite": captions_of("--suite", suite, encoding),
             "components": split_specs(components) if components is not None else None,
             "limit": limit,
             "repeats": repeats,
             "seed": seed,
             "out": out,
+            "submitter": submitter,
             "generation.steps": steps,
             "generation.guidance": guidance,
             "generation.batch_size": batch_size,
             "metrics.names": split_specs(metrics) if metrics is not None else None,
             "metrics.tagger": tagger,
             "metrics.clap": clap,
+            "metrics.aesthetics": aesthetics,
             "metrics.tagger_weights": tagger_weights,
             "metrics.clap_weights": clap_weights,
+            "metrics.aesthetics_weights": aesthetics_weights,
             "execution.device": device,
             "execution.executor": executor,
             "execution.workers": workers,
             "execution.cell_timeout": cell_timeout,
         },
     )
+    if cost_per_hour is not None and not plan:
+        raise UsageError("--cost-per-hour: says nothing without --plan")
+    if plan:
+        from admbench.bench.cli.run_plan import show_plan
+
+        show_plan(spec, command=_command_line(), fresh=fresh, cost_per_hour=cost_per_hour)
+        return 0
     try:
-        with RunProgress(quiet) as progress:
+        with stopped_by_signals(), RunProgress(quiet) as progress:
             results = run_grid(spec, command=_command_line(), fresh=fresh, events=progress.events)
-    except KeyboardInterrupt:
+        if not quiet:
+            print(progress.summary(results))
+    except KeyboardInterrupt as stopped:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return 128 + signal_of(stopped)
     return _finish(results, spec.out, quiet)
 
 
@@ -106,7 +136,10 @@ def _finish(results: list[CellResult], out: Path, quiet: bool) -> int:
         print_summary(results)
     failed = [result for result in results if result.reason is not None and not result.skipped]
     for result in failed:
-        print(f"failed: {result.job.name}: {result.reason}", file=sys.stderr)
+        print(f"failed: {result.job.name}: {result.reason}{_kept(result)}", file=sys.stderr)
+    for result in results:
+        if result.skipped and result.kept:
+            print(f"skipped: {result.job.name}: {result.reason}{_kept(result)}", file=sys.stderr)
     try:
         site = publish_site(out)
     except (BenchError, OSError) as error:
@@ -116,5 +149,9 @@ def _finish(results: list[CellResult], out: Path, quiet: bool) -> int:
     return 1 if failed else 0
 
 
+def _kept(result: CellResult) -> str:
+    return f" (the result of an earlier run stays; {result.job.target.attempt})" if result.kept else ""
+
+
 def _command_line() -> str:
-    return shlex.join(["bench", *sys.argv[1:]])
+    return without_secrets(shlex.join(["bench", *sys.argv[1:]]), Path.home())

@@ -8,7 +8,20 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from admbench.bench.cli.options import Clap, ClapWeights, Debug, Quiet, Tagger, TaggerWeights, judge_spec
+from admbench.bench.cli.options import (
+    Aesthetics,
+    AestheticsWeights,
+    Clap,
+    ClapWeights,
+    Debug,
+    FileEncoding,
+    Quiet,
+    Tagger,
+    TaggerWeights,
+    captions_of,
+    judge_spec,
+    names_of,
+)
 from admbench.bench.cli.tables import print_table
 from admbench.errors import UsageError
 
@@ -24,14 +37,17 @@ def score(
         Path | None, typer.Option(help="Folder of the full-precision model's own audio, for scores against it.")
     ] = None,
     prompts: Annotated[str | None, typer.Option(help="Caption file (.csv, .jsonl, .txt) or suite, for clap.")] = None,
+    encoding: FileEncoding = None,
     metrics: Annotated[
         str | None,
         typer.Option(help="Metrics, separated by commas; fd,kl,is,clap if left out, with --baseline zimtohrli too."),
     ] = None,
     tagger: Tagger = None,
     clap: Clap = None,
+    aesthetics: Aesthetics = None,
     tagger_weights: TaggerWeights = None,
     clap_weights: ClapWeights = None,
+    aesthetics_weights: AestheticsWeights = None,
     pairing: Annotated[
         Pairing, typer.Option(help="Compare clips of one name, or each set as a whole, whatever its clips are called.")
     ] = "paired",
@@ -41,8 +57,8 @@ def score(
     convention: Annotated[
         str | None,
         typer.Option(
-            help="Score as another tool does, under its names: audioldm_eval or av-benchmark. Reads --generated and"
-            " --reference; --tagger takes the place of its CNN14."
+            help="Score as another tool does, under its names: audioldm_eval or av-benchmark. Reads --generated,"
+            " --reference and, of the second, --prompts; --tagger takes the place of its CNN14."
         ),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores to this file.")] = None,
@@ -59,7 +75,8 @@ def score(
     from admbench.files import write_json_atomic
     from admbench.metrics import registry
 
-    names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
+    names = None if metrics is None else names_of("--metrics", metrics)
+    captions = captions_of("--prompts", prompts, encoding)
     for name in names or ():
         registry.check(name)
     for path in (json, per_clip):
@@ -71,22 +88,30 @@ def score(
         _refuse_with_convention(
             {
                 "--baseline": baseline,
-                "--prompts": prompts,
                 "--metrics": metrics,
                 "--clap": clap,
+                "--aesthetics": aesthetics,
                 "--clap-weights": clap_weights,
+                "--aesthetics-weights": aesthetics_weights,
                 "--per-clip": per_clip,
                 "--pairing": None if pairing == "paired" else pairing,
             }
         )
         if reference is None:
             raise UsageError("--convention compares with real audio: name its folder by --reference")
-        return _by_convention(convention, generated, reference, tagger, tagger_weights, json)
+        return _by_convention(convention, generated, reference, captions, tagger, tagger_weights, json)
     from admbench.bench.scoring.report import score_report
 
-    judges = judge_spec(tagger=tagger, clap=clap, tagger_weights=tagger_weights, clap_weights=clap_weights)
+    judges = judge_spec(
+        tagger=tagger,
+        clap=clap,
+        aesthetics=aesthetics,
+        tagger_weights=tagger_weights,
+        clap_weights=clap_weights,
+        aesthetics_weights=aesthetics_weights,
+    )
     report = score_report(
-        generated, reference, baseline=baseline, prompts=prompts, metrics=names, judges=judges, pairing=pairing
+        generated, reference, baseline=baseline, prompts=captions, metrics=names, judges=judges, pairing=pairing
     )
     scores = report["scores"]
     print_table(
@@ -99,7 +124,16 @@ def score(
         write_per_clip(per_clip, rows)
     if json is not None:
         write_json_atomic(json, report)
-    return 0 if any(value["value"] is not None for value in scores.values()) else 2
+    return _code(scores)
+
+
+def _code(scores: dict[str, Any]) -> int:
+    """Return the exit code; without any score it is an error, and says so."""
+    if any(value["value"] is not None for value in scores.values()):
+        return 0
+    key, first = next(iter(scores.items()))
+    print(f"error: no score has a value; {key}: {first['reason']}", file=sys.stderr)
+    return 2
 
 
 def _say_beside(report: dict[str, Any], quiet: bool) -> None:
@@ -125,9 +159,10 @@ def _refuse_with_convention(options: dict[str, Any]) -> None:
 
 
 def _by_convention(
-    name: str, generated: Path, reference: Path, tagger: Any, weights: str | None, json: Path | None
+    name: str, generated: Path, reference: Path, captions: Any, tagger: Any, weights: str | None, json: Path | None
 ) -> int:
     """Print the numbers of another tool; exit code as of the command."""
+    from admbench.bench.scoring.audio_folder import left_out_in_words
     from admbench.bench.scoring.conventional import convention_called, score_by_convention
     from admbench.files import write_json_atomic
 
@@ -136,16 +171,18 @@ def _by_convention(
         judge, *more = judge_spec(tagger=tagger or first, tagger_weights=weights).of_role("tagger").values()
         if more:
             raise UsageError(f"--tagger {tagger}: expected one judge, in the place of the convention's {first}")
-    report = score_by_convention(name, generated, reference, judge)
+    report = score_by_convention(name, generated, reference, judge, captions)
     scores = report["scores"]
     header = ("metric", "value", "n", "against", "network", "note")
     rows = [_row(key, value) for key, value in scores.items()]
     print_table(header, [(row[0], row[1], *row[3:]) for row in rows])
+    for line in left_out_in_words(report["files_left_out"]):
+        print(line, file=sys.stderr)
     for what, why in report["cannot"].items():
         print(f"not here: {what}: {why}", file=sys.stderr)
     if json is not None:
         write_json_atomic(json, report)
-    return 0 if any(value["value"] is not None for value in scores.values()) else 2
+    return _code(scores)
 
 
 def _row(key: str, score: dict[str, Any]) -> tuple[str, ...]:

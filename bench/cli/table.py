@@ -40,7 +40,7 @@ def table(
     one whatever the bits.
     """
     from admbench.bench.cli.checks import check_writable_file
-    from admbench.bench.cli.records import gather_records
+    from admbench.bench.cli.records import concluding, gather_records
     from admbench.files import write_text_atomic
     from admbench.leaderboard.comparison import compare_views
     from admbench.leaderboard.versus import versus as hold_against
@@ -48,7 +48,8 @@ def table(
 
     if out is not None:
         check_writable_file(out)
-    views = view_boards(gather_records(runs).records, by)
+    records = gather_records(runs).records
+    views = view_boards(records, by, processes=concluding(records))
     comparisons = compare_views(views, metrics.split(",") if metrics else None)
     statements = hold_against(views, versus) if versus else None
     text = _text(format, comparisons, versus, statements)

@@ -34,6 +34,7 @@ def validate(
     from admbench.leaderboard.reading import gather
     from admbench.leaderboard.states import validation_state
     from admbench.leaderboard.validating import validate as check
+    from admbench.plain_text import visible
 
     checked = check(paths)
     bad = {file.path: list(file.problems) for file in checked}
@@ -45,7 +46,7 @@ def validate(
         for path, problems in _rescore(good).items():
             bad[path] += problems
     for problem in (problem for problems in bad.values() for problem in problems):
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {visible(problem)}", file=sys.stderr)  # a folder's name may hold a line break
     if not quiet:
         states = Counter(validation_state(one) for one in good if one.record.status == "done" and not bad[one.path])
         said = "".join(f", {count} {state}" for state, count in states.items())

@@ -120,7 +120,7 @@ def _small(spec: MethodSpec, config: type[MethodConfig]) -> MethodSpec:
 def _with_bits(spec: MethodSpec, plugin: type[Method]) -> list[MethodSpec]:
     if spec.weight_bits is not None or not plugin.takes_bits:
         return [spec]
-    return [replace(spec, weight_bits=weight, activation_bits=activation) for weight, activation in BITS]
+    return [spec.with_bits(weight, activation) for weight, activation in BITS]
 
 
 def _prompt_count(method: Method) -> int:

@@ -189,7 +189,7 @@ def _w16a16(case: Case) -> None:
     if not case.method.takes_bits:
         raise NotChecked("it takes no bits")
     try:
-        method = type(case.method)(replace(case.method.spec, weight_bits=16, activation_bits=16))
+        method = type(case.method)(case.method.spec.with_bits(16, 16))
     except UsageError as error:
         raise NotChecked(f"refused: {error}") from None
     product = method.quantize(case.model, method.calibrate(case.model, case.prompts, seed=0))

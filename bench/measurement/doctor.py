@@ -41,7 +41,7 @@ def examine(folder: Path = Path()) -> list[Finding]:
 
 
 def _hardware(folder: Path) -> Iterator[Finding]:
-    cores, sets = environment.cores(), environment.instruction_sets()
+    cores, sets = environment.cores(), arithmetic.instruction_sets()
     yield Finding("ok", "cpu", environment.cpu_name())
     yield Finding(
         "slow" if cores < 2 else "ok", "cores", f"{cores}" + (": cells run one at a time" if cores < 2 else "")

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from admbench import arithmetic
+from admbench.versions import COMPUTING, distribution_versions
 
 PACKAGES = ("admbench", "torch", "torchaudio", "diffusers", "transformers", "numpy", "scipy", "safetensors", "soxr")
-INSTRUCTION_SETS = (
-    "avx2",
-    "fma",
-    "avx512f",
-    "avx512bw",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_bf16",
-    "amx_int8",
-    "amx_bf16",
-)
+"""Those without which nothing runs."""
 
 
 def describe(device: str, threads: int) -> dict[str, Any]:
@@ -32,7 +22,7 @@ def describe(device: str, threads: int) -> dict[str, Any]:
         "gpu": _gpu_name() if device == "cuda" else None,
         "threads": threads,
         "packages": package_versions(),
-        "instruction_sets": instruction_sets(),
+        "instruction_sets": arithmetic.instruction_sets(),
         "cores": cores(),
         "mkl_cbwr": arithmetic.mode(),
     }
@@ -51,24 +41,11 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def instruction_sets() -> list[str]:
-    """Return those of `INSTRUCTION_SETS` that the processor has; empty where Linux's /proc/cpuinfo is missing."""
-    flags: set[str] = set()
-    for key, value in _cpuinfo():
-        if key == "flags":
-            flags = set(value.split())
-            break
-    return [name for name in INSTRUCTION_SETS if name in flags]
-
-
 def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the installed packages that can change a number."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        for distribution in metadata.distributions(name=name):
-            versions[name] = distribution.version
-            break
-    return versions
+    computing = {name for names in COMPUTING.values() for name in names}
+    found = distribution_versions([*PACKAGES, *sorted(computing - {*PACKAGES})])
+    return {"python": platform.python_version(), **{name: own for name, own in found.items() if own is not None}}
 
 
 def _cpuinfo() -> list[tuple[str, str]]:

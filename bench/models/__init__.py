@@ -9,6 +9,7 @@ from admbench.bench.models.directory import load as load_directory
 from admbench.bench.models.directory import path_of
 from admbench.bench.models.families import recognise
 from admbench.errors import BenchError, PluginError, UsageError
+from admbench.identities import PluginIdentity, of_builtin
 from admbench.registry import Registry
 
 if TYPE_CHECKING:
@@ -98,6 +99,13 @@ def fingerprint(name: str) -> str:
     return str(registry.get(name).fingerprint())
 
 
+def identity(name: str) -> PluginIdentity:
+    """What tells one state of a model's plug-in from another; of a folder, of the code that reads folders."""
+    if path_of(name) is not None:
+        return of_builtin(registry.group, "dir", f"{load_directory.__module__}:{load_directory.__name__}", None, ())
+    return registry.identity(name)
+
+
 def random_fingerprint(name: str) -> str | None:
     """The `weights_sha256` of a built-in model with random weights; None for any other model."""
     from admbench.bench.models.networks.untrained import random_sha256
@@ -138,6 +146,7 @@ __all__ = [
     "BUILTIN",
     "EMBEDDED",
     "fingerprint",
+    "identity",
     "load_model",
     "missing_weights",
     "quantizable",

@@ -139,6 +139,11 @@ class AudioDiffusionModel:
             self.backbone.to(self.dtype)
         return self
 
+    def cut_captions(self, prompts: Sequence[str]) -> list[bool] | None:
+        """Whether the text encoder reads the beginning of each caption and no more; None: the conditioner says not."""
+        cut: Callable[[Sequence[str]], list[bool]] | None = getattr(self._conditioner, "cut", None)
+        return None if cut is None else cut(prompts)
+
     def set_seconds(self, seconds: float) -> None:
         """Makes clips of that length from now on. Raises UsageError for a length that the model cannot make."""
         if seconds == self.seconds:

@@ -13,7 +13,10 @@ from admbench.bench.models.networks.workarounds import clap_text_features
 
 
 class Conditioner(Protocol):
-    """Captions to keyword tensors of the backbone's forward, each with leading dimension n."""
+    """Captions to keyword tensors of the backbone's forward, each with leading dimension n.
+
+    One whose tokenizer keeps so many tokens and no more has a method `cut` beside, as `TokenConditioner` has it.
+    """
 
     encoder: nn.Module
 
@@ -26,6 +29,12 @@ def _tokens(tokenizer: Any, captions: Sequence[str], device: torch.device) -> tu
     """Ids and mask (n, model_max_length): always padded alike, so that inputs of different batches can be stacked."""
     out = tokenizer(list(captions), padding="max_length", truncation=True, return_tensors="pt")
     return out.input_ids.to(device), out.attention_mask.to(device)
+
+
+def cut_by(tokenizer: Any, texts: Sequence[str], most: int | None = None) -> list[bool]:
+    """Whether each text has more tokens than are kept of it: `most`, or as many as the tokenizer says."""
+    kept = tokenizer.model_max_length if most is None else most
+    return [len(tokens) > kept for tokens in tokenizer(list(texts), truncation=False, verbose=False).input_ids]
 
 
 def limit_roberta_tokens(tokenizer: Any, config: Any) -> None:
@@ -54,11 +63,19 @@ def pooled(conditioning: dict[str, Tensor]) -> Tensor:
     return vectors[0] if len(vectors) == 1 else torch.cat([F.normalize(vector, dim=-1) for vector in vectors], dim=-1)
 
 
-class ClapEmbedding:
-    """AudioLDM: the L2-normalised CLAP text embedding, as a class label (Liu et al. 2023, section 3.2)."""
+class TokenConditioner:
+    """What conditioners with one tokenizer and one encoder have in common."""
 
     def __init__(self, tokenizer: Any, encoder: nn.Module) -> None:
         self.tokenizer, self.encoder = tokenizer, encoder
+
+    def cut(self, captions: Sequence[str]) -> list[bool]:
+        """Whether the encoder reads the beginning of each caption and no more."""
+        return cut_by(self.tokenizer, captions)
+
+
+class ClapEmbedding(TokenConditioner):
+    """AudioLDM: the L2-normalised CLAP text embedding, as a class label (Liu et al. 2023, section 3.2)."""
 
     @torch.inference_mode()
     def __call__(self, captions: Sequence[str]) -> dict[str, Tensor]:
@@ -67,11 +84,8 @@ class ClapEmbedding:
         return {"class_labels": F.normalize(self.encoder(ids, attention_mask=mask).text_embeds, dim=-1)}
 
 
-class ClapTextFeatures:
+class ClapTextFeatures(TokenConditioner):
     """MusicLDM: the L2-normalised text embedding of a whole CLAP model, as a class label (Chen et al. 2023, 3.1)."""
-
-    def __init__(self, tokenizer: Any, clap: nn.Module) -> None:
-        self.tokenizer, self.encoder = tokenizer, clap
 
     @torch.inference_mode()
     def __call__(self, captions: Sequence[str]) -> dict[str, Tensor]:
@@ -80,11 +94,8 @@ class ClapTextFeatures:
         return {"class_labels": clap_text_features(self.encoder, ids, mask)}
 
 
-class TokenStates:
+class TokenStates(TokenConditioner):
     """TANGO: all hidden states of the T5 encoder for cross attention, with their mask (Ghosal et al. 2023, 2.1)."""
-
-    def __init__(self, tokenizer: Any, encoder: nn.Module) -> None:
-        self.tokenizer, self.encoder = tokenizer, encoder
 
     @torch.inference_mode()
     def __call__(self, captions: Sequence[str]) -> dict[str, Tensor]:
@@ -95,14 +106,11 @@ class TokenStates:
         return {"encoder_hidden_states": states, "encoder_attention_mask": mask.bool()}
 
 
-class UnmaskedTokenStates:
+class UnmaskedTokenStates(TokenConditioner):
     """Make-An-Audio: the projected states of all tokens of CLAP's BERT (Huang et al. 2023).
 
     Neither BERT nor the backbone is given a mask, as in the code that it was trained with: padding is attended to.
     """
-
-    def __init__(self, tokenizer: Any, encoder: nn.Module) -> None:
-        self.tokenizer, self.encoder = tokenizer, encoder
 
     @torch.inference_mode()
     def __call__(self, captions: Sequence[str]) -> dict[str, Tensor]:

@@ -32,13 +32,13 @@ def describe(folder: Path) -> str:
 
 
 def load(folder: Path, *, random_weights: bool = False) -> AudioDiffusionModel:
-    """Load a folder; its licence is not known.
+    """Load a folder; its licence is not known. The model's name has the whole path: its packed checkpoints hold it.
 
     Raises:
         CheckpointError: nothing known, or damaged; says what was expected.
         UsageError: `random_weights`, which are made for the published sizes alone.
     """
-    name = f"{PREFIX}{folder}"
+    name = f"{PREFIX}{folder.absolute()}"
     if random_weights:
         raise UsageError(f"{name}: random weights are made from a registry name, such as tango; expected one")
     return recognise(folder).load(folder, name=name, source=f"folder: {describe(folder)}", license=None)

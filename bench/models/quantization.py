@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +15,9 @@ from admbench.files import atomic_directory
 from admbench.hashing import sha256_json
 from admbench.methods import from_spec
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
-from admbench.methods.core.checkpoint.architectures import is_allowed
+from admbench.methods.core.calibration.request import CalibrationRequest
+from admbench.methods.core.calibration.samplers.recipe import CalibrationRecipe
+from admbench.methods.core.checkpoint.architectures import describe_network, is_allowed
 from admbench.methods.core.checkpoint.formats import load, read_header
 from admbench.methods.core.checkpoint.header import HEADER_FILE, Header
 from admbench.methods.core.checkpoint.third_party import ThirdPartyHeader
@@ -46,6 +48,15 @@ class Quantized(NamedTuple):
     """What it was calibrated on; None if the method needs nothing."""
 
 
+class DrawnSet(NamedTuple):
+    """A calibration set that was drawn without the method that may take it."""
+
+    key: str
+    """Its content address: `Method.calibration_key` of whoever takes it."""
+    folder: Path
+    """Where `CalibrationSet.save` wrote it."""
+
+
 def quantize_components(
     model: AudioDiffusionModel,
     spec: str | MethodSpec,
@@ -54,7 +65,7 @@ def quantize_components(
     prompts: Sequence[str] | None = None,
     seed: int = 0,
     draw: int = 0,
-    calibration_sets: Path | None = None,
+    drawn: Mapping[Component, DrawnSet] | None = None,
 ) -> dict[Component, Quantized]:
     """Quantize components of a model with one method; the model is left as it is.
 
@@ -70,27 +81,59 @@ def quantize_components(
         seed: of the calibration trajectories.
         draw: number of the calibration draw: another one takes other prompts, noise and timesteps, and with them other
             random numbers of the method; 0 is the one that is taken where nobody asks for several.
-        calibration_sets: folder where sets are kept by content, so that methods share them; None keeps none.
+        drawn: calibration sets that were drawn before, as `draw_calibration` returned them. A method whose
+            `calibration_key` is another draws its own.
 
     Raises:
         BenchError: the spec is not valid, the method cannot be loaded, the model cannot be quantized by it, or has no
             such component.
     """
     spec = MethodSpec.parse(spec) if isinstance(spec, str) else spec
-    present = [name for name, module in model.components.items() if name == BACKBONE or is_allowed(module)]
-    chosen = components_of(model.name, present, components) if spec.weight_bits else (BACKBONE,)
+    chosen = _chosen(model, components) if spec.weight_bits else (BACKBONE,)
     quantized: dict[Component, Quantized] = {}
     for component in chosen:
-        method = from_spec(_beside_backbone(spec) if BACKBONE in chosen and component != BACKBONE else spec)
+        method = from_spec(spec.of_at_least(OTHER_BITS) if BACKBONE in chosen and component != BACKBONE else spec)
         offered = calibration_prompts(calibration_prompt_count(method), draw=draw) if prompts is None else prompts
-        kept = calibration_sets if calibration_sets is None or component == BACKBONE else calibration_sets / component
         view = view_of(model, component)
-        calibration = _calibration(method, view, offered, draw_seed(seed, draw), kept)
+        calibration = _calibration(method, view, offered, draw_seed(seed, draw), (drawn or {}).get(component))
         network = method.quantize(view, calibration)
         if component != BACKBONE and not isinstance(network, ThirdPartyBackbone):
-            network = apply_weight_only_fallback(network, view, calibration, method.spec.bits[0])
+            network = apply_weight_only_fallback(network, view, calibration, method.spec.sides[0])
         quantized[component] = Quantized(network, calibration)
     return quantized
+
+
+def draw_calibration(
+    model: AudioDiffusionModel,
+    request: CalibrationRequest,
+    components: Iterable[str],
+    folder: Path,
+    *,
+    seed: int,
+    draw: int,
+) -> dict[Component, DrawnSet]:
+    """Draw what methods ask for of each component, without any of these methods, and keep it in a folder.
+
+    Args:
+        model: in full precision.
+        request: what is asked for.
+        components: names, or `all`, as of `quantize_components`.
+        folder: gets a folder for each component.
+        seed: of the calibration trajectories.
+        draw: number of the calibration draw, as of `quantize_components`.
+
+    Raises:
+        BenchError: the request names what there is not, there are too few prompts, or the model's calls do not fit
+            together or hold NaN or infinity.
+    """
+    drawn: dict[Component, DrawnSet] = {}
+    prompts, own_seed = calibration_prompts(request.prompts, draw=draw), draw_seed(seed, draw)
+    for component in _chosen(model, components):
+        view = view_of(model, component)
+        recipe = CalibrationRecipe.of(request, view)
+        recipe.draw(view, prompts, seed=own_seed).save(folder / component)
+        drawn[component] = DrawnSet(recipe.key(view, prompts, seed=own_seed), folder / component)
+    return drawn
 
 
 def save_components(quantized: Mapping[Component, QuantizedBackbone], folder: Path) -> None:
@@ -143,18 +186,27 @@ def load_components(model: AudioDiffusionModel, folder: str | Path) -> None:
     """Put the components of a packed checkpoint in a model's place of them.
 
     Raises:
-        CheckpointError: there are none, or one is damaged; see `admbench.methods.core.checkpoint.formats.load`.
+        CheckpointError: there are none, one is damaged, see `admbench.methods.core.checkpoint.formats.load`, or one is
+            of another configuration than the model's own.
     """
-    for name in read_headers(folder):
-        model.set_component(name, load_component(folder, name).to(model.device))
+    for name, header in read_headers(folder).items():
+        network = load_component(folder, name)
+        if name not in model.components:
+            raise CheckpointError(f"{folder}: a {name}, which {header.source.model} does not have")
+        _require_same(checkpoint_folders(folder)[name] / HEADER_FILE, network, model.components[name])
+        model.set_component(name, network.to(model.device))
 
 
-def _beside_backbone(spec: MethodSpec) -> MethodSpec:
-    """Return the spec that a component gets which is quantized beside the backbone."""
-    if spec.weight_bits is None or spec.activation_bits is None:
-        return spec
-    weight, activation = (max(OTHER_BITS, bits) for bits in spec.bits)
-    return replace(spec, weight_bits=weight, activation_bits=activation)
+def _require_same(file: Path, network: nn.Module, replaced: nn.Module) -> None:
+    """Raise CheckpointError unless two networks are of one class and configuration: weights' hashes do not cover it."""
+    if not (is_allowed(network) and is_allowed(replaced)):
+        return  # of a plug-in or package, whose networks nothing here can compare
+    (name, found), (own, expected) = describe_network(network), describe_network(replaced)
+    if name != own:
+        raise CheckpointError(f"{file}: backbone.architecture: expected the model's own, {own}, found {name}")
+    for key in sorted(found.keys() & expected.keys()):
+        if json.dumps(found[key], default=str) != json.dumps(expected[key], default=str):
+            raise CheckpointError(f"{file}: backbone.config.{key}: expected the model's own value")
 
 
 def calibration_prompt_count(method: Method) -> int:
@@ -172,17 +224,15 @@ def draw_seed(seed: int, draw: int) -> int:
     return seed if draw == 0 else int(sha256_json(["calibration draw", seed, draw])[:8], 16) >> 1
 
 
+def _chosen(model: AudioDiffusionModel, components: Iterable[str]) -> tuple[Component, ...]:
+    present = [name for name, module in model.components.items() if name == BACKBONE or is_allowed(module)]
+    return components_of(model.name, present, components)
+
+
 def _calibration(
-    method: Method, model: DenoisingModel, prompts: Sequence[str], seed: int, folder: Path | None
+    method: Method, model: DenoisingModel, prompts: Sequence[str], seed: int, drawn: DrawnSet | None
 ) -> CalibrationSet | None:
-    """Load the method's calibration set from the folder, or draw it and leave it there."""
-    key = method.calibration_key(model, prompts, seed=seed)
-    if folder is None or key is None:
-        return method.calibrate(model, prompts, seed=seed)
-    place = folder / key[:32]
-    if place.is_dir():
-        return CalibrationSet.load(place)
-    drawn = method.calibrate(model, prompts, seed=seed)
-    if drawn is not None and not place.is_dir():  # another cell may have drawn the same set at the same time
-        drawn.save(place)
-    return drawn
+    """Load the calibration set that was drawn for the method, or let it draw its own."""
+    if drawn is not None and method.calibration_key(model, prompts, seed=seed) == drawn.key:
+        return CalibrationSet.load(drawn.folder)
+    return method.calibrate(model, prompts, seed=seed)

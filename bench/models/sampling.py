@@ -27,46 +27,57 @@ SIGNAL = 0.02
 """Largest share of signal in the power of the latents at the first timestep for which pure noise may still stand."""
 
 
-def check_span(scheduler: Any, steps: int) -> None:
-    """Refuse a number of steps for which a scheduler begins amid its noise levels, or beyond them.
+def set_steps(scheduler: Any, steps: int) -> None:
+    """Set a scheduler's timesteps, or refuse a number of steps for which they are wrong.
 
     Schedulers over T training steps take every k-th, k the whole number below T / steps, and so begin at about
     T - T / steps, where they are trained to see some signal (Lin et al. 2024, arXiv 2305.08891). Where T is no
     multiple, they may begin far below: at 599 of 1000 for 600 steps. The run would start from pure noise, and the
     network be told that some of its power is signal.
 
+    Some schedulers cannot take every number: PNDM's first steps are of Runge and Kutta and need four; where steps
+    are as many as noise levels, rounding gives one level to two steps, between which multistep solvers divide by zero.
+
     Raises:
-        UsageError: names the nearest numbers that span the noise levels.
+        UsageError: names the nearest numbers that can be taken.
     """
-    first, total = _first_timestep(scheduler), training_steps(scheduler)
-    if first is None or _spans(scheduler, first, total, steps):
+    total, fault = training_steps(scheduler), _fault(scheduler, steps)
+    if fault is None:
         return
-    below = next((count for count in range(steps - 1, 0, -1) if _would_span(scheduler, count, total)), None)
-    above = next((count for count in range(steps + 1, total + 1) if _would_span(scheduler, count, total)), None)
+    below = next((count for count in range(steps - 1, 0, -1) if _can_take(scheduler, count)), None)
+    above = next((count for count in range(steps + 1, total + 1) if _can_take(scheduler, count)), None)
     near = " or ".join(str(count) for count in (below, above) if count is not None)
-    raise UsageError(
-        f"steps={steps}: {type(scheduler).__name__} would begin at timestep {first} of {total}, where pure noise"
-        f" does not belong; expected a number that spans the noise levels, such as {near}"
-    )
+    expected = f"expected a number that spans the noise levels, such as {near}"
+    raise UsageError(f"steps={steps}: {type(scheduler).__name__} {fault}; {expected}")
 
 
-def _first_timestep(scheduler: Any) -> int | None:
-    """Return the first timestep of a schedule over training steps; None for one over continuous time or sigmas."""
-    timesteps = scheduler.timesteps
-    return None if timesteps.is_floating_point() else int(timesteps.max())
+def _can_take(scheduler: Any, steps: int) -> bool:
+    return _fault(copy.deepcopy(scheduler), steps) is None
+
+
+def _fault(scheduler: Any, steps: int) -> str | None:
+    """Set the timesteps; return what is wrong with them, None if nothing is."""
+    try:
+        scheduler.set_timesteps(steps)
+    except (ValueError, IndexError, RuntimeError, ZeroDivisionError):  # what its array operations happen to raise
+        return "has no timesteps for this number"
+    total, timesteps = training_steps(scheduler), scheduler.timesteps
+    if not timesteps.is_floating_point():  # else over continuous time or sigmas, which always span it
+        first = int(timesteps.max())
+        if not _spans(scheduler, first, total, steps):
+            return f"would begin at timestep {first} of {total}, where pure noise does not belong"
+        if hasattr(scheduler, "index_for_timestep") and int((timesteps == first).sum()) > 1:
+            return f"would begin at timestep {first} twice"
+    sigmas = getattr(scheduler, "sigmas", None)
+    if isinstance(sigmas, Tensor) and bool((sigmas[1:] == sigmas[:-1]).any()):
+        return "would take a step between equal noise levels"
+    return None
 
 
 def _spans(scheduler: Any, first: int, total: int, steps: int) -> bool:
     if first >= total or first >= total - 1 - 1.25 * total / steps:
         return first < total
     return bool(scheduler.alphas_cumprod[first] <= SIGNAL)
-
-
-def _would_span(scheduler: Any, steps: int, total: int) -> bool:
-    trial = copy.deepcopy(scheduler)
-    trial.set_timesteps(steps)
-    first = _first_timestep(trial)
-    return first is None or _spans(trial, first, total, steps)
 
 
 class Sampling:
@@ -82,7 +93,7 @@ class Sampling:
         sigmas: noise level of each step, of a model of flow matching that has a schedule of its own.
 
     Raises:
-        UsageError: a number of steps whose timesteps do not span the noise levels.
+        UsageError: a number of steps whose timesteps do not span the noise levels, or that the scheduler cannot take.
     """
 
     def __init__(
@@ -94,8 +105,7 @@ class Sampling:
     ) -> None:
         self._scheduler = copy.deepcopy(scheduler)
         if sigmas is None:
-            self._scheduler.set_timesteps(steps)
-            check_span(self._scheduler, steps)
+            set_steps(self._scheduler, steps)
         else:
             self._scheduler.set_timesteps(sigmas=list(sigmas))
         self._generators = list(generators)

@@ -57,8 +57,8 @@ def init_repository(out: Path, title: str) -> list[Path]:
     Raises:
         UsageError: the folder holds something, or the title is none that a workflow can carry.
     """
-    if not re.fullmatch(r"[\w .,:()&+-]{1,100}", title):
-        raise UsageError(f"--title {title!r}: expected 1 to 100 letters, digits, spaces and .,:()&+-")
+    if not re.fullmatch(r"[\w .,:()&+?-]{1,100}", title):
+        raise UsageError(f"--title {title!r}: expected 1 to 100 letters, digits, spaces and .,:()&+?-")
     facts = {"title": title, "version": package_version(), "results": RESULTS}
     return write_folder(out, "admbench.bench.publishing", FILES, facts)
 

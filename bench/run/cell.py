@@ -1,4 +1,4 @@
-"""A cell: one method on one model, quantized, timed, generated, scored, and recorded."""
+"""A cell: the packed checkpoint of one method on one model, timed, generated from, scored, and recorded."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from admbench.bench.measurement.trajectory import CAPTIONS, latents_apart
 from admbench.bench.models.quantization import BACKBONE, run_seed
 from admbench.bench.run import records
 from admbench.bench.run.caption_results import caption_results
+from admbench.bench.run.checkpoint import STAGE
 from admbench.bench.run.generating import Generating
 from admbench.bench.run.jobs import TRAJECTORY, CellJob
-from admbench.bench.run.layout import JobFolder
+from admbench.bench.run.layout import CHECKPOINT, JobFolder
+from admbench.bench.run.products import read_sealed
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import features_in
 from admbench.bench.scoring.judges import reading
-from admbench.errors import BenchError
-from admbench.files import directory_bytes, read_json
-from admbench.methods.core.processor import has_vnni
+from admbench.errors import BenchError, DataError
+from admbench.files import directory_bytes, link, read_json, remove
 from admbench.methods.spec import FULL_PRECISION
 from admbench.metrics.features import Features
 from admbench.metrics.latents import LATENTS, latent_features
@@ -34,19 +35,23 @@ SIMULATED = "simulated"
 
 
 class Cell(Generating):
-    """One method on one model, scored."""
+    """One method on one model, scored. The method itself never runs here: nothing of it but its checkpoint does."""
 
     job: CellJob
 
     def __init__(self, job: CellJob) -> None:
-        super().__init__(job, job.method, [job.target, job.baseline])
-        if job.method != FULL_PRECISION:
-            self.components, self.draw = job.components, job.repeat
+        super().__init__(job, [job.quantized, *([] if job.fresh else [job.target]), job.baseline])
         self._clock = records.Clock()
 
     def run(self) -> None:
-        """Quantize, time, generate and score, and leave the record and what it knows of each caption."""
-        checkpoint = self.quantize()
+        """Time, generate and score, and leave the record and what it knows of each caption."""
+        checkpoint = self.stages.run(STAGE, self.job.checkpoint, [CHECKPOINT], self._no_checkpoint)
+        mine, before = self.job.work, self.job.quantized
+        for left, own in ((before.log, mine.quantization_log), (before.times, mine.quantization_times)):
+            if left.is_file():
+                remove(own)
+                link(left, own)
+        full = self._full_precision()
         latency = self.measure(checkpoint)
         audio = self.generate()
         if latency["kernel"] is not None:
@@ -61,34 +66,43 @@ class Cell(Generating):
             self.judges,
             {LATENTS: lambda: self.compare_latents(audio)},
         )
+        scores = records.sound_scores(scored.scores)
         record = records.done_record(
             self.job,
-            model=checkpoint["model"],
+            model=full["model"] | {"name": self.job.model},  # as typed: of a folder the model knows the whole path
             method={
                 **records.method_identity(self.job),
-                **records.kind_of_method(self.job.method),
                 **checkpoint["method"],
                 "simulated": checkpoint["method"]["simulated"] and latency["kernel"] is None,
             },
             suite=self.suite.describe(self.items),
             generation=audio["generation"],
-            scores=scored.scores,
-            audio=audio["health"] | {"reading": reading(self.judges)},
+            scores=scores,
+            audio=audio["health"] | {"captions_cut": audio.get("captions_cut"), "reading": reading(self.judges)},
             size=size_section(
                 self.checkpoint_folder,
-                {**checkpoint["components"], BACKBONE: directory_bytes(self.job.baseline.checkpoint)},
+                {**full["components"], BACKBONE: directory_bytes(self.job.baseline.checkpoint)},
                 parameters=checkpoint["parameters"],
                 nominal_bits=checkpoint["nominal_bits_per_weight"],
                 fraction=checkpoint["quantized_fraction"],
             ),
             latency=latency,
-            memory={"peak_bytes": audio["peak_bytes"], "process": "calibration, quantization and generation"},
+            memory=_memory(checkpoint, audio),
             calibration=checkpoint["calibration"],
             clock=self._clock,
+            seconds_before=checkpoint["seconds"],
         )
         files = [self.job.work.audio / f"{item.id}.wav" for item in self.items]
-        content = caption_results([item.id for item in self.items], files, audio["faults"], scored.captions)
+        known = {key: own for key, own in scored.captions.items() if scores[key]["value"] is not None}
+        content = caption_results([item.id for item in self.items], files, audio["faults"], known)
         records.write_results(self.job.work, record, content)
+
+    def _no_checkpoint(self) -> Facts:
+        raise DataError(f"{self.job.quantized.path}: the packed checkpoint is not there, or not the one of this cell")
+
+    def _full_precision(self) -> Facts:
+        """Return what the baseline's process, in which no method ran, found out about the model."""
+        return read_sealed(self.job.baseline.stage(STAGE)).facts
 
     def measure(self, checkpoint: Facts) -> Facts:
         """Time a denoising step with kernels beside full precision: a few seconds, before audio is generated."""
@@ -97,7 +111,7 @@ class Cell(Generating):
         if BACKBONE not in checkpoint["method"]["components"]:
             # what is timed is a step of the backbone; the other components run simulated
             return {"kernel": None, "reason": SIMULATED}
-        inputs = [self.quantize_inputs, self.job.generation.seconds, self.job.threads, has_vnni()]
+        inputs = [self.networks, self.job.generation.seconds, self.made("latency", self.loading)]
         return self.stages.run("latency", inputs, [], self._build_latency)
 
     def compare_latents(self, audio: Facts) -> Features:
@@ -108,7 +122,7 @@ class Cell(Generating):
         """
         if self.job.method == FULL_PRECISION:
             raise ValueError("this is full precision")
-        inputs = [audio["sha256"], CAPTIONS, self.job.code["metrics"]]
+        inputs = [self.networks, audio["sha256"], audio["generation"], CAPTIONS, self.made(TRAJECTORY, self.loading)]
         apart = self.stages.run(TRAJECTORY, inputs, [], lambda: self._build_trajectory(audio))
         if "reason" in apart:
             raise ValueError(apart["reason"])
@@ -153,6 +167,16 @@ class Cell(Generating):
         facts: Facts = read_json(file)
         file.unlink()
         return facts
+
+
+def _memory(checkpoint: Facts, audio: Facts) -> Facts:
+    quantizing, generating = checkpoint["peak_bytes"], audio["peak_bytes"]
+    return {
+        "peak_bytes": max(quantizing, generating),
+        "quantization_bytes": quantizing,
+        "generation_bytes": generating,
+        "process": "the larger of two: quantization; generation from the packed checkpoint",
+    }
 
 
 def _features_if_any(folder: JobFolder) -> Features | None:

@@ -1,48 +1,37 @@
-"""A model, quantized with a method, and its audio for the suite: what baselines and cells have in common."""
+"""A model's audio for the suite, from a packed checkpoint: what baselines and cells have in common."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from admbench.bench.measurement.latency import kernels_in
 from admbench.bench.measurement.memory import peak_resident_bytes
-from admbench.bench.measurement.size import component_bytes
-from admbench.bench.models.components import Component
-from admbench.bench.models.quantization import (
-    BACKBONE,
-    load_component,
-    quantize_components,
-    read_headers,
-    run_seed,
-    save_components,
-)
+from admbench.bench.models.quantization import BACKBONE, load_component, read_headers, run_seed
+from admbench.bench.run.checkpoint import STAGE
 from admbench.bench.run.jobs import BaselineJob, CellJob
-from admbench.bench.run.layout import CHECKPOINT, CLIPS, JobFolder, RunLayout
+from admbench.bench.run.layout import CLIPS, JobFolder
 from admbench.bench.run.stages import Facts
-from admbench.bench.run.work import Work
-from admbench.hashing import sha256_file
-from admbench.methods.core.backbone import QuantizedBackbone
+from admbench.bench.run.work import ClipWork
+from admbench.bench.suites.base import LISTED
+from admbench.identities import PluginIdentity
+from admbench.methods.core.checkpoint.third_party import ThirdPartyHeader
 from admbench.methods.core.kernels import WithKernels
-from admbench.methods.core.processor import has_vnni
 from admbench.metrics.audio import Health, faults_of, levels
 
 DTYPE = "float32"
 """Floating-point type of everything that is not quantized; lower precision of the backbone is a method, `bf16`."""
 
 
-class Generating(Work):
-    """A model, quantized with a method, and its audio for the suite."""
+class Generating(ClipWork):
+    """A model's audio for the suite, from the packed checkpoint in the work folder."""
 
     job: BaselineJob | CellJob
 
-    def __init__(self, job: BaselineJob | CellJob, method: str, reuse: Sequence[JobFolder]) -> None:
+    def __init__(self, job: BaselineJob | CellJob, reuse: Sequence[JobFolder]) -> None:
         super().__init__(job, reuse)
-        self.method = method
-        self.components: tuple[str, ...] = (BACKBONE,)
-        self.draw = 0
         self.checkpoint_folder = job.work.checkpoint
 
     @cached_property
@@ -53,69 +42,27 @@ class Generating(Work):
         self.stages.report("load")
         return load_model(self.job.model, device=self.job.device)
 
-    def quantize(self) -> Facts:
-        """Write the packed checkpoint and return what the record needs to know of it."""
-        return self.stages.run("checkpoint", self.quantize_inputs, [CHECKPOINT], self._build_checkpoint)
-
     def generate(self) -> Facts:
         """Generate from the packed checkpoint as it is on disk, with the integer kernels that this processor has.
 
         Returns what the record needs to know of the audio.
         """
-        written = sorted(path for path in self.checkpoint_folder.rglob("*") if path.is_file())
-        files = {path.relative_to(self.checkpoint_folder).as_posix(): sha256_file(path) for path in written}
         captions = [[item.id, item.caption, run_seed(item.seed, self.job.seed)] for item in self.items]
-        inputs = [self.quantize_inputs, files, captions, self.job.generation.model_dump(), has_vnni()]
+        inputs = [self.networks, captions, self.job.generation.model_dump(), self.made("generate", self.loading)]
         return self.stages.run("generate", inputs, CLIPS, self._build_audio)
 
     @property
-    def quantize_inputs(self) -> list[Any]:
-        """What determines the packed checkpoint."""
-        code = [self.job.code[name] for name in ("harness", "models", "methods")]
-        what = [self.job.model, self.job.model_sha256, self.method, self.components]
-        inputs = [*what, self.job.seed, self.job.device, code]
-        return [*inputs, ["draw", self.draw]] if self.draw else inputs
+    def networks(self) -> list[Any]:
+        """What determines the model with the networks of the checkpoint: weights, and the bytes of the checkpoint."""
+        return [self.job.model, self.job.model_sha256, self.stages.hashes(STAGE)]
 
-    def _build_checkpoint(self) -> Facts:
-        model = self.model
-        self.stages.report("quantize")
-        quantized = quantize_components(
-            model,
-            self.method,
-            self.components,
-            seed=self.job.seed,
-            draw=self.draw,
-            calibration_sets=RunLayout(self.job.run).calibration,
-        )
-        networks = {name: one.network for name, one in quantized.items()}
-        save_components(networks, self.checkpoint_folder)
-        first, calibration = next(iter(quantized.values()))
-        return {
-            "model": {
-                "name": model.name,
-                "source": model.source,
-                "revision": model.revision,
-                "weights_sha256": model.weights_sha256,
-                "license": model.license,
-                "parameters": model.parameters,
-                "random_weights": model.random_weights,
-            },
-            "method": {
-                "version": first.method.version,
-                "config": first.method.config,
-                "preset": first.method.config.get("preset"),
-                "components": list(networks),
-                "simulated": any(network.report.simulated for network in networks.values()),
-                "layers": [layer for name, network in networks.items() for layer in _layers(name, network)],
-                "seconds": round(sum(network.report.seconds for network in networks.values()), 3),
-            },
-            "blocks": {name: network.report.blocks_as_json() for name, network in networks.items()},
-            "parameters": sum(network.report.parameters for network in networks.values()),
-            "nominal_bits_per_weight": _mean_over_weights(networks, "nominal_bits_per_weight"),
-            "quantized_fraction": _mean_over_weights(networks, "quantized_fraction"),
-            "components": component_bytes(model),
-            "calibration": calibration.summary() if calibration is not None else None,
-        }
+    @cached_property
+    def loading(self) -> list[PluginIdentity]:
+        """The plug-ins that load it: the model's, and those of the checkpoint's formats that are not ours."""
+        headers = read_headers(self.checkpoint_folder).values()
+        foreign = {header.format for header in headers if isinstance(header, ThirdPartyHeader)}
+        found = [self.plugins.model(self.job.model)]
+        return [*found, *(one for one in self.plugins.formats() if one.name in foreign)]
 
     @cached_property
     def kernelled(self) -> WithKernels:
@@ -148,10 +95,12 @@ class Generating(Work):
             [item.caption for item in self.items], seeds, steps=steps, guidance=guidance, batch_size=wanted.batch_size
         )
         computing = time.perf_counter() - started
+        model.require_finite(waveforms)
         faults = faults_of([levels(clip, model.sample_rate) for clip in waveforms], seconds=model.seconds)
         return {
             **self.write_audio(self.items, seeds, waveforms, model.sample_rate),
             "health": Health.of(faults).to_json(),
+            "captions_cut": self._captions_cut(model),
             "faults": {fault: flags.tolist() for fault, flags in faults.items()},
             "generation": {
                 "scheduler": model.scheduler_name,
@@ -167,14 +116,10 @@ class Generating(Work):
             "peak_bytes": peak_resident_bytes(),
         }
 
-
-def _layers(component: str, network: QuantizedBackbone) -> list[dict[str, Any]]:
-    """Return the report on each layer; of another component than the backbone, named with it."""
-    prefix = "" if component == BACKBONE else f"{component}/"
-    return [layer | {"name": prefix + layer["name"]} for layer in network.report.layers_as_json()]
-
-
-def _mean_over_weights(networks: Mapping[Component, QuantizedBackbone], name: str) -> float:
-    """Return the mean of a number of the reports, in which every weight counts the same."""
-    reports = [network.report for network in networks.values()]
-    return float(sum(getattr(one, name) * one.parameters for one in reports) / sum(one.parameters for one in reports))
+    def _captions_cut(self, model: Any) -> Facts | None:
+        """Return how many captions the text encoder did not read to their end, and the first; None if it says not."""
+        flags = model.cut_captions([item.caption for item in self.items])
+        if flags is None:
+            return None
+        ids = [item.id for item, flag in zip(self.items, flags, strict=True) if flag]
+        return {"n": len(ids), "first": ids[:LISTED]}

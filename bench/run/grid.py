@@ -14,9 +14,11 @@ from admbench.bench.models.components import check_components
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.suites.spec import CaptionFileSpec
 from admbench.errors import UsageError, nearest
+from admbench.leaderboard.fields import NAME_LENGTH
 from admbench.leaderboard.inference.margins import parse_margin
 from admbench.leaderboard.inference.scores import ScoreKind, score_kind
 from admbench.metrics import DEFAULT as DEFAULT_METRICS
+from admbench.plain_text import visible
 
 EMBEDDED_GRID = "default_grid.toml"
 
@@ -109,6 +111,8 @@ class GridSpec(_Table):
     """Seed of the run: 0 takes every caption's own seed as it is, another one gives other noise."""
     out: Path
     """Folder of the run."""
+    submitter: str | None = Field(default=None, min_length=1, max_length=NAME_LENGTH)
+    """Who runs it, as they want to be called in the records; nobody is named unless this says so."""
     generation: GenerationSpec = GenerationSpec()
     metrics: MetricsSpec = MetricsSpec()
     execution: ExecutionSpec = ExecutionSpec()
@@ -121,6 +125,13 @@ class GridSpec(_Table):
             if name in names[:index]:
                 raise ValueError(f'"{name}" is listed twice')
         return names
+
+    @field_validator("submitter")
+    @classmethod
+    def _shows_all(cls, name: str | None) -> str | None:
+        if name is not None and (name != visible(name) or name != name.strip()):
+            raise ValueError(f"a name on one line without hidden or look-alike characters; found {visible(name)!r}")
+        return name
 
     @field_validator("components")
     @classmethod

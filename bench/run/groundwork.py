@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from admbench.bench.run.checkpoint import STAGE, write_checkpoint
 from admbench.bench.run.generating import Generating
 from admbench.bench.run.jobs import BaselineJob, ReferenceJob
-from admbench.bench.run.layout import CLIPS
+from admbench.bench.run.layout import CHECKPOINT, CLIPS
 from admbench.bench.run.stages import Facts
-from admbench.bench.run.work import Work
+from admbench.bench.run.work import ClipWork
 from admbench.methods.spec import FULL_PRECISION
 
 
-class Reference(Work):
+class Reference(ClipWork):
     """The suite's real audio and its features."""
 
     def __init__(self, job: ReferenceJob) -> None:
-        super().__init__(job, [job.target])
+        super().__init__(job, [] if job.fresh else [job.target])
 
     def run(self) -> None:
         """Write the clips, and their features if there are any."""
-        inputs = [self.suite.sha256, [item.id for item in self.items], self.job.code["harness"]]
+        made = self.made("audio", [self.plugins.suite(self.job.suite)])
+        inputs = [self.suite.sha256, [item.id for item in self.items], made]
         audio = self.stages.run("audio", inputs, CLIPS, self._build)
         if audio["clips"]:  # a plain list of captions has no real audio
             self.embed(audio)
@@ -34,9 +36,14 @@ class Baseline(Generating):
     """A model's own audio in full precision, and the bytes of its backbone in fp32."""
 
     def __init__(self, job: BaselineJob) -> None:
-        super().__init__(job, FULL_PRECISION, [job.target])
+        super().__init__(job, [] if job.fresh else [job.target])
 
     def run(self) -> None:
         """Write checkpoint, clips and features."""
-        self.quantize()
+        self.stages.run(STAGE, self.job.checkpoint, [CHECKPOINT], self._build_checkpoint)
         self.embed(self.generate())
+
+    def _build_checkpoint(self) -> Facts:
+        model = self.model
+        self.stages.report("quantize")
+        return write_checkpoint(model, FULL_PRECISION, self.checkpoint_folder, seed=self.job.seed)

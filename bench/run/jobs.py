@@ -1,9 +1,11 @@
 """The units of work of a run: serializable, complete, and ignorant of who carries them out.
 
-A run is a small graph of three kinds of jobs. A `ReferenceJob` embeds the suite's real audio, once per run. A
-`BaselineJob` makes a model's full-precision audio, features and checkpoint size, once per model. A `CellJob` takes one
-method through one model and leaves a record; it reads what the first two left. A job names its inputs by content and
-its outputs by path, travels as one JSON file, and is done by `python -m admbench.bench.run.program JOB.json`.
+A run is a small graph of five kinds of jobs. A `ReferenceJob` embeds the suite's real audio, once per run. A
+`BaselineJob` makes a model's full-precision audio, features and checkpoint size, once per model. A `CalibrationJob`
+draws what methods ask for as calibration data, once for all that ask alike, without any of them. A `QuantizeJob` takes
+one method through one model and leaves a packed checkpoint. A `CellJob` makes audio with that checkpoint, scores it and
+leaves a record; it reads what the others left, and runs no method. A job names its inputs by content and its outputs by
+path, travels as one JSON file, and is done by `python -m admbench.bench.run.program JOB.json` in a process of its own.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from admbench.bench.run.grid import GenerationSpec
 from admbench.bench.run.layout import JobFolder, RunLayout
+from admbench.bench.run.made_by import MadeBy
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.suites.spec import CaptionFileSpec
+from admbench.methods.core.calibration.request import CalibrationRequest
 
-NO_SPACE = 74
-"""Exit code of a job that found its disk full, and so could not leave a reason there."""
 TRAJECTORY = "trajectory"
 """Stage of a cell that keeps how far each caption's latents are from full precision's, in dB: `decibels`."""
 
@@ -31,31 +33,38 @@ class _Job(BaseModel):
     """Content address of the result: hash over all that determines it."""
     run: Path
     """Folder of the run."""
+    seed: int
+    """Seed of the run."""
+    device: str
+    """Device of the models."""
+    threads: int
+    """Threads for the numerical libraries."""
+    made_by: MadeBy
+    """What the result is made by, as it was when the job was planned; another is refused where the job is done."""
+    fresh: bool = False
+    """Whether nothing is taken from an earlier result of this job."""
+
+    @property
+    def work(self) -> JobFolder:
+        """Where the job builds its products before they are published; a restarted job goes on from them."""
+        return RunLayout(self.run).work(self.key)
+
+
+class _ClipsJob(_Job):
+    """A job that leaves clips and their features."""
+
     suite: CaptionFileSpec | str = Field(union_mode="left_to_right")
     """Registry name, path of a caption file, or a caption file and how it is read."""
     suite_name: str
     """Name of the suite in records and paths: the registry name, or the name of the file."""
     limit: int | None
     """Size of the stratified subset; None is the whole suite."""
-    seed: int
-    """Seed of the run."""
     generation: GenerationSpec
     """Sampler settings; None values are the model's defaults."""
     judges: JudgeSpec
     """Judge of each role."""
     extractors: tuple[str, ...]
     """Names of the extractors whose arrays are computed of the job's clips."""
-    device: str
-    """Device of the models."""
-    threads: int
-    """Threads for the numerical libraries."""
-    code: dict[str, str]
-    """Stage -> hash of the source that carries it out, so that edited code does not meet stale products."""
-
-    @property
-    def work(self) -> JobFolder:
-        """Where the job builds its products before they are published; a restarted job goes on from them."""
-        return RunLayout(self.run).work(self.key)
 
     @property
     def reference(self) -> JobFolder:
@@ -63,7 +72,7 @@ class _Job(BaseModel):
         return RunLayout(self.run).reference(self.suite_name)
 
 
-class ReferenceJob(_Job):
+class ReferenceJob(_ClipsJob):
     """Write the suite's real audio and its features to `RUN/reference/SUITE`."""
 
     kind: Literal["reference"] = "reference"
@@ -79,7 +88,7 @@ class ReferenceJob(_Job):
         return f"reference audio of {self.suite_name}"
 
 
-class BaselineJob(_Job):
+class BaselineJob(_ClipsJob):
     """Write a model's full-precision audio, features and checkpoint to `RUN/baselines/MODEL`."""
 
     kind: Literal["baseline"] = "baseline"
@@ -87,6 +96,8 @@ class BaselineJob(_Job):
     """Registry name of the model."""
     model_sha256: str
     """Fingerprint of the model's weights and code."""
+    checkpoint: str
+    """Content address of the packed checkpoint in full precision."""
 
     @property
     def target(self) -> JobFolder:
@@ -99,8 +110,75 @@ class BaselineJob(_Job):
         return f"{self.model} baseline"
 
 
-class CellJob(_Job):
-    """Quantize a model with a method, generate, score, and write the record to `RUN/cells/MODEL/METHOD`.
+class CalibrationJob(_Job):
+    """Draw the calibration sets of a model's components that methods ask for, to `RUN/calibration/KEY`.
+
+    No method runs in it: what its sets hold follows from the request and the model alone, so that methods may share it.
+    """
+
+    kind: Literal["calibration"] = "calibration"
+    model: str
+    """Registry name of the model."""
+    model_sha256: str
+    """Fingerprint of the model's weights and code."""
+    request: CalibrationRequest
+    """What is asked for."""
+    draw: int = 0
+    """Number of the calibration draw."""
+    components: tuple[str, ...] = ("backbone",)
+    """Components of the model that are calibrated; `all` is every one that can be."""
+
+    @property
+    def target(self) -> JobFolder:
+        """Folder that the job publishes."""
+        return RunLayout(self.run).calibration_set(self.key)
+
+    @property
+    def name(self) -> str:
+        """What progress and errors call the job."""
+        asked = self.request
+        what = f"{asked.sampler}, {asked.prompts} prompts" if asked.prompts > 1 else f"{asked.sampler}, 1 prompt"
+        return f"{self.model} calibration set ({what})" + (f", repeat {self.draw}" if self.draw else "")
+
+
+class QuantizeJob(_Job):
+    """Quantize a model with a method and leave the packed checkpoint, for the cell that generates from it.
+
+    The only job that runs a method, in a process that ends with it: nothing else crosses to where audio is made.
+    """
+
+    kind: Literal["quantize"] = "quantize"
+    model: str
+    """Registry name of the model."""
+    model_sha256: str
+    """Fingerprint of the model's weights and code."""
+    method: str
+    """Method spec as it was typed."""
+    repeat: int = 0
+    """Number of the calibration draw."""
+    components: tuple[str, ...] = ("backbone",)
+    """Components of the model that the method quantizes."""
+    calibration: str | None = None
+    """Key of the `CalibrationJob` that drew what the method asks for; None if the method calibrates for itself."""
+
+    @property
+    def target(self) -> JobFolder:
+        """Folder that the job publishes; it goes when the cell has what it needs of it."""
+        return RunLayout(self.run).quantized(self.model, self.method, self.repeat)
+
+    @property
+    def cell(self) -> JobFolder:
+        """Folder of the cell that the checkpoint is for."""
+        return RunLayout(self.run).cell(self.model, self.method, self.repeat)
+
+    @property
+    def name(self) -> str:
+        """What progress and errors call the job."""
+        return f"{_cell_name(self.model, self.method, self.repeat)}: quantization"
+
+
+class CellJob(_ClipsJob):
+    """Generate from a packed checkpoint, score, and write the record to `RUN/cells/MODEL/METHOD`.
 
     Of a method that is run with several calibration draws, each is a cell of its own.
     """
@@ -118,8 +196,12 @@ class CellJob(_Job):
     """Registry names of the metrics."""
     components: tuple[str, ...] = ("backbone",)
     """Components of the model that the method quantizes."""
+    checkpoint: str
+    """Content address of the packed checkpoint: key of its `QuantizeJob`, or that of the baseline in full precision."""
     command: str
     """Command line of the run, for the record."""
+    submitter: str | None = None
+    """Who runs it, as they call themselves, for the record."""
 
     @property
     def target(self) -> JobFolder:
@@ -132,12 +214,23 @@ class CellJob(_Job):
         return RunLayout(self.run).baseline(self.model)
 
     @property
+    def quantized(self) -> JobFolder:
+        """Where the checkpoint is until the cell has it."""
+        return RunLayout(self.run).quantized(self.model, self.method, self.repeat)
+
+    @property
     def name(self) -> str:
         """What progress and errors call the job."""
-        return f"{self.model} {self.method}" + (f", repeat {self.repeat}" if self.repeat else "")
+        return _cell_name(self.model, self.method, self.repeat)
 
 
-Job = ReferenceJob | BaselineJob | CellJob
+def _cell_name(model: str, method: str, repeat: int) -> str:
+    return f"{model} {method}" + (f", repeat {repeat}" if repeat else "")
+
+
+Job = ReferenceJob | BaselineJob | CalibrationJob | QuantizeJob | CellJob
+ClipsJob = ReferenceJob | BaselineJob | CellJob
+"""Jobs that leave clips and their features."""
 
 _ADAPTER: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="kind")])
 

@@ -4,11 +4,14 @@
     RUN/cells/MODEL/METHOD+repeat-1/    the same method with another calibration draw
     RUN/baselines/MODEL/       a model's own audio in full precision, its features and checkpoint
     RUN/reference/SUITE/       the suite's real audio and its features
-    RUN/work/KEY/              a job at work; it becomes one of the three above
-    RUN/calibration/           calibration sets by content, which methods share
+    RUN/calibration/KEY/       a calibration set of each component, which methods share
+    RUN/quantized/MODEL/METHOD/    a packed checkpoint until its cell has it
+    RUN/work/KEY/              a job at work; it becomes one of those above
     RUN/ladder.json            the sanity ladder, with the clips that are no cell's in RUN/ladder/NAME
     RUN/site/                  the leaderboard
     RUN/grid.json              what the last run was asked to do
+    RUN/forecast.json          what it was expected to take, if its plan was asked for
+    RUN/journal.jsonl          what happened in it, line by line
 
 What the board reads is named in `admbench.leaderboard.run_folder`; the rest is the harness's own and named here.
 """
@@ -33,6 +36,8 @@ from admbench.leaderboard.run_folder import (
 
 CLIPS = (AUDIO, CAPTIONS_FILE)
 """What a stage that makes audio leaves in a job's folder."""
+CALIBRATION_SETS = "sets"
+"""The calibration sets, in the folder of the job that drew them."""
 CHECKPOINT = "checkpoint"
 """The packed checkpoint, in a job's folder."""
 FEATURES_FILE = "features.safetensors"
@@ -91,6 +96,16 @@ class JobFolder:
         return self.stages / f"{name}.json"
 
     @property
+    def sealed(self) -> Path:
+        """What the finished job left: its key, and the hash of every file."""
+        return self.path / "sealed.json"
+
+    @property
+    def calibration_sets(self) -> Path:
+        """Folder of the calibration sets of a calibration job, one for each component."""
+        return self.path / CALIBRATION_SETS
+
+    @property
     def current_stage(self) -> Path:
         """One line: the stage that runs now. Gone when the job is done."""
         return self.path / "stage.txt"
@@ -104,6 +119,31 @@ class JobFolder:
     def log(self) -> Path:
         """What the job says while it runs."""
         return self.path / "log.txt"
+
+    @property
+    def quantization_log(self) -> Path:
+        """What the job said that made the cell's checkpoint."""
+        return self.path / "quantization-log.txt"
+
+    @property
+    def times(self) -> Path:
+        """What each stage of the job took."""
+        return self.path / "times.json"
+
+    @property
+    def quantization_times(self) -> Path:
+        """What each stage of the job took that made the cell's checkpoint."""
+        return self.path / "quantization-times.json"
+
+    @property
+    def attempt(self) -> Path:
+        """Record of an attempt that failed or was skipped, beside the result that it would have replaced."""
+        return self.path / "attempt.json"
+
+    @property
+    def attempt_log(self) -> Path:
+        """What that attempt said while it ran."""
+        return self.path / "attempt-log.txt"
 
     @property
     def failure(self) -> Path:
@@ -145,9 +185,32 @@ class RunLayout:
         return self.run / "grid.json"
 
     @property
+    def journal(self) -> Path:
+        """What happens in the run, line by line; of the last one when none is at work."""
+        return self.run / "journal.jsonl"
+
+    @property
+    def forecast(self) -> Path:
+        """What the jobs of the run were expected to take when its plan was asked for."""
+        return self.run / "forecast.json"
+
+    @property
     def calibration(self) -> Path:
         """Folder of the calibration sets."""
         return self.run / "calibration"
+
+    def calibration_set(self, key: str) -> JobFolder:
+        """Folder of the sets that the job with this key drew."""
+        return JobFolder(self.calibration / key[:_KEY_DIGITS])
+
+    @property
+    def all_quantized(self) -> Path:
+        """Folder of the packed checkpoints whose cells are not done; gone when all are."""
+        return self.run / "quantized"
+
+    def quantized(self, model: str, method: str, repeat: int = 0) -> JobFolder:
+        """Folder of the packed checkpoint of a cell that is not done."""
+        return JobFolder(self.all_quantized / self.cell(model, method, repeat).path.relative_to(self.run / CELLS))
 
     def records(self) -> list[Path]:
         """The records that there are, in the order of their paths."""

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from admbench import children
 from admbench.bench.measurement.environment import cores
-from admbench.bench.run import preflight
+from admbench.bench.run.asking import Findings, ask
 from admbench.bench.run.executors.base import Task
+from admbench.bench.run.expecting import Expected, History
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import BaselineJob, CellJob, Job, ReferenceJob
-from admbench.bench.run.preflight import Findings
-from admbench.bench.scoring.judges import check_judges, identify
+from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
+from admbench.bench.run.keys import Keys
+from admbench.bench.run.made_by import MadeBy
+from admbench.bench.run.plugins import made_by
+from admbench.bench.run.products import is_sealed
+from admbench.bench.run.task_graph import lay_out
+from admbench.bench.scoring.judges import check_judges
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import DataError, PluginError, UsageError, nearest
-from admbench.files import read_json
-from admbench.hashing import sha256_json
-from admbench.versions import package_version, plugin_identity, source_sha256
+from admbench.methods.spec import FULL_PRECISION
 
 if TYPE_CHECKING:
     from admbench.bench.suites.base import Suite, SuiteItem
     from admbench.metrics.extractors.base import Extractor
     from admbench.metrics.needs import Whose
 
-FORMAT = 4
-"""Raised when the meaning or the layout of a job's products changes."""
-PREFLIGHT_TIMEOUT = 900.0
+OneJob = TypeVar("OneJob", ReferenceJob, BaselineJob, CalibrationJob, QuantizeJob, CellJob)
 
 
 @dataclass(frozen=True)
 class Plan:
     """All jobs of a run, and which of them are still to be done."""
 
+    run: Path
+    """Folder of the run."""
     cells: tuple[CellJob, ...]
     """Every cell of the grid, finished or not, models first."""
     tasks: tuple[Task, ...]
@@ -47,6 +48,12 @@ class Plan:
     """Key of each cell whose method needs what is not installed here, with the reason; there is no task for it."""
     once: tuple[str, ...] = ()
     """Of a run with several calibration draws: methods that draw nothing, and so are run once."""
+    expected: Mapping[str, Expected] = field(default_factory=dict)
+    """Key of a job -> what it is expected to take, where such a job was carried out before."""
+    captions: int = 0
+    """That every cell makes clips for."""
+    efforts: Mapping[str, int] = field(default_factory=dict)
+    """Method spec -> samples that its reconstruction takes through every block, all iterations together."""
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -75,32 +82,45 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     items = suite.take(grid.limit)
     if not items:
         raise DataError(f"{suite.name}: the suite has no captions")
-    fields = _shared_fields(grid, suite.name, judges)
+    shared = _shared_fields(grid, fresh)
+    fields = shared | _clip_fields(grid, suite.name, judges)
     needed = _needed(grid)
-    real = [suite.sha256, [item.id for item in items], fields["code"], identify(judges, needed["reference"])]
-    reference = ReferenceJob(key=sha256_json(["reference", real]), extractors=_names(needed["reference"]), **fields)
+    captions = [suite.sha256, [item.id for item in items]]
+    keys = Keys(grid, shared["threads"], judges, captions, needed["reference"], needed["generated"])
+    reference = _made(ReferenceJob(key=keys.reference(), extractors=_names(needed["reference"]), **fields), keys)
     fields["extractors"] = _names(needed["generated"])
-    clips = [real, identify(judges, needed["generated"])]
-    baselines, cells = [], []
+    baselines: list[BaselineJob] = []
+    cells: list[CellJob] = []
     for model in grid.models:
         weights = _fingerprint(model)
-        identity = [model, weights, plugin_identity("admbench.models", model)]
-        made = [clips, identity, grid.generation.model_dump(), grid.seed, grid.execution.device]
         of_model = {**fields, "model": model, "model_sha256": weights}
-        baselines.append(BaselineJob(key=sha256_json(["baseline", made]), **of_model))
+        full = keys.checkpoint(model, weights, FULL_PRECISION, 0)
+        baseline = BaselineJob(key=keys.baseline(model, weights), checkpoint=full, **of_model)
+        baselines.append(_made(baseline, keys))
         for repeat, method in product(range(grid.repeats), grid.methods):
-            content = ["cell", made, _method_identity(method), grid.components, _metric_identities(grid)]
-            key = sha256_json([*content, ["repeat", repeat]] if repeat else content)
-            of_cell: dict[str, Any] = {"metrics": grid.metrics.names, "components": grid.components, "repeat": repeat}
-            cells.append(CellJob(key=key, method=method, command=command, **of_cell, **of_model))
-    found = _findings(grid, [cell for cell in cells if fresh or not is_done(cell)])
-    cells = [cell for cell in cells if not cell.repeat or cell.method not in found.fixed]
+            told: dict[str, Any] = {"command": command, "submitter": grid.submitter, "repeat": repeat}
+            cell = CellJob(
+                key=keys.cell(model, weights, method, repeat),
+                method=method,
+                metrics=grid.metrics.names,
+                components=grid.components,
+                checkpoint=keys.checkpoint(model, weights, method, repeat),
+                **told,
+                **of_model,
+            )
+            cells.append(_made(cell, keys))
     pending = [cell for cell in cells if fresh or not is_done(cell)]
+    found = _findings(grid, pending)
+    cells = [cell for cell in cells if not cell.repeat or cell.method not in found.fixed]
+    pending = [cell for cell in pending if not cell.repeat or cell.method not in found.fixed]
     skipped = {cell.key: found.unavailable[cell.method] for cell in pending if cell.method in found.unavailable}
     pending = [cell for cell in pending if cell.key not in skipped]
     once = tuple(method for method in grid.methods if method in found.fixed) if grid.repeats > 1 else ()
-    tasks = _tasks(reference, baselines, pending, fresh)
-    return Plan(tuple(cells), tasks, _missing_audio(suite, items), skipped, once)
+    made_of = [(cell, _quantization(cell, shared, found, keys)) for cell in pending]
+    tasks = lay_out(reference, baselines, made_of, lambda job: fresh or not is_done(job, whole=True))
+    expected = History(grid.out).expect((task.job for task in tasks), len(items)) if tasks else {}
+    warnings = _missing_audio(suite, items)
+    return Plan(grid.out, tuple(cells), tasks, warnings, skipped, once, expected, len(items), found.efforts)
 
 
 def _findings(grid: GridSpec, pending: Sequence[CellJob]) -> Findings:
@@ -109,7 +129,7 @@ def _findings(grid: GridSpec, pending: Sequence[CellJob]) -> Findings:
     So a finished run of one draw starts no process.
     """
     methods = grid.methods if grid.repeats > 1 else {cell.method for cell in pending}
-    return _preflight(sorted(methods), grid.execution.device) if methods else Findings()
+    return ask(sorted(methods), grid.execution.device) if methods else Findings()
 
 
 def _needed(grid: GridSpec) -> dict[Whose, list[Extractor]]:
@@ -140,70 +160,74 @@ def _missing_audio(suite: Suite, items: Sequence[SuiteItem]) -> tuple[str, ...]:
     return (f"{suite.name}: no reference clip for {references['missing']} of {len(items)} captions: {listed}{more}",)
 
 
-def _shared_fields(grid: GridSpec, suite_name: str, judges: JudgeSpec) -> dict[str, Any]:
+def _shared_fields(grid: GridSpec, fresh: bool) -> dict[str, Any]:
     """Return the fields that all jobs of a run have in common."""
     return {
         "run": grid.out,
-        "suite": grid.suite,
-        "suite_name": suite_name,
-        "limit": grid.limit,
         "seed": grid.seed,
-        "generation": grid.generation,
-        "judges": judges,
         "device": grid.execution.device,
         "threads": max(1, cores() // grid.execution.workers),
-        "code": {
-            "methods": source_sha256("admbench.methods"),
-            "models": source_sha256("admbench.bench.models"),
-            "metrics": source_sha256("admbench.metrics"),
-            "harness": sha256_json([FORMAT, package_version()]),
-        },
+        "made_by": MadeBy(),
+        "fresh": fresh,
     }
 
 
-def _method_identity(spec: str) -> list[str]:
-    return [spec, plugin_identity("admbench.methods", _method_name(spec))]
+def _clip_fields(grid: GridSpec, suite_name: str, judges: JudgeSpec) -> dict[str, Any]:
+    """Return the fields that jobs which make clips have in common beyond those."""
+    return {
+        "suite": grid.suite,
+        "suite_name": suite_name,
+        "limit": grid.limit,
+        "generation": grid.generation,
+        "judges": judges,
+    }
 
 
-def _metric_identities(grid: GridSpec) -> list[list[str]]:
-    return [[name, plugin_identity("admbench.metrics", name)] for name in grid.metrics.names]
+def _quantization(cell: CellJob, shared: Mapping[str, Any], found: Findings, keys: Keys) -> tuple[Job, ...]:
+    """Return the jobs that make a cell's packed checkpoint, in their order; full precision has that of the baseline."""
+    if cell.method == FULL_PRECISION:
+        return ()
+    of_model: dict[str, Any] = {"model": cell.model, "model_sha256": cell.model_sha256, "components": cell.components}
+    request = found.requests.get(cell.method)
+    calibration = None
+    if request is not None:  # the same job for all methods that ask alike
+        key = keys.calibration(cell.model, cell.model_sha256, request, cell.repeat)
+        calibration = _made(CalibrationJob(key=key, request=request, draw=cell.repeat, **of_model, **shared), keys)
+    quantize = QuantizeJob(
+        key=cell.checkpoint,
+        method=cell.method,
+        repeat=cell.repeat,
+        calibration=None if calibration is None else calibration.key,
+        **of_model,
+        **shared,
+    )
+    quantize = _made(quantize, keys)
+    return (quantize,) if calibration is None else (calibration, quantize)
 
 
-def is_done(job: Job) -> bool:
-    """Return whether the published folder of a job is for its key and, for a cell, holds all results of one done."""
-    try:
-        if read_json(job.target.job)["key"] != job.key:
-            return False
-        if not isinstance(job, CellJob):
-            return True
-        return read_json(job.target.record)["status"] == "done" and job.target.per_caption.is_file()
-    except (DataError, KeyError, TypeError):
-        return False  # missing or damaged: to be done again
+def _made(job: OneJob, keys: Keys) -> OneJob:
+    """Return a job with what it would be made by here."""
+    return job.model_copy(update={"made_by": made_by(job, keys.plugins)})
 
 
-def _tasks(
-    reference: ReferenceJob, baselines: list[BaselineJob], pending: list[CellJob], fresh: bool
-) -> tuple[Task, ...]:
-    """Order the pending cells behind what they need, a model's baseline right before its cells."""
-    tasks = []
-    if pending and (fresh or not is_done(reference)):
-        tasks.append(Task(reference))
-    prepared = {task.job.key for task in tasks}
-    for baseline in baselines:
-        cells = [cell for cell in pending if cell.model == baseline.model]
-        if cells and (fresh or not is_done(baseline)):
-            tasks.append(Task(baseline))
-            prepared.add(baseline.key)
-        needed = tuple(key for key in (reference.key, baseline.key) if key in prepared)
-        tasks += [Task(cell, after=needed) for cell in cells]
-    return tuple(tasks)
+def is_done(job: Job, *, whole: bool = False) -> bool:
+    """Return whether the published folder of a job has its key and holds what was written; of a cell, a result.
+
+    Args:
+        job: what is to be done.
+        whole: read every file again, as other work is going to; else a look at size and date tells.
+    """
+    if not is_sealed(job.target, job.key, whole=whole):
+        return False
+    # only a cell that is done is sealed, with its record as it was then: there is no need to read it
+    return not isinstance(job, CellJob) or (job.target.record.is_file() and job.target.per_caption.is_file())
 
 
 def _check_names(grid: GridSpec, judges: JudgeSpec) -> None:
     """Refuse unknown names and malformed method specs before anything runs."""
     from admbench.bench.models.checks import check_components_of, check_model
     from admbench.methods import registry as methods
-    from admbench.metrics import registry as metrics
+    from admbench.metrics.keys import check_key
 
     for model in grid.models:
         check_model(model)
@@ -211,7 +235,7 @@ def _check_names(grid: GridSpec, judges: JudgeSpec) -> None:
     for spec in grid.methods:
         methods.check(_method_name(spec))
     for metric in grid.metrics.names:
-        metrics.check(metric)
+        check_key(metric)
     if grid.gate is not None:
         _check_margins(grid.gate.max, grid.metrics.names, judges)
 
@@ -245,26 +269,3 @@ def _method_name(spec: str) -> str:
     from admbench.methods.spec import MethodSpec
 
     return MethodSpec.parse(spec).name
-
-
-def _preflight(methods: list[str], device: str) -> Findings:
-    """Let a child process build every method from its spec, which takes torch and runs other people's code.
-
-    Only a user's mistake is raised. A plug-in that crashes or hangs here fails in its own cells, where it is reported.
-    Then nothing is known of any method, and each is taken for one that depends on its calibration draw.
-    """
-    try:
-        child = subprocess.run(
-            children.command("admbench.bench.run.preflight"),
-            input=json.dumps({"methods": methods, "device": device}),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PREFLIGHT_TIMEOUT,
-            env=children.environment(),
-        )
-    except subprocess.TimeoutExpired:
-        return Findings()
-    if child.returncode == preflight.USER_MISTAKE:
-        raise UsageError(child.stderr.strip().splitlines()[-1])
-    return Findings.model_validate_json(child.stdout.splitlines()[-1]) if child.returncode == 0 else Findings()

@@ -1,73 +1,163 @@
 """Before a run: can every method be built from its spec, what is not installed, and is the device there?
 
-Also which methods depend on their calibration data. Done in a child process.
+Also which methods depend on their calibration data, and which data they ask for. Each spec is looked at in a child of
+this process, so that a plug-in that exits, hangs, prints or changes what is global says nothing about the next.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from admbench.bench.run.answers import MOST_CHARACTERS
+from admbench.bench.run.asking import Findings, Line
+from admbench.bench.run.executors.descendants import adopt_orphans, end_descendants, end_with_parent
 from admbench.errors import UsageError
+from admbench.methods.core.calibration.request import CalibrationRequest
+from admbench.plain_text import visible
 
-USER_MISTAKE = 2
-"""Exit code when the last line of standard error is a mistake of the user's."""
-
-
-class Findings(BaseModel):
-    """What is to be known of method specs before a run."""
-
-    model_config = ConfigDict(frozen=True)
-
-    unavailable: dict[str, str] = {}
-    """Specs that cannot run here because what their method needs is not installed, each with the reason."""
-    fixed: tuple[str, ...] = ()
-    """Specs that give the same result whatever the calibration draw."""
+SECONDS_OF_A_SPEC = 120.0
+_MOST_BYTES = 1 << 16
 
 
-def check(methods: list[str], device: str) -> Findings:
-    """Raise the first mistake in the specs or the device; a plug-in that fails to load is left for its cells.
+class Answer(BaseModel):
+    """What is to be known of one method spec."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mistake: Line | None = None
+    unavailable: Line | None = None
+    fixed: bool = False
+    request: CalibrationRequest | None = None
+    effort: int = 0
+
+
+def look(spec: str) -> Answer:
+    """Build a method and ask it; what a plug-in raises, but for a mistake of the user's, passes through."""
+    from admbench.methods import from_spec
+    from admbench.registry import missing_distributions
+
+    try:
+        method = from_spec(spec)
+    except UsageError as error:
+        return Answer(mistake=visible(str(error), MOST_CHARACTERS))
+    missing = missing_distributions(method.requires)
+    unavailable = None if missing is None else visible(missing, MOST_CHARACTERS)
+    return Answer(
+        unavailable=unavailable,
+        fixed=not method.varies,
+        request=method.calibration_request,
+        effort=_effort(method.config),
+    )
+
+
+def _effort(config: object) -> int:
+    """Return iterations x samples of each, of a method that says both; its other work is small beside that."""
+    iterations, batch = getattr(config, "iterations", None), getattr(config, "batch", None)
+    return iterations * batch if isinstance(iterations, int) and isinstance(batch, int) else 0
+
+
+def look_apart(spec: str, hidden: int) -> Answer:
+    """Look at a spec in a forked process. Whatever happens there, an answer that is none says nothing of the method.
+
+    Args:
+        spec: method spec.
+        hidden: file descriptor that is not the plug-in's to write to.
+    """
+    read, write = os.pipe2(os.O_CLOEXEC)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os.close(hidden)
+        _be_asked(spec, write, parent)
+    os.close(write)
+    try:
+        said = _first_line(read, time.monotonic() + SECONDS_OF_A_SPEC)
+        return Answer.model_validate_json(said)
+    except ValidationError:
+        return Answer()
+    finally:
+        os.close(read)
+        os.kill(pid, signal.SIGKILL)  # it is ours until it is waited for
+        os.waitpid(pid, 0)
+        end_descendants()
+
+
+def _be_asked(spec: str, write: int, parent: int) -> NoReturn:
+    try:
+        end_with_parent(parent)
+        os.write(write, look(spec).model_dump_json().encode() + b"\n")
+    finally:
+        os._exit(0)
+
+
+def _first_line(read: int, deadline: float) -> bytes:
+    """Return what comes up to a line's end, the end of the pipe, the deadline or the limit."""
+    said = b""
+    while b"\n" not in said and len(said) < _MOST_BYTES:
+        if not select.select([read], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            break
+        received = os.read(read, _MOST_BYTES)
+        if not received:
+            break
+        said += received
+    return said.partition(b"\n")[0]
+
+
+def check(methods: Sequence[str], device: str, look: Callable[[str], Answer] = look) -> Findings:
+    """Return what is found of the specs and the device; a plug-in that fails to load is left for its cells.
 
     Raises:
         UsageError: a spec has an option that its method does not know, or the device is not here.
     """
-    from admbench.methods import from_spec
-    from admbench.registry import missing_distributions
-
-    unavailable, fixed = {}, []
+    answers: dict[str, Answer] = {}
     for spec in methods:
         try:
-            method = from_spec(spec)
-            missing = missing_distributions(method.requires)
-            if missing is not None:
-                unavailable[spec] = missing
-            if not method.varies:
-                fixed.append(spec)
-        except UsageError:
-            raise
+            answers[spec] = look(spec)
         except Exception as error:  # a plug-in may fail in any way; its cells will say so
             print(f"{spec}: {error}", file=sys.stderr)
+            continue
+        if (mistake := answers[spec].mistake) is not None:
+            raise UsageError(mistake)
     if device == "cuda":
         import torch
 
         if not torch.cuda.is_available():
             raise UsageError("--device cuda: no CUDA device is available here; expected cpu")
-    return Findings(unavailable=unavailable, fixed=tuple(fixed))
+    return Findings(
+        unavailable={spec: one.unavailable for spec, one in answers.items() if one.unavailable is not None},
+        fixed=tuple(spec for spec, one in answers.items() if one.fixed),
+        requests={spec: one.request for spec, one in answers.items() if one.request is not None},
+        efforts={spec: one.effort for spec, one in answers.items() if one.effort},
+    )
 
 
-def main() -> int:
-    """Read `{"methods": [...], "device": ...}` from standard input, check it, and print what is not installed."""
+def main(arguments: Sequence[str]) -> int:
+    """Read `{"methods": [...], "device": ...}` from standard input and write `Findings` to a file descriptor."""
+    number, parent = map(int, arguments)
+    os.set_inheritable(number, False)
+    end_with_parent(parent)
+    adopt_orphans()
     question = json.load(sys.stdin)
+    import admbench.methods.base  # noqa: F401 (once, for all children)
+
     try:
-        found = check(question["methods"], question["device"])
+        found = check(question["methods"], question["device"], partial(look_apart, hidden=number))
     except UsageError as error:
-        print(error, file=sys.stderr)
-        return USER_MISTAKE
-    print("\n" + found.model_dump_json())
+        found = Findings(mistake=visible(str(error), MOST_CHARACTERS))
+    with open(number, "wb") as file:
+        file.write(found.model_dump_json().encode())
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -7,10 +7,7 @@ published, 1 when it failed, with the reason in `failure.json` beside the job fi
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,14 +16,25 @@ import torch
 
 from admbench.bench.run.cell import Cell
 from admbench.bench.run.groundwork import Baseline, Reference
-from admbench.bench.run.jobs import NO_SPACE, BaselineJob, CellJob, Job, ReferenceJob, job_from_json
+from admbench.bench.run.jobs import (
+    BaselineJob,
+    CalibrationJob,
+    CellJob,
+    Job,
+    QuantizeJob,
+    ReferenceJob,
+    job_from_json,
+)
 from admbench.bench.run.layout import JobFolder
+from admbench.bench.run.plugins import check_made_by
+from admbench.bench.run.products import seal_folder
+from admbench.bench.run.quantizing import Calibration, Quantization
 from admbench.bench.run.stages import publish
+from admbench.bench.run.work import ClipWork
 from admbench.errors import BenchError
 from admbench.files import write_json_atomic
 from admbench.progress import set_quiet
 
-ORPHAN_POLL_SECONDS = 1.0
 PRELOADED = ("admbench.methods.base", "diffusers.models.autoencoders.autoencoder_kl", "scipy.signal")
 """What most jobs import later; a fork server imports it with this module, once for all of them."""
 
@@ -35,29 +43,40 @@ def run_job(job: Job) -> None:
     """Do a job and publish its folder at `job.target`.
 
     Raises:
-        BenchError: a user's mistake or a broken input; anything else that a model or a method raises passes through.
+        BenchError: a user's mistake, a broken input, or other code than the job was planned with; anything else that a
+            model or a method raises passes through.
     """
+    check_made_by(job)
     torch.set_num_threads(job.threads)
     job.work.path.mkdir(parents=True, exist_ok=True)
-    if isinstance(job, ReferenceJob):
-        Reference(job).run()
-    elif isinstance(job, BaselineJob):
-        Baseline(job).run()
-    else:
-        Cell(job).run()
+    work = _work(job)
+    work.run()
+    work.times.write(job, len(work.items) if isinstance(work, ClipWork) else 0)
     job.work.current_stage.unlink(missing_ok=True)
+    seal_folder(job.work, job.key)
     publish(job.work.path, job.target.path)
+
+
+def _work(job: Job) -> Reference | Baseline | Calibration | Quantization | Cell:
+    match job:
+        case ReferenceJob():
+            return Reference(job)
+        case BaselineJob():
+            return Baseline(job)
+        case CalibrationJob():
+            return Calibration(job)
+        case QuantizeJob():
+            return Quantization(job)
+        case CellJob():
+            return Cell(job)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do the job in a JSON file; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m admbench.bench.run.program")
     parser.add_argument("job", type=Path, help="JSON file of the job")
-    parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
     parser.add_argument("--time-step", type=Path, help="only time a step of the cell's checkpoint, into this JSON file")
     options = parser.parse_args(arguments)
-    if options.parent is not None:
-        threading.Thread(target=_end_with, args=(options.parent,), daemon=True).start()
     set_quiet(True)
     job = job_from_json(options.job.read_text(encoding="utf-8"))
     if options.time_step is not None and isinstance(job, CellJob):
@@ -70,8 +89,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         reason = explain(error)
         print(reason, file=sys.stderr, flush=True)
-        if "No space left on device" in reason:
-            return NO_SPACE
         write_json_atomic(JobFolder(options.job.parent).failure, {"reason": reason})
         return 1
     return 0
@@ -85,13 +102,6 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text.lower():
         return f"out of memory: {text or type(error).__name__}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent has gone, however that ended."""
-    while os.getppid() == parent:
-        time.sleep(ORPHAN_POLL_SECONDS)
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,7 @@ def publish_site(run: Path) -> Path:
         return site
     mark.unlink(missing_ok=True)
     gathered = gather([run])
-    title = f"Quantized audio diffusion models: {run.name}"
-    build_site(gathered.records, site, title=title, quarantined=gathered.quarantined)
+    build_site(gathered.records, site, quarantined=gathered.quarantined)
     write_text_atomic(mark, key)
     return site
 

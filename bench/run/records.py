@@ -1,4 +1,8 @@
-"""Puts records together, and writes none that the board would refuse."""
+"""Puts records together, and writes none that a board would refuse.
+
+What plug-ins say (names, reasons, options, reports, notes) is made plain and cut to its limits as it is written
+(`admbench.leaderboard.tidy`); a score that is none costs itself alone. Then the cell is read as boards read it.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,25 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from admbench import methods
+from pydantic import ValidationError
+
 from admbench.bench.measurement import environment
 from admbench.bench.run.jobs import CellJob
 from admbench.bench.run.layout import JobFolder
 from admbench.errors import DataError, PluginError
-from admbench.files import write_json_atomic
-from admbench.leaderboard.per_caption import PerCaption, disagreements, read_per_caption, write_per_caption
-from admbench.leaderboard.reading import parse_record
-from admbench.leaderboard.record import SCHEMA_VERSION
+from admbench.files import write_text_atomic
+from admbench.identities import PluginIdentity
+from admbench.leaderboard.consistency import score_problems
+from admbench.leaderboard.per_caption import PerCaption, write_per_caption
+from admbench.leaderboard.reading import parse_record, read_whole
+from admbench.leaderboard.record import SCHEMA_VERSION, Score
+from admbench.leaderboard.tidy import plain_json, tidied, tidied_score
+from admbench.leaderboard.untrusted import decode_json
 from admbench.methods.spec import FULL_PRECISION, MethodSpec
 from admbench.metrics.keys import score_keys
 from admbench.versions import git_state
-
-if TYPE_CHECKING:
-    from admbench.methods.base import Method
 
 Section = dict[str, Any]
 
@@ -35,9 +41,9 @@ class Clock:
         self._started = datetime.now(UTC)
         self._counter = time.perf_counter()
 
-    def provenance(self, job: CellJob) -> Section:
-        """Return the `provenance` section for a job that began with this clock and ends now."""
-        return _provenance(job, self._started, time.perf_counter() - self._counter)
+    def provenance(self, job: CellJob, before: float) -> Section:
+        """Return the `provenance` section for a job that began with this clock, after some seconds, and ends now."""
+        return _provenance(job, self._started, before + time.perf_counter() - self._counter)
 
 
 def done_record(
@@ -54,8 +60,12 @@ def done_record(
     memory: Section,
     calibration: Section | None,
     clock: Clock,
+    seconds_before: float,
 ) -> Section:
-    """Return the record of a finished cell; its sections are as in `admbench.leaderboard.record`."""
+    """Return the record of a finished cell; its sections are as in `admbench.leaderboard.record`.
+
+    `seconds_before` is what went into its checkpoint, in another process.
+    """
     return {
         "schema_version": SCHEMA_VERSION,
         "status": "done",
@@ -70,8 +80,8 @@ def done_record(
         "latency": latency,
         "memory": memory,
         "calibration": calibration,
-        "environment": environment.describe(job.device, job.threads),
-        "provenance": clock.provenance(job),
+        "environment": _environment(job, job.device),
+        "provenance": clock.provenance(job, seconds_before),
     }
 
 
@@ -86,12 +96,11 @@ def skipped_record(job: CellJob, reason: str) -> Section:
 
 
 def _unfinished_record(job: CellJob, status: str, reason: str, seconds: float) -> Section:
-    line = " ".join(reason.split())[:2000]
     ended = {"failed": "the cell failed", "skipped": "the cell was skipped"}[status]
     return {
         "schema_version": SCHEMA_VERSION,
         "status": status,
-        "reason": line,
+        "reason": reason,
         "model": {"name": job.model},
         "method": {**method_identity(job), "components": _component_of(job)},
         "suite": {"name": job.suite_name},
@@ -102,7 +111,7 @@ def _unfinished_record(job: CellJob, status: str, reason: str, seconds: float) -
         "latency": None,
         "memory": None,
         "calibration": None,
-        "environment": environment.describe("cpu", job.threads),
+        "environment": _environment(job, "cpu"),
         "provenance": _provenance(job, datetime.now(UTC) - timedelta(seconds=seconds), seconds),
     }
 
@@ -124,16 +133,6 @@ def method_identity(job: CellJob) -> Section:
     }
 
 
-def kind_of_method(spec: str) -> Section:
-    """Return the keys of the `method` section that its class says: what kind of method it is, and what it is from."""
-    method: type[Method] = methods.registry.get(MethodSpec.parse(spec).name)
-    return {
-        "track": method.track,
-        "family": method.family,
-        "paper": None if method.paper is None else asdict(method.paper),
-    }
-
-
 def _requested_keys(job: CellJob) -> list[str]:
     """Return the keys of all scores that were asked for; a metric that cannot be loaded stands under its own name."""
     keys = []
@@ -146,29 +145,46 @@ def _requested_keys(job: CellJob) -> list[str]:
 
 
 def write_record(path: Path, record: Section) -> None:
-    """Validate a record as the board would, and write it atomically.
+    """Make a record plain and tidy, validate it as a board would, and write it atomically.
 
     Raises:
         DataError: the record contradicts the schema or itself: a mistake of the harness or of a plug-in.
     """
-    plain = json.loads(json.dumps(record, allow_nan=False))
-    parse_record(plain, path)
-    write_json_atomic(path, plain)
+    text = json.dumps(tidied(plain_json(record)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    parse_record(decode_json(text.encode(), path), path)
+    write_text_atomic(path, text)
 
 
 def write_results(folder: JobFolder, record: Section, content: PerCaption) -> None:
-    """Write the per-caption results of a cell and then its record, both as the board would take them.
+    """Write the per-caption results of a cell and then its record, and read both as boards do.
 
     Raises:
         DataError: besides what `write_record` raises, the per-caption results break their format, or are not what the
-            record says: a mistake of the harness or of a plug-in.
+            record says, or the captions are none that a board takes: a mistake of the harness or of a plug-in. Then
+            there is no record.
     """
     write_per_caption(folder.per_caption, content)
-    kept = read_per_caption(folder.path, folder.per_caption)
-    scores = parse_record(json.loads(json.dumps(record, allow_nan=False)), folder.record).scores
-    if found := disagreements(kept, scores):
-        raise DataError(f"{folder.per_caption}: {found[0]}")
     write_record(folder.record, record)
+    try:
+        read_whole(folder.path, folder.record)
+    except DataError:
+        folder.record.unlink()
+        raise
+
+
+def sound_scores(scores: Section) -> Section:
+    """Return scores as JSON; one that no board would take (a plug-in's NaN, an interval beside its value) is missing
+    then, with the reason, and costs no other."""
+    return {key: _sound(key, score) for key, score in plain_json(scores).items()}
+
+
+def _sound(key: str, score: Section) -> Section:
+    try:
+        found = [": ".join(one) for one in score_problems(key, Score.model_validate(tidied_score(score)))]
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        found = [f"{'.'.join(map(str, detail['loc'])) or 'score'}: {detail['msg']}" for detail in details]
+    return {"value": None, "reason": f"the metric gave no valid score: {found[0]}"} if found else score
 
 
 def _provenance(job: CellJob, started: datetime, seconds: float) -> Section:
@@ -177,4 +193,17 @@ def _provenance(job: CellJob, started: datetime, seconds: float) -> Section:
         "seconds": round(seconds, 3),
         "git": git_state(),
         "command": job.command,
+        "submitter": job.submitter,
+        "code": dict(job.made_by.code),
+        "plugins": {key: _state(one) for key, one in job.made_by.plugins.items()},
     }
+
+
+def _environment(job: CellJob, device: str) -> Section:
+    """Return the section, with the variables by which libraries were told to compute in another way."""
+    return environment.describe(device, job.threads) | {"modes": job.made_by.arithmetic.get("modes", {})}
+
+
+def _state(plugin: PluginIdentity) -> Section:
+    """Return a plug-in's identity without its group and name, which it stands under."""
+    return {name: value for name, value in asdict(plugin).items() if name not in ("group", "name")}

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from admbench.bench.run import records
+from admbench.bench.run.attempts import has_result, write_attempt
+from admbench.bench.run.disk import probe
 from admbench.bench.run.executors.base import Executor, Outcome
 from admbench.bench.run.executors.local import LocalExecutor
+from admbench.bench.run.expecting import seconds_of
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CellJob, Job
+from admbench.bench.run.journal import Journal, planned
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.lock import hold, unwritable
 from admbench.bench.run.plan import Plan, is_done, make_plan
 from admbench.bench.scoring.spec import JudgeSpec
-from admbench.files import write_text_atomic
-
-_PROBE_BYTES = 1 << 20
+from admbench.errors import BenchError, DataError
+from admbench.files import inside, remove, write_text_atomic
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class CellResult:
     """Whether it was finished before this run."""
     skipped: bool = False
     """Whether it cannot run here, because of what is not installed; not an error."""
+    kept: bool = False
+    """Whether an earlier result of the cell stands where this attempt would have put its own."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,9 @@ def run_grid(
     """Run every cell of a grid that is not finished, and return how all of them stand, in the grid's order.
 
     A cell that fails leaves a record that says why, and the others go on; so does one that is skipped, because its
-    method needs what is not installed, which every run tries again. Interrupting a run (KeyboardInterrupt) stops its
-    child processes; running it again goes on where it stopped.
+    method needs what is not installed, which every run tries again. Where the cell has a result of an earlier run, that
+    stays, and the record of the attempt lies beside it. Interrupting a run (KeyboardInterrupt) stops its child
+    processes; running it again goes on where it stopped.
 
     Args:
         grid: what to run.
@@ -74,86 +78,119 @@ def run_grid(
         BenchError: a bad name, spec or caption file, or an output folder that cannot be written; before anything runs.
     """
     events = events or Events()
-    plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh)
-    ended: dict[str, Outcome] = {}
-    with hold(grid.out):
-        _check_writable(grid.out)
-        write_text_atomic(RunLayout(grid.out).grid, grid.model_dump_json(indent=2) + "\n")
-        if fresh:
-            _forget(plan)
-        for cell in plan.cells:
-            if cell.key in plan.skipped:
-                _write_cell(cell, records.skipped_record(cell, plan.skipped[cell.key]))
+    with hold(grid.out) as lock:
+        plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh)
+        _check_inside(grid.out, plan)
+        execution = grid.execution
+        try:
+            _prepare(grid, plan, fresh=fresh)
+            journal = _journal(plan, execution.workers)
+        except OSError as error:
+            raise unwritable(grid.out, error) from None
         events.planned(plan)
-        executor = executor or LocalExecutor(grid.execution.workers, grid.execution.cell_timeout)
-        with closing(executor.run(plan.tasks, events.stage)) as outcomes:
-            for outcome in outcomes:
-                outcome = _settled(outcome)
-                ended[outcome.job.key] = outcome
-                events.ended(outcome)
-        _remove_empty(RunLayout(grid.out).all_work)
+        executor = executor or LocalExecutor(execution.workers, execution.cell_timeout, held=[lock.fileno()])
+        ended = _carry_out(plan, executor, events, journal)
+        _tidy(plan)
     return [_result(cell, ended.get(cell.key), plan.skipped.get(cell.key)) for cell in plan.cells]
+
+
+def _carry_out(plan: Plan, executor: Executor, events: Events, journal: Journal) -> dict[str, Outcome]:
+    """Return how each job ended, by its key."""
+
+    def on_stage(job: Job, stage: str) -> None:
+        journal.stage(job, stage)
+        events.stage(job, stage)
+
+    ended: dict[str, Outcome] = {}
+    with closing(journal), closing(executor.run(plan.tasks, on_stage)) as outcomes:
+        for outcome in outcomes:
+            before = ended.get(outcome.job.checkpoint) if isinstance(outcome.job, CellJob) else None
+            outcome = _settled(outcome, 0.0 if before is None else before.seconds)
+            ended[outcome.job.key] = outcome
+            journal.ended(outcome)
+            events.ended(outcome)
+        journal.run_ended()
+    return ended
+
+
+def _journal(plan: Plan, workers: int) -> Journal:
+    return Journal(plan.run, planned(workers, plan.cells, plan.jobs, plan.skipped, seconds_of(plan.expected)))
 
 
 def _judges_of(grid: GridSpec) -> JudgeSpec:
     return grid.metrics.judges
 
 
-def _settled(outcome: Outcome) -> Outcome:
-    """Make sure that a job which ended well left its product, and that a failed cell leaves a record."""
-    job = outcome.job
-    if not outcome.failed and not is_done(job):
-        outcome = Outcome(job, f"ended without a result in {job.target.path}", outcome.seconds)
-    if outcome.failed and isinstance(job, CellJob):
-        try:
-            _record_failure(job, str(outcome.reason), outcome.seconds)
-        except OSError as error:
-            reason = f"{outcome.reason} (and its record could not be written: {error.strerror})"
-            return Outcome(job, reason, outcome.seconds)
+def _settled(outcome: Outcome, seconds_before: float) -> Outcome:
+    """Make sure that a job which ended well left its product, and that a failed cell leaves a record.
+
+    Args:
+        outcome: as the executor gave it.
+        seconds_before: that the quantization of the cell took, which are the cell's too.
+    """
+    job, reason = outcome.job, outcome.reason
+    outcome = Outcome(job, reason, outcome.seconds + seconds_before, seconds_before)
+    if reason is None and not is_done(job):
+        outcome = replace(outcome, reason=f"ended without a result in {job.target.path}")
+    if not isinstance(job, CellJob):
+        return outcome
+    if not outcome.failed:
+        with suppress(OSError):  # the next run tidies it
+            remove(job.quantized.path)
+        return outcome
+    try:
+        write_attempt(job, records.failed_record(job, str(outcome.reason), outcome.seconds), log=True)
+    except (BenchError, OSError) as error:  # on a full disk, say: no reason to end the cells to come
+        return replace(outcome, reason=f"{outcome.reason} (and its record could not be written: {error})")
     return outcome
-
-
-def _record_failure(job: CellJob, reason: str, seconds: float) -> None:
-    """Put a failed record and the log in the cell's folder. Products of an earlier success stay for a later reuse."""
-    _write_cell(job, records.failed_record(job, reason, seconds))
-    if job.work.log.exists():
-        job.target.log.unlink(missing_ok=True)  # it may be a link to the log of a run that was merged into this one
-        shutil.copyfile(job.work.log, job.target.log)
-
-
-def _write_cell(job: CellJob, record: records.Section) -> None:
-    job.target.per_caption.unlink(missing_ok=True)  # of an earlier success
-    records.write_record(job.target.record, record)
-    write_text_atomic(job.target.job, job.model_dump_json(indent=2) + "\n")
 
 
 def _result(cell: CellJob, outcome: Outcome | None, skipped: str | None) -> CellResult:
     if skipped is not None:
-        return CellResult(cell, skipped, 0.0, resumed=False, skipped=True)
+        return CellResult(cell, skipped, 0.0, resumed=False, skipped=True, kept=has_result(cell.target))
     if outcome is None:
         return CellResult(cell, None, 0.0, resumed=True)
-    return CellResult(cell, outcome.reason, outcome.seconds, resumed=False)
+    kept = outcome.failed and has_result(cell.target)
+    return CellResult(cell, outcome.reason, outcome.seconds, resumed=False, kept=kept)
+
+
+def _prepare(grid: GridSpec, plan: Plan, *, fresh: bool) -> None:
+    """Find a full disk before an hour of computing, and write what is known before any job runs."""
+    probe(grid.out)
+    write_text_atomic(RunLayout(grid.out).grid, grid.model_dump_json(indent=2) + "\n")
+    if fresh:
+        _forget(plan)
+    for cell in plan.cells:
+        if cell.key in plan.skipped:
+            write_attempt(cell, records.skipped_record(cell, plan.skipped[cell.key]))
 
 
 def _forget(plan: Plan) -> None:
     """Make the jobs of a fresh run start from nothing; old results stay until the new ones are there."""
     for job in plan.jobs:
-        shutil.rmtree(job.work.path, ignore_errors=True)
-        shutil.rmtree(job.target.stages, ignore_errors=True)
+        remove(job.work.path)
 
 
-def _check_writable(out: Path) -> None:
-    """Write, flush and remove a megabyte, so that a full disk is found before an hour of computing."""
-    probe = out / f".probe-{os.getpid()}"
-    try:
-        with open(probe, "wb") as file:
-            file.write(bytes(_PROBE_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise unwritable(out, error) from None
-    finally:
-        probe.unlink(missing_ok=True)
+def _check_inside(out: Path, plan: Plan) -> None:
+    """Refuse a run folder from which a link leads out: what lies there is not the run's to replace or to remove."""
+    for path in (path for job in (*plan.cells, *plan.jobs) for path in (job.work.path, job.target.path)):
+        if not inside(out, path):
+            raise DataError(f"{path}: a link out of the run folder; expected a folder of the run")
+
+
+def _tidy(plan: Plan) -> None:
+    """Remove checkpoints that their cells have, of a run that was stopped before it did so, and empty folders.
+
+    What cannot be removed stays: that takes nothing from results that are there.
+    """
+    for cell in plan.cells:
+        if cell.quantized.path.is_dir() and is_done(cell):
+            with suppress(OSError):
+                remove(cell.quantized.path)
+    layout = RunLayout(plan.run)
+    for folder in (*layout.all_quantized.glob("*"), layout.all_quantized, layout.all_work):
+        with suppress(OSError):
+            _remove_empty(folder)
 
 
 def _remove_empty(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Products of a job's stages: each is built once for a key, found after a restart, and reused from earlier results.
 
-A stage leaves files in the job's work folder and, last, `stages/NAME.json` with its key and its facts (what the record
-needs to know of it). Whether a product may be reused is decided by the key alone, which hashes all that determines it.
+A stage leaves files in the job's work folder and, last, `stages/NAME.json` with its key, its facts (what the record
+needs to know of it) and the hash of every file. Whether a product may be reused is decided by the key, which hashes all
+that determines it, and by the files: what does not hold what was written is built again, and the log says so.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from admbench.bench.run.layout import JobFolder
+from admbench.bench.run.products import Sealed, products_of, read_sealed, seal
 from admbench.errors import DataError
-from admbench.files import link, read_json, remove, write_json_atomic, write_text_atomic
+from admbench.files import flush, flush_folder, link, remove, write_text_atomic
 from admbench.hashing import sha256_json
 
 Facts = dict[str, Any]
@@ -32,6 +34,7 @@ class Stages:
         self.work = work
         self._reuse = reuse
         self.report = report
+        self._done: dict[str, Sealed] = {}
 
     def run(self, name: str, inputs: Any, products: Sequence[str], build: Callable[[], Facts]) -> Facts:
         """Return the facts of a stage, building its products only where no folder has them for these inputs.
@@ -44,24 +47,34 @@ class Stages:
         """
         key = sha256_json([name, inputs])
         for folder in (self.work, *self._reuse):
-            facts = _facts_of(folder, name, key, products)
-            if facts is None:
+            found = _intact(folder, name, key, products)
+            if found is None:
                 continue
             if folder != self.work:
                 for product in products:
                     remove(self.work.path / product)
                     link(folder.path / product, self.work.path / product)
-                self._write(name, key, facts)
-            return facts
+                self._finish(name, found)
+            self._done[name] = found
+            return found.facts
         self.report(name)
         for product in products:
             remove(self.work.path / product)
         facts = build()
-        self._write(name, key, facts)
+        self._done[name] = made = Sealed(key, facts, products_of(self.work.path, products))
+        self._finish(name, made)
         return facts
 
-    def _write(self, name: str, key: str, facts: Facts) -> None:
-        write_json_atomic(self.work.stage(name), {"key": key, "facts": facts})
+    def hashes(self, name: str) -> dict[str, str]:
+        """Return the SHA-256 of each file that a stage has left, which `run` has returned from, by its path."""
+        return {file: product.sha256 for file, product in self._done[name].files.items()}
+
+    def _finish(self, name: str, made: Sealed) -> None:
+        """Say that a stage is done, once what it made would survive a power cut."""
+        for product in {Path(file).parts[0] for file in made.files}:
+            flush(self.work.path / product)
+        flush_folder(self.work.path)
+        seal(self.work.stage(name), made)
 
 
 def publish(work: Path, target: Path) -> None:
@@ -75,6 +88,7 @@ def publish(work: Path, target: Path) -> None:
     if target.exists():
         os.replace(target, replaced)
     os.replace(work, target)
+    flush_folder(target.parent)
     remove(replaced)
 
 
@@ -90,22 +104,20 @@ class StageReport:
         write_text_atomic(self._path, stage)
 
 
-def current_stage(work: JobFolder) -> str:
-    """Return the stage that a job last began; `start` before the first."""
-    try:
-        return work.current_stage.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return "start"
-
-
-def _facts_of(folder: JobFolder, name: str, key: str, products: Sequence[str]) -> Facts | None:
+def _intact(folder: JobFolder, name: str, key: str, products: Sequence[str]) -> Sealed | None:
+    """Return what a folder has of a stage; None if nothing, of another key, or not as it was written."""
     path = folder.stage(name)
     if not path.is_file():
         return None
     try:
-        written = read_json(path)
-    except DataError:
-        return None  # not written by this class: build again
-    if not isinstance(written, dict) or written.get("key") != key:
+        found = read_sealed(path)
+    except DataError as error:
+        print(f"{error}; {name} is built again", flush=True)
         return None
-    return written["facts"] if all((folder.path / product).exists() for product in products) else None
+    if found.key != key or not all((folder.path / product).exists() for product in products):
+        return None
+    fault = found.fault(folder.path, expected=products)
+    if fault is not None:
+        print(f"{fault}; {name} is built again", flush=True)
+        return None
+    return found

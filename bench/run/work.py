@@ -1,14 +1,17 @@
-"""What all jobs of a run need: captions, extractors and judges, stages in the work folder, clips and their features."""
+"""What jobs of a run need: stages in the work folder; of those that make clips, captions, judges and features too."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from admbench.bench.run.jobs import Job
-from admbench.bench.run.layout import FEATURES_FILE, JobFolder
+from admbench.bench.run.jobs import ClipsJob, Job
+from admbench.bench.run.layout import CLIPS, FEATURES_FILE, JobFolder
+from admbench.bench.run.plugins import Plugins
+from admbench.bench.run.products import require_intact
 from admbench.bench.run.stages import Facts, StageReport, Stages
+from admbench.bench.run.times import StageTimes
 from admbench.bench.scoring.clips import read_clips, write_clips
 from admbench.bench.scoring.features import embed_clips, identity, with_files
 from admbench.bench.scoring.judges import load_judges
@@ -16,7 +19,7 @@ from admbench.bench.suites import load_suite
 from admbench.bench.suites.base import Suite, SuiteItem
 from admbench.files import write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
-from admbench.metrics.audio import is_finite
+from admbench.identities import PluginIdentity
 from admbench.metrics.extractors.base import Extractor, Judges, load_extractor
 from admbench.metrics.features import Features
 
@@ -30,9 +33,27 @@ class Work:
     """
 
     def __init__(self, job: Job, reuse: Sequence[JobFolder]) -> None:
-        self.job = job
-        self.stages = Stages(job.work, reuse, StageReport(job.work))
+        self.times = StageTimes(StageReport(job.work))
+        self.stages = Stages(job.work, reuse, self.times)
+        self._job, self.plugins = job, Plugins()
         write_json_atomic(job.work.job, job.model_dump(mode="json"))
+
+    def made(self, stage: str, plugins: Iterable[PluginIdentity] = ()) -> list[Any]:
+        """Return what the key of a stage has of what makes its products, and of where they are computed.
+
+        Args:
+            stage: its name, in `made_by.STAGES`.
+            plugins: that run in it.
+        """
+        return [self._job.made_by.of_stage(stage, plugins), self._job.threads, self._job.device]
+
+
+class ClipWork(Work):
+    """A job at work that makes clips and their features."""
+
+    def __init__(self, job: ClipsJob, reuse: Sequence[JobFolder]) -> None:
+        super().__init__(job, reuse)
+        self.job = job
 
     @cached_property
     def suite(self) -> Suite:
@@ -56,28 +77,31 @@ class Work:
 
     def embed(self, audio: Facts) -> Features:
         """Return the features of the clips in the work folder, computed from the WAV files as they were written."""
-        inputs = [audio["sha256"], audio["not_finite"], identity(self.extractors, self.judges)]
+        inputs = [audio["sha256"], identity(self.extractors, self.judges), self.made("features")]
 
         def build() -> Facts:
-            features = embed_clips(read_clips(self.job.work.path), self.extractors, self.judges)
-            features.invalidate(audio["not_finite"]).save(self.job.work.features)
+            embed_clips(read_clips(self.job.work.path), self.extractors, self.judges).save(self.job.work.features)
             return {}
 
         self.stages.run("features", inputs, [FEATURES_FILE], build)
         return features_in(self.job.work)
 
     def write_audio(self, items: Sequence[SuiteItem], seeds: Sequence[int], waveforms: Any, rate: int) -> Facts:
-        """Write clips into the work folder; return their number, their hash, and which of them are not finite."""
+        """Write clips into the work folder; return their number and their hash."""
         ids, captions = [item.id for item in items], [item.caption for item in items]
         write_clips(self.job.work.path, ids, captions, seeds, waveforms, rate)
         files = {path.name: sha256_file(path) for path in sorted(self.job.work.audio.iterdir())}
         return {
             "clips": len(ids),
             "sha256": sha256_json([files, sha256_file(self.job.work.captions)]),
-            "not_finite": [name for name, waveform in zip(ids, waveforms, strict=True) if not is_finite(waveform)],
         }
 
 
 def features_in(folder: JobFolder) -> Features:
-    """Read the features that a job left, with the files of their clips."""
+    """Read the features that a job left, with the files of their clips.
+
+    Raises:
+        DataError: features or clips are not what the job wrote.
+    """
+    require_intact(folder, (FEATURES_FILE, *CLIPS))
     return with_files(Features.load(folder.features), read_clips(folder.path))

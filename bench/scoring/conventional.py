@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from admbench.bench.scoring.clips import Clip, read_clips
+from admbench.bench.scoring.clips import Clip
+from admbench.bench.scoring.folders import Prompts, read_folders
 from admbench.bench.scoring.spec import JudgeChoice
-from admbench.errors import BenchError, DataError, UsageError, nearest
+from admbench.errors import BenchError, CheckpointError, DataError, UsageError, nearest
 from admbench.metrics.audio import read_audio
 from admbench.metrics.conventions import (
     AUDIOLDM_EVAL,
     CONVENTIONS,
     Convention,
     Slot,
+    cosine_score,
     inception_score_of_ten,
     kl_of_sigmoids,
     kl_with_epsilon,
@@ -28,6 +30,7 @@ from admbench.metrics.conventions import (
 from admbench.metrics.embedders.base import AudioFeatures
 from admbench.metrics.frechet import frechet_distance
 from admbench.progress import track
+from admbench.weights import WEIGHTS_VARIABLE, weights_folder
 
 NO_INTERVAL = "the tool has none"
 Compute = Callable[[], float]
@@ -42,7 +45,11 @@ def convention_called(name: str) -> Convention:
 
 
 def score_by_convention(
-    name: str, generated: str | Path, reference: str | Path, judge: JudgeChoice | None = None
+    name: str,
+    generated: str | Path,
+    reference: str | Path,
+    judge: JudgeChoice | None = None,
+    prompts: Prompts | None = None,
 ) -> dict[str, Any]:
     """Score two folders as another tool does.
 
@@ -51,21 +58,29 @@ def score_by_convention(
         generated: folder of generated clips.
         reference: folder of real clips.
         judge: in the place of the first network of the convention, CNN14 at 16 kHz; None is that one.
+        prompts: captions of the generated clips, for the convention's scores of captions; None leaves these null.
 
     Returns:
         `scores`: by the tool's own names, in the form of the record, without intervals; those of a network whose
-        weights are not here are null with that reason. `sets`: the numbers of clips of both folders. `cannot`: what
-        else the tool gives, and why it is not here.
+        weights are not here are null with that reason. `sets`: the numbers of clips of both folders.
+        `files_left_out`: by folder its entries that are no clips, with why. `cannot`: what else the tool gives, and
+        why it is not here.
 
     Raises:
-        BenchError: an unknown convention, a folder without audio, or an unreadable file.
+        BenchError: an unknown convention, or one without scores of captions where these are named; a folder without
+            audio, captions that do not match, or unreadable files.
     """
     from admbench.metrics.embedders import registry
 
     convention = convention_called(name)
     if judge is not None:
         registry.check(judge.name)
-    sets = {"generated": _by_name(generated), "reference": _by_name(reference)}
+    if prompts is not None and not any(slot.captions for slot in convention.slots):
+        raise UsageError(f"--prompts: {name} has no score of captions")
+    folders = read_folders({"generated": generated, "reference": reference}, prompts)
+    clips = folders.clips
+    # in the order of their files' names, as the tools read them
+    sets: dict[str, list[Clip]] = {whose: sorted(own, key=lambda clip: clip.path.name) for whose, own in clips.items()}
     scores: dict[str, dict[str, Any]] = {}
     for number, slot in enumerate(convention.slots):
         choice = judge if judge is not None and number == 0 else JudgeChoice(name=slot.judge)
@@ -76,13 +91,9 @@ def score_by_convention(
         "convention": name,
         "scores": scores,
         "sets": {whose: len(clips) for whose, clips in sets.items()},
+        "files_left_out": folders.left_out,
         "cannot": dict(convention.cannot),
     }
-
-
-def _by_name(folder: str | Path) -> list[Clip]:
-    """Return the clips of a folder in the order of their files' names, as the tools read them."""
-    return sorted(read_clips(Path(folder)), key=lambda clip: clip.path.name)
 
 
 @dataclass(frozen=True)
@@ -98,23 +109,40 @@ class _Outputs:
     def judge(self) -> Any:
         from admbench.metrics.embedders import registry
 
-        return registry.get(self.choice.name).load(self.choice.weights)
+        weights, own = self.choice.weights, self.slot.weights
+        if weights is None and own is not None:
+            folder = weights_folder()
+            if folder is None or not (folder / own).is_file():
+                where = f"{own}, the tool's own, is not in ${WEIGHTS_VARIABLE}"
+                raise CheckpointError(f"{self.choice.name}: no weights: {where}")
+            weights = str(folder / own)
+        return registry.get(self.choice.name).load(weights)
 
     @cached_property
     def _embedded(self) -> dict[str, list[AudioFeatures]]:
-        return {whose: [self._embed(clip) for clip in self._tracked(whose)] for whose in self.sets}
+        heard = ["generated"] if self.slot.captions else list(self.sets)
+        return {whose: [self._embed(clip) for clip in self._tracked(whose)] for whose in heard}
 
     def _tracked(self, whose: str) -> Any:
         return track(self.sets[whose], f"{self.convention.name}: {self.slot.name}, {whose}")
 
     def _embed(self, clip: Clip) -> AudioFeatures:
         heard = self.convention.waveform(read_audio(clip.path), self.judge.sample_rate, self.slot)
-        outputs: AudioFeatures = self.judge.embed_audio(heard[None])  # one by one: clips have lengths of their own
+        embed = getattr(self.judge, "embed_unrounded", self.judge.embed_audio) if self.slot.captions else None
+        # one by one: clips have lengths of their own
+        outputs: AudioFeatures = (embed or self.judge.embed_audio)(heard[None])
         return outputs
 
     def embeddings(self, whose: str) -> NDArray[np.float32]:
         """(n, d), a vector a clip."""
         return np.concatenate([one.embedding for one in self._embedded[whose]])
+
+    def texts(self) -> NDArray[np.float32]:
+        """(n, d), of the generated clips' captions; ValueError where there are none."""
+        captions = [clip.caption for clip in self.sets["generated"]]
+        if not all(captions):
+            raise ValueError("no captions: name them by --prompts")
+        return np.concatenate([self.judge.embed_text([caption]) for caption in captions])
 
     def windows(self, whose: str) -> NDArray[np.float32]:
         """(all windows of all clips, d)."""
@@ -171,6 +199,8 @@ def _numbers(outputs: _Outputs) -> dict[str, tuple[Compute, dict[str, Any]]]:
             "inception_score_mean": (inception(0), _HIGHER),
             "inception_score_std": (inception(1), _SPREAD),
         }
+    if outputs.slot.captions:  # the captions first: without them no network has to be there
+        return {f"{name}-Score": (lambda: cosine_score(outputs.texts(), outputs.embeddings("generated")), _HIGHER)}
     if name == "VGG":
         return {"FD-VGG": (distance(outputs.windows), _LOWER)}
     if name == "PANN":

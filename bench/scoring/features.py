@@ -15,11 +15,13 @@ from admbench.errors import DataError
 from admbench.hashing import sha256_file, sha256_json
 from admbench.judged import by_judge, judge_of, without_judge
 from admbench.metrics.audio import Sound, read_audio
+from admbench.metrics.embedders import registry as judge_registry
 from admbench.metrics.extract import extract_features
+from admbench.metrics.extractors import registry as extractor_registry
 from admbench.metrics.extractors.base import CaptionExtractor, Extractor, Judges, judges_for
 from admbench.metrics.features import Features
 from admbench.progress import track
-from admbench.versions import plugin_identity, source_sha256
+from admbench.versions import COMPUTING, distribution_versions, source_sha256
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,15 +49,18 @@ def with_files(features: Features, clips: Sequence[Clip]) -> Features:
 
 
 def identity(extractors: Iterable[Extractor], judges: Judges) -> list[Any]:
-    """Return what arrays depend on besides the clips: of each extractor its code, its version and its judges."""
+    """Return what arrays depend on besides the clips: of each extractor its plug-in, its weights and its judges'."""
     arrays = [(one, judge) for one in extractors for _, judge in judges_for(one.role, judges)]
-    return [source_sha256("admbench.metrics"), [_identity(one, judge) for one, judge in arrays]]
+    packages = distribution_versions(COMPUTING["scoring"])
+    return [source_sha256("admbench.metrics"), packages, [_identity(one, judge) for one, judge in arrays]]
 
 
 def _identity(extractor: Extractor, judge: AudioEmbedder | None) -> list[str | None]:
-    code = plugin_identity("admbench.extractors", extractor.name)
-    own: list[str | None] = [extractor.name, code, extractor.identity()]
-    return own if judge is None else [*own, judge.name, judge.sha256]
+    own: list[str | None] = [extractor_registry.identity(extractor.name).sha256, extractor.identity()]
+    if judge is None:
+        return own
+    plugin = judge_registry.identity(judge.name).sha256 if judge.name in judge_registry else None
+    return [*own, judge.name, plugin, judge.sha256, getattr(judge, "configuration_sha256", None)]
 
 
 def cached_features(clips: Sequence[Clip], extractors: Sequence[Extractor], judges: Judges) -> Features:

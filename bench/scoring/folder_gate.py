@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from admbench.bench.scoring.audio_folder import left_out_in_words
 from admbench.bench.scoring.clips import Clip
 from admbench.bench.scoring.features import cached_features
-from admbench.bench.scoring.folders import prepare_folders
+from admbench.bench.scoring.folders import Prompts, prepare_folders
 from admbench.bench.scoring.influences import influence_of
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import DataError, UsageError
@@ -23,6 +26,7 @@ from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import DEFAULT_MARGINS, Margin, parse_margin
 from admbench.leaderboard.inference.scores import ScoreKind, score_key, score_kind
 from admbench.metrics import registry
+from admbench.metrics.audio import SECONDS, SHORT_SHARE
 from admbench.metrics.base import Metric
 from admbench.metrics.extractors.base import CaptionExtractor, load_extractor
 from admbench.metrics.features import Features
@@ -59,7 +63,7 @@ def gate_folders(
     baseline: str | Path,
     reference: str | Path | None = None,
     *,
-    prompts: str | None = None,
+    prompts: Prompts | None = None,
     margins: Sequence[str] | None = None,
     judges: JudgeSpec | None = None,
     allow_undecided: bool = False,
@@ -75,7 +79,8 @@ def gate_folders(
     asked = _asked(texts, judges, reference=reference is not None)
     names = list(dict.fromkeys(one.metric.name for one in asked))
     folders: dict[Whose, str | Path | None] = {"generated": generated, "reference": reference, "baseline": baseline}
-    clips, needed, networks = prepare_folders(folders, prompts, names, judges)
+    prepared = prepare_folders(folders, prompts, names, judges)
+    clips, needed, networks = prepared.folders.clips, prepared.extractors, prepared.judges
     _check_partners(clips, folders)
     _check_captions(asked, clips)
     ids = [clip.id for clip in clips["generated"]]
@@ -83,14 +88,13 @@ def gate_folders(
         whose: cached_features([clip for clip in own if clip.id in set(ids)], needed[whose], networks).match(ids)
         for whose, own in clips.items()
     }
-    for whose, found in features.items():
-        if bad := found.not_finite():
-            raise DataError(f"{folders[whose]}: {len(bad)} of {len(ids)} clips are not finite, such as {bad[0]}")
+    _check_lengths(features, folders)
     return Gate(
         baseline=str(baseline),
         margins=tuple(one.margin for one in asked),
         cells=(_cell(str(generated), asked, features, clips["generated"]),),
         allow_undecided=allow_undecided,
+        noted=tuple(left_out_in_words(prepared.folders.left_out)),
     )
 
 
@@ -128,6 +132,19 @@ def _check_partners(clips: Mapping[Whose, list[Clip]], folders: Mapping[Whose, s
             raise DataError(f"{folders[whose]}: no clip called {lacking[0]}, one of {len(lacking)} that lack a partner")
         if whose == "baseline" and (more := sorted(ids - generated)):
             raise DataError(f"{folders['generated']}: no clip called {more[0]}, one of {len(more)} that lack a partner")
+
+
+def _check_lengths(features: Mapping[Whose, Features], folders: Mapping[Whose, str | Path | None]) -> None:
+    """Raise DataError if a clip and the baseline's of its name are not of one length: one of them is cut off."""
+    generated, baseline = (features[whose] for whose in ("generated", "baseline"))
+    ours, theirs = (one["levels"][:, SECONDS] for one in (generated, baseline))
+    bad = np.flatnonzero(np.minimum(ours, theirs) < SHORT_SHARE * np.maximum(ours, theirs))
+    if len(bad):
+        first = bad[0]
+        raise DataError(
+            f"{folders['generated']}: clip {generated.ids[first]} is {ours[first]:.2f} s long and its baseline"
+            f" {theirs[first]:.2f} s, one of {len(bad)} that differ; expected pairs of one length"
+        )
 
 
 def _check_captions(asked: Sequence[_Asked], clips: Mapping[Whose, list[Clip]]) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from admbench.bench.scoring.spec import JudgeChoice, JudgeSpec
 from admbench.errors import UsageError
+from admbench.identities import PluginIdentity
+from admbench.metrics.extractors import registry as extractor_registry
 from admbench.metrics.extractors.base import ROLES, Extractor, Judges, Role
 from admbench.metrics.roles import roles_of
-from admbench.versions import plugin_identity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,22 +72,42 @@ def identify(spec: JudgeSpec, extractors: Iterable[Extractor]) -> list[list[str 
     """Return what the arrays of some extractors depend on besides the clips, without loading a network.
 
     Returns:
-        Of each extractor, once for each judge that it reads: its name, its code and its version; name and hash of the
-        weights of the judge.
+        Of each extractor, once for each judge that it reads: hash of the identity of its plug-in, and what it says of
+        its own weights; of the judge the name, hash of the identity of its plug-in, of its weights, and of what lies
+        beside them.
 
     Raises:
         BenchError: as for `load_judges`, as far as that is known without loading.
     """
     known = list(extractors)
-    judges: dict[Role | None, list[list[str | None]]] = {None: [[None, None]]}
+    judges: dict[Role | None, list[list[str | None]]] = {None: [[]]}
     for role in roles_of(known):
-        choices = spec.of_role(role).values()
-        judges[role] = [[one.name, _judge(role, one).fingerprint(one.weights)] for one in choices]
+        judges[role] = [_identified(role, choice) for choice in spec.of_role(role).values()]
     return [
-        [one.name, plugin_identity("admbench.extractors", one.name), one.identity(), *judge]
+        [extractor_registry.identity(one.name).sha256, one.identity(), *judge]
         for one in known
         for judge in judges[one.role]
     ]
+
+
+def plugins_of(spec: JudgeSpec, extractors: Iterable[Extractor]) -> list[PluginIdentity]:
+    """Return the identities of the plug-ins that compute the arrays of some extractors: these, and their judges."""
+    from admbench.metrics.embedders import registry
+
+    known = list(extractors)
+    names = {choice.name for role in roles_of(known) for choice in spec.of_role(role).values()}
+    return [
+        *(extractor_registry.identity(one.name) for one in known),
+        *(registry.identity(name) for name in sorted(names)),
+    ]
+
+
+def _identified(role: Role, choice: JudgeChoice) -> list[str | None]:
+    from admbench.metrics.embedders import registry
+
+    judge, weights = _judge(role, choice), choice.weights
+    beside = judge.configuration(weights) if hasattr(judge, "configuration") else None
+    return [choice.name, registry.identity(choice.name).sha256, judge.fingerprint(weights), beside]
 
 
 def check_judges(spec: JudgeSpec) -> None:

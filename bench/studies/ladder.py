@@ -25,6 +25,8 @@ from scipy.stats import spearmanr
 from admbench.bench.models import fingerprint, load_model
 from admbench.bench.run.grid import ExecutionSpec, GridSpec
 from admbench.bench.run.layout import CLIPS, FEATURES_FILE, RunLayout
+from admbench.bench.run.made_by import made_by_here
+from admbench.bench.run.plugins import Plugins
 from admbench.bench.run.runner import run_grid
 from admbench.bench.run.stages import Facts, Stages
 from admbench.bench.run.work import features_in
@@ -43,7 +45,7 @@ from admbench.metrics.intervals import Replicates
 from admbench.metrics.keys import BASELINE_SUFFIX
 from admbench.metrics.needs import needed_extractors
 from admbench.registry import missing_distributions
-from admbench.versions import git_state, source_sha256
+from admbench.versions import git_state
 
 MODELS = ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
 """Those that the steps below are known of; tiny-flow has a ladder where it is named."""
@@ -130,6 +132,7 @@ class _Ladder:
 
     def __init__(self, out: Path, limit: int | None, grid: GridSpec) -> None:
         self.layout = RunLayout(out)
+        self.plugins, self.made = Plugins(), made_by_here((), grid.execution.device)
         self.extractors = needed_extractors(grid.metrics.names)["generated"]
         self.judges = load_judges(grid.metrics.judges, self.extractors)
         self.suite = Foley()
@@ -182,9 +185,10 @@ class _Ladder:
 
     def _features(self, model: str, level: str) -> Features:
         if level == REAL:
-            return self._made("real", [self.suite.sha256], self._render_again)
+            made = self.made.of_stage("audio", [self.plugins.suite(Foley.name)])
+            return self._made("real", [self.suite.sha256, made], self._render_again)
         if level == RANDOM:
-            inputs = [model, fingerprint(model), source_sha256("admbench.bench.models")]
+            inputs = [model, fingerprint(model), self.made.of_stage("generate", [self.plugins.model(model)])]
             return self._made(f"random-{model}", inputs, lambda items: _generate_untrained(model, items))
         return features_in(self.layout.cell(model, level)).match(self.ids)
 
@@ -193,7 +197,7 @@ class _Ladder:
         clips = map(self.suite.clip, items)
         return [render(dataclasses.replace(clip, seed=clip.seed ^ 0x5EED)) for clip in clips]
 
-    def _made(self, name: str, inputs: list[str], make: Maker) -> Features:
+    def _made(self, name: str, inputs: list[Any], make: Maker) -> Features:
         """Audio that is no cell of the grid, kept with its features in OUT/ladder/NAME."""
         folder = self.layout.ladder_clips(name)
         stages = Stages(folder, [], lambda stage: None)
@@ -204,7 +208,7 @@ class _Ladder:
             embed_clips(read_clips(folder.path), self.extractors, self.judges).save(folder.features)
             return {}
 
-        key = [*inputs, list(self.ids), identity(self.extractors, self.judges)]
+        key = [*inputs, list(self.ids), identity(self.extractors, self.judges), self.made.of_stage("features")]
         stages.run("audio", key, [*CLIPS, FEATURES_FILE], build)
         return features_in(folder)
 

@@ -9,6 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 from admbench.errors import DataError, UsageError
+from admbench.identities import PluginIdentity, of_builtin
+from admbench.progress import track
 from admbench.registry import Registry
 
 if TYPE_CHECKING:
@@ -51,6 +53,13 @@ def load_suite(wanted: str | os.PathLike[str] | CaptionFileSpec) -> Suite:
     return suite
 
 
+def identity(wanted: str | os.PathLike[str] | CaptionFileSpec) -> PluginIdentity:
+    """Return what tells one state of a suite's plug-in from another; of a caption file, of the code that reads them."""
+    if isinstance(wanted, (str, os.PathLike)) and (name := os.fspath(wanted)) in registry:
+        return registry.identity(name)
+    return of_builtin(registry.group, "caption file", f"{__name__}.files:CaptionFile", None, ())
+
+
 def _from_file(spec: CaptionFileSpec) -> Suite:
     from admbench.bench.suites.files import CaptionFile
 
@@ -86,4 +95,5 @@ def calibration_prompts(count: int, *, draw: int = 0) -> list[str]:
     if count < 1:
         raise UsageError(f"calibration needs at least 1 prompt, got {count}")
     first = draw * CAPTIONS_PER_DRAW
-    return [draw_clip("calibration", first + index).caption for index in range(count)]
+    numbers = track(range(first, first + count), "Calibration prompts")
+    return [draw_clip("calibration", number).caption for number in numbers]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 LISTED = 5
-"""How many of the captions whose real audio is missing are named; all of them are counted."""
+"""How many of the captions are named whose real audio is missing, or that a model cuts; all of them are counted."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class SuiteItem:
     """Kinds that a subset keeps in proportion, the most important first; the same keys in every item of a suite."""
     reference: str | None = None
     """The real audio of the caption, if there is any: a path or the id of a clip, as the suite understands it."""
+    clip_names: tuple[str, ...] = ()
+    """Names, without suffix, that its clip may have beside the id; see `admbench.bench.suites.matching`."""
 
 
 class Suite:

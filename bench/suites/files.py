@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from admbench.audio_files import is_audio_file
 from admbench.bench.suites.base import Suite, SuiteItem
 from admbench.bench.suites.formats import (
     IMPORTED,
@@ -27,26 +26,35 @@ from admbench.bench.suites.formats import (
     from_clotho,
     recognise,
 )
+from admbench.bench.suites.matching import clip_name
 from admbench.errors import DataError, UsageError
+from admbench.files import MOST_TEXT_BYTES, read_bytes, slug
 from admbench.hashing import sha256_file, sha256_json
+from admbench.leaderboard.clips import MAX_CAPTION
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+_NAME = re.compile(r"[^./\\\s][^/\\]{0,99}")
+"""What becomes a safe id: any name of a file that is not hidden."""
 _SEED_LIMIT = 2**63
-_JOINERS = {0x200C: None, 0x200D: None}
-"""Zero-width joiner and non-joiner: invisible, and text, as Persian and joined emoji are written with them."""
+_INVISIBLE_TEXT = dict.fromkeys(map(ord, "\u00ad\u061c\u200b\u200c\u200d\u200e\u200f"))
+_INVISIBLE_TEXT |= dict.fromkeys(range(0xE0020, 0xE0080))
+"""What cannot be seen and is text: soft hyphens, the ends of words in Thai and Khmer, the joiners of Persian and emoji,
+marks of direction in Arabic and Hebrew, the tags of flags. What turns the direction of all that follows is none."""
 
 
 class CaptionFile(Suite):
     """The suite in a caption file.
 
     .csv has a header line; .jsonl has one JSON object a line; .txt has one caption a line. Columns: `caption`, and if
-    wanted `id` (else `row-00001`, counted in captions), `seed` (else derived from id and caption) and `reference` (an
-    audio file, relative to the caption file and inside its folder). Blank lines do not count. The file is read and
-    checked when the suite is made.
+    wanted `id` (else the name in `file_name`, else `row-00001`, counted in captions), `seed` (else derived from id and
+    caption), `reference` (an audio file, relative to the caption file and inside its folder) and `file_name` (what a
+    clip of the caption is called). Blank lines do not count. The file is read and checked when the suite is made.
+
+    An id that is no safe file name, such as one with spaces or Cyrillic letters, becomes one (`admbench.files.slug`).
 
     The .csv files of AudioCaps and Clotho are read as they are (`admbench.bench.suites.formats`).
 
@@ -55,7 +63,7 @@ class CaptionFile(Suite):
         format: of its columns; None recognises AudioCaps and Clotho by theirs, and takes all else for plain.
         encoding: of its text; a file in another one is refused, never guessed at.
         audio: folder of reference clips; clips that are not there are `missing`. A plain row's clip has the name of
-            its `reference` or else of its `id`, with any suffix of audio.
+            its `reference`, or else of its `file_name`, or else of its `id`, with any suffix of audio.
         captions: of a clip with several, the `first` (the default) or `all`; only for AudioCaps and Clotho.
 
     Raises:
@@ -132,7 +140,8 @@ class CaptionFile(Suite):
             if self._clips is None:
                 reference = _reference(where, self.path.parent, row.values.get("reference"))
             else:
-                names = row.clips or (_clip_name(where, row.values.get("reference") or item.id),)
+                _check_reference_name(where, row.values.get("reference"))
+                names = item.clip_names if row.clips else (*item.clip_names, item.id)[:1]
                 reference = self._clips.find(where, names)
                 wanted, found = wanted or names[0], found or reference is not None
             yield replace(item, reference=reference)
@@ -159,12 +168,9 @@ def _read_rows(path: Path, format: Format | None, encoding: Encoding) -> tuple[F
 
 
 def _decode(path: Path, encoding: Encoding) -> str:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such caption file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if not path.exists():
+        raise DataError(f"{path}: no such caption file")
+    data = read_bytes(path, MOST_TEXT_BYTES)
     try:
         return data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:
@@ -172,8 +178,8 @@ def _decode(path: Path, encoding: Encoding) -> str:
         known = ", ".join(other for other in get_args(Encoding) if other != encoding)
         raise DataError(
             f"{path}:{line}: expected {encoding.upper()} text, found byte 0x{data[error.start]:02x}; if the file is in"
-            f" another encoding ({known}), say so in the grid ([suite] encoding) or convert it (iconv -f ISO-8859-1"
-            " -t UTF-8)"
+            f" another encoding ({known}), say so (--encoding, or [suite] encoding in a grid) or convert it (iconv -f"
+            " ISO-8859-1 -t UTF-8)"
         ) from None
 
 
@@ -218,8 +224,14 @@ def _jsonl_rows(path: Path, lines: list[str]) -> Iterator[Row]:
 
 def _item(where: str, number: int, row: Row) -> SuiteItem:
     caption = _caption(where, row)
-    identifier = _identifier(where, row.values.get("id"), number)
-    return SuiteItem(identifier, caption, _seed(where, row.values.get("seed"), [identifier, caption]))
+    file = _clip_name(where, "file_name", value) if (value := row.values.get("file_name")) else None
+    given = row.values.get("id") or file
+    identifier = _identifier(where, given, number)
+    reference = row.values.get("reference")
+    of_reference = clip_name(Path(reference).name) if isinstance(reference, str) else None
+    names = row.clips or tuple(str(name) for name in dict.fromkeys((of_reference, file, given)) if name)
+    seed = _seed(where, row.values.get("seed"), [identifier, caption])
+    return SuiteItem(identifier, caption, seed, clip_names=names)
 
 
 def _caption(where: str, row: Row) -> str:
@@ -229,8 +241,10 @@ def _caption(where: str, row: Row) -> str:
     caption = " ".join((value or "").split())
     if not caption:
         raise DataError(f'{where}: the caption is missing; expected some text in column "{row.column}"')
-    if not caption.translate(_JOINERS).isprintable():
+    if not caption.translate(_INVISIBLE_TEXT).isprintable():
         raise DataError(f"{where}: the caption holds characters that cannot be printed: {_show(caption)}")
+    if len(caption) > MAX_CAPTION:  # no board would take what was run with it
+        raise DataError(f"{where}: the caption has {len(caption):,} characters; expected at most {MAX_CAPTION:,}")
     return caption
 
 
@@ -239,11 +253,14 @@ def _identifier(where: str, value: Any, number: int) -> str:
         return f"row-{number:05d}"
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not _SAFE_ID.fullmatch(value):
+    if isinstance(value, str) and _SAFE_ID.fullmatch(value):
+        return value
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or not value.translate(_INVISIBLE_TEXT).isprintable():
         raise DataError(
-            f"{where}: expected an id of at most 100 letters, digits, '.', '_' or '-', found {_show(value)}"
+            f"{where}: expected an id of at most 100 letters, digits and signs that a file name may have, found"
+            f" {_show(value)}"
         )
-    return value
+    return slug(clip_name(value))
 
 
 def _seed(where: str, value: Any, derived_from: list[str]) -> int:
@@ -276,11 +293,17 @@ def _reference(where: str, folder: Path, value: Any) -> str | None:
     return value
 
 
-def _clip_name(where: str, value: Any) -> str:
-    """Return the name, without suffix, that a plain row gives its clip in a folder of clips."""
-    if not isinstance(value, str) or Path(value).name != value:
+def _check_reference_name(where: str, value: Any) -> None:
+    """Refuse a reference that is no name of a file in a folder of clips."""
+    if value and (not isinstance(value, str) or Path(value).name != value):
         raise DataError(f"{where}: expected the reference as the name of a file in the folder, found {_show(value)}")
-    return Path(value).stem if is_audio_file(value) else value
+
+
+def _clip_name(where: str, column: str, value: Any) -> str:
+    """Return the name, without folder and suffix, that a plain row gives its clip."""
+    if not isinstance(value, str) or not Path(value).name:
+        raise DataError(f"{where}: expected the {column} as the name of a file, found {_show(value)}")
+    return clip_name(Path(value).name)
 
 
 def _kind(value: Any) -> str:

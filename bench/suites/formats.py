@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from admbench.audio_files import is_audio_file
+from admbench.bench.suites.matching import clip_name
 from admbench.errors import DataError
 from admbench.files import slug
 
@@ -22,7 +23,7 @@ Encoding = Literal["utf-8", "iso-8859-1", "windows-1252"]
 Captions = Literal["first", "all"]
 """Of a clip with several captions: its first, or every one as an item of its own."""
 
-PLAIN = ("caption", "id", "seed", "reference")
+PLAIN = ("caption", "id", "seed", "reference", "file_name")
 """`caption` must be there; other columns than these are ignored, unless one looks like a misspelt one of these."""
 CLOTHO_CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
 IMPORTED: dict[Format, tuple[str, ...]] = {
@@ -45,7 +46,7 @@ class Row(NamedTuple):
     column: str = "caption"
     """Where the caption stands in the file."""
     clips: tuple[str, ...] = ()
-    """Names, without suffix, that the reference clip may have in a folder of clips."""
+    """Names, without suffix, that a clip may have in a folder of clips."""
 
 
 def recognise(columns: Iterable[str]) -> Format:
@@ -156,16 +157,18 @@ class ClipFolder:
         except OSError as error:
             raise DataError(f"{path}: expected a folder of reference clips ({error.strerror})") from None
         for name in names:
-            if is_audio_file(name):
-                self._files.setdefault(Path(name).stem, []).append(name)
+            if is_audio_file(name) and not name.startswith("."):
+                self._files.setdefault(clip_name(name), []).append(name)
 
     def find(self, where: str, names: Iterable[str]) -> str | None:
         """Return the file of a clip that may have any of these names, without suffix; None if it is not there.
 
         Raises:
-            DataError: more than one file could be the clip; names `where` and the files.
+            DataError: more than one file could be the clip, or it is no regular file; names `where` and the files.
         """
-        found = [file for name in names for file in self._files.get(name, ())]
+        found = [file for name in dict.fromkeys(map(clip_name, names)) for file in self._files.get(name, ())]
         if len(found) > 1:
             raise DataError(f"{where}: {self.path} has {len(found)} files for one clip: {', '.join(found)}")
+        if found and not (self.path / found[0]).is_file():
+            raise DataError(f"{where}: {self.path / found[0]}: expected a regular file")
         return found[0] if found else None

@@ -17,13 +17,19 @@ no two judges can have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from admbench.leaderboard.inference.contrasts import Cell, Contrast, contrast, value
+import numpy as np
+from numpy.typing import NDArray
+
+from admbench.leaderboard.inference.bootstrap import largest_draws
+from admbench.leaderboard.inference.contrasts import Cell, draws, value
+from admbench.leaderboard.inference.influence import Values
 from admbench.leaderboard.inference.pairs import half_widths
+from admbench.leaderboard.inference.pairwise import Pairwise, pairwise
 from admbench.leaderboard.inference.scores import ScoreKind, caution
 from admbench.leaderboard.inference.sentences import listed
 
@@ -40,6 +46,8 @@ class Opinion:
     """By name, one score over the same captions in the same order."""
     kind: ScoreKind
     """Of the score."""
+    largest: Values | None = None
+    """The largest |t| of all pairs of these cells in each draw of the bootstrap, where `all_pairs` has found it."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +85,13 @@ class Agreement:
         return caution(self.n)
 
 
-def agreement(first: Opinion, second: Opinion, *, seed: int = 0) -> Agreement:
+def agreement(first: Opinion, second: Opinion) -> Agreement:
     """Hold the orders of two judges against each other.
 
     Args:
         first: a judge of some cells.
         second: another of the same cells, over the same captions in the same order; cells that only one judges are
             left out.
-        seed: of the bootstrap's draws; the same data and seed give the same result.
 
     Raises:
         ValueError: fewer than two cells that both judge, or other captions.
@@ -94,15 +101,16 @@ def agreement(first: Opinion, second: Opinion, *, seed: int = 0) -> Agreement:
         raise ValueError(f"{len(shared)} cells that both {first.judge} and {second.judge} judge; two have an order")
     order = sorted(shared, key=lambda name: (-_goodness(first, name), name))
     pairs = list(combinations(order, 2))
-    contrasts = [_contrasts(opinion, pairs) for opinion in (first, second)]
-    halves, _ = half_widths([*contrasts[0], *contrasts[1]], seed)
-    kinds = [first.kind] * len(pairs) + [second.kind] * len(pairs)
-    known = [_way(*each) for each in zip([*contrasts[0], *contrasts[1]], kinds, halves, strict=True)]
-    seen = [_way(*each, 0.0) for each in zip([*contrasts[0], *contrasts[1]], kinds, strict=True)]
-    told, estimated = (
-        [one * other for one, other in zip(ways[: len(pairs)], ways[len(pairs) :], strict=True)]
-        for ways in (known, seen)
-    )
+    parts = [pairwise(opinion.cells, order, opinion.kind) for opinion in (first, second)]
+    of_each = [
+        largest_draws(own.families) if opinion.largest is None or len(opinion.cells) > len(order) else opinion.largest
+        for opinion, own in zip((first, second), parts, strict=True)
+    ]
+    halves, _ = half_widths(parts, np.maximum(*of_each))
+    kinds = (first.kind, second.kind)
+    known = [_ways(*each) for each in zip(parts, kinds, halves, strict=True)]
+    seen = [_ways(one, kind, np.zeros(len(pairs))) for one, kind in zip(parts, kinds, strict=True)]
+    told, estimated = ((one * other).tolist() for one, other in (known, seen))
     return Agreement(
         judges=(first.judge, second.judge),
         cells=tuple(order),
@@ -111,7 +119,7 @@ def agreement(first: Opinion, second: Opinion, *, seed: int = 0) -> Agreement:
         high=(sum(told) + told.count(0)) / len(pairs),
         alike=told.count(1),
         contradictions=tuple(pair for pair, product in zip(pairs, told, strict=True) if product < 0),
-        n=contrasts[0][0].n,
+        n=draws(first.cells[order[0]])[0].n,
     )
 
 
@@ -136,12 +144,7 @@ def _goodness(opinion: Opinion, name: str) -> float:
     return own if opinion.kind.higher_is_better else -own
 
 
-def _contrasts(opinion: Opinion, pairs: Sequence[tuple[str, str]]) -> list[Contrast]:
-    cells, kind = opinion.cells, opinion.kind
-    return [contrast(cells[one], cells[other], ratio=kind.ratio_scale, share=kind.share) for one, other in pairs]
-
-
-def _way(one: Contrast, kind: ScoreKind, half_width: float) -> int:
-    """Return 1 if the first cell of a contrast is better by more than an error, -1 if it is worse, else 0."""
+def _ways(one: Pairwise, kind: ScoreKind, half_widths: Values) -> NDArray[np.int64]:
+    """Return for each pair 1 if its first cell is better by more than an error, -1 if it is worse, else 0."""
     gain = one.estimate if kind.higher_is_better else -one.estimate
-    return 0 if abs(gain) <= half_width else 1 if gain > 0 else -1
+    return np.where(np.abs(gain) <= half_widths, 0, np.where(gain > 0, 1, -1))

@@ -10,6 +10,7 @@ import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.inference.across import Across, across_models
@@ -21,10 +22,10 @@ from admbench.leaderboard.inference.margins import DEFAULT_MARGINS, Margin
 from admbench.leaderboard.inference.pairs import MAXIMUM_CELLS, AllPairs, all_pairs
 from admbench.leaderboard.inference.repeats import (
     Draws,
+    ModelResults,
     draws_caution,
-    methods_of,
     paired_draws,
-    read_draws,
+    read_results,
     same_draws,
 )
 from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, score_kind
@@ -80,9 +81,9 @@ class ModelConclusion:
     drawn: dict[str, dict[str, DrawnScore]] = field(default_factory=dict)
     """Method spec -> score key -> the score over all draws; of methods with several alone."""
     cautions: tuple[str, ...] = ()
-    """What is to be said of methods that were run with fewer calibration draws than others."""
+    """What is to be said of methods that were run with fewer calibration draws than others, and of missing letters."""
 
-    @property
+    @cached_property
     def crossed(self) -> dict[str, Crossed]:
         """What the error of each cell's own score is made of, by method spec; of cells of several draws alone."""
         if self.kind is None:
@@ -93,29 +94,19 @@ class ModelConclusion:
 
 def conclude_model(
     model: str,
-    cells: Sequence[LoadedRecord],
+    results: ModelResults,
     score: str = ORDERED_BY,
     margins: Mapping[str, Margin] = DEFAULT_MARGINS,
 ) -> ModelConclusion:
-    """Conclude from the records of one model's cells.
+    """Conclude from the results of one model's cells.
 
     Args:
         model: name of the model, for texts.
-        cells: its records, of one board; of a method that was run with several calibration draws one for each.
+        results: of its cells, as `read_results` reads them.
         score: key of the score of the order. Full precision has no place in an order by nearness to itself.
         margins: by score key; cells are judged by those whose score they have.
-
-    Raises:
-        ValueError: two records of one method and calibration draw.
     """
-    methods = methods_of(cells)
-    content: dict[str, Draws] = {}
-    left_out: dict[str, str] = {}
-    for spec, own in methods.items():
-        try:
-            content[spec] = read_draws(own)
-        except ValueError as error:
-            left_out[spec] = str(error)
+    methods, content, left_out = results.methods, results.content, dict(results.left_out)
     full = content.get(FULL_PRECISION)
     compared = same_draws(content)
     near = score.endswith(OWN_AUDIO)
@@ -128,13 +119,15 @@ def conclude_model(
         scores = {}
     most = max((len(draws(one)) for one in scores.values()), default=0)
     cautions = (draws_caution(spec, methods[spec], compared[spec], most) for spec in scores)
+    pairs = all_pairs(scores, kind) if scores and kind else None
+    unlettered = (f"{model}: {pairs.unlettered}",) if pairs and pairs.unlettered else ()
     return ModelConclusion(
         model=model,
         score=score,
         kind=kind,
         captions=captions,
         cells=scores,
-        pairs=all_pairs(scores, kind) if scores and kind else None,
+        pairs=pairs,
         verdicts={spec: verdicts(own, full, margins) for spec, own in content.items()},
         bits={
             spec: own[0].record.method.bits.weight
@@ -143,7 +136,7 @@ def conclude_model(
         },
         left_out=left_out,
         drawn={spec: _drawn_scores(list(own.values())) for spec, own in content.items() if len(own) > 1},
-        cautions=tuple(one for one in cautions if one),
+        cautions=(*(one for one in cautions if one), *unlettered),
     )
 
 
@@ -152,7 +145,8 @@ def conclude(records: Iterable[LoadedRecord], score: str = ORDERED_BY) -> list[M
     found = []
     for board in make_boards(records):
         for group in board.groups:
-            found.append(conclude_model(group, [row.loaded for row in board.rows if row.group == group], score))
+            cells = [row.loaded for row in board.rows if row.group == group]
+            found.append(conclude_model(group, read_results(cells), score))
     return found
 
 
@@ -197,6 +191,12 @@ def _scores(
     for spec in [spec for spec, found in scores.items() if any(_other_pairs(one, usual) for one in found)]:
         del scores[spec]
         bad[spec] = f"the second-order part of {key} is on other pairs of captions than the other cells'"
+    shared = next((one.pairs for found in scores.values() for one in found if len(one.pairs)), None)
+    if shared is not None:  # one list for all cells, not one each
+        scores = {
+            spec: [replace(one, pairs=shared) if len(one.pairs) else one for one in found]
+            for spec, found in scores.items()
+        }
     return {spec: found[0] if len(found) == 1 else found for spec, found in scores.items()}, bad
 
 

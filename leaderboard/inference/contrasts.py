@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
 from admbench.leaderboard.inference.crossed import Crossed, crossed_mean
@@ -97,7 +98,13 @@ def contrast(first: Cell, second: Cell, *, ratio: bool = False, share: bool = Fa
     scale: Scale = "ratio" if ratio and all(one.value > 0 and other.value > 0 for one, other in rows) else "difference"
     differences = [one.log() - other.log() if scale == "ratio" else one - other for one, other in rows]
     one = of_rows(differences, scale)
-    return replace(one, standard_error=math.hypot(one.standard_error, 1 / (one.n + 2))) if share else one
+    return replace(one, standard_error=float(share_error(one.standard_error, one.n))) if share else one
+
+
+def share_error(standard_error: ArrayLike, n: int) -> Values:
+    """Return the standard errors of differences of shares of n clips, given those over captions; see the module."""
+    found: Values = np.hypot(standard_error, 1 / (n + 2))
+    return found
 
 
 def level(score: Cell, kind: ScoreKind) -> Contrast:

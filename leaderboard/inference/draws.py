@@ -5,7 +5,7 @@ estimate is the mean of R differences, and its variance has a part of the draws 
 
     variance = S / R + v_c / n,    S = variance of the R differences (captions within a draw in it)
 
-The part of the captions takes the one critical value of all pairs, from the bootstrap (`pairs.critical_value`). The
+The part of the captions takes the one critical value of all pairs, from the bootstrap (`bootstrap.critical_value`). The
 part of the draws has R - 1 degrees of freedom, two for three draws, and a correlation over draws cannot be estimated
 from three. So it takes Student's quantile at 1 - 0.05 / (2 x number of pairs) (Bonferroni), and the interval weights
 the two by the parts of the variance (Cochran and Cox 1957, as in `crossed`):
@@ -29,7 +29,6 @@ in it, and is not moderated.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,27 +83,26 @@ def moderation(scores: ArrayLike) -> Moderation:
     return Moderation(math.exp(center), LENT * min(lent, own * (cells - 2)))
 
 
-def over_draws(contrasts: Sequence[Contrast], lent: Sequence[Moderation | None], critical: float) -> list[float]:
-    """Return half the length of the simultaneous 95 % interval of each pair, on the scale of its estimate.
+def over_draws(one: Contrast, shared: Moderation | None, critical: float, pairs: int) -> float:
+    """Return half the length of the simultaneous 95 % interval of a pair, on the scale of its estimate.
 
     Args:
-        contrasts: every pair.
-        lent: of each pair what other cells say of the scatter of a cell's draws; None: nothing.
+        one: the pair, of several calibration draws.
+        shared: what other cells say of the scatter of a cell's draws; None: nothing.
         critical: of |t|, simultaneous over captions.
+        pairs: number of pairs of several draws.
+
+    Raises:
+        ValueError: a pair of one draw.
     """
-    drawn = sum(one.crossed is not None for one in contrasts)
-    return [_half_width(*each, critical, drawn) for each in zip(contrasts, lent, strict=True)]
-
-
-def _half_width(one: Contrast, shared: Moderation | None, critical: float, drawn: int) -> float:
     if one.crossed is None:
-        return critical * one.standard_error
+        raise ValueError("a pair of one calibration draw")
     rows, degrees = one.crossed.draws, one.crossed.draws - 1.0
     variance = float(np.var(one.crossed.of_draws, ddof=1))
     if shared is not None and shared.degrees:
         pooled = (shared.degrees * 2 * shared.variance + degrees * variance) / (shared.degrees + degrees)
         variance, degrees = max(variance, pooled), degrees + shared.degrees
-    student = float(stdtrit(degrees, 1 - (1 - CONFIDENCE) / (2 * drawn)))
+    student = float(stdtrit(degrees, 1 - (1 - CONFIDENCE) / (2 * pairs)))
     more = one.standard_error**2 - one.crossed.standard_error**2  # of a share: see `contrasts`
     return math.sqrt(student**2 * variance / rows + critical**2 * (one.crossed.variance_captions + max(0.0, more)))
 

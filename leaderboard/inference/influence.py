@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,8 +51,10 @@ class Influence:
     """(p, 2) the captions of each pair, by their place."""
 
     def __post_init__(self) -> None:
-        if self.first.ndim != 1 or len(self.first) < MINIMUM_CAPTIONS:
-            raise ValueError(f"an interval needs at least {MINIMUM_CAPTIONS} captions, got shape {self.first.shape}")
+        if self.first.ndim != 1:
+            raise ValueError(f"expected one influence of each caption, got shape {self.first.shape}")
+        if len(self.first) < MINIMUM_CAPTIONS:
+            raise ValueError(f"an interval needs at least {MINIMUM_CAPTIONS} captions, got {len(self.first)}")
         if self.second.ndim != 1 or self.pairs.shape != (len(self.second), 2):
             raise ValueError(f"second-order part of shape {self.second.shape} for pairs of shape {self.pairs.shape}")
         if len(self.pairs) and not (self.pairs.min() >= 0 and self.pairs.max() < self.n):
@@ -89,16 +92,20 @@ class Influence:
         """Number of captions."""
         return len(self.first)
 
+    def check_comparable(self, other: Influence) -> None:
+        """Raise ValueError unless two scores can be over the same captions: as many, second-order parts on one list."""
+        if self.n != other.n:
+            raise ValueError(f"scores of {self.n} and of {other.n} captions are not compared")
+        if len(self.pairs) and len(other.pairs) and not np.array_equal(self.pairs, other.pairs):
+            raise ValueError("the second-order parts are on other pairs of captions")
+
     def __sub__(self, other: Influence) -> Influence:
         """Return the difference of two scores over the same captions in the same order.
 
         Raises:
             ValueError: other numbers of captions, or second-order parts on other pairs.
         """
-        if self.n != other.n:
-            raise ValueError(f"scores of {self.n} and of {other.n} captions are not compared")
-        if len(self.pairs) and len(other.pairs) and not np.array_equal(self.pairs, other.pairs):
-            raise ValueError("the second-order parts are on other pairs of captions")
+        self.check_comparable(other)
         pairs = self.pairs if len(self.pairs) else other.pairs
         second = np.zeros(len(pairs))
         second[: len(self.second)] += self.second  # one without a second-order part has zero everywhere
@@ -107,7 +114,13 @@ class Influence:
 
     def scaled(self, factor: float) -> Influence:
         """Return the score times a number."""
-        return Influence(self.value * factor, self.first * factor, self.second * factor, self.pairs)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then is refused below, in words
+            return Influence(self.value * factor, self.first * factor, self.second * factor, self.pairs)
+
+    @cached_property
+    def _log(self) -> Influence:
+        linear = self.scaled(1 / self.value)
+        return Influence(math.log(self.value), linear.first, linear.second, linear.pairs)
 
     def log(self) -> Influence:
         """Return the score's logarithm, linearized at its value (delta method).
@@ -117,8 +130,7 @@ class Influence:
         """
         if self.value <= 0:
             raise ValueError(f"{self.value:g} has no logarithm")
-        linear = self.scaled(1 / self.value)
-        return Influence(math.log(self.value), linear.first, linear.second, linear.pairs)
+        return self._log
 
     def reordered(self, order: ArrayLike) -> Influence:
         """Return the score with its captions in another order: place k holds what was at `order[k]`."""

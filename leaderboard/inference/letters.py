@@ -15,33 +15,39 @@ MAXIMUM_LETTERS = 200
 """Pairs told apart without any order could ask for more than anybody can read."""
 
 
-def compact_letters(names: Sequence[str], told_apart: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the letters of each cell, `a` for the set of the first cell.
+def compact_letters(names: Sequence[str], told_apart: Iterable[tuple[str, str]]) -> dict[str, str] | None:
+    """Return the letters of each cell, `a` for the set of the first cell; None if that took more than 200 letters.
 
     Args:
         names: cells, best first.
         told_apart: pairs of them.
 
     Raises:
-        ValueError: a name appears twice, or the pairs ask for more than 200 letters.
+        ValueError: a name appears twice.
 
     >>> compact_letters(["x", "y", "z"], [("x", "z")])
     {'x': 'a', 'y': 'ab', 'z': 'b'}
     """
     if len(set(names)) != len(names):
         raise ValueError("a name appears twice")
-    sets = [frozenset(names)]
-    for pair in told_apart:
-        both = frozenset(pair)
-        kept = [one for one in sets if not both <= one]
-        parts = {one - {name} for one in sets if both <= one for name in pair}
-        largest = (one for one in parts if not any(one < other for other in parts))
-        sets = [*kept, *(one for one in largest if not any(one <= other for other in kept))]  # what was kept is in none
-        if len(sets) > MAXIMUM_LETTERS:
-            raise ValueError(f"more than {MAXIMUM_LETTERS} letters")
     place = {name: k for k, name in enumerate(names)}
-    ordered = sorted(sets, key=lambda one: sorted(place[name] for name in one))
-    return {name: "".join(_letter(k) for k, one in enumerate(ordered) if name in one) for name in names}
+    sets = [(1 << len(names)) - 1]  # a set of cells is a number whose bit k is cell k
+    for first, second in told_apart:
+        one, other = 1 << place[first], 1 << place[second]
+        both = one | other
+        kept = [cells for cells in sets if cells & both != both]
+        parts = {cells & ~bit for cells in sets if cells & both == both for bit in (one, other)}
+        largest = (cells for cells in parts if not any(cells & more == cells != more for more in parts))
+        # what was kept is in none of the parts
+        sets = [*kept, *(cells for cells in largest if not any(cells & more == cells for more in kept))]
+        if len(sets) > MAXIMUM_LETTERS:
+            return None
+    members = sorted([k for k in range(len(names)) if cells >> k & 1] for cells in sets)
+    letters: list[list[str]] = [[] for _ in names]
+    for letter, cells in enumerate(members):
+        for k in cells:
+            letters[k].append(_letter(letter))
+    return {name: "".join(own) for name, own in zip(names, letters, strict=True)}
 
 
 def _letter(k: int) -> str:

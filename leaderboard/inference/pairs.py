@@ -27,26 +27,23 @@ the captions and one of the draws: `admbench.leaderboard.inference.draws`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
-from admbench.leaderboard.inference.contrasts import CONFIDENCE, Cell, Contrast, contrast, draws, value
+from admbench.leaderboard.inference.bootstrap import critical_value, largest_draws
+from admbench.leaderboard.inference.contrasts import Cell, Contrast, contrast, draws, value
 from admbench.leaderboard.inference.draws import Moderation, moderation, over_draws
-from admbench.leaderboard.inference.letters import compact_letters
+from admbench.leaderboard.inference.influence import Values
+from admbench.leaderboard.inference.letters import MAXIMUM_LETTERS, compact_letters
+from admbench.leaderboard.inference.pairwise import Pairwise, pairwise, place_of
 from admbench.leaderboard.inference.scores import ScoreKind, caution
 
 MAXIMUM_CELLS = 100
-DRAWS_PER_BLOCK = 1000
-BLOCKS = 10
-"""Of the bootstrap's 10,000 draws, by which the critical value is known to about 1 %."""
-KEPT_CAPTIONS = 256
-"""Up to so many, the draws are kept for the next call: at most 40 MB."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +64,31 @@ class Pair:
 
 @dataclass(frozen=True)
 class AllPairs:
-    """Every cell of one model by one score."""
+    """Every cell of one model by one score.
+
+    A hundred cells have 4,950 pairs: what they are made of is made when it is asked for, and not kept.
+    """
 
     values: dict[str, float]
     """Point estimates, best first; of a cell with several draws the mean."""
-    pairs: tuple[Pair, ...]
     letters: dict[str, str]
-    """Cells that share a letter are not told apart."""
+    """Cells that share a letter are not told apart; no letters where more than 200 would be needed."""
     ranks: dict[str, tuple[int, int]]
     """Simultaneous 95 % rank intervals."""
     n: int
     """Captions."""
     critical: float | None
     """Critical value of |t|; None where each pair has its own."""
+    cells: Mapping[str, Cell]
+    """That are compared."""
+    kind: ScoreKind
+    """Of the score."""
+    halves: Values
+    """(P,) half the length of each interval, on the scale of `Contrast.estimate`, best cells first."""
+    apart: NDArray[np.bool_]
+    """(P,) whether the pair is told apart."""
+    largest: Values
+    """The largest |t| of all pairs in each draw of the bootstrap; empty of one cell."""
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -91,21 +100,59 @@ class AllPairs:
         """Why not to trust this too far: too few captions; None if nothing."""
         return caution(self.n)
 
+    @property
+    def unlettered(self) -> str | None:
+        """Why cells have no letters; None if they have."""
+        if all(self.letters.values()):
+            return None
+        return f"the pairs of {len(self.values)} cells that are told apart ask for more than {MAXIMUM_LETTERS} letters"
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Every pair, those of the best cell first."""
+        return tuple(self._made(place, *names) for place, names in enumerate(combinations(self.order, 2)))
+
+    @property
+    def told_apart(self) -> list[tuple[str, str]]:
+        """The pairs that are told apart: the better cell, then the worse."""
+        return [names for names, apart in zip(combinations(self.order, 2), self.apart, strict=True) if apart]
+
     def pair(self, first: str, second: str) -> Pair:
         """Return the pair of two cells, whichever is better.
 
         Raises:
             KeyError: there is no such pair.
         """
-        for one in self.pairs:
-            if {one.better, one.worse} == {first, second}:
-                return one
-        raise KeyError(f"no pair of {first} and {second}")
+        better, worse = self._names(first, second)
+        return self._made(self._place(better, worse), better, worse)
 
     def better_than(self, first: str, second: str) -> bool | None:
-        """Return whether one cell is shown to be better than another; None if they are not told apart."""
-        found = self.pair(first, second)
-        return found.better == first if found.told_apart else None
+        """Return whether one cell is shown to be better than another; None if they are not told apart.
+
+        Raises:
+            KeyError: there is no such pair.
+        """
+        better, worse = self._names(first, second)
+        return better == first if self.apart[self._place(better, worse)] else None
+
+    @cached_property
+    def _at(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.values)}
+
+    def _names(self, first: str, second: str) -> tuple[str, str]:
+        if first == second or first not in self._at or second not in self._at:
+            raise KeyError(f"no pair of {first} and {second}")
+        return (first, second) if self._at[first] < self._at[second] else (second, first)
+
+    def _place(self, better: str, worse: str) -> int:
+        return place_of(len(self.values), self._at[better], self._at[worse])
+
+    def _made(self, place: int, better: str, worse: str) -> Pair:
+        one = contrast(self.cells[better], self.cells[worse], ratio=self.kind.ratio_scale, share=self.kind.share)
+        low, high = one.interval(float(self.halves[place]))
+        if one.scale == "difference":
+            low, high = self.kind.difference_inside((low, high))
+        return Pair(better, worse, one, low, high, bool(self.apart[place]))
 
 
 def all_pairs(cells: Mapping[str, Cell], kind: ScoreKind, *, seed: int = 0) -> AllPairs:
@@ -124,108 +171,67 @@ def all_pairs(cells: Mapping[str, Cell], kind: ScoreKind, *, seed: int = 0) -> A
     sign = -1 if kind.higher_is_better else 1
     values = {name: value(cell, ratio=kind.ratio_scale) for name, cell in cells.items()}
     order = sorted(cells, key=lambda name: (sign * values[name], name))
-    named = list(combinations(order, 2))
-    contrasts = [contrast(cells[one], cells[other], ratio=kind.ratio_scale, share=kind.share) for one, other in named]
-    halves, critical = half_widths(contrasts, seed, _lent(cells, named, contrasts))
-    pairs = [_pair(names, one, half, kind) for names, one, half in zip(named, contrasts, halves, strict=True)]
-    apart = [(pair.better, pair.worse) for pair in pairs if pair.told_apart]
-    ranks = {
-        name: (
-            1 + sum(worse == name for _, worse in apart),
-            len(order) - sum(better == name for better, _ in apart),
-        )
-        for name in order
-    }
-    n = draws(cells[order[0]])[0].n
+    found = pairwise(cells, order, kind)
+    largest = largest_draws(found.families, seed) if found.families else np.zeros(0)
+    (halves,), critical = half_widths([found], largest, _lent(cells, found))
+    apart = sign * found.estimate < -halves
+    table = np.zeros((len(order), len(order)), dtype=np.bool_)
+    table[np.triu_indices(len(order), 1)] = apart
+    beaten_by, beats = table.sum(axis=0), table.sum(axis=1)
+    told = [(order[one], order[other]) for one, other in np.argwhere(table)]
     return AllPairs(
-        {name: values[name] for name in order}, tuple(pairs), compact_letters(order, apart), ranks, n, critical
+        values={name: values[name] for name in order},
+        letters=compact_letters(order, told) or dict.fromkeys(order, ""),
+        ranks={name: (1 + int(beaten_by[k]), len(order) - int(beats[k])) for k, name in enumerate(order)},
+        n=draws(cells[order[0]])[0].n,
+        critical=critical,
+        cells=cells,
+        kind=kind,
+        halves=halves,
+        apart=apart,
+        largest=largest,
     )
 
 
-def critical_value(contrasts: Sequence[Contrast], *, confidence: float = CONFIDENCE, seed: int = 0) -> float:
-    """Return the quantile of the largest |t| of some contrasts over the same captions.
-
-    Raises:
-        ValueError: no contrast, or contrasts over other numbers of captions.
-    """
-    if not contrasts:
-        raise ValueError("no contrasts")
-    blocks = studentized_draws(contrasts, seed=seed)
-    largest = [np.maximum(drawn.max(axis=1), -drawn.min(axis=1)) for drawn in blocks]  # no copy of a block's 5 million
-    student = float(stdtrit(contrasts[0].n - 1, (1 + confidence) / 2))
-    return max(float(np.quantile(np.concatenate(largest), confidence)), student)  # never below that of a single pair
-
-
-def studentized_draws(contrasts: Sequence[Contrast], *, seed: int = 0) -> Iterator[NDArray[np.float64]]:
-    """Yield, in ten blocks, (1000, k) draws of the t of k contrasts, were each truly zero; of one without influence 0.
-
-    Multipliers belong to captions, so that the draws are the same on every machine but for rounding.
-
-    Raises:
-        ValueError: contrasts over other numbers of captions.
-    """
-    if len({one.n for one in contrasts}) > 1:
-        raise ValueError("contrasts over other numbers of captions")
-    n = contrasts[0].n
-    rows = np.stack([one.influence / (np.linalg.norm(one.influence) or 1.0) for one in contrasts])
-    for block in range(BLOCKS):
-        gaussian, root = _kept_multipliers(n, seed, block) if n <= KEPT_CAPTIONS else _multipliers(n, seed, block)
-        drawn = gaussian @ rows.T
-        drawn /= root
-        yield drawn
-
-
-def _multipliers(n: int, seed: int, block: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (1000, n) standard normal numbers, and (1000, 1) roots of chi-square over its n - 1 degrees of freedom."""
-    generator = np.random.default_rng((seed, block))
-    gaussian = generator.standard_normal((DRAWS_PER_BLOCK, n))
-    return gaussian, np.sqrt(generator.chisquare(n - 1, (DRAWS_PER_BLOCK, 1)) / (n - 1))
-
-
-_kept_multipliers = lru_cache(maxsize=2 * BLOCKS)(_multipliers)
-
-
 def half_widths(
-    contrasts: Sequence[Contrast], seed: int, lent: Sequence[Moderation | None] = ()
-) -> tuple[list[float], float | None]:
+    parts: Sequence[Pairwise], largest: Values, lent: Mapping[int, Moderation] | None = None
+) -> tuple[list[Values], float | None]:
     """Return half the length of each simultaneous 95 % interval, and the critical value if there is one for all.
 
     Half lengths are on the scale of `Contrast.estimate`.
 
     Args:
-        contrasts: over the same captions.
-        seed: of the bootstrap's draws.
-        lent: of each contrast over several calibration draws, what other cells say of its scatter; without it each
-            stands alone.
+        parts: pairs over the same captions, by one score or by several.
+        largest: of all of them, the largest |t| in each draw of the bootstrap; empty where there is no pair.
+        lent: of pairs of the first part over several calibration draws, by their place, what other cells say of their
+            scatter; without it each stands alone.
 
     Raises:
-        ValueError: contrasts over other numbers of captions.
+        ValueError: pairs over other numbers of captions.
     """
-    critical = critical_value(contrasts, seed=seed) if contrasts else 0.0
-    if any(one.crossed for one in contrasts):
-        return over_draws(contrasts, lent or [None] * len(contrasts), critical), None
-    return [critical * one.standard_error for one in contrasts], critical if contrasts else None
+    if not len(largest):
+        return [np.zeros(0) for _ in parts], None
+    captions = {family.n for one in parts for family in one.families}
+    if len(captions) > 1:
+        raise ValueError("contrasts over other numbers of captions")
+    critical = critical_value(largest, captions.pop())
+    halves = [critical * one.standard_error for one in parts]
+    several = sum(len(one.drawn) for one in parts)
+    for k, (one, own) in enumerate(zip(parts, halves, strict=True)):
+        for place, drawn in one.drawn.items():
+            own[place] = over_draws(drawn, lent.get(place) if lent and k == 0 else None, critical, several)
+    return halves, None if several else critical
 
 
-def _lent(
-    cells: Mapping[str, Cell], named: Sequence[tuple[str, str]], contrasts: Sequence[Contrast]
-) -> list[Moderation | None]:
-    """Return for each pair of two cells of several draws what all such cells say of their scatter.
+def _lent(cells: Mapping[str, Cell], found: Pairwise) -> dict[int, Moderation]:
+    """Return by the place of each pair of two cells of several draws what all such cells say of their scatter.
 
-    None for other pairs, of which what a draw does to all cells is a part, and where pairs are on several scales.
+    Not of other pairs, of which what a draw does to all cells is a part, and of none where pairs are on several scales.
     """
-    several = [name for name, cell in cells.items() if len(draws(cell)) > 1]
-    scales = {one.scale for one in contrasts}
-    if len(several) < 3 or len(scales) > 1:
-        return [None] * len(contrasts)
+    several = [name for name in cells if len(draws(cells[name])) > 1]
+    if len(several) < 3 or found.ratio.any() != found.ratio.all():
+        return {}
     scores = np.array([[one.value for one in draws(cells[name])] for name in several]).T
-    shared = moderation(np.log(scores) if "ratio" in scales else scores)
-    return [shared if one in several and other in several else None for one, other in named]
-
-
-def _pair(names: tuple[str, str], one: Contrast, half: float, kind: ScoreKind) -> Pair:
-    low, high = one.interval(half)
-    if one.scale == "difference":
-        low, high = kind.difference_inside((low, high))
-    sign = -1 if kind.higher_is_better else 1
-    return Pair(*names, one, low, high, sign * one.estimate < -half)
+    shared = moderation(np.log(scores) if found.ratio.all() else scores)
+    pairs = enumerate(combinations(found.names, 2))
+    return {place: shared for place, (one, other) in pairs if one in several and other in several}

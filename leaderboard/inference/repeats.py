@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from admbench.errors import DataError
 from admbench.leaderboard.per_caption import PER_CAPTION, PerCaption, read_per_caption
@@ -32,6 +33,38 @@ def methods_of(cells: Sequence[LoadedRecord]) -> dict[str, list[LoadedRecord]]:
         if len({cell.record.method.repeat for cell in own}) < len(own):
             raise ValueError(f"{own[0].record.model.name}: two records of one method and draw, {spec}")
     return methods
+
+
+@dataclass(frozen=True)
+class ModelResults:
+    """What is read once of the cells of a model."""
+
+    methods: dict[str, list[LoadedRecord]]
+    """Method spec -> its records, in the order of their draws."""
+    content: dict[str, Draws]
+    """Method spec -> its per-caption results."""
+    left_out: dict[str, str]
+    """Method spec -> why it has none."""
+
+
+def read_results(cells: Sequence[LoadedRecord]) -> ModelResults:
+    """Read the per-caption results of every method of a model.
+
+    Args:
+        cells: its records, of one board; of a method that was run with several calibration draws one for each.
+
+    Raises:
+        ValueError: two records of one method and calibration draw.
+    """
+    methods = methods_of(cells)
+    content: dict[str, Draws] = {}
+    left_out: dict[str, str] = {}
+    for spec, own in methods.items():
+        try:
+            content[spec] = read_draws(own)
+        except ValueError as error:
+            left_out[spec] = str(error)
+    return ModelResults(methods, content, left_out)
 
 
 def read_draws(cells: Sequence[LoadedRecord]) -> Draws:

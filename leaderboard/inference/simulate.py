@@ -24,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admbench.leaderboard.inference.agreement import Opinion, agreement
+from admbench.leaderboard.inference.bootstrap import studentized_draws
 from admbench.leaderboard.inference.contrasts import Cell, Contrast
 from admbench.leaderboard.inference.crossed import crossed_mean
 from admbench.leaderboard.inference.equivalence import Verdict, judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import parse_margin
-from admbench.leaderboard.inference.pairs import AllPairs, all_pairs, studentized_draws
+from admbench.leaderboard.inference.pairs import AllPairs, all_pairs
 from admbench.leaderboard.inference.scores import KINDS
 
 Array = NDArray[np.float64]
@@ -102,8 +103,13 @@ def draw_distances(rng: np.random.Generator, n: int, effects: Sequence[float]) -
 
 
 def draw_repeated(
-    rng: np.random.Generator, n: int, effects: Sequence[float], scatter: Sequence[float], draws: int = 3
-) -> dict[str, list[Influence]]:
+    rng: np.random.Generator,
+    n: int,
+    effects: Sequence[float],
+    scatter: Sequence[float],
+    draws: int = 3,
+    without: int = 0,
+) -> dict[str, Cell]:
     """Return cells of several calibration draws whose true means are `effects`.
 
     Args:
@@ -113,10 +119,14 @@ def draw_repeated(
         scatter: (K,) standard error that a cell's own draws bring to its mean, over that which its clips bring. What a
             draw does to all cells alike is as large.
         draws: R.
+        without: how many of the cells, the first, depend on no draw: they have one, and nothing of what draws do.
     """
     captions, shared = 2 * rng.normal(size=n), rng.normal(size=(draws, 1)) / math.sqrt(n)
-    cells = {}
+    cells: dict[str, Cell] = {}
     for k, (effect, own) in enumerate(zip(effects, scatter, strict=True)):
+        if k < without:
+            cells[f"cell {k}"] = Influence.of_clips(effect + captions + rng.normal(size=n))
+            continue
         rows = effect + captions + shared + own * rng.normal(size=(draws, 1)) * math.sqrt(draws / n)
         rows = rows + math.sqrt(0.5) * (rng.normal(size=n) + rng.normal(size=(draws, n)))
         cells[f"cell {k}"] = [Influence.of_clips(row) for row in rows]
@@ -303,6 +313,10 @@ def _repeated_rates(trials: int) -> Iterator[Rate]:
             draw = partial(draw_repeated, n=96, effects=[0.0] * cells, scatter=scatter(cells))
             counts = simultaneous(draw, truth, "snr", trials)
             what = f"3 draws of {cells} equal cells, scatter {name}: any wrongly told apart"
+            yield Rate(what, counts["wrongly told apart"], trials, "<= 5 %")
+            counts = simultaneous(partial(draw, without=cells // 2), truth, "snr", trials)
+            which = f"{cells - cells // 2} cells, {cells // 2} equal ones without"
+            what = f"3 draws of {which}, scatter {name}: any wrongly told apart"
             yield Rate(what, counts["wrongly told apart"], trials, "<= 5 %")
     for effect in (0.5, 1.0, 2.0):
         truth = {f"cell {k}": 0.0 if k else effect for k in range(12)}

@@ -1,38 +1,44 @@
 """From records to a folder of static pages, built aside and then put in place."""
 
-import base64
-import csv
-import hashlib
-import io
-import json
+from __future__ import annotations
+
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from admbench.errors import DataError, UsageError
 from admbench.files import atomic_directory
 from admbench.leaderboard.boards import Board
 from admbench.leaderboard.feeds import ATOM_FILE, JSON_FILE, to_atom, to_json_feed
-from admbench.leaderboard.frame import flat_row
+from admbench.leaderboard.hearing import Heard, clips_of, hear, of_clips
+from admbench.leaderboard.hearing_text import rows as heard_rows
 from admbench.leaderboard.ladder import Ladder, read_ladder
+from admbench.leaderboard.matrix import MethodRow
 from admbench.leaderboard.reading import LoadedRecord, Quarantined
 from admbench.leaderboard.run_folder import LADDER_FILE
-from admbench.leaderboard.site import definitions, plot, summary
+from admbench.leaderboard.site import downloads, pages, summary
+from admbench.leaderboard.site.badges import badges
+from admbench.leaderboard.site.columns import DASH, TONES, Column, Value, span, words
+from admbench.leaderboard.site.definitions import definition
+from admbench.leaderboard.site.folder import MARKER, Folder
+from admbench.leaderboard.site.front import Front, FrontCell, facets_of, front, front_data, method_detail
 from admbench.leaderboard.site.levels import ladder_table
-from admbench.leaderboard.site.listening import ListeningGroup, write_listening
-from admbench.leaderboard.site.spectrogram import RANGE_DB
-from admbench.leaderboard.site.table import anchor, table
-from admbench.leaderboard.states import validation_state
-from admbench.leaderboard.view import BoardView, ViewRow, view_boards
+from admbench.leaderboard.site.listening import ListeningPage, write_clips, write_listening
+from admbench.leaderboard.site.names import Names, anchor
+from admbench.leaderboard.site.numbers import fixed, interval
+from admbench.leaderboard.site.output import Output
+from admbench.leaderboard.view import BoardView, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
+from admbench.leaderboard.votes import Session
+from admbench.plain_text import visible_lines, visible_name
 
-MARKER = ".admbench-site"
-TITLE = "Audio diffusion models under post-training quantization"
+TITLE = "How much does quantization cost audio diffusion models?"
+MOST_ROWS, MOST_MODELS = 40, 6
+"""Of the matrix without scripts; with them every method and model is there."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +47,19 @@ class SitePaths:
 
     root: Path
     index: Path
-    listening: Path | None  # None: the run folders hold no audio
+    listening: Path | None  # None: the run folders hold no audio, and there are no votes
     table_csv: Path
     table_json: Path
+    table_parquet: Path
+    written: int
+    """Files that this build wrote."""
+    kept: int
+    """Files of the build before that are what they were."""
+
+    @property
+    def pages(self) -> list[Path]:
+        """Every page."""
+        return sorted(self.root.rglob("*.html"))
 
 
 def build_site(
@@ -53,7 +69,9 @@ def build_site(
     title: str = TITLE,
     max_captions: int = 12,
     quarantined: Iterable[Quarantined] = (),
+    votes: Iterable[tuple[str, Session]] = (),
     url: str | None = None,
+    processes: int = 1,
 ) -> SitePaths:
     """Build the leaderboard of some records into the folder `out`; a site that an earlier call built is replaced.
 
@@ -62,9 +80,13 @@ def build_site(
             ladders are read from their run folders.
         out: folder of the site; index.html in it opens from the file system, without a network.
         title: heading of the page.
-        max_captions: captions on the listening page, at even steps through the suite.
-        quarantined: records that cannot be shown, as `gather` returns them; the page lists them with their reasons.
+        max_captions: captions on the listening page of a model: half of them at even steps through the suite, the
+            others the worst.
+        quarantined: records that cannot be shown, as `gather` returns them; a page lists them with their reasons.
+        votes: of listeners, as `admbench.leaderboard.votes.merge` returns them; those on other clips than the records'
+            are left out, and listed.
         url: where the site will be, for the links of its feeds; without it they are relative.
+        processes: that conclude from the records: see `view_boards`.
 
     Raises:
         UsageError: `out` is a file, or a folder with other content than a site.
@@ -75,23 +97,24 @@ def build_site(
     records = list(records)
     if not records:
         raise DataError("no records to build a site from")
-    views = view_boards(records)
-    runs = list(dict.fromkeys(loaded.run for loaded in records))
-    ladders, damaged = _ladders(runs)
+    views = view_boards(records, processes=processes)
+    ladders, damaged = _ladders(list(dict.fromkeys(loaded.run for loaded in records)))
     left_out = [*quarantined, *damaged]
     with atomic_directory(out) as site:
-        (site / MARKER).write_text("A site built by `bench leaderboard`; building again replaces this folder.\n")
-        groups = write_listening([_heard(view) for view in views], site, max_captions)
-        _write_data(views, site)
-        (site / ATOM_FILE).write_text(to_atom(records, title, url), encoding="utf-8")
-        (site / JSON_FILE).write_text(to_json_feed(records, title, url), encoding="utf-8")
-        _write_pages(views, ladders, groups, left_out, title, site)
+        folder = Folder(site, previous=out if out.is_dir() else None)
+        listening = _listening(views, votes, folder, max_captions)
+        folder.write(ATOM_FILE, to_atom(records, title, url).encode())
+        folder.write(JSON_FILE, to_json_feed(records, title, url).encode())
+        _write_pages(views, ladders, listening, left_out, title, folder)
     return SitePaths(
         root=out,
         index=out / "index.html",
-        listening=out / "listen.html" if groups else None,
+        listening=out / "listen.html" if listening.shown else None,
         table_csv=out / "table.csv",
         table_json=out / "table.json",
+        table_parquet=out / "table.parquet",
+        written=folder.written,
+        kept=folder.kept,
     )
 
 
@@ -110,7 +133,29 @@ def _ladders(runs: Iterable[Path]) -> tuple[list[Ladder], list[Quarantined]]:
     return ladders, damaged
 
 
-def _heard(view: BoardView) -> Board:
+@dataclass(frozen=True)
+class _Listening:
+    """What there is to hear, and what listeners heard."""
+
+    pages: list[ListeningPage]
+    heard: list[Heard]
+    left_out: list[str]  # votes that do not count, a line each
+
+    @property
+    def shown(self) -> bool:
+        return bool(self.pages or self.heard or self.left_out)
+
+
+def _listening(
+    views: Sequence[BoardView], votes: Iterable[tuple[str, Session]], folder: Folder, most_captions: int
+) -> _Listening:
+    boards = [_one_draw(view) for view in views]
+    pages, votes = write_clips(boards, folder, most_captions), list(votes)
+    kept, left_out = of_clips(votes, clips_of(boards)) if votes else ([], [])
+    return _Listening(pages, hear(kept), left_out)
+
+
+def _one_draw(view: BoardView) -> Board:
     """Return the board with one record of each method: clips of one calibration draw are played."""
     return replace(view.board, rows=[own.row for model in view.models for own in model.rows])
 
@@ -125,97 +170,107 @@ def _check_replaceable(out: Path) -> None:
 def _write_pages(
     views: Sequence[BoardView],
     ladders: Sequence[Ladder],
-    groups: Sequence[ListeningGroup],
+    listening: _Listening,
     left_out: Sequence[Quarantined],
     title: str,
-    site: Path,
+    folder: Folder,
 ) -> None:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("admbench.leaderboard.site"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = _static("page.css")
-    shared = {"title": title, "style": style, "style_hash": _csp_hash(style), "listening": bool(groups)}
+    names = Names()
+    fronts = [front(view, names) for view in views]
+    output = Output(folder, _shared(names, title, listening, bool(left_out)))
+    data = output.data("front", {"boards": [front_data(one, names) for one in fronts], "facets": facets_of(fronts)})
     boards = [view.board for view in views]
-    tables = [(view, table(view), plot.panels(view)) for view in views]
-    script = _static("board.js")
-    page = environment.get_template("index.html.jinja").render(
-        **shared,
-        script=script,
-        script_hash=_csp_hash(script),
-        head=summary.head(boards),
-        tables=tables,
-        plot=plot,
-        headline=headline,
-        judges_sentences=judges_sentences,
+    output.page(
+        "index.html",
+        "index.html.jinja",
+        data=data,
+        fronts=fronts,
+        headlines=[_emphasized(view) for view in views],
         cautions=list(dict.fromkeys(caution for view in views for caution in view.cautions)),
+        badges=badges(fronts, ladders),
+        head=summary.head(boards),
         across=summary.across,
-        ratio=ratio_text,
-        digits=three_digits,
+        left_out=len(left_out),
+        heard=listening.heard,
+        most_rows=MOST_ROWS,
+        most_models=MOST_MODELS,
+        everything=True,
+    )
+    output.page("cells.html", "cells.html.jinja", data=data, fronts=fronts)
+    output.page(
+        "made.html",
+        "made.html.jinja",
+        head=summary.head(boards),
         ladders=[ladder_table(model) for ladder in ladders for model in ladder.models],
         definitions=summary.definitions(boards),
-        left_out=left_out,
-        state=validation_state,
-        settings=summary.settings,
-        label=definitions.definition,
-        suite_label=summary.suite_label,
+        columns=_all_columns(fronts),
     )
-    (site / "index.html").write_text(page, encoding="utf-8")
-    if groups:
-        script = _static("listen.js")
-        page = environment.get_template("listen.html.jinja").render(
-            **shared, script=script, script_hash=_csp_hash(script), groups=groups, range_db=RANGE_DB
-        )
-        (site / "listen.html").write_text(page, encoding="utf-8")
+    if left_out:
+        output.page("quarantine.html", "quarantine.html.jinja", left_out=left_out)
+    pages.write_cells(output, fronts, names)
+    pages.write_models(output, fronts, names)
+    pages.write_methods(output, fronts, names)
+    downloads.write_data(views, output, names)
+    if listening.shown:
+        write_listening(output, listening.pages, listening.heard, listening.left_out)
 
 
-def _write_data(views: Sequence[BoardView], site: Path) -> None:
-    """table.csv, table.json, and every record as it was read."""
-    rows = [_data_row(view, own) for view in views for model in view.models for own in model.rows]
-    (site / "table.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
-    writer.writeheader()
-    writer.writerows({key: _csv_value(value) for key, value in row.items()} for row in rows)
-    (site / "table.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
-    (site / "records").mkdir()
-    for row in (row for view in views for row in view.board.rows):
-        path = site / "records" / f"{anchor(row)}.json"
-        path.write_text(row.record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-
-def _data_row(view: BoardView, own: ViewRow) -> dict[str, Any]:
-    """A row of the downloads: its place in the order, its verdicts, then the record."""
-    place = own.standings.get(view.score)
-    row: dict[str, Any] = {
-        "board": summary.suite_label(view.board),
-        "order_by": view.score,
-        "rank_low": place and place.first,
-        "rank_high": place and place.last,
-        "letters": place and place.letters,
-        "not_ordered": own.missing.get(view.score),
+def _shared(names: Names, title: str, listening: _Listening, left_out: bool) -> dict[str, Any]:
+    """Return what every template may read."""
+    found = [("index.html", "Board"), ("cells.html", "All cells")]
+    found += [("listen.html", "Listen")] if listening.shown else []
+    found += [("made.html", "How it was made")]
+    found += [("quarantine.html", "Left out")] if left_out else []
+    return {
+        "title": title,
+        "pages": found,
+        "listens": {page.group: page.path for page in reversed(listening.pages)},
+        "heard_rows": heard_rows,
+        "anchor": anchor,
+        "names": names,
+        "name": visible_name,
+        "label": definition,
+        "suite_label": summary.suite_label,
+        "judges_sentences": judges_sentences,
+        "fixed": fixed,
+        "interval": interval,
+        "words": words,
+        "tones": TONES,
+        "span": span,
+        "values": _values,
+        "words_of": _words_of,
+        "detail": _detail,
+        "ratio": ratio_text,
+        "digits": three_digits,
     }
-    for key, value in flat_row(own.record).items():
-        row.setdefault(key, value)  # whatever a metric is called, it cannot overwrite a column of the order
-    for key, verdict in own.verdicts.items():
-        row.setdefault(f"{key}_verdict", verdict.word)
-        row.setdefault(f"{key}_captions_needed", verdict.captions_needed)
-    return row
 
 
-def _csv_value(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula is quoted."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+def _emphasized(view: BoardView) -> Markup:
+    """Return the answer in words, the names of methods in it in bold."""
+    text = " ".join(headline(view))
+    specs = sorted({own.spec for model in view.models for own in model.rows}, key=len, reverse=True)
+    if not specs:
+        return Markup(escape(visible_lines(text)))
+    parts = re.split(f"({'|'.join(map(re.escape, specs))})", text)
+    shown = (
+        Markup("<b>{}</b>").format(visible_name(part)) if place % 2 else escape(visible_lines(part))
+        for place, part in enumerate(parts)
+    )
+    return Markup("").join(shown)
 
 
-def _static(name: str) -> Markup:
-    """A style sheet or script of this package: the only text that is not escaped."""
-    return Markup((files("admbench.leaderboard.site") / "static" / name).read_text(encoding="utf-8"))
+def _values(one: Front, row: MethodRow, key: str) -> list[Value]:
+    return [cell.values[key] for cell in one.of(row)]
 
 
-def _csp_hash(text: str) -> str:
-    """Source expression for exactly this inline text, for the page's content security policy."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+def _words_of(one: Front, cell: FrontCell, key: str) -> str:
+    column = next((column for column in one.columns if column.key == key), None)
+    return words(column, cell.values[key]) if column else DASH
+
+
+def _detail(row: MethodRow) -> str:
+    return method_detail(next(iter(row.cells.values())).record)
+
+
+def _all_columns(fronts: Sequence[Front]) -> list[Column]:
+    return list({column.key: column for one in fronts for column in one.columns}.values())

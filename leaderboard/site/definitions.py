@@ -133,6 +133,17 @@ _DEFINITIONS = {
         "KAD to fp32", "Kernel audio distance to the full-precision model's own output for the same captions and seeds."
     ),
 }
+FAMILIES = {
+    "floating point": "nothing is rounded to codes",
+    "rounding": "weights go to the nearest code, whatever range or code book is chosen for it",
+    "block reconstruction": "rounding is learned so that the output of each block is kept",
+    "Hessian": "weights make up for the error of others, by second moments of the input",
+    "transform": "an equivalent network that is easier to round, such as with scales moved from inputs to weights",
+    "low rank": "a part of low rank stays in floating point",
+    "fine-tuning": "the network is trained",
+    "package": "what another package does, by its own rules",
+}
+"""What methods of a family do to weights: `admbench.taxonomy`."""
 _AGAINST = {"reference": "against real audio", "baseline": "against full precision", None: "needs no reference"}
 
 

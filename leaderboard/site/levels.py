@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from admbench.leaderboard.ladder import Estimate, LadderModel
-from admbench.leaderboard.site.cells import Cell, estimate_cells
+from admbench.leaderboard.site.entries import Cell, estimate_cells
 from admbench.leaderboard.site.numbers import decimals, fixed, interval
 
 _STEPS_OF = "fd"  # the score whose paired difference a step is

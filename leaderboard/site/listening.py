@@ -1,187 +1,193 @@
-"""The listening page's material: clips and spectrograms of a few captions, written into the site."""
+"""The listening pages, one a model: which captions and clips are on them, and their files."""
 
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
-import numpy as np
-
-from admbench.errors import DataError
 from admbench.files import slug
-from admbench.leaderboard.boards import Board, Row
-from admbench.leaderboard.clips import Clip, Sound, read_clips, read_sound, write_sound
-from admbench.leaderboard.record import FULL_PRECISION
-from admbench.leaderboard.run_folder import BASELINES, CAPTIONS_FILE, REFERENCE
-from admbench.leaderboard.site.spectrogram import mel_decibels, mel_height, write_spectrogram
+from admbench.leaderboard.boards import Board
+from admbench.leaderboard.clip_sources import ClipSource, captions_of, clip_sources
+from admbench.leaderboard.clips import Clip, evenly
+from admbench.leaderboard.hearing import Heard
+from admbench.leaderboard.inference.scores import OWN_AUDIO
+from admbench.leaderboard.site.definitions import definition
+from admbench.leaderboard.site.folder import Folder
+from admbench.leaderboard.site.listening_clips import clip_path, clip_script, describe
+from admbench.leaderboard.site.listening_data import HeardCaption, HeardClip, ListeningData, ScoreWords, Source
+from admbench.leaderboard.site.output import Output
+from admbench.plain_text import visible_lines, visible_name
 from admbench.progress import track
 
-_FREQUENCIES = (500, 1000, 2000, 4000, 8000, 16000)  # Hz, labelled on the frequency axis
+PREFERRED = ("zimtohrli", "lmd", "mrstft")
+"""Scores of single clips against full precision by which the worst are chosen, the first that is there."""
 
 
 @dataclass(frozen=True)
-class Card:
-    """One clip: what it is, and its files relative to the site; without files, why."""
+class ListeningPage:
+    """The page of one model: where it lies and what is on it. Its clips are written."""
 
+    path: str
+    """From the root of the site."""
+    group: str
+    """The model, as its board calls it."""
     label: str
-    kind: str  # reference | baseline | method
-    audio: str | None
-    spectrogram: str | None
-    seconds: float
-    axis: tuple[tuple[float, str], ...]  # frequency labels: share of the height from the bottom, text
-    missing: str | None = None
+    """The model, with its suite where several boards are shown."""
+    data: ListeningData
 
 
-@dataclass(frozen=True)
-class CaptionCards:
-    """A caption with the reference, the baseline and each method."""
+def write_clips(boards: Sequence[Board], folder: Folder, most_captions: int) -> list[ListeningPage]:
+    """Write the clips of all models that have audio into a site, and return the pages to be made of them.
 
-    id: str
-    text: str
-    seed: int | None
-    cards: list[Card]
+    Half of the captions are taken at even steps through the suite, so that the strata of a suite in order are all
+    met; the other half are the worst of the methods in turn. A clip that is not valid is named in its place.
 
-
-@dataclass(frozen=True)
-class ListeningGroup:
-    """What one entry of the selector shows."""
-
-    key: str
-    label: str
-    captions: list[CaptionCards]
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where the clips of a card come from."""
-
-    label: str
-    kind: str
-    run: Path
-    folder: Path
-    slug: str
-    group: str | None  # None: shared by all groups
-    without: str  # why a clip may be missing
-
-
-def write_listening(boards: Sequence[Board], site: Path, max_captions: int) -> list[ListeningGroup]:
-    """Write audio/ and spectrograms/ below `site` and return what the page shows, one entry per group that has audio.
-
-    Captions are taken at even steps through the suite, so that the strata of a suite in order are all met. Per caption,
-    all spectrograms of a board share one colour scale.
-
-    A clip that is not valid is named on its card.
+    Args:
+        boards: with one record of each method.
+        folder: of it; a clip that it had before is not encoded again.
+        most_captions: of each model.
     """
-    groups: list[ListeningGroup] = []
-    for number, board in enumerate(boards):
-        sources = list(_sources(board))
-        clips = _evenly(_captions(sources), max_captions)
-        shown: dict[str, list[CaptionCards]] = {group: [] for group in board.groups}
-        for clip in track(clips, "Listening page"):
-            cards = _write_caption(sources, clip, site, f"board{number + 1}")
-            for group, captions in shown.items():
-                own = [card for source, card in zip(sources, cards, strict=True) if source.group in (None, group)]
-                captions.append(CaptionCards(clip.id, clip.caption, clip.seed, own))
-        suffix = f" ({board.suite}, {board.n} captions)" if len(boards) > 1 else ""
-        groups.extend(
-            ListeningGroup(f"{slug(group)}-{number + 1}", group + suffix, captions)
-            for group, captions in shown.items()
-            if any(card.audio and card.kind != "reference" for caption in captions for card in caption.cards)
+    found = []
+    for number, board in enumerate(boards, start=1):
+        several = len(boards) > 1
+        for group in board.groups:
+            data = _model_data(board, group, folder, most_captions)
+            if data is not None:
+                name = slug(group) + (f"-{number}" if several else "")
+                label = visible_name(group) + (f" ({visible_name(board.suite)}, {board.n} captions)" if several else "")
+                found.append(ListeningPage(f"listen/{name}.html", group, label, data))
+    return found
+
+
+def write_listening(
+    output: Output, pages: Sequence[ListeningPage], heard: Sequence[Heard], votes_left_out: Sequence[str]
+) -> None:
+    """Write the pages of models, and the one that leads to them and says what listeners heard."""
+    for page in pages:
+        script = output.data("listening", page.data.model_dump(mode="json"))
+        output.page(page.path, "listening.html.jinja", page=page, listening=script, models=pages)
+    output.page("listen.html", "listen.html.jinja", models=pages, votes_left_out=votes_left_out, heard=heard)
+
+
+def _model_data(board: Board, group: str, folder: Folder, most: int) -> ListeningData | None:
+    sources = list(clip_sources(board, group))
+    clips = captions_of(sources)
+    scores = _score_words(sources)
+    worst_by = _worst_by(scores)
+    full = next((index for index, source in enumerate(sources) if source.kind == "baseline"), None)
+    captions = []
+    for clip, chosen in track(choose_captions(clips, _worst_first(sources, worst_by), most), f"Clips of {group}"):
+        captions.append(
+            HeardCaption(
+                id=clip.id,
+                text=visible_lines(clip.caption),
+                seed=clip.seed,
+                chosen=chosen,
+                clips=[_write_clip(source, clip, folder) for source in sources],
+            )
         )
-    return groups
+    if not any(
+        clip.sha256 and source.kind != "reference"
+        for caption in captions
+        for source, clip in zip(sources, caption.clips, strict=True)
+    ):
+        return None
+    return ListeningData(
+        model=visible_name(group),
+        suite=visible_name(board.suite),
+        suite_sha256=board.suite_sha256,
+        n=len(clips),
+        full=full,
+        sources=[Source(label=visible_name(source.label), kind=source.kind) for source in sources],
+        scores=scores,
+        worst_by=worst_by.key if worst_by else None,
+        captions=captions,
+        colours={"level": _colours("magma"), "difference": _colours("RdBu_r")},
+    )
 
 
-def _sources(board: Board) -> Iterator[_Source]:
-    """Reference folders, then per group its baseline, then its methods in the order of the board."""
-    yield from _reference_source(board)
-    for group in board.groups:
-        rows = [row for row in board.rows if row.group == group]
-        if all(row.record.method.name != FULL_PRECISION for row in rows):
-            yield from _baseline_source(rows[0])
-        for row in sorted(rows, key=lambda row: row.record.method.name != FULL_PRECISION):
-            yield _row_source(row)
+def choose_captions(
+    clips: Sequence[Clip], worst_first: Sequence[Sequence[str]], most: int
+) -> list[tuple[Clip, Literal["even", "worst"]]]:
+    """Return the captions of a page in the order of the suite, each with why it was chosen.
+
+    Args:
+        clips: all captions.
+        worst_first: per method, ids of captions, the worst first.
+        most: captions wanted.
+    """
+    if len(clips) <= most:
+        return [(clip, "even") for clip in clips]
+    count = most - most // 2 if any(worst_first) else most
+    even = {clip.id for clip in evenly(clips, count)}
+    known = {clip.id for clip in clips}
+    worst: set[str] = set()
+    queues = [iter(ids) for ids in worst_first]
+    while queues and len(even) + len(worst) < most:
+        queue = queues.pop(0)
+        taken = next((name for name in queue if name in known and name not in even and name not in worst), None)
+        if taken is not None:
+            worst.add(taken)
+            queues.append(queue)
+    return [(clip, "even" if clip.id in even else "worst") for clip in clips if clip.id in even or clip.id in worst]
 
 
-def _reference_source(board: Board) -> Iterator[_Source]:
-    """The first reference folder of the board's runs that has a caption of the board's cells under the same id."""
-    for row in board.rows:
-        run = row.loaded.run
-        own = {(clip.id, clip.caption) for clip in _clips(run, row.loaded.cell)}
-        for folder in sorted((run / REFERENCE).glob("*/")):
-            if any((clip.id, clip.caption) in own for clip in _clips(run, folder)):
-                yield _Source("reference", "reference", run, folder, "reference", None, "no recording for this caption")
-                return
+def _write_clip(source: ClipSource, clip: Clip, folder: Folder) -> HeardClip:
+    scores = {key: _short(number) for key, number in source.scores_of(clip.id).items()}
+    pcm, without = source.read(clip)
+    if pcm is None:
+        return HeardClip(missing=visible_lines(without), scores=scores)
+    heard = describe(pcm, scores)
+    if heard.sha256 is not None:
+        path = clip_path(heard.sha256)
+        if not folder.keep(path):
+            folder.write(path, clip_script(pcm).encode("ascii"))
+    return heard
 
 
-def _baseline_source(row: Row) -> Iterator[_Source]:
-    """The model's full-precision audio where the grid has no cell of it."""
-    folder = row.loaded.run / BASELINES / slug(row.record.model.name)
-    if (folder / CAPTIONS_FILE).exists():
-        yield _Source(
-            FULL_PRECISION, "baseline", row.loaded.run, folder, "baseline", row.group, "no audio in the run folder"
-        )
-
-
-def _row_source(row: Row) -> _Source:
-    spec, status = row.name, row.record.status
-    kind = "baseline" if row.record.method.name == FULL_PRECISION else "method"
-    without = f"{status}: {row.record.reason}" if status != "done" else "no audio in the run folder"
-    return _Source(spec, kind, row.loaded.run, row.loaded.cell, slug(spec), row.group, without)
-
-
-def _captions(sources: Sequence[_Source]) -> list[Clip]:
-    """Captions for which something was generated, in suite order, each once."""
-    found: dict[str, Clip] = {}
+def _score_words(sources: Sequence[ClipSource]) -> list[ScoreWords]:
+    """Every score that some method has per caption: those of single clips first."""
+    found: dict[str, ScoreWords] = {}
     for source in sources:
-        if source.kind != "reference":
-            for clip in _clips(source.run, source.folder):
-                found.setdefault(clip.id, clip)
-    return list(found.values())
+        for key, score in source.results.scores.items() if source.results else ():
+            found[key] = ScoreWords(
+                key=key,
+                label=visible_name(definition(key).label),
+                higher_is_better=score.kind.higher_is_better,
+                per="set" if score.clips is None else "clip",
+            )
+    return sorted(found.values(), key=lambda words: (words.per, words.key))
 
 
-def _evenly(clips: Sequence[Clip], count: int) -> list[Clip]:
-    if len(clips) <= count:
-        return list(clips)
-    return [clips[int((index + 0.5) * len(clips) / count)] for index in range(count)]
+def _worst_by(scores: Sequence[ScoreWords]) -> ScoreWords | None:
+    """The score that says most of how a clip differs from full precision's."""
+    near = {words.key: words for words in scores if words.key.endswith(OWN_AUDIO)}
+    for key in (name + OWN_AUDIO for name in PREFERRED):
+        if key in near:
+            return near[key]
+    return next(iter([*near.values(), *scores]), None)
 
 
-def _write_caption(sources: Sequence[_Source], clip: Clip, site: Path, board: str) -> list[Card]:
-    """Write the clips and spectrograms of one caption; one card per source."""
-    heard = [_sound(source, clip) for source in sources]
-    sounds = [sound for sound, _ in heard]
-    spectrograms = [mel_decibels(sound) if sound else None for sound in sounds]
-    loudest = max((float(np.max(spectrogram)) for spectrogram in spectrograms if spectrogram is not None), default=0.0)
-    cards = []
-    for source, (sound, without), spectrogram in zip(sources, heard, spectrograms, strict=True):
-        if sound is None or spectrogram is None:
-            cards.append(Card(source.label, source.kind, None, None, 0.0, (), without))
-            continue
-        place = Path(board, slug(source.group) if source.group else "real", source.slug, slug(clip.id))
-        audio, image = Path("audio", place).with_name(place.name + ".wav"), Path("spectrograms", f"{place}.png")
-        for path in (audio, image):
-            (site / path).parent.mkdir(parents=True, exist_ok=True)
-        write_sound(site / audio, sound)
-        write_spectrogram(site / image, spectrogram, loudest)
-        cards.append(Card(source.label, source.kind, audio.as_posix(), image.as_posix(), sound.seconds, _axis(sound)))
-    return cards
+def _worst_first(sources: Sequence[ClipSource], by: ScoreWords | None) -> list[list[str]]:
+    methods = [source for source in sources if source.kind == "method" and source.results and by]
+    return [
+        [name for name, _ in source.results.worst(by.key, len(source.results.captions))]
+        for source in methods
+        if source.results and by and by.key in source.results.scores
+    ]
 
 
-def _sound(source: _Source, clip: Clip) -> tuple[Sound | None, str]:
-    """Return a clip, or why there is none: one that is no audio costs itself alone."""
-    try:
-        return read_sound(source.run, source.folder, clip), source.without
-    except DataError as error:
-        return None, " ".join(str(error).removeprefix(f"{source.folder}/").split())
+def _short(number: float) -> float:
+    """Five digits of a number: what is shown, and enough to sort by."""
+    return number if number == 0 or not math.isfinite(number) else float(f"{number:.5g}")
 
 
-def _clips(run: Path, folder: Path) -> list[Clip]:
-    """Return the clips of a folder beside the cells; none where its list is not valid."""
-    try:
-        return read_clips(run, folder)
-    except DataError:
-        return []
+def _colours(name: str) -> str:
+    """256 colours of matplotlib's map of that name, six hex digits each."""
+    import matplotlib
+    import numpy as np
 
-
-def _axis(sound: Sound) -> tuple[tuple[float, str], ...]:
-    """Labels of the frequency axis in kHz."""
-    shown = [frequency for frequency in _FREQUENCIES if frequency <= sound.rate / 2]
-    return tuple((mel_height(frequency, sound.rate), f"{frequency / 1000:g}") for frequency in shown)
+    rgb: bytes = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes()
+    return rgb.hex()

@@ -11,6 +11,9 @@ from admbench.leaderboard.site.definitions import Definition, against, definitio
 from admbench.leaderboard.site.numbers import count
 from admbench.leaderboard.view import TO_REAL_AUDIO, BoardView
 
+_MOST_COMMANDS = 5
+MOST_ENTRIES, MOST_CHARACTERS = 60, 300
+"""Of a section of a record that a page shows; the record has it whole."""
 _SHOWN_PACKAGES = ("python", "torch", "diffusers", "transformers", "admbench")
 
 
@@ -28,7 +31,8 @@ class Head:
     machines: list[str]
     packages: list[str]
     judges: list[str]
-    small_judges: list[str]  # the metric networks that ship with the package
+    sampling: list[str]
+    commands: list[str]
 
 
 def head(boards: Sequence[Board]) -> Head:
@@ -59,7 +63,13 @@ def head(boards: Sequence[Board]) -> Head:
         judges=[
             f"{name} ({sha256[:8]}) for {', '.join(dict.fromkeys(labels))}" for (name, sha256), labels in judges.items()
         ],
-        small_judges=sorted({name for name, _ in judges if name.startswith("tiny-")}),
+        sampling=_unique(
+            f"{g.scheduler}, {g.steps} steps, guidance {g.guidance:g}, seed {g.seed}, {g.dtype}, {g.seconds:g} s at "
+            f"{g.sample_rate} Hz"
+            for g in (record.generation for record in records)
+            if g
+        ),
+        commands=_unique(record.provenance.command for record in records if record.provenance)[:_MOST_COMMANDS],
     )
 
 
@@ -97,7 +107,7 @@ def definitions(boards: Sequence[Board]) -> list[tuple[str, Definition, str, str
 
 
 def settings(record: Record) -> list[tuple[str, Any]]:
-    """Sections of "how it was made" as nested plain data; long lists are counted, they are in the record file."""
+    """Return the sections of a record as nested plain data; long lists are counted, they are in the record file."""
     dump = record.model_dump(mode="json")
     layers = dump["method"].pop("layers")
     if layers is not None:
@@ -106,10 +116,33 @@ def settings(record: Record) -> list[tuple[str, Any]]:
         if dump["latency"] and dump["latency"].get(key):
             dump["latency"][key].pop("values")
     return [
-        (name, _without_reasoned_nulls(value))
+        (name, bounded(_without_reasoned_nulls(value)))
         for name, value in dump.items()
         if isinstance(value, dict) and name != "scores"
     ]
+
+
+def bounded(value: Any) -> Any:
+    """Return plain data with at most MOST_ENTRIES entries a level and MOST_CHARACTERS a text, and how much is left out.
+
+    Numbers have six digits.
+
+    >>> bounded({"a": "x" * 310})["a"][-28:]
+    'xxx… (310 characters in all)'
+    """
+    if isinstance(value, str):
+        return (
+            value if len(value) <= MOST_CHARACTERS else f"{value[:MOST_CHARACTERS]}… ({len(value)} characters in all)"
+        )
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        kept = {bounded(key): bounded(item) for key, item in list(value.items())[:MOST_ENTRIES]}
+        return kept | ({"…": f"{len(value) - MOST_ENTRIES} more in the record"} if len(value) > MOST_ENTRIES else {})
+    if isinstance(value, list):
+        kept_items = [bounded(item) for item in value[:MOST_ENTRIES]]
+        return kept_items + ([f"… ({len(value)} in all)"] if len(value) > MOST_ENTRIES else [])
+    return value
 
 
 def _without_reasoned_nulls(section: dict[str, Any]) -> dict[str, Any]:

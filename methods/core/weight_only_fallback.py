@@ -26,14 +26,14 @@ from admbench.methods.core.layers.kinds import (
     weight_only_layers,
 )
 from admbench.methods.core.layers.quantized import QuantizedLayer
-from admbench.methods.core.numbers.quantizer import Quantizer
-from admbench.methods.core.numbers.scheme import weight_scheme
+from admbench.methods.core.numbers.fitting import fit_weight
+from admbench.methods.core.numbers.scheme import Side, weight_scheme
 from admbench.methods.protocol import DenoisingModel
 
 
 @torch.no_grad()
 def apply_weight_only_fallback(
-    quantized: QuantizedBackbone, model: DenoisingModel, calibration: CalibrationSet | None, bits: int
+    quantized: QuantizedBackbone, model: DenoisingModel, calibration: CalibrationSet | None, side: Side
 ) -> QuantizedBackbone:
     """Round what is left of a component's weights to the nearest codes, between the extremes of each output channel.
 
@@ -44,12 +44,12 @@ def apply_weight_only_fallback(
         quantized: as the method made it; the layers of its module are replaced in place.
         model: in full precision, with the component in the place of the backbone.
         calibration: what the method quantized with; None if it needed nothing, and so reached every layer.
-        bits: 2..8, or 16 to leave everything as it is.
+        side: bits 2..8, 16 to leave everything as it is, or a number format.
 
     Raises:
         CheckpointError: a weight is not finite; names the layer.
     """
-    scheme = weight_scheme(bits, "channel")
+    scheme = weight_scheme(side, "channel")
     if scheme is None:
         return quantized
     left: dict[str, AnyLayer] = {**weight_only_layers(quantized.module)}
@@ -62,7 +62,7 @@ def apply_weight_only_fallback(
         weight = weight_of(layer).detach()
         if not bool(torch.isfinite(weight).all()):
             raise CheckpointError(f"layer {name}: its weights hold NaN or infinity and cannot be quantized")
-        fitted = Quantizer.min_max(scheme, weight)
+        fitted = fit_weight(scheme.for_terms(weight[0].numel()), weight)
         replace_shared(quantized.module, name, QuantizedLayer.from_float(layer, fitted, None))
     return replace(quantized, report=with_more_layers(quantized.report, quantized.module, left))
 

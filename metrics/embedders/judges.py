@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from admbench.errors import CheckpointError, PluginError
-from admbench.hashing import sha256_file
+from admbench.hashing import remembered_sha256, sha256_file, sha256_json
 from admbench.metrics.embedders.base import Role
 from admbench.metrics.embedders.hub import find_folder, weight_file
 from admbench.metrics.embedders.published import Published
@@ -56,7 +56,12 @@ class Judge(ABC):
     @classmethod
     def fingerprint(cls, weights: str | None = None) -> str:
         """Return the SHA-256 of the weights, as the embedder's `sha256`, without loading them."""
-        return sha256_file(cls.find(weights))
+        return remembered_sha256(cls.find(weights))
+
+    @classmethod
+    def configuration(cls, weights: str | None = None) -> str | None:
+        """Return a hash over the other files that a load reads, where they lie beside the weights; None without any."""
+        return None
 
 
 class _Shipped(Judge):
@@ -255,7 +260,15 @@ class _FromHub(Judge):
     @classmethod
     def load(cls, weights: str | None = None) -> Any:
         """See the base class."""
-        return load_target(f"{__package__}.{cls.loader}")(cls.find(weights), cls.checkpoint(weights))
+        embedder = load_target(f"{__package__}.{cls.loader}")(cls.find(weights), cls.checkpoint(weights))
+        embedder.configuration_sha256 = cls.configuration(weights)
+        return embedder
+
+    @classmethod
+    def configuration(cls, weights: str | None = None) -> str:
+        """See the base class: how audio is prepared, how text is cut, and what the network looks like."""
+        beside = sorted(one for one in cls.find(weights).parent.iterdir() if one.suffix in (".json", ".txt", ".model"))
+        return sha256_json({file.name: sha256_file(file) for file in beside})
 
     @classmethod
     def find(cls, weights: str | None = None) -> Path:

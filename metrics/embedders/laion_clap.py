@@ -27,7 +27,7 @@ from admbench.hashing import sha256_file
 from admbench.metrics.embedders.base import AudioFeatures
 from admbench.metrics.embedders.hub import find_tokenizer
 from admbench.metrics.embedders.published import load_pickle, load_strictly
-from admbench.metrics.embedders.windows import SAMPLE_RATE, embed_windows
+from admbench.metrics.embedders.windows import SAMPLE_RATE, embed_windows, mean_of_windows, windows
 
 EMBEDDING_DIM = 512
 MAX_TOKENS = 77
@@ -60,6 +60,11 @@ class LaionClap:
     def embed_audio(self, waveforms: NDArray[np.float32]) -> AudioFeatures:
         """Unit vectors (n, 512) of float32 waveforms (n, samples) in [-1, 1] at 48 kHz; there are no logits."""
         return AudioFeatures(embedding=embed_windows(waveforms, self._embed), logits=None)
+
+    @torch.inference_mode()
+    def embed_unrounded(self, waveforms: NDArray[np.float32]) -> AudioFeatures:
+        """Return the same without clipping and rounding to 16 bits, as of tensors the package's own hook does."""
+        return AudioFeatures(embedding=mean_of_windows(windows(waveforms), self._embed), logits=None)
 
     @torch.inference_mode()
     def embed_text(self, captions: Sequence[str]) -> NDArray[np.float32]:

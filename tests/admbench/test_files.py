@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 
 from admbench.errors import DataError
 from admbench.files import (
+    MOST_TEXT_BYTES,
     atomic_directory,
+    inside,
     link,
     read_json,
     read_yaml,
@@ -48,7 +51,7 @@ def test_nan_is_never_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ["{", '{"a": NaN}', "[" * 100_000, ""])
+@pytest.mark.parametrize("text", ["{", '{"a": NaN}', "[" * 100_000, "", '{"a": {"b": 1, "b": 2}}'])
 def test_malformed_json_is_an_error_that_names_the_file(tmp_path, text):
     path = tmp_path / "broken.json"
     path.write_text(text)
@@ -64,7 +67,9 @@ def test_missing_and_binary_files_are_errors_that_name_the_file(tmp_path):
         read_json(tmp_path / "binary.json")
 
 
-@pytest.mark.parametrize("text", ["a: [1", "a: b: c", "!!python/object/apply:os.mkdir [ran]"])
+@pytest.mark.parametrize(
+    "text", ["a: [1", "a: b: c", "!!python/object/apply:os.mkdir [ran]", "a: 1\na: 2", "a: &x [1]\nb: *x"]
+)
 def test_malformed_yaml_is_one_line_that_names_the_file(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.yml").write_text(text)
@@ -151,3 +156,24 @@ def test_removing_takes_files_links_and_folders_and_follows_no_link(tmp_path):
 
 def refuse(source, target):
     raise OSError("no links here")
+
+
+@pytest.mark.parametrize("read", [read_json, read_yaml])
+def test_what_never_ends_or_is_too_large_is_refused_unread(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(MOST_TEXT_BYTES + 1)
+    for name, reason in (("pipe", "expected a regular file"), ("large", "larger than"), (".", "expected a regular")):
+        with pytest.raises(DataError, match=reason):
+            read(tmp_path / name)
+    with pytest.raises(DataError, match="expected a regular file"):
+        read("/dev/zero")
+
+
+def test_what_is_inside_of_a_folder_is_told_with_all_links_followed(tmp_path):
+    (tmp_path / "run" / "work").mkdir(parents=True)
+    (tmp_path / "run" / "out").symlink_to(tmp_path)
+    (tmp_path / "run" / "circle").symlink_to(tmp_path / "run" / "circle")
+    assert inside(tmp_path / "run", tmp_path / "run" / "work" / "new")
+    for path in (tmp_path, tmp_path / "run" / "out", tmp_path / "run" / ".." / "x", tmp_path / "run" / "a\0"):
+        assert not inside(tmp_path / "run", path)

@@ -1,10 +1,14 @@
 """Content addresses."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 import torch
 
-from admbench.hashing import sha256_file, sha256_json, sha256_tensors
+from admbench import hashing
+from admbench.hashing import remembered_sha256, sha256_file, sha256_json, sha256_tensors
 
 
 def test_file_hash_is_that_of_its_bytes(tmp_path):
@@ -44,3 +48,59 @@ def test_tensor_hash_tells_apart(other):
 def test_tensor_hash_takes_bfloat16_scalars_and_strides():
     tensors = {"a": torch.tensor(1.5, dtype=torch.bfloat16), "b": torch.arange(6).reshape(2, 3).T}
     assert sha256_tensors(tensors) == sha256_tensors({name: tensor.clone() for name, tensor in tensors.items()})
+
+
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    """A file whose hash is remembered, and how often files were hashed since."""
+    monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("admbench.hashing.SETTLED_SECONDS", -1.0)
+    path, read = tmp_path / "weights", []
+    path.write_bytes(bytes(hashing.REMEMBERED_BYTES))
+    monkeypatch.setattr("admbench.hashing.sha256_file", lambda file: read.append(file) or sha256_file(file))
+    return path, read
+
+
+def test_the_hash_of_a_large_file_is_remembered_while_nothing_changed(large):
+    path, read = large
+    assert remembered_sha256(path) == remembered_sha256(path) == sha256_file(path)
+    assert read == [path]
+
+
+def test_a_file_of_the_same_place_size_and_date_with_another_content_is_hashed_again(large):
+    path, _ = large
+    remembered_sha256(path)
+    before = path.stat()
+    path.write_bytes(b"1" * hashing.REMEMBERED_BYTES)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert remembered_sha256(path) == sha256_file(path)
+    other = path.with_name("other")
+    other.write_bytes(b"2" * hashing.REMEMBERED_BYTES)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    assert remembered_sha256(path) == sha256_file(path)
+
+
+def test_what_has_just_changed_is_not_remembered(large, monkeypatch):
+    path, read = large
+    monkeypatch.setattr("admbench.hashing.SETTLED_SECONDS", time.time())
+    remembered_sha256(path)
+    remembered_sha256(path)
+    assert read == [path, path]
+
+
+@pytest.mark.parametrize("content", ["", "f" * 64, "f" * 64 + " " + "0" * 64, "\udcff"])
+def test_a_memo_that_was_damaged_is_not_believed(large, tmp_path, content):
+    path, _ = large
+    remembered_sha256(path)
+    (memo,) = (tmp_path / "cache" / "hashes").iterdir()
+    memo.write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert remembered_sha256(path) == sha256_file(path)
+
+
+def test_where_nothing_can_be_written_nothing_is_remembered_and_nothing_fails(large, tmp_path, monkeypatch):
+    path, read = large
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    assert remembered_sha256(path) == remembered_sha256(path) == sha256_file(path)
+    assert read == [path, path]

@@ -26,6 +26,9 @@ raises = fake_adm:Raises
 killed = fake_adm:Killed
 hangs = fake_adm:Hangs
 absent = fake_adm:Absent
+exits = fake_adm:Exits
+meddles = fake_adm:Meddles
+overflows = fake_adm:Overflows
 cannot-import = fake_adm_missing:Nothing
 [admbench.judges]
 band-tagger = fake_adm:BandTaggerJudge
@@ -106,7 +109,7 @@ def check_specs_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check method specs in this process, which is quicker than in a child."""
     from admbench.bench.run.preflight import check
 
-    monkeypatch.setattr("admbench.bench.run.plan._preflight", check)
+    monkeypatch.setattr("admbench.bench.run.plan.ask", check)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from admbench.audio_files import AUDIO_SUFFIXES, is_audio_file
+from admbench.bench.scoring.captions import give_captions
 from admbench.bench.scoring.clips import read_clips, write_wav
 from admbench.bench.suites import load_suite
 from admbench.bench.suites.spec import CaptionFileSpec
@@ -16,7 +17,7 @@ from admbench.metrics.audio import read_audio
 
 RATE = 16_000
 TONE = 0.3 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
-SUBTYPES = {".opus": {"format": "OGG", "subtype": "OPUS"}, ".aif": {"format": "AIFF"}}
+SUBTYPES = {".opus": {"format": "OGG", "subtype": "OPUS"}, ".aif": {"format": "AIFF"}, ".wave": {"format": "WAV"}}
 """Of the suffixes that soundfile does not know by themselves."""
 
 
@@ -57,7 +58,8 @@ def test_clotho_names_files_of_every_suffix(folder: Path, tmp_path: Path) -> Non
 def test_captions_are_found_by_the_name_of_a_file_of_every_suffix(folder: Path, tmp_path: Path) -> None:
     name = next(folder.iterdir()).name
     (tmp_path / "captions.csv").write_text(f"id,caption\n{name},a tone\n")
-    assert [clip.caption for clip in read_clips(folder, str(tmp_path / "captions.csv"))] == ["a tone"]
+    found = give_captions({"generated": read_clips(folder)}, str(tmp_path / "captions.csv"))
+    assert [clip.caption for clip in found.clips["generated"]] == ["a tone"]
 
 
 def test_other_files_are_no_audio(tmp_path: Path) -> None:

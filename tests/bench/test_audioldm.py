@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from admbench.bench.models import fingerprint, load_model, missing_weights, registry
 from admbench.bench.models.checkpoints import shipped
-from admbench.bench.models.checkpoints.files import weights_file
+from admbench.bench.models.checkpoints.files import component_files
 from admbench.bench.models.families.audioldm import AUDIOLDM
 from admbench.bench.models.networks.published_sizes import audioldm_unet
 from admbench.errors import CheckpointError, UsageError
@@ -70,7 +70,7 @@ def test_every_tensor_of_the_files_is_in_the_model(weights):
     assert list(AUDIOLDM.networks) == ["backbone", "text_encoder", "vae", "vocoder"]
     for component in AUDIOLDM.networks:
         folder = weights / AUDIOLDM.folder_of(component)
-        stored = load_file(weights_file(folder, AUDIOLDM.weights_of(component)))
+        stored = load_file(component_files(folder, AUDIOLDM.weights_of(component))[0])
         loaded = model.components[component].state_dict()
         for name, tensor in stored.items():
             assert torch.equal(loaded[name], tensor), name
@@ -96,9 +96,9 @@ def test_ten_seconds_are_250_latent_frames_and_sampling_is_the_authors(weights):
 def test_bin_files_load_like_safetensors(weights, tmp_path, monkeypatch):
     shutil.copytree(weights, tmp_path / NAME)
     for component in AUDIOLDM.networks:
-        stems = AUDIOLDM.weights_of(component)
-        file = weights_file(tmp_path / NAME / AUDIOLDM.folder_of(component), stems)
-        torch.save(load_file(file), file.with_name(f"{stems[-1]}.bin"))
+        names = AUDIOLDM.weights_of(component)
+        file = tmp_path / NAME / AUDIOLDM.folder_of(component) / names[0]
+        torch.save(load_file(file), file.with_name(names[-1]))
         file.unlink()
     first = load_model(NAME).latents(["rain"], [1], steps=1, guidance=1.0, batch_size=1)
     before = fingerprint(NAME)
@@ -110,8 +110,9 @@ def test_bin_files_load_like_safetensors(weights, tmp_path, monkeypatch):
 def test_a_bin_file_that_runs_code_is_refused(weights, tmp_path, monkeypatch):
     shutil.copytree(weights, tmp_path / NAME)
     file = tmp_path / NAME / "vae" / "diffusion_pytorch_model.safetensors"
+    size = file.stat().st_size  # a smaller file would be refused for its size, unread
     file.unlink()
-    file.with_suffix(".bin").write_bytes(pickle.dumps(pytest.fail))
+    file.with_suffix(".bin").write_bytes(pickle.dumps(pytest.fail).ljust(size, b"\0"))
     monkeypatch.setenv("ADMBENCH_WEIGHTS", str(tmp_path))
     with pytest.raises(CheckpointError, match=r"diffusion_pytorch_model\.bin"):
         load_model(NAME)
@@ -150,6 +151,25 @@ def test_a_snapshot_in_the_hub_cache_is_found_and_its_commit_recorded(nothing_he
     (repository / "refs" / "main").write_text(commit)
     model = load_model(NAME)
     assert (model.revision, model.source) == (commit, "hf:cvssp/audioldm-s-full-v2")
+
+
+@pytest.mark.parametrize("lacking", ["unet/diffusion_pytorch_model.safetensors", "vae/config.json", "model_index.json"])
+def test_a_part_of_a_snapshot_is_one_line_with_the_command_that_gets_the_rest(
+    nothing_here, pipeline, tmp_path, lacking
+):
+    repository = tmp_path / "hub" / f"models--{registry.get(NAME).repository.replace('/', '--')}"
+    shutil.copytree(pipeline, repository / "snapshots" / "0123")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123")
+    file = repository / "snapshots" / "0123" / lacking
+    file.unlink()
+    file.symlink_to("../../blobs/that-never-came")  # as a download that was broken off leaves it
+    with pytest.raises(
+        CheckpointError, match=r"snapshots/0123.*; if its download broke off, get the rest with"
+    ) as caught:
+        load_model(NAME)
+    assert str(caught.value).endswith(f"hf download cvssp/audioldm-s-full-v2 --local-dir {nothing_here / NAME}")
+    assert "\n" not in str(caught.value)
 
 
 def test_an_incomplete_folder_names_the_file(weights, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -241,6 +242,14 @@ def test_a_clip_with_two_files_is_refused_because_only_one_can_be_meant(audiocap
     text = refused(DataError, audiocaps, audio=clips(f"{FIRST}.wav", f"Y{FIRST}.flac"))
     assert f"{audiocaps}:2: " in text
     assert f"2 files for one clip: {FIRST}.wav, Y{FIRST}.flac" in text
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/nowhere", path)])
+def test_a_clip_that_is_no_regular_file_is_refused_and_not_waited_for(audiocaps, clips, make):
+    folder = clips()
+    make(folder / f"{FIRST}.wav")
+    text = refused(DataError, audiocaps, audio=folder)
+    assert text == f"{audiocaps}:2: {folder / FIRST}.wav: expected a regular file"
 
 
 def test_a_folder_without_any_of_the_clips_or_no_folder_is_refused(audiocaps, clips, tmp_path):

@@ -150,12 +150,12 @@ def test_a_full_disk_is_found_before_anything_runs(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("admbench.bench.run.runner.os.fsync", full)
+    monkeypatch.setattr("admbench.bench.run.disk.os.fsync", full)
     out = tmp_path / "full"
     captions = make_grid().suite
     assert main(["run", "--models", "fake-adm", "--methods", "fp32", "--suite", captions, "--out", str(out)]) == 2
     assert one_line(capsys).startswith(f"{out}: the disk is full")
-    assert [path.name for path in out.iterdir()] == [".lock"]
+    assert not out.exists()
 
 
 def test_run_prints_plain_lines_and_ends_with_where_to_look(
@@ -165,17 +165,25 @@ def test_run_prints_plain_lines_and_ends_with_where_to_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     grid = make_grid()
-    command = ["run", "--models", "fake-adm", "--methods", "fp32,raises", "--steps", "2", "--workers", "2"]
+    command = ["run", "--models", "fake-adm", "--methods", "fp32,raises,meddles", "--steps", "2"]
+    command += ["--workers", "2"]
     command += ["--suite", grid.suite, "--out", str(grid.out)]
     assert main(command) == 1
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
-    assert lines[0] == "2 cells, 0 of them already done"
+    assert lines[0] == "3 cells, 0 of them already done"
     assert any(line.startswith("done fake-adm fp32 (") for line in lines)
     assert any(line.startswith("failed fake-adm raises (") for line in lines)
     assert lines[-1] == f"leaderboard: {grid.out / 'site' / 'index.html'}"
     assert (grid.out / "site" / "index.html").is_file()
+    (log,) = grid.out.glob("cells/*/raises*/log.txt")
+    assert log.read_text().endswith("RuntimeError: the scale of layer 3 is not finite\n")
     assert captured.err.splitlines() == ["failed: fake-adm raises: RuntimeError: the scale of layer 3 is not finite"]
+    clips = [
+        {path.name: path.read_bytes() for path in grid.out.glob(f"cells/*/{name}/audio/*")}
+        for name in ("fp32", "meddles")
+    ]
+    assert clips[0] == clips[1], "what a method changes in its process ends with it"
     assert "\x1b" not in captured.out + captured.err
     assert main([*command, "--methods", "fp32", "--quiet"]) == 0
     assert capsys.readouterr().out.splitlines() == [lines[-1]]
@@ -344,7 +352,8 @@ def test_doctor_says_of_everything_whether_it_is_there(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     code = main(["doctor"])
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert {"cpu", "instruction sets", "torch", "tiny-tango", "disk"} <= {what for _, what, _ in rows}
+    told = {"cpu", "instruction sets", "torch", "reproducibility", "tiny-tango", "disk"}
+    assert told <= {what for _, what, _ in rows}
     assert {state for state, _, _ in rows} <= {"ok", "slow", "missing"}
     assert code == (2 if any(state == "missing" for state, _, _ in rows) else 0)
     judges = {what: detail for _, what, detail in rows if detail.startswith("judge (")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,20 @@ import pytest
 import torch
 
 import admbench
+from admbench import methods
 from admbench.bench.measurement.size import component_bytes
 from admbench.bench.models import EMBEDDED, quantizable
 from admbench.bench.models.component_view import view_of
 from admbench.bench.models.components import COMPONENTS, check_components, components_of
-from admbench.bench.models.quantization import checkpoint_folders, quantize_components
+from admbench.bench.models.quantization import (
+    DrawnSet,
+    checkpoint_folders,
+    draw_seed,
+    quantize_components,
+)
 from admbench.errors import CheckpointError, UsageError
 from admbench.methods.core.checkpoint.architectures import is_allowed
+from admbench.methods.core.checkpoint.header import sealed
 from admbench.methods.core.checkpoint.reading import load as load_network
 from admbench.methods.core.layers.quantized import QuantizedLayer
 
@@ -118,10 +126,27 @@ def test_a_table_that_two_places_share_counts_once_in_full_precision_too():
     assert component_bytes(model)["text_encoder"] == 4 * numbers
 
 
-def test_a_component_in_anothers_place_is_refused(tmp_path):
+def test_a_set_that_was_drawn_before_is_taken_by_its_key_alone(tango, tmp_path):
+    method = methods.from_spec("naive@w4a8[prompts=1,timesteps=1,steps=2]")
+    key = method.calibration_key(tango, ["rain"], seed=draw_seed(0, 0))
+    drawn = method.calibrate(tango, ["rain"], seed=draw_seed(0, 0))
+    replace(drawn, seconds=123.0).save(tmp_path / "set")
+    for offered, seconds in ((key, True), ("0" * 64, False)):
+        given = {"backbone": DrawnSet(offered, tmp_path / "set")}
+        quantized = quantize_components(tango, method.spec, prompts=["rain"], drawn=given)["backbone"]
+        assert (quantized.calibration.seconds == 123.0) is seconds
+
+
+def test_a_component_of_another_configuration_or_in_anothers_place_is_refused(tmp_path):
     admbench.save_checkpoint(
         admbench.quantize(admbench.load_model("tiny-tango"), SPEC, components=["vae"]), tmp_path / "packed"
     )
+    file = tmp_path / "packed" / "vae" / "quantization.json"
+    header = json.loads(file.read_text())
+    header["backbone"]["config"]["scaling_factor"] *= 2
+    file.write_text(json.dumps(sealed(header)))
+    with pytest.raises(CheckpointError, match=r"backbone\.config\.scaling_factor: expected the model's own value"):
+        admbench.load_checkpoint(tmp_path / "packed")
     (tmp_path / "packed" / "vae").rename(tmp_path / "packed" / "text_encoder")
     with pytest.raises(CheckpointError, match="component: expected text_encoder, found vae"):
         admbench.load_checkpoint(tmp_path / "packed")

@@ -14,6 +14,8 @@ import torch
 from admbench import arithmetic, methods, metrics
 from admbench.bench.cli.app import main
 from admbench.bench.conformance import check_plugin
+from admbench.bench.conformance.method_subject import Subject
+from admbench.bench.conformance.tiny_models import TINY_MODELS
 from admbench.bench.suites import registry as suites
 from admbench.bench.suites.base import Suite, SuiteItem
 from admbench.errors import UsageError
@@ -115,6 +117,9 @@ class Dices(Naive):
 class SaysThatItIsFixed(Naive):
     varies = False  # type: ignore[assignment]
 
+    def needs_calibration(self, model: Any) -> bool:
+        return True
+
 
 class RoundsAt16(Naive):
     def quantize(self, model: Any, calibration: Any) -> Any:
@@ -189,6 +194,21 @@ def test_where_products_do_not_repeat_a_difference_is_not_blamed_on_the_method(m
     repeated = found["gives the same twice, bit for bit"]
     assert (repeated.state, "MKL_CBWR=COMPATIBLE" in repeated.detail) == ("skipped", True)
     assert found["packs and loads again, bit for bit"].state == "passed"
+
+
+@pytest.mark.parametrize("name", [name for name in methods.BUILTIN if "-int" not in name])
+def test_efforts_of_the_usual_names_are_cut_down_and_a_method_holds_spec_and_options_alone(name: str) -> None:
+    method = Subject(name).method
+    assert vars(method).keys() == {"spec", "config"}
+    most = {"prompts": 3, "timesteps": 3, "samples": 12, "batch": 4}
+    for option, effort in method.config:
+        if option in most or option.endswith("iterations"):
+            assert effort <= most.get(option, 3), option
+
+
+def test_the_networks_that_methods_are_checked_on_have_fifty_to_seventy_thousand_weights() -> None:
+    for make in TINY_MODELS.values():
+        assert 50_000 < sum(parameter.numel() for parameter in make(0).backbone.parameters()) < 71_000
 
 
 class Lopsided(FrechetDistance):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,10 @@ def test_a_metric_of_another_judge_costs_what_that_judge_computes(folder: Path) 
     features = cached_features(clips, extractors, judges)
     assert embedded(judges) == {"tagger": 0, "clap": COUNT}
     assert set(features.arrays) == {"levels", "embedding", "logits", "clap_audio", "clap_text"}
+    clips[3] = replace(clips[3], caption="another caption")
+    extractors, judges = counting(["embedding", "logits", "clap_audio", "clap_text"])
+    cached_features(clips, extractors, judges)
+    assert embedded(judges) == {"tagger": 0, "clap": 1}, "a judge of captions hears the clip again"
 
 
 def test_a_damaged_entry_is_computed_again(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

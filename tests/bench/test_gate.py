@@ -51,12 +51,28 @@ def test_the_exit_code_is_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixt
     assert err == "gate failed: 1 no worse, 1 worse\n"
 
 
+def test_records_alone_are_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two cells of two places, each a record and its per-caption results in a folder of any name."""
+    run = a_run(tmp_path / "run", "fp32", "naive@w3a8")
+    for place in run.glob("cells/*/*"):
+        cell = tmp_path / "elsewhere" / place.name
+        cell.mkdir(parents=True)
+        for name in ("result.json", "per-caption.safetensors"):
+            (place / name).rename(cell / name)
+    records = sorted(map(str, tmp_path.glob("elsewhere/*/result.json")))
+    assert main(["gate", *records]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("worse\ttiny-tango\tnaive@w3a8\tfd +")
+
+
 def test_undecided_fails_unless_it_is_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_run(tmp_path / "run", [record(spec=spec, n=12) for spec in ("fp32", "naive@w4a8")])
     write_results(run, {"fp32": 0.0, "naive@w4a8": 0.05}, 12)
     agree(run)
-    assert main(["gate", str(run), "--max", "fd=+3%"]) == 1
+    junit = tmp_path / "gate.xml"
+    assert main(["gate", str(run), "--max", "fd=+3%", "--junit", str(junit)]) == 1
     assert "warning: only 12 captions" in capsys.readouterr().err
+    few = "Caution: only 12 captions: below 96 intervals can be too short."
+    assert ElementTree.parse(junit).findtext("testsuite/system-out") == few
     assert main(["gate", str(run), "--max", "fd=+3%", "--allow-undecided"]) == 0
 
 
@@ -92,7 +108,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.Ca
     mistakes = {
         ("gate", str(run), "--max", "fdd=+5%"): 'Did you mean "fd"?',
         ("gate", str(run), "--max", "fd=-5%"): "begins with +",
-        ("gate", str(bare)): "no per-caption results; `bench run` writes them",
+        ("gate", str(bare)): "no per-caption results beside this record of schema",
         ("gate", str(run), "--baseline", "fp23"): 'Did you mean "fp32"?',
         ("gate",): "nothing to judge",
         ("gate", str(run), "--reference", "x"): "--reference is of no use without --generated",

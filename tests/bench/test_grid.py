@@ -1,12 +1,18 @@
 """A grid file says what is run; a mistake in it is one line that names the file, the key and the nearest valid name."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
+from admbench.bench.run.asked import gate_of
 from admbench.bench.run.grid import GridSpec, load_grid
 from admbench.bench.run.plan import make_plan
 from admbench.bench.scoring.spec import JudgeSpec
+from admbench.bench.suites.spec import CaptionFileSpec
 from admbench.errors import UsageError
 
 GRID = """
@@ -34,6 +40,24 @@ def test_a_grid_file_is_read_with_defaults_and_its_own_run_folder(grid_file: Pat
     assert (grid.limit, grid.seed, grid.generation.steps, grid.generation.guidance) == (12, 0, 5, None)
     assert grid.out == Path("runs/mine")
     assert grid.execution.workers == 2
+
+
+def keys_of(table: type[BaseModel]) -> Iterator[str]:
+    for name, field in table.model_fields.items():
+        yield name
+        for option in (field.annotation, *get_args(field.annotation)):
+            if isinstance(option, type) and issubclass(option, BaseModel) and option is not CaptionFileSpec:
+                yield from keys_of(option)
+
+
+def test_the_grid_file_of_the_page_on_running_is_read_and_has_every_key(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "my-grid.toml").write_text(block)
+    grid = load_grid(tmp_path / "my-grid.toml", {})
+    assert (grid.out, grid.limit, grid.gate is not None) == (Path("runs/my-grid"), 48, True)
+    assert grid.methods[2] == "naive@w4a8[weights=tensor]"
+    assert set(keys_of(GridSpec)) - set(re.findall(r"\w+", block)) == set()
 
 
 def test_flags_override_the_file_and_flags_not_given_do_not(grid_file: Path, tmp_path: Path) -> None:
@@ -119,3 +143,5 @@ def test_a_gate_is_of_scores_that_the_run_has(tmp_path: Path) -> None:
     own = load_grid(path, {"metrics.names": ["snr"]})
     assert own.gate is not None
     assert (own.gate.max, own.gate.allow_undecided, own.repeats) == (("snr_vs_baseline=20",), False, 1)
+    (tmp_path / "grid.json").write_text(own.model_dump_json())  # as a run keeps it, and `bench gate` asks it
+    assert gate_of([tmp_path]) == own.gate

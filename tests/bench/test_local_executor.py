@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +19,10 @@ from admbench.bench.run.executors.base import Outcome, Task
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GenerationSpec
 from admbench.bench.run.jobs import CellJob, Job
+from admbench.bench.run.lock import hold
+from admbench.bench.run.made_by import MadeBy
 from admbench.bench.scoring.spec import JudgeSpec
+from admbench.errors import UsageError
 
 MakeTask = Callable[..., Task]
 
@@ -27,6 +33,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTask:
 
     def make(method: str, after: tuple[str, ...] = ()) -> Task:
         shared = {"limit": None, "seed": 0, "generation": GenerationSpec(), "judges": JudgeSpec(), "device": "cpu"}
+        shared["checkpoint"] = f"checkpoint-of-{method}"
         shared["extractors"] = ()
         job = CellJob(
             key=f"key-of-{method}",
@@ -34,7 +41,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTask:
             suite="s",
             suite_name="s",
             threads=3,
-            code={},
+            made_by=MadeBy(),
             model="m",
             model_sha256="f" * 64,
             method=method,
@@ -57,6 +64,7 @@ def carry_out(
     return {outcome.job.key.removeprefix("key-of-"): outcome for outcome in executor.run(tasks, on_stage)}
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_every_way_to_fail_has_its_reason_and_the_others_go_on(task: MakeTask) -> None:
     names = ("raises", "killed", "crashes", "fills", "works")
     ended = carry_out(*map(task, names))
@@ -64,12 +72,13 @@ def test_every_way_to_fail_has_its_reason_and_the_others_go_on(task: MakeTask) -
     assert ended["works"].reason is None
     assert ended["raises"].reason == "RuntimeError: the scale is not finite"
     assert ended["crashes"].reason == "exit code 3 in stage generate: last words"
-    assert str(ended["fills"].reason).startswith("no space left on the disk of")
+    assert ended["fills"].reason == "exit code 74 in stage generate: no message"
     killed = str(ended["killed"].reason)
     assert killed.startswith("killed by SIGKILL in stage generate (probably out of memory; peak resident memory 0.0")
     assert ended["works"].job.work.log.read_text().splitlines() == ["done 3"], "its share of the cores"
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_a_job_past_its_timeout_is_killed_with_its_own_children(task: MakeTask) -> None:
     ended = carry_out(task("spawns"), timeout=2.0)
     assert ended["spawns"].reason == "timed out after 2 s in stage generate"
@@ -106,16 +115,32 @@ def test_a_job_folder_that_cannot_be_made_fails_that_job(task: MakeTask, tmp_pat
     assert "cannot be started" in str(ended["works"].reason)
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_a_job_whose_server_died_is_done_by_another(task: MakeTask) -> None:
     ended = carry_out(task("fells-its-server-once"), task("works"), workers=1)
     assert {name: outcome.reason for name, outcome in ended.items()} == {"fells-its-server-once": None, "works": None}
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_a_job_that_fells_every_server_fails_alone(task: MakeTask) -> None:
     ended = carry_out(task("fells-its-server"), task("works"), workers=1)
     assert ended["fells-its-server"].reason == "its process could not be started or was lost: exit code -9"
     assert (ended["fells-its-server"].job.work.path / "felled.txt").read_text() == "xx", "tried twice"
     assert ended["works"].reason is None
+
+
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
+def test_a_job_that_fells_its_guard_goes_with_it(task: MakeTask) -> None:
+    ended = carry_out(task("fells-its-guard"), task("works"), workers=1)
+    assert str(ended["fells-its-guard"].reason).startswith("killed by SIGKILL in stage generate")
+    assert ended["works"].reason is None
+
+
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
+def test_what_a_job_started_ends_with_it_wherever_it_went(task: MakeTask) -> None:
+    (outcome,) = LocalExecutor(1, 60.0, "fake_program").run([task("leaves-a-daemon")], _ignore)
+    assert outcome.reason is None
+    assert not psutil.pid_exists(int((outcome.job.work.path / "child.txt").read_text()))
 
 
 def test_a_program_that_cannot_be_imported_is_named(task: MakeTask) -> None:
@@ -125,10 +150,45 @@ def test_a_program_that_cannot_be_imported_is_named(task: MakeTask) -> None:
     )
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
+def test_children_end_when_the_run_is_killed_and_hold_its_lock_until_then(
+    task: MakeTask, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    program = (
+        "import sys, pathlib\n"
+        "from admbench.bench.run.executors.base import Task\n"
+        "from admbench.bench.run.executors.local import LocalExecutor\n"
+        "from admbench.bench.run.jobs import job_from_json\n"
+        "from admbench.bench.run.lock import hold\n"
+        "job = job_from_json(sys.argv[1])\n"
+        "with hold(job.run) as lock:\n"
+        "    executor = LocalExecutor(1, 600.0, 'fake_program', held=[lock.fileno()])\n"
+        "    list(executor.run([Task(job)], lambda job, stage: None))\n"
+    )
+    job = task("spawns").job
+    run = subprocess.Popen([sys.executable, "-c", program, job.model_dump_json()])
+    request.addfinalizer(run.kill)
+    group = _read_number(job.work.path / "child.txt")
+    child = psutil.Process(group)
+    server = psutil.Process(child.ppid()).ppid()
+    os.kill(server, signal.SIGSTOP)  # so that it cannot end them before somebody looks
+    run.kill()
+    run.wait()
+    with pytest.raises(UsageError, match="another bench run is at work there"), hold(tmp_path):
+        pass
+    os.kill(server, signal.SIGCONT)
+    assert _left_alive(group) == []
+    _wait_for(lambda: not psutil.pid_exists(server))
+    with hold(tmp_path):
+        pass
+
+
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_a_thread_that_a_job_leaves_behind_does_not_keep_its_process(task: MakeTask) -> None:
     assert carry_out(task("leaves-a-thread"), timeout=20.0)["leaves-a-thread"].reason is None
 
 
+@pytest.mark.attack("job that fails, hangs, kills or is killed")
 def test_a_killed_job_is_reaped_where_no_other_process_would(task: MakeTask, tmp_path: Path) -> None:
     """In a container whose first process reaps nothing, the group of a zombie would be there for ever."""
     _adopt_orphans(True)
@@ -148,8 +208,9 @@ def test_a_killed_job_is_reaped_where_no_other_process_would(task: MakeTask, tmp
 def test_children_share_imports_and_not_random_numbers(task: MakeTask) -> None:
     """Of a forked process the generators would go on where the server's stood, the same in each."""
     ended = carry_out(task("draws"), task("draws-too"))
-    drawn = [outcome.job.work.log.read_text() for outcome in ended.values()]
-    assert drawn[0] != drawn[1]
+    (first, shared, server), (second, _, other) = (one.job.work.log.read_text().split()[:3] for one in ended.values())
+    assert first != second
+    assert (shared, server) == ("True", other), "one process imported for both"
 
 
 def _ignore(job: Job, stage: str) -> None:
@@ -162,12 +223,16 @@ def _adopt_orphans(adopt: bool) -> None:
     assert ctypes.CDLL(None, use_errno=True).prctl(set_child_subreaper, int(adopt), 0, 0, 0) == 0
 
 
-def _read_number(path: Path) -> int:
-    """Read a number as soon as it is there."""
+def _wait_for(happens: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
-    while not (path.exists() and path.read_text()):
+    while not happens():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def _read_number(path: Path) -> int:
+    """Read a number as soon as it is there."""
+    _wait_for(lambda: path.exists() and bool(path.read_text()))
     return int(path.read_text())
 
 

@@ -544,7 +544,7 @@ def test_safetensors_are_preferred_and_make_the_same_model(copy, parts):
 
 def test_without_its_yaml_the_model_is_the_published_one(copy):
     (copy / "txt2audio_args.yaml").unlink()
-    with pytest.raises(CheckpointError, match=r"U-Net: .* has shape \(\d+.*\); expected \(\d+"):
+    with pytest.raises(CheckpointError, match="U-Net: the configuration asks for more parameters than its files"):
         load_model(NAME)
 
 

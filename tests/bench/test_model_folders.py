@@ -10,15 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 from safetensors.torch import load_file, save_file
 
 import admbench
 from admbench.bench.cli.app import main
-from admbench.bench.models import load_model
+from admbench.bench.models import fingerprint, load_model
 from admbench.bench.models.checkpoints import shipped
+from admbench.bench.models.checkpoints.components import require_exact
+from admbench.bench.models.checkpoints.files import WEIGHTS as WEIGHTS_OF
 from admbench.bench.models.checkpoints.files import component_files
 from admbench.bench.models.checkpoints.tensors import build
+from admbench.bench.models.families import recognise
 from admbench.bench.models.sampling import Sampling
 from admbench.errors import BenchError, CheckpointError, DataError, UsageError
 
@@ -62,7 +65,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda at: set_in(at / "unet/config.json", quantization_config={"quant_method": "bitsandbytes"}),
         r"unet/config\.json: the weights were quantized already by bitsandbytes; expected full precision",
     ),
-    "weights are cut": (lambda at: cut_in_half(at / "unet" / WEIGHTS), f"unet/{WEIGHTS}: cannot be loaded"),
+    "weights are cut": (
+        lambda at: cut_in_half(at / "unet" / WEIGHTS),
+        f"unet/{WEIGHTS}: cannot be read, or is truncated",
+    ),
     "a wrapper's names": (
         lambda at: prefix_all(at / "unet" / WEIGHTS, "module."),
         r'left over: module\..* and \d+ more \(all names begin with "module\."',
@@ -75,6 +81,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda at: rename(at / "unet" / WEIGHTS, "diffusion_pytorch_model-00001-of-00002.bin"),
         r"unet: no weights; expected .*, found only diffusion_pytorch_model-00001-of-00002\.bin",
     ),
+    "an adapter beside the weights": (
+        lambda at: (at / "text_encoder/adapter_config.json").write_text("{}"),
+        r"text_encoder/adapter_config\.json: an adapter is not read; expected it merged",
+    ),
+    "a configuration that names other weights": (
+        lambda at: set_in(at / "text_encoder/config.json", transformers_weights="other.safetensors"),
+        r"text_encoder/config\.json: transformers_weights names another file of weights",
+    ),
     "whole and in shards": (
         lambda at: (at / "unet" / f"{WEIGHTS}.index.json").write_text("{}"),
         rf"unet: holds {WEIGHTS} and {WEIGHTS}\.index\.json, of which one is stale",
@@ -82,6 +96,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.attack("model folder, damaged")
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_one_line_that_names_the_file(damage: str, folder: Path) -> None:
     do, expected = DAMAGE[damage]
@@ -89,6 +104,15 @@ def test_damage_is_one_line_that_names_the_file(damage: str, folder: Path) -> No
     with pytest.raises(CheckpointError, match=expected) as error:
         load_model(f"dir:{folder}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "ema_model."])
+def test_what_wrappers_and_averages_put_before_names_is_recognised_and_long_lists_are_cut(prefix: str) -> None:
+    names = [f"down.{row}.weight" for row in range(412)]
+    with pytest.raises(CheckpointError, match=f'all names begin with "{prefix}", as a wrapper leaves them') as error:
+        require_exact("unet.safetensors", names, [prefix + name for name in names])
+    assert str(error.value).count("and 407 more") == 2
+    assert len(str(error.value)) < 600
 
 
 def test_numbers_of_another_kind_have_no_place_in_a_network() -> None:
@@ -108,12 +132,17 @@ def test_the_users_home_is_expanded(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert load_model("dir:~/mine").source == "folder: an AudioLDM pipeline directory"
 
 
-def test_a_checkpoint_of_a_folder_that_moved_is_read_with_the_folder(folder: Path, tmp_path: Path) -> None:
-    model = load_model(f"dir:{folder}")
+def test_a_checkpoint_of_a_folder_is_read_from_anywhere_and_if_that_moved_with_its_new_place(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    model = load_model("dir:mine")
     model.set_seconds(0.64)
     quantized = admbench.quantize(model, "naive@w8a16")
     expected = admbench.generate(model, ["rain"], [3], steps=2)
     admbench.save_checkpoint(quantized, tmp_path / "packed")
+    monkeypatch.chdir("/")
+    assert admbench.load_checkpoint(tmp_path / "packed").name == f"dir:{folder}"
     moved = folder.rename(tmp_path / "elsewhere")
     with pytest.raises(CheckpointError, match=r"made from dir:.*mine, which is not here; say where that model is"):
         admbench.load_checkpoint(tmp_path / "packed")
@@ -137,6 +166,28 @@ def test_steps_that_do_not_span_the_noise_levels_are_refused_with_the_nearest_th
     near = str(error.value).rpartition("such as ")[2].split(" or ")
     for count in near:
         assert Sampling(scheduler, int(count), []).timesteps.max() <= 999
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "options", "steps", "expected"),
+    [
+        (PNDMScheduler, {}, 3, "PNDMScheduler has no timesteps for this number; .*, such as 4"),
+        (DPMSolverMultistepScheduler, {}, 1000, "step between equal noise levels; .*, such as 999"),
+        (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}, 999, "begin at timestep 999 twice; .*, such as 948"),
+    ],
+)
+def test_steps_that_a_solver_cannot_take_are_refused_with_the_nearest_that_it_can(
+    scheduler: type, options: dict[str, object], steps: int, expected: str
+) -> None:
+    made = scheduler(1000, **BETAS, **options)
+    with pytest.raises(UsageError, match=f"steps={steps}: .*{expected}") as error:
+        Sampling(made, steps, [])
+    near = int(str(error.value).rpartition("such as ")[2])
+    sampling = Sampling(made, near, [torch.Generator()])
+    latents = sampling.start(torch.ones(1, 1, 2, 2))
+    for timestep in sampling.timesteps:
+        latents = sampling.step(torch.zeros_like(latents), timestep, latents)
+    assert latents.isfinite().all()
 
 
 @pytest.mark.parametrize("scheduler", [DDIMScheduler, DPMSolverMultistepScheduler])
@@ -186,8 +237,47 @@ def test_audio_that_is_not_finite_is_not_written_and_its_cause_is_named(
     assert not (tmp_path / "a.wav").exists()
 
 
+def test_a_home_that_cannot_be_written_costs_no_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = fingerprint(f"dir:{folder}")
+    (folder.parent / "file").write_text("no folder")
+    monkeypatch.setenv("ADMBENCH_CACHE", str(folder.parent / "file" / "cache"))
+    assert fingerprint(f"dir:{folder}") == expected
+
+
 def test_one_rule_says_which_weights_are_hashed_and_loaded(folder: Path) -> None:
-    assert component_files(folder / "unet", ("diffusion_pytorch_model",)) == [folder / "unet" / WEIGHTS]
-    (folder / "unet" / f"{WEIGHTS}.index.json").write_text("{}")
-    with pytest.raises(BenchError, match="stale"):
-        component_files(folder / "unet", ("diffusion_pytorch_model",))
+    names = WEIGHTS_OF["diffusers"]
+    assert component_files(folder / "unet", names) == [folder / "unet" / WEIGHTS]
+    for stale in (f"{WEIGHTS}.index.json", "diffusion_pytorch_model.bin.index.json"):
+        (folder / "unet" / stale).write_text("{}")
+        if stale.startswith(WEIGHTS):
+            with pytest.raises(BenchError, match="stale"):
+                component_files(folder / "unet", names)
+        (folder / "unet" / stale).unlink()
+    rename(folder / "unet" / WEIGHTS, "diffusion_pytorch_model.bin")
+    (folder / "unet" / "diffusion_pytorch_model.bin.index.json").write_text("{}")
+    with pytest.raises(BenchError, match="stale"):  # diffusers would read the shards that it names
+        component_files(folder / "unet", names)
+
+
+def test_a_name_that_no_library_reads_is_no_weights(folder: Path) -> None:
+    encoder, names = folder / "text_encoder", WEIGHTS_OF["transformers"]
+    shutil.copy(encoder / "model.safetensors", encoder / "pytorch_model.safetensors")
+    assert component_files(encoder, names) == [encoder / "model.safetensors"]
+    (encoder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"no weights; expected model\.safetensors or pytorch_model\.bin"):
+        component_files(encoder, names)
+
+
+def test_what_is_not_hashed_is_not_loaded(folder: Path) -> None:
+    used = set(recognise(folder).used_files(folder).values())
+    before = recognise(folder).fingerprint(folder)
+    for file in folder.rglob("*"):
+        if file.is_file() and file not in used and file.name != "model_index.json":  # which says whose folder it is
+            file.unlink()
+    assert load_model(f"dir:{folder}").weights_sha256 == before
+    for file in sorted(used):
+        content = file.read_bytes()
+        file.write_bytes(content + b" ")
+        assert recognise(folder).fingerprint(folder) != before, file
+        file.write_bytes(content)
+    assert recognise(folder).fingerprint(folder) == before

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,19 @@ import pytest
 import soundfile
 
 from admbench import metrics
-from admbench.bench.run.executors.base import Outcome, Task
+from admbench.bench.cli.app import main
+from admbench.bench.cli.run import _finish
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import CellJob, Job, job_from_json
+from admbench.bench.run.jobs import CalibrationJob, Job, QuantizeJob, job_from_json
 from admbench.bench.run.layout import JobFolder, RunLayout
-from admbench.bench.run.plan import Plan
+from admbench.bench.run.lock import hold
+from admbench.bench.run.plan import Plan, make_plan
+from admbench.bench.run.program import explain
+from admbench.bench.run.pruning import prune_run
 from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.bench.scoring.spec import JudgeSpec
+from admbench.bench.suites import load_suite
 from admbench.errors import BenchError
 from admbench.files import read_json
 from admbench.hashing import sha256_file
@@ -43,35 +48,12 @@ from admbench.metrics.features import Features
 from admbench.metrics.intervals import Replicates
 from admbench.metrics.keys import score_keys
 
+from .in_process import JUDGES, Here
+
 NAIVE = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
-JUDGES = JudgeSpec(tagger="band-tagger", clap="band-clap")
 MakeGrid = Callable[..., GridSpec]
 
 pytestmark = pytest.mark.usefixtures("check_specs_here")
-
-
-class Here:
-    """Runs jobs in this process, one after the other."""
-
-    def __init__(self, interrupt_at: str | None = None) -> None:
-        self.interrupt_at = interrupt_at
-
-    def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Generator[Outcome, None, None]:
-        from admbench.bench.run.program import explain, run_job
-
-        failed: dict[str, str] = {}
-        for task in tasks:
-            if isinstance(task.job, CellJob) and task.job.method == self.interrupt_at:
-                raise KeyboardInterrupt
-            reason = next((failed[key] for key in task.after if key in failed), None)
-            try:
-                if reason is None:
-                    run_job(task.job)
-            except Exception as error:
-                reason = explain(error)
-            if reason is not None:
-                failed[task.job.key] = reason
-            yield Outcome(task.job, reason, 0.1)
 
 
 def run(grid: GridSpec, **options: Any) -> list[CellResult]:
@@ -123,6 +105,8 @@ def test_every_cell_leaves_a_valid_record_and_all_its_products(finished: GridSpe
         assert [entry["caption"] for entry in captions][:2] == ["a dog barks", "rain falls"]
         assert all((cell.path / entry["file"]).is_file() for entry in captions)
     assert not (finished.out / "work").exists()
+    assert not (finished.out / "quantized").exists()
+    assert {soundfile.info(path).subtype for path in finished.out.glob("cells/*/*/audio/*")} == {"PCM_16"}
 
 
 def test_a_record_says_how_audio_came_to_the_networks(finished: GridSpec) -> None:
@@ -140,6 +124,7 @@ def test_a_caption_file_with_clips_goes_through_every_stage_and_the_record_count
         rows += [f"{number}{other},clip-{number},30,rain {number} {other}" for other in range(2)]
         if number:
             soundfile.write(tmp_path / "clips" / f"Yclip-{number}.wav", [0.1 * number, -0.1] * 2000, 16_000)
+    rows[-2] += " and on" * 10
     (tmp_path / "test.csv").write_text("\n".join(rows))
     table = {"file": str(tmp_path / "test.csv"), "audio": str(tmp_path / "clips"), "captions": "first"}
     grid = make_grid(suite=table, methods=["fp32"])
@@ -150,6 +135,7 @@ def test_a_caption_file_with_clips_goes_through_every_stage_and_the_record_count
     record = record_of(grid, "fp32")
     assert (record.suite.name, record.suite.n, record.suite.captions) == ("test.csv", 5, "first")
     assert record.suite.references.model_dump() == {"found": 4, "missing": 1, "first_missing": ["clip-0_30"]}
+    assert record.audio.captions_cut.model_dump() == {"n": 1, "first": ["clip-4_30"]}
     for key in ("fd", "kl"):
         assert record.scores[key].value is not None
         assert (record.scores[key].n, record.scores[key].without_partner) == (4, 1)
@@ -304,6 +290,7 @@ def test_the_same_command_gives_the_same_audio_and_record_but_for_times(
             if record["calibration"]:
                 del record["calibration"]["seconds"]
         assert first == second
+    assert not (tmp_path / "cache" / "features").exists(), "what belongs to a run is in its folder"
 
 
 def test_only_what_changed_is_run_again(finished: GridSpec, make_grid: MakeGrid) -> None:
@@ -322,6 +309,9 @@ def test_another_run_seed_gives_other_noise(finished: GridSpec, make_grid: MakeG
     run(other)
     assert not set(wavs(other, "fp32").values()) & set(wavs(finished, "fp32").values())
     assert record_of(other, "fp32").generation.seed == 1
+    own = {item.seed for item in load_suite(finished.suite).items}
+    assert {clip["seed"] for clip in read_json(cell_of(finished, "fp32").captions)} == own, "those of the suite"
+    assert not {clip["seed"] for clip in read_json(cell_of(other, "fp32").captions)} & own
 
 
 def test_repeats_are_added_to_a_finished_run_and_nothing_else_is_done(
@@ -334,7 +324,7 @@ def test_repeats_are_added_to_a_finished_run_and_nothing_else_is_done(
         (NAIVE, 0, True),
         (NAIVE, 1, False),
     ]
-    assert (planned[0].once, len(planned[0].jobs)) == (("fp32",), 1)
+    assert (planned[0].once, [job.kind for job in planned[0].jobs]) == (("fp32",), ["calibration", "quantize", "cell"])
     assert GridSpec.model_validate(read_json(RunLayout(finished.out).grid)) == repeated
     assert all(not checked.problems for checked in validate([finished.out]))
     first, second = (read_record(results[place].job.target.record) for place in (1, 2))
@@ -350,6 +340,30 @@ def test_repeats_are_added_to_a_finished_run_and_nothing_else_is_done(
     assert len(list(RunLayout(again.out).calibration.iterdir())) == 2
 
 
+def test_a_draw_is_the_same_however_many_there_are_and_comes_after_the_one_before_it_of_all_methods(
+    make_grid: MakeGrid,
+) -> None:
+    methods = ["fp32", NAIVE, NAIVE.replace("w4a8", "w3a8")]
+
+    def cells(**options: int) -> list[tuple[int, str, str]]:
+        plan = make_plan(make_grid(methods=methods, **options), command="bench run", judges=JUDGES)
+        assert [job.key for job in plan.jobs if job.kind == "cell"] == [cell.key for cell in plan.cells]
+        return [(cell.repeat, cell.method, cell.key) for cell in plan.cells]
+
+    one, two, three = cells(), cells(repeats=2), cells(repeats=3)
+    assert [cell[:2] for cell in two] == [(0, name) for name in methods] + [(1, name) for name in methods[1:]]
+    assert (two[:3], three[:5]) == (one, two)
+
+
+def test_methods_that_ask_alike_share_a_set_that_none_of_them_drew(make_grid: MakeGrid) -> None:
+    methods = [NAIVE, NAIVE.replace("w4a8", "w3a8"), NAIVE.replace("prompts=2", "prompts=3")]
+    plan = make_plan(make_grid(methods=["fp32", *methods]), command="bench run", judges=JUDGES)
+    drawn = [job.key for job in plan.jobs if isinstance(job, CalibrationJob)]
+    taken = [job.calibration for job in plan.jobs if isinstance(job, QuantizeJob)]
+    assert taken == [drawn[0], drawn[0], drawn[1]]
+    assert all(job_from_json(job.model_dump_json()) == job for job in plan.jobs)
+
+
 def test_scoring_again_does_not_generate_again(finished: GridSpec, make_grid: MakeGrid) -> None:
     audio = cell_of(finished, NAIVE).audio / "row-00001.wav"
     inode = audio.stat().st_ino
@@ -363,7 +377,7 @@ def test_fresh_does_everything_again(finished: GridSpec) -> None:
     audio = cell_of(finished, NAIVE).audio / "row-00001.wav"
     inode, jobs = audio.stat().st_ino, []
     results = run(finished, fresh=True, events=Events(planned=lambda plan: jobs.extend(job.kind for job in plan.jobs)))
-    assert jobs == ["reference", "baseline", "cell", "cell"]
+    assert jobs == ["reference", "baseline", "cell", "calibration", "quantize", "cell"]
     assert [(result.resumed, result.reason) for result in results] == [(False, None)] * 2
     assert audio.stat().st_ino != inode
 
@@ -371,47 +385,62 @@ def test_fresh_does_everything_again(finished: GridSpec) -> None:
 def test_a_cell_that_fails_leaves_a_record_and_is_tried_again(
     make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grid = make_grid(methods=["raises", "cannot-import", "fp32"])
+    grid = make_grid(methods=["raises", "cannot-import", "overflows", "fp32"])
     reasons = {result.job.method: result.reason for result in run(grid)}
     assert reasons["fp32"] is None
+    assert reasons["overflows"] == (
+        "fake-adm: 4 of 4 clips are not finite, and not written; all weights are finite: its layers overflow"
+    )
+    assert not list(cell_of(grid, "overflows").path.rglob("*.wav"))
     assert reasons["raises"] == "RuntimeError: the scale of layer 3 is not finite"
     assert 'method "cannot-import"' in str(reasons["cannot-import"])
     assert "fake_adm_missing" in str(reasons["cannot-import"])
-    for method in ("raises", "cannot-import"):
+    for method in ("raises", "cannot-import", "overflows"):
         record = record_of(grid, method)
+        assert not cell_of(grid, method).per_caption.exists()
         assert (record.status, record.reason) == ("failed", reasons[method])
         assert set(record.scores) == set(score_keys(metrics.DEFAULT))
-    assert len(read_runs([grid.out])) == 3
+    assert len(read_runs([grid.out])) == 4
 
     import fake_adm
 
     monkeypatch.delattr(fake_adm.Raises, "quantize")
-    assert [result.resumed for result in run(grid)] == [False, False, True]
+    assert [result.resumed for result in run(grid)] == [False, False, False, True]
     assert record_of(grid, "raises").status == "done"
 
 
-def test_a_failed_change_says_so_and_undoing_it_costs_nothing(
-    finished: GridSpec, make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
+def test_an_attempt_that_fails_replaces_no_result(
+    finished: GridSpec,
+    make_grid: MakeGrid,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from admbench.bench.models.quantization import quantize_components
-
     audio = wavs(finished, NAIVE)
     with monkeypatch.context() as broken:
         broken.setattr("admbench.methods.naive.Naive.quantize", lambda *_: 1 / 0)
         results = run(make_grid(methods=[NAIVE], seed=5))
-    assert results[0].reason == "ZeroDivisionError: division by zero"
-    assert record_of(finished, NAIVE).status == "failed"
-    assert not cell_of(finished, NAIVE).per_caption.exists()
-    quantized: list[str] = []
+    assert (results[0].reason, results[0].kept) == ("ZeroDivisionError: division by zero", True)
+    cell = cell_of(finished, NAIVE)
+    assert (read_record(cell.record).status, wavs(finished, NAIVE)) == ("done", audio)
+    attempt = read_record(cell.attempt)
+    assert (attempt.status, attempt.reason) == ("failed", results[0].reason)
+    assert len(read_runs([finished.out])) == 2, "the attempt is no record of the board's"
+    monkeypatch.setattr("admbench.bench.run.publishing.publish_site", lambda out: out / "site")
+    assert _finish(results, finished.out, quiet=True) == 1
+    assert capsys.readouterr().err.endswith(f"by zero (the result of an earlier run stays; {cell.attempt})\n")
+    assert [(result.reason, result.resumed) for result in run(finished)] == [(None, True)] * 2
 
-    def quantize(model: Any, spec: str, *components: Any, **options: Any) -> Any:
-        quantized.append(spec)
-        return quantize_components(model, spec, *components, **options)
 
-    monkeypatch.setattr("admbench.bench.run.generating.quantize_components", quantize)
-    assert [result.reason for result in run(finished)] == [None, None]
-    assert wavs(finished, NAIVE) == audio
-    assert quantized == ["fp32"], "the baseline's"
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"),
+        RuntimeError("CUDA out of memory"),
+    ],
+)
+def test_a_job_that_runs_out_of_memory_says_so(error: Exception) -> None:
+    assert explain(error) == f"out of memory: {str(error) or 'MemoryError'}"
 
 
 def test_a_model_that_cannot_be_imported_fails_only_its_own_cells(make_grid: MakeGrid) -> None:
@@ -421,8 +450,9 @@ def test_a_model_that_cannot_be_imported_fails_only_its_own_cells(make_grid: Mak
     assert whole.reason is None
 
 
-def test_clips_that_are_not_finite_are_counted_and_not_scored(
-    make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("where", ["a weight", "the audio"])
+def test_a_cell_whose_audio_is_not_finite_fails_with_the_cause(
+    make_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     import fake_adm
 
@@ -432,17 +462,24 @@ def test_clips_that_are_not_finite_are_counted_and_not_scored(
         return waveforms
 
     spoil.decode = fake_adm.decode  # type: ignore[attr-defined]
-    monkeypatch.setattr(fake_adm, "decode", spoil)
+    if where == "the audio":
+        monkeypatch.setattr(fake_adm, "decode", spoil)
+        expected = "1 of 4 clips are not finite, and not written; all weights are finite: its layers overflow"
+    else:
+        load = fake_adm.FakeADM.load
+
+        def damaged(*arguments: Any, **options: Any) -> Any:
+            model = load(*arguments, **options)
+            model.backbone.conv_in.weight.data[0, 0] = float("nan")
+            return model
+
+        monkeypatch.setattr(fake_adm.FakeADM, "load", damaged)
+        expected = "conv_in.weight"
     grid = make_grid(methods=["fp32"])
-    assert run(grid)[0].reason is None
+    assert expected in str(run(grid)[0].reason)
     record = record_of(grid, "fp32")
-    assert (record.audio.clips, record.audio.nan) == (4, 1)
-    cell = cell_of(grid, "fp32")
-    content = read_per_caption(cell.path, cell.per_caption)
-    assert content.health["nan"].tolist() == [True, False, False, False]
-    assert content.scores == {}
-    assert record.scores["clap"].value is None
-    assert "not finite" in record.scores["clap"].reason
+    assert record.status == "failed"
+    assert expected in str(record.reason)
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(make_grid: MakeGrid) -> None:
@@ -463,8 +500,8 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
         "from admbench.bench.run.executors.local import LocalExecutor\n"
         "from admbench.bench.run.grid import GridSpec\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
-        "plan._preflight = lambda *_: plan.Findings()\n"
-        "plan._tasks = lambda reference, baselines, pending, fresh: tuple(plan.Task(cell) for cell in pending)\n"
+        "plan.ask = lambda *_: plan.Findings()\n"
+        "plan.lay_out = lambda reference, baselines, cells, needed: tuple(plan.Task(cell) for cell, _ in cells)\n"
         "grid = GridSpec.model_validate_json(sys.argv[1])\n"
         "try: runner.run_grid(grid, command='test', executor=LocalExecutor(1, 600.0, 'fake_program'))\n"
         "except KeyboardInterrupt: sys.exit(130)\n"
@@ -493,9 +530,65 @@ def test_a_job_that_ends_well_without_a_result_has_failed(make_grid: MakeGrid, m
     assert record_of(grid, "fp32").status == "failed"
 
 
-def test_two_runs_do_not_share_a_folder(finished: GridSpec) -> None:
-    from admbench.bench.run.lock import hold
+def test_what_is_pruned_is_gone_and_said_and_the_cell_stays_finished(
+    finished: GridSpec, make_grid: MakeGrid, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prune", str(finished.out), "--what", "audio,checkpoint", "--cells", "fake-adm/naive@*"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 cells, 0.")
+    method = finished.methods[1]
+    cell = cell_of(finished, method)
+    assert not cell.audio.exists()
+    assert not cell.checkpoint.exists()
+    assert record_of(finished, method).provenance.pruned == ["audio", "checkpoint"]
+    assert record_of(finished, finished.methods[0]).provenance.pruned == []
+    assert cell_of(finished, finished.methods[0]).audio.is_dir()
+    assert not RunLayout(finished.out).all_work.exists()
+    assert cell.features.is_file()
+    assert len(read_runs([finished.out])) == 2, "it is on the board"
+    assert all(not checked.problems for checked in validate([finished.out]))
+    assert [result.resumed for result in run(finished)] == [True, True]
+    assert main(["prune", str(finished.out), "--what", "audio,checkpoint", "--cells", "fake-adm/naive@*"]) == 0
+    assert capsys.readouterr().out == "0 cells, 0.00 MB freed\n"
 
+
+def test_files_that_have_another_name_gain_no_room(finished: GridSpec) -> None:
+    clips = sorted(cell_of(finished, "fp32").audio.iterdir())
+    for path in clips:  # which they share in a run that was not copied
+        path.unlink()
+        os.link(RunLayout(finished.out).baseline("fake-adm").audio / path.name, path)
+    size = sum(path.stat().st_size for path in clips)
+    assert [(one.cell, one.freed) for one in prune_run(finished.out, ["audio"])] == [
+        ("fake-adm/fp32", 0),
+        (f"fake-adm/{NAIVE}", size),
+    ]
+
+
+def test_what_needs_pruned_clips_makes_them_again(finished: GridSpec, make_grid: MakeGrid) -> None:
+    method = finished.methods[1]
+    before = wavs(finished, method)
+    assert main(["prune", str(finished.out), "--what", "audio,checkpoint"]) == 0
+    again = make_grid(metrics__names=["fd"])
+    assert [result.reason for result in run(again)] == [None, None]
+    assert wavs(again, method) == before
+    assert record_of(again, method).provenance.pruned == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--what", "audios"], '"audios" cannot be pruned. Did you mean "audio"? Expected: audio, checkpoint'),
+        (["--what", "audio", "--cells", "no/such"], 'no finished cell is called "no/such"; there are: fake-adm/fp32'),
+    ],
+)
+def test_a_prune_that_means_nothing_is_refused(
+    finished: GridSpec, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(["prune", str(finished.out), *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_two_runs_do_not_share_a_folder(finished: GridSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("admbench.bench.run.runner.make_plan", lambda *_, **__: pytest.fail("planned"))
     with hold(finished.out), pytest.raises(BenchError, match="another bench run is at work there"):
         run(finished)
 

@@ -185,7 +185,7 @@ def test_a_mistake_is_one_line_for_a_score_and_for_a_run(
 def test_what_features_hang_on_names_every_judge_in_its_seat(plugins: None) -> None:
     extractors = [load_extractor("embedding")]
     known = identify(BOTH, extractors)
-    assert [entry[3] for entry in known] == ["band-tagger", "band-clap"]
+    assert [entry[2] for entry in known] == ["band-tagger", "band-clap"]
     assert known[:1] == identify(ONE, extractors)
     with pytest.raises(UsageError, match="unknown judge"):
         identify(JudgeSpec(tagger="tiny-tagger,nobody"), extractors)

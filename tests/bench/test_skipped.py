@@ -45,6 +45,11 @@ def test_it_runs_as_soon_as_the_package_is_there(
     (result,) = run_grid(grid, command="bench run")
     assert (result.skipped, result.reason) == (False, None)
     assert read_json(record_file(grid))["status"] == "done"
+    monkeypatch.setattr("fake_adm.Absent.requires", ("no-such-distribution",))
+    (result,) = run_grid(make_grid(methods=["absent"], seed=1), command="bench run")
+    assert (result.skipped, result.kept) == (True, True)
+    assert read_json(record_file(grid))["status"] == "done", "an attempt never replaces a result"
+    assert read_json(record_file(grid).with_name("attempt.json"))["status"] == "skipped"
 
 
 def test_the_command_line_says_what_was_skipped_and_does_the_rest(

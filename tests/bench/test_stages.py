@@ -1,12 +1,13 @@
 """A stage is built once for what determines it, found again after a restart, and reused from earlier results."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from admbench.bench.run.layout import JobFolder
-from admbench.bench.run.stages import Stages, current_stage, publish
+from admbench.bench.run.stages import Stages, publish
 
 
 class Counter:
@@ -67,6 +68,23 @@ def test_the_product_of_an_earlier_result_is_reused_and_survives_its_replacement
     assert (old / "audio" / "a.wav").read_text() == "sound 1"
 
 
+def test_what_a_stage_made_is_on_the_disk_before_it_is_noted_as_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    really = os.fsync
+
+    def note(descriptor: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}").removeprefix(f"{tmp_path}"))
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    run(tmp_path, 1, Counter(tmp_path))
+    noted = next(place for place, path in enumerate(flushed) if path.startswith("/stages"))
+    assert {*flushed[:noted]} == {"/audio/a.wav", "/audio", ""}
+    assert flushed[noted + 1 :] == ["/stages"], "the note itself, and then its name"
+
+
 def test_publishing_replaces_the_old_folder_as_a_whole(tmp_path: Path) -> None:
     target, work = tmp_path / "cells" / "a", tmp_path / "work"
     for number in (1, 2):
@@ -75,7 +93,3 @@ def test_publishing_replaces_the_old_folder_as_a_whole(tmp_path: Path) -> None:
         publish(work, target)
         assert [path.name for path in target.iterdir()] == [f"result-{number}"]
         assert [path.name for path in target.parent.iterdir()] == ["a"]
-
-
-def test_a_job_that_has_not_begun_is_at_its_start(tmp_path: Path) -> None:
-    assert current_stage(JobFolder(tmp_path)) == "start"

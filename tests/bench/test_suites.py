@@ -178,6 +178,12 @@ def test_calibration_prompts_are_nested_and_of_no_suite_clip(foley):
         calibration_prompts(0)
 
 
+def test_many_calibration_prompts_are_drawn_under_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert len(calibration_prompts(3)) == 3
+    assert "Calibration prompts" in capsys.readouterr().err
+
+
 # --- users' files ---
 
 
@@ -229,6 +235,22 @@ def test_references_are_read_from_beside_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "caption",
+    [
+        "\u0628\u0627\u0631\u0627\u0646 \u0645\u06cc\u200c\u0628\u0627\u0631\u062f",
+        "\U0001f469\u200d\U0001f3a4 sings \u2764\ufe0f",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f waves",
+        "\u05d2\u05e9\u05dd\u200f (rain)",
+        "thunder\u00adstorm",
+    ],
+    ids=["Persian", "joined emoji", "the flag of England", "Hebrew", "soft hyphen"],
+)
+def test_characters_that_cannot_be_seen_and_belong_to_the_text_are_kept(tmp_path, caption):
+    (tmp_path / "a.csv").write_text(f"caption\n{caption}\n", encoding="utf-8")
+    assert [item.caption for item in load_suite(tmp_path / "a.csv").items] == [caption]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
         ("a.csv", "", ["no captions in it; expected at least one"]),
@@ -248,6 +270,7 @@ def test_references_are_read_from_beside_the_file(tmp_path):
         ("a.csv", "caption,seed\nrain,-1\n", [":2: ", "seed as an integer", "'-1'"]),
         ("a.csv", "caption,id\nrain,../../x\n", [":2: ", "expected an id", "'../../x'"]),
         ("a.csv", "caption\nrain\x07\n", [":2: ", "cannot be printed"]),
+        ("a.csv", f"caption\n{'rain ' * 500}\n", [":2: ", "2,499 characters", "at most 2,000"]),
         ("a.csv", "caption\nrain\u202e\n", [":2: ", "cannot be printed"]),
         ("a.csv", b"caption\nrain\nv\xf6gel\n", [":3: ", "expected UTF-8 text, found byte 0xf6"]),
         ("a.txt", "rain".encode("utf-16"), [":1: ", "expected UTF-8 text", "encoding"]),
@@ -296,4 +319,4 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     assert "no such caption file" in message(tmp_path / "gone.csv")
     assert "no such caption file" in message(tmp_path / "gone")
     (tmp_path / "folder.csv").mkdir()
-    assert "cannot be read" in message(tmp_path / "folder.csv")
+    assert "expected a regular file" in message(tmp_path / "folder.csv")

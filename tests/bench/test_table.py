@@ -20,7 +20,7 @@ from admbench.bench.cli.run_progress import print_summary
 from admbench.bench.run.jobs import CellJob
 from admbench.bench.run.layout import JobFolder
 from admbench.bench.run.runner import CellResult
-from admbench.leaderboard import build_site, read_runs
+from admbench.leaderboard import SitePaths, build_site, read_runs
 from admbench.leaderboard.gate import gate
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.view import view_boards
@@ -93,25 +93,24 @@ def test_a_score_that_no_record_has_is_refused(run: Path, capsys: pytest.Capture
         assert 'no record has the score "fdd"' in capsys.readouterr().err
 
 
-class Board(HTMLParser):
-    """The rows of the board: for each the text of its cells by their key."""
+class Cells(HTMLParser):
+    """The rows of a model's page: for each the text of its cells by their key."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.rows: list[dict[str, str]] = []
         self._key: str | None = None
-        self._depth = 0
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         found = dict(attributes)
-        if tag == "tr" and "data-group" in found:
-            self.rows.append({"model": str(found["data-group"])})
-        if tag in ("td", "th"):
+        if tag == "tr" and "data-method" in found:
+            self.rows.append({"model": str(found["data-group"]), "method": str(found["data-method"])})
+        if tag == "td":
             self._key = found.get("data-key")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th"):
+        if tag == "td":
             self._key = None
 
     def handle_data(self, data: str) -> None:
@@ -119,13 +118,25 @@ class Board(HTMLParser):
             self.rows[-1][self._key] = f"{self.rows[-1].get(self._key, '')} {' '.join(data.split())}".strip()
 
 
-def on_page(run: Path, folder: Path) -> Iterator[tuple[str, str, str, str, str]]:
-    page = Board(build_site(read_runs([run]), folder / "site").index.read_text())
-    for row in page.rows:
-        spec = row["method"].split()[0]
+def on_page(site: SitePaths, model: str) -> Iterator[tuple[str, str, str, str, str]]:
+    for row in Cells((site.root / "models" / f"{model}.html").read_text()).rows:
+        spec = row["method"]
         rank, letters = ("-", "-") if spec == "fp32" else row["rank"].split()
         word = next((one for one in ("no worse", "worse", "cannot be told") if one in row["fd"]), "")
         yield row["model"], spec, rank, letters, word
+
+
+def in_data(site: SitePaths) -> Iterator[tuple[str, str, str, str, str]]:
+    """What the front page's script reads, model by model, each in the order of its rank intervals and values."""
+    (path,) = site.root.glob("data/front-*.js")
+    (one,) = json.loads(path.read_text().split("=", 2)[2].rstrip().rstrip(";"))["boards"]
+    rows = [(cell["model"], cell["method"], cell["scores"]) for cell in one["cells"]]
+    for model, method, scores in sorted(rows, key=lambda row: (row[0], row[2][one["score"]].get("value", -1))):
+        place = scores[one["score"]]
+        first, last = place.get("first", "-"), place.get("last", "-")
+        rank = f"{first}" if first == last else f"{first}-{last}"
+        word, name = scores["fd"].get("word", ""), one["methods"][method]["name"]
+        yield one["models"][model]["name"], name, rank, place.get("letters", "-"), word
 
 
 def in_table(run: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[tuple[str, str, str, str, str]]:
@@ -141,8 +152,9 @@ def in_table(run: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[tuple[st
 def test_page_table_and_gate_have_one_order_one_set_of_letters_and_one_verdict(
     run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    page, table = list(on_page(run, tmp_path)), list(in_table(run, capsys))
-    assert page == table
+    site = build_site(read_runs([run]), tmp_path / "site")
+    page = [row for model in MODELS for row in on_page(site, model)]
+    assert page == list(in_table(run, capsys)) == list(in_data(site))
     places = [("fp32", "-", "-"), ("naive@w8a8", "1", "a"), ("naive@w4a8", "4", "c")]
     for model in MODELS:
         own = [row[1:4] for row in page if row[0] == model]

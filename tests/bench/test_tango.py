@@ -268,6 +268,15 @@ def test_missing_and_left_over_tensors_are_both_named(copy, parts, part, name, r
     assert "\n" not in str(caught.value)
 
 
+def test_a_wrappers_names_are_recognised_in_the_file_that_holds_two_networks(copy, parts):
+    file = copy / "pytorch_model_main.bin"
+    torch.save({f"module.{name}": tensor for name, tensor in torch.load(file).items()}, file)
+    with pytest.raises(CheckpointError, match=r'and \d+ more \(all names begin with "module\."') as caught:
+        load_model(NAME)
+    assert str(caught.value).startswith(str(file))
+    assert len(str(caught.value)) < 1000
+
+
 def test_another_shape_is_named(copy, parts):
     write(copy, parts | {"unet": parts["unet"] | {"conv_in.bias": torch.zeros(31)}})
     with pytest.raises(CheckpointError, match=r"conv_in\.bias has shape \(31,\); expected \(32,\)"):

@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import T5Config, T5EncoderModel
 
 from admbench.bench.models.checkpoints import shipped
+from admbench.bench.models.families.tango import UNET_CONFIG
 from admbench.bench.models.networks.published_sizes import FLAN_T5_LARGE
 from admbench.bench.models.pipelines import tango
 
@@ -82,7 +83,7 @@ def write_checkpoint(folder: Path) -> None:
     contents = {
         "main_config.json": {
             "text_encoder_name": "google/flan-t5-large",
-            "unet_model_config_path": tango.UNET_CONFIG,
+            "unet_model_config_path": UNET_CONFIG,
         },
         "vae_config.json": {"ddconfig": shape | {"num_res_blocks": 2, "attn_resolutions": []}, "scale_factor": 0.92},
         "stft_config.json": {"hop_length": 160, "sampling_rate": 16_000},

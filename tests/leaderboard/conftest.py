@@ -3,7 +3,7 @@
 import copy
 import json
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from admbench.files import slug
 from admbench.leaderboard import SitePaths, build_site, read_runs
 
+from .browsing import CHROMIUM, FLAGS, new_page
 from .written_results import write_results
 
 RATE, SECONDS = 16_000, 0.5
@@ -55,7 +56,7 @@ def record(model: str = "tiny-tango", spec: str = "naive@w4a8", n: int = 4, loss
     size = int(22_400_000 * (weight_bits or (16 if name == "bf16" else 32)) / 32) + 41_000
     paired = (lambda value, half: None) if name == "fp32" else difference
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "status": "done",
         "reason": None,
         "model": {
@@ -241,3 +242,33 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def tone() -> Callable[..., None]:
     return write_wav
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the path")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that fails its test on a script error, a refused resource, a dialog, or a request to a network."""
+    page = new_page(browser)
+    trouble: list[str] = []
+    page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
+    page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+    page.on("dialog", lambda dialog: (trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("request", lambda one: None if one.url.startswith(("file:", "blob:")) else trouble.append(one.url))
+    page.on(
+        "requestfailed",  # leaving a page aborts the clips that it is still loading
+        lambda request: None if "ABORTED" in request.failure else trouble.append(f"{request.failure}: {request.url}"),
+    )
+    yield page
+    page.close()
+    assert trouble == []

@@ -1,186 +1,300 @@
-"""The pages in a real browser: sorting, filtering, state in the URL, sound and spectrograms, nothing from a network."""
+"""The pages in a real browser: sorting, filters, state in the URL, downloads, plots, keyboard, access, no network."""
 
-import shutil
+import base64
+import csv
+import io
+import json
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from admbench.leaderboard import build_site, read_runs
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from .browsing import AXE, new_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-ORDER = (
-    "rows => rows.filter(row => !row.hidden).map(row => row.querySelector('a').textContent + ' ' + row.dataset.model)"
-)
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+READER = (Path(__file__).parent / "hyparquet.min.js").read_text().replace("var hyparquet=", "globalThis.hyparquet=", 1)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+def methods(page):
+    """The methods of the matrix in their order."""
+    return page.eval_on_selector_all("table.matrix tbody tr", "rows => rows.map(row => row.dataset.method)")
 
 
-def new_page(browser, **options):
-    page = browser.new_page(viewport={"width": 1280, "height": 800}, **options)
-    page.set_default_timeout(120_000)  # a busy machine is no failure
-    return page
+def sort_by(page, name):
+    page.locator("table.matrix").get_by_role("button", name=name, exact=True).click()
 
 
-@pytest.fixture
-def page(browser):
-    """A page that fails its test on a script error, a refused resource, a dialog, or a request to a network."""
-    page = new_page(browser)
-    trouble: list[str] = []
-    page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-    page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
-    page.on("dialog", lambda dialog: (trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: None if request.url.startswith("file:") else trouble.append(request.url))
-    page.on(
-        "requestfailed",  # leaving a page aborts the spectrograms that it is still loading
-        lambda request: None if "ABORTED" in request.failure else trouble.append(f"{request.failure}: {request.url}"),
+def choose(page, menu, *values):
+    box = page.locator(f"details[data-menu='{menu}']")
+    box.locator("summary").click()
+    for value in values:
+        box.get_by_label(value, exact=True).click()
+    page.keyboard.press("Escape")
+
+
+def downloaded_file(page, button):
+    with page.expect_download() as found:
+        page.locator(button).click()
+    return Path(found.value.path())
+
+
+def read_parquet(page, path):
+    """The rows of a Parquet file, by a library that did not write it; whole numbers beyond a double's are not met."""
+    page.evaluate(READER)
+    return page.evaluate(
+        """async (text) => {
+          const file = Uint8Array.from(atob(text), (one) => one.charCodeAt(0)).buffer;
+          const rows = await hyparquet.parquetReadObjects({ file });
+          const plain = (value) => typeof value === "bigint" ? Number(value) : value ?? null;
+          return rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, plain(value)])));
+        }""",
+        base64.b64encode(path.read_bytes()).decode(),
     )
-    yield page
-    page.close()
-    assert trouble == []
 
 
-def order(page):
-    return page.eval_on_selector_all("table.board tbody tr", ORDER)
+def downloaded(page, button):
+    return downloaded_file(page, button).read_text()
 
 
-def header(page, name):
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def test_columns_sort_both_ways_with_missing_values_last(site, page):
+def test_the_matrix_says_what_the_table_without_scripts_says(site, page, browser):
+    plain = new_page(browser, java_script_enabled=False)
+    plain.goto(site.index.as_uri())
     page.goto(site.index.as_uri())
-    ranked = order(page)
-    assert [row.split()[0] for row in ranked[3:]] == ["fp32", "naive@w8a8", "naive@w4a8", "naive@w2a4"]
-    header(page, "FD to fp32 (lower is better)").click()
-    up, last = order(page), {"fp32", "naive@w2a4"}
-    assert [row.split()[0] for row in up[:4]] == ["naive@w8a8"] * 2 + ["naive@w4a8"] * 2
-    assert {row.split()[0] for row in up[4:]} == last
-    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("FD to fp32")
-    header(page, "FD to fp32 (lower is better)").click()
-    down = order(page)
-    assert [row.split()[0] for row in down[:4]] == ["naive@w4a8"] * 2 + ["naive@w8a8"] * 2
-    assert {row.split()[0] for row in down[4:]} == last
+    read = r"rows => rows.map(row => [...row.cells].map(cell => cell.innerText.replace(/[^\w.,@\[\]-]+/g, '')))"
+    without = plain.eval_on_selector_all("table.matrix tbody tr", read)
+    with_scripts = page.eval_on_selector_all("table.matrix tbody tr", read)
+    assert [row[:3] for row in without][:3] == [row[:3] for row in with_scripts][:3]
+    assert [row[3:5] for row in without][:3] == [row[3:5] for row in with_scripts][:3]
+    assert not plain.locator("#tools").is_visible()
+    plain.close()
+
+
+def test_columns_sort_best_first_and_missing_values_stay_last(site, page):
+    page.goto(site.index.as_uri())
+    usual = methods(page)
+    assert usual == ["fp32", "naive@w8a8", "naive@w4a8", "naive@w2a4"]
+    sort_by(page, "tiny-tango (lower is better)")
+    assert methods(page) == ["naive@w8a8", "naive@w4a8", "fp32", "naive@w2a4"]
+    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("tiny-tango")
+    sort_by(page, "tiny-tango (lower is better)")
+    assert methods(page) == ["naive@w4a8", "naive@w8a8", "fp32", "naive@w2a4"]
+    choose(page, "Columns", "Smaller by, than fp32")
+    sort_by(page, "Smaller by (higher is better)")
+    assert methods(page) == ["naive@w4a8", "naive@w8a8", "fp32", "naive@w2a4"]
     assert page.locator("th[aria-sort=descending]").count() == 1
-    page.get_by_role("button", name="Reset").click()
-    assert order(page) == ranked
-    assert page.locator("th[aria-sort=none]").count() == page.locator("thead button[data-sort]").count()
-
-
-def test_sorting_by_rank_keeps_the_order_of_the_engine(site, page):
-    page.goto(site.index.as_uri())
-    page.get_by_label("Model").select_option("tiny-tango")
-    header(page, "Rank").click()
-    assert [row.split()[0] for row in order(page)] == ["naive@w8a8", "naive@w4a8", "fp32", "naive@w2a4"]
-    assert page.locator("#told").inner_text().startswith("Of all cells naive@w8a8 stays nearest")
-
-
-def test_every_column_sorts(site, page):
-    page.goto(site.index.as_uri())
-    for button in page.locator("button[data-sort]").all():
+    page.locator("#reset").click()
+    assert methods(page) == usual
+    for button in page.locator("table.matrix th button").all():
         button.click()
-        assert len(order(page)) == 7
-        assert button.locator("..").get_attribute("aria-sort") == "ascending"
+    assert sorted(methods(page)) == sorted(usual)
 
 
-def test_sorting_works_from_the_keyboard(site, page):
+def test_filters_and_columns_are_in_the_url_and_come_back_from_it(site, page, browser):
     page.goto(site.index.as_uri())
-    header(page, "CLAP (higher is better)").focus()
-    page.keyboard.press("Enter")
-    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("CLAP")
-
-
-def test_the_state_of_the_page_is_in_its_url(site, page, browser):
-    page.goto(site.index.as_uri())
-    page.get_by_label("Model").select_option("tiny-tango")
-    header(page, "Checkpoint (lower is better)").click()
-    assert page.url.endswith("#sort=size&order=up&model=tiny-tango")
-    shown = order(page)
-    assert [row.split()[0] for row in shown] == ["naive@w4a8", "naive@w8a8", "fp32", "naive@w2a4"]
-    assert page.locator("figure[data-model=tiny-audioldm]").is_hidden()
+    choose(page, "Models", "tiny-tango")
+    choose(page, "Bits", "W4A8", "W8A8")
+    choose(page, "Columns", "Checked, how far", "Family")
+    page.locator("#q").fill("naive")
+    page.locator("#score").select_option("fd")
+    sort_by(page, "MB (lower is better)")
+    asked = parse_qs(urlsplit(page.url).query)
+    assert asked["model"] == ["tiny-tango"]
+    assert asked["width"] == ["W4A8", "W8A8"]
+    assert (asked["q"], asked["score"], asked["sort"], asked["order"]) == (["naive"], ["fd"], ["size"], ["best"])
+    assert asked["columns"] == ["bits,size,speedup,verdict,family"]
+    shown, heads = methods(page), page.locator("table.matrix thead").inner_text()
+    assert shown == ["naive@w4a8", "naive@w8a8"]
+    assert "Family" in heads
+    assert "Checked" not in heads
+    assert "tiny-audioldm" not in heads
     again = new_page(browser)
     again.goto(page.url)
-    assert order(again) == shown
-    assert again.get_by_label("Model").input_value() == "tiny-tango"
+    assert methods(again) == shown
+    assert again.locator("table.matrix thead").inner_text() == heads
+    again.locator("#tradeoff").scroll_into_view_if_needed()
+    again.locator("#tradeoff-panels figure").first.wait_for()
+    assert again.locator("#tradeoff-panels figure:visible").count() == 1
     again.close()
 
 
-def test_a_broken_hash_is_ignored(site, page):
-    page.goto(site.index.as_uri() + "#sort=<script>&model=nobody&order=sideways")
-    assert len(order(page)) == 7
+def test_a_broken_query_is_ignored(site, page):
+    page.goto(site.index.as_uri() + "?sort=<script>&model=nobody&order=sideways&columns=a,b&score=x&x=y")
+    assert len(methods(page)) == 4
 
 
-def test_a_method_links_to_its_settings(site, page):
+def test_downloads_are_exactly_what_is_shown(site, page):
+    page.goto(site.index.as_uri() + "?model=tiny-tango&width=W4A8&width=W8A8")
+    rows = json.loads(downloaded(page, "#json"))
+    lines = list(csv.DictReader(io.StringIO(downloaded(page, "#csv"), newline="")))
+    assert [row["method"] for row in rows] == [line["method"] for line in lines] == methods(page)
+    assert {row["model"] for row in rows} == {"tiny-tango"}
+    assert set(rows[0]) == set(lines[0]) >= {"value", "low", "high", "letters", "rank_low", "bits", "checked"}
+    cell = page.locator("table.matrix tbody tr").first.locator("td.score")
+    assert f"{rows[0]['value']:.2f}" in cell.inner_text()
+    assert rows[0]["letters"] in cell.inner_text()
+    assert read_parquet(page, downloaded_file(page, "#parquet")) == rows
+
+
+def test_everything_is_one_file_of_each_kind(site, page):
+    rows = json.loads(site.table_json.read_text())
+    keys = dict.fromkeys(key for row in rows for key in row)
+    assert read_parquet(page, site.table_parquet) == [{key: row.get(key) for key in keys} for row in rows]
+
+
+def test_a_link_leads_to_a_row_and_to_a_part(site, page):
     page.goto(site.index.as_uri())
-    page.locator("tbody th a").first.click()
-    assert page.locator("details[open]").count() == 1
-    assert "DDIMScheduler" in page.locator("details[open]").inner_text()
+    page.locator("tr[data-method='naive@w4a8'] .permalink").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("tr.pointed").get_attribute("data-method") == "naive@w4a8"
+    page.goto(page.url + "&x=bits" if "?" in page.url else page.url.replace("#", "?x=bits#"))
+    assert page.locator("tr.pointed").get_attribute("data-method") == "naive@w4a8"
+    page.locator("#across-title .permalink").click()
+    assert urlsplit(page.url).fragment == "across-title"
+    assert page.locator("tr.pointed").count() == 0
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#copy").click()
+    page.get_by_role("button", name="copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
 
 
-def test_one_model_is_heard_at_a_time(site, page):
-    assert site.listening is not None
-    page.goto(site.listening.as_uri())
-    assert page.locator("section.group:visible").count() == 1
-    page.get_by_label("Model").select_option(label="tiny-tango")
-    assert page.locator("section.group:visible h2").inner_text() == "tiny-tango"
+def test_everything_can_be_done_from_the_keyboard(site, page):
+    page.goto(site.index.as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.get_by_role("button", name="Bits (lower is better)").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("Bits")
+    assert page.evaluate("document.activeElement.dataset.sort") == "bits"
+    page.locator("details[data-menu=Models] summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert "model=tiny-audioldm" in page.url
+    assert page.evaluate("document.activeElement.value") == "tiny-audioldm"
+    page.keyboard.press("Escape")
+    assert page.locator("details[open]").count() == 0
+    page.locator(".badge").first.focus()
+    assert page.locator(".reason:visible").inner_text().startswith("With fewer than 96 captions")
+    page.locator("#tradeoff").scroll_into_view_if_needed()
+    page.locator("#tradeoff-panels .plot").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("rank 1", exact=False).first.wait_for()
+
+
+def test_plots_name_every_point_and_have_a_table(site, page):
+    page.goto(site.index.as_uri())
+    panels = page.locator("#tradeoff-panels figure")
+    page.locator("#tradeoff").scroll_into_view_if_needed()
+    panels.last.wait_for()
+    assert panels.count() == 2
+    assert "naive@w4a8" in panels.first.locator("svg").text_content()
+    rows = page.locator("#tradeoff-table tbody tr")
+    assert rows.count() == 4
+    assert rows.first.locator("td").last.text_content() == "yes"
+    page.locator("#axis-x").select_option("bits")
+    page.locator("#axis-y").select_option("clap")
+    assert parse_qs(urlsplit(page.url).query) == {"x": ["bits"], "y": ["clap"]}
+    assert "CLAP" in panels.first.locator("svg").text_content()
+    assert page.locator("#tradeoff-table thead").text_content().startswith("ModelMethodBitsCLAP")
+    page.goto(next(site.root.glob("models/tiny-tango.html")).as_uri())
+    assert page.locator("#widths-plot svg").is_visible()
+    assert page.locator("#widths-table tbody tr").count() == 2
+    assert page.locator("#steps").is_hidden()
+
+
+def test_all_cells_sort_best_first_and_filter(site, page):
+    page.goto((site.root / "cells.html").as_uri())
+    rows = page.locator(".tabulator-row")
+    assert rows.count() == 7
+    page.locator(".tabulator-col[tabulator-field='fact.reduction']").focus()
+    page.keyboard.press("Enter")
+    assert rows.first.inner_text().startswith("naive@w4a8")
+    page.locator(".tabulator-col[tabulator-field='fact.bits'] input").fill("< 6")
+    page.keyboard.press("Enter")
+    page.get_by_text("2 of 7 cells").wait_for()
+    assert {row["method"] for row in json.loads(downloaded(page, "#json"))} == {"naive@w4a8"}
+    assert parse_qs(urlsplit(page.url).query) == {"1.sort": ["fact.reduction:desc"], "1.fact.bits": ["< 6"]}
     page.reload()
-    assert page.locator("section.group:visible h2").inner_text() == "tiny-tango"
-
-
-def test_clips_and_spectrograms_load(site, page):
-    page.goto(site.listening.as_uri())
-    seconds = page.locator("audio:visible").first.evaluate(
-        "audio => new Promise((resolve, reject) => { audio.onloadedmetadata = () => resolve(audio.duration);"
-        " audio.onerror = () => reject(audio.error.message); audio.preload = 'auto'; audio.load(); })"
-    )
-    assert seconds == pytest.approx(0.5, abs=0.01)
-    spectrogram = page.locator("img:visible").first
-    spectrogram.scroll_into_view_if_needed()
-    spectrogram.evaluate("image => image.decode()")
-    assert spectrogram.evaluate("image => image.naturalWidth") > 200
+    page.get_by_text("2 of 7 cells").wait_for()
+    assert page.locator(".tabulator-col[aria-sort=descending]").get_attribute("tabulator-field") == "fact.reduction"
+    rows.first.get_by_role("link").click()
+    assert page.locator("h1").inner_text().startswith("naive@w4a8 on tiny-")
 
 
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_pages_fit_the_width_of_the_screen(site, page, width):
     page.set_viewport_size({"width": width, "height": 800})
-    for path in (site.index, site.listening):
+    for path in one_of_each(site):
         page.goto(path.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+
+
+BELOW = ("cells", "models", "methods", "listen")
+
+
+def one_of_each(site):
+    """The pages at the root, and one of each kind below."""
+    below = [next(path for path in site.pages if path.parent.name == kind) for kind in BELOW]
+    return [*site.root.glob("*.html"), *below]
+
+
+def test_on_a_phone_a_method_is_a_card(site, page):
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(site.index.as_uri())
+    first, second = (page.locator("table.matrix tbody tr").nth(place).bounding_box() for place in (1, 2))
+    assert first["height"] > 150
+    assert second["y"] > first["y"] + first["height"]
+    assert page.locator("table.matrix thead").is_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_have_no_serious_fault_of_access(site, page, scheme):
+    axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
+    page.emulate_media(color_scheme=scheme)
+    for path in one_of_each(site):
+        page.goto(path.as_uri())
+        page.evaluate(axe.AXE_SCRIPT)
+        found = page.evaluate(AXE)
+        assert [one for one in found if one[0] in ("serious", "critical")] == [], path.name
+
+
+def test_what_is_printed_is_the_table_and_not_the_tools(site, page):
+    page.goto(site.index.as_uri())
+    page.emulate_media(media="print")
+    assert page.locator("table.matrix").is_visible()
+    assert page.locator("#tools").is_hidden()
+
+
+def test_a_site_is_served_from_any_path(site, browser):
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site.root.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{site.root.name}/"
+        page, trouble = new_page(browser), []
+        page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda one: None if one.url.startswith((address, "blob:")) else trouble.append(one.url))
+        page.goto(address)
+        assert methods(page)[0] == "fp32"
+        page.locator("table.matrix tbody th a").first.click()
+        page.wait_for_url("**/methods/*")
+        page.close()
+        server.shutdown()
+    assert trouble == []
 
 
 def test_markup_in_a_record_does_not_run(make_run, make_record, changed, page, tmp_path):
     markup = "<img src=x onerror=alert(1)><script>alert(2)</script>"
     value = changed(make_record(markup), suite__name=markup, method__config={markup: markup}, model__source=markup)
     site = build_site(read_runs([make_run([value], audio=True)]), tmp_path / "site", title=markup)
-    for path in (site.index, site.listening):
+    for path in site.pages:
         page.goto(path.as_uri())
         assert page.locator("h1, h2").first.is_visible()
     page.goto(site.index.as_uri())
-    page.get_by_label("Model").select_option(markup)
-    assert len(order(page)) == 1
-
-
-def test_without_scripts_the_table_is_still_there(site, browser):
-    page = new_page(browser, java_script_enabled=False)
-    page.goto(site.index.as_uri())
-    assert page.locator("table.board tbody tr").count() == 7
-    assert not page.get_by_label("Model").is_visible()
-    page.goto(site.listening.as_uri())
-    assert page.locator("section.group").count() == 2
-    page.close()
+    page.locator("table.matrix button[data-sort^='model:']").click()
+    assert methods(page) == ["naive@w4a8"]

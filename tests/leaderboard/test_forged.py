@@ -27,6 +27,7 @@ def test_the_run_that_is_forged_is_good(good: Path) -> None:
     assert (gather([good]).records[-1].record.method.spec, gather([good]).records[-1].record.suite.n) == (METHOD, N)
 
 
+@pytest.mark.attack("record, forged")
 @pytest.mark.parametrize("kind", FORGERIES)
 def test_a_forged_record_is_caught_with_a_line_that_says_what_is_wrong(good: Path, tmp_path: Path, kind: str) -> None:
     path = forge(good, tmp_path / "run", kind)
@@ -46,7 +47,7 @@ def test_all_forgeries_at_once_stop_no_board(good: Path, tmp_path: Path) -> None
     gathered = gather([good, *(tmp_path / kind for kind in FORGERIES)])
     assert len(gathered.quarantined) == sum(one.quarantined for one in FORGERIES.values())
     site = build_site(gathered.records, tmp_path / "site", quarantined=gathered.quarantined)
-    page = site.index.read_text()
+    page = (site.root / "quarantine.html").read_text()
     assert page.count("is no measurement") >= 1
     assert page.count("<li><code>tiny-tango/") == len(gathered.quarantined)
 
@@ -60,7 +61,10 @@ def test_commands_name_what_is_left_out_and_go_on(
     assert main(["table", str(tmp_path / "run"), str(good)]) == 0
     assert f"warning: left out: {path}: not valid JSON" in capsys.readouterr().err
     assert main(["leaderboard", str(tmp_path / "run"), "--out", str(tmp_path / "site")]) == 0
-    assert "tiny-tango/naive-w4a8-" in (tmp_path / "site" / "index.html").read_text()
+    assert "tiny-tango/naive-w4a8-" in (tmp_path / "site" / "quarantine.html").read_text()
+    assert "<h1>Left out</h1>" in (tmp_path / "site" / "quarantine.html").read_text()
+    main(["choose", str(tmp_path / "run"), str(good)])
+    assert f"warning: left out: {path}: not valid JSON" in capsys.readouterr().err
     assert main(["validate", str(tmp_path / "run")]) == 2
     assert main(["table", str(path)]) == 2
 

@@ -103,20 +103,24 @@ def shown(gathered: Gathered) -> None:
     to_markdown(compare_views(view_boards(gathered.records)))
 
 
+@pytest.mark.attack("record")
 @settings(BOUNDED, max_examples=8)
 @given(data=st.data())
 def test_a_record_with_any_value_in_any_place_is_read_or_refused_in_one_line(
-    run: Path, good: bytes, data: st.DataObject
+    run: Path, good: bytes, data: st.DataObject, tried: Callable[..., None]
 ) -> None:
+    tried()
     alter_and_check(run, good, data)
 
 
+@pytest.mark.attack("record")
 @pytest.mark.slow
 @settings(BOUNDED, max_examples=400)
 @given(data=st.data())
 def test_many_records_with_any_value_in_any_place_are_read_or_refused_in_one_line(
-    run: Path, good: bytes, data: st.DataObject
+    run: Path, good: bytes, data: st.DataObject, tried: Callable[..., None]
 ) -> None:
+    tried()
     alter_and_check(run, good, data)
 
 
@@ -132,9 +136,13 @@ def alter_and_check(run: Path, good: bytes, data: st.DataObject) -> None:
         path.write_bytes(good)
 
 
+@pytest.mark.attack("record")
 @BOUNDED
 @given(data=st.data())
-def test_any_bytes_are_read_or_refused_in_one_line(tmp_path: Path, good: bytes, data: st.DataObject) -> None:
+def test_any_bytes_are_read_or_refused_in_one_line(
+    tmp_path: Path, good: bytes, data: st.DataObject, tried: Callable[..., None]
+) -> None:
+    tried()
     path = tmp_path / "result.json"
     damaged = bytearray(good)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -144,11 +152,13 @@ def test_any_bytes_are_read_or_refused_in_one_line(tmp_path: Path, good: bytes, 
     assert_one_line(path, refusal(lambda: read_record(path)))
 
 
+@pytest.mark.attack("per-caption results")
 @BOUNDED
 @given(data=st.data())
 def test_any_per_caption_results_are_read_or_refused_in_one_line(
-    run: Path, tmp_path: Path, data: st.DataObject
+    run: Path, tmp_path: Path, data: st.DataObject, tried: Callable[..., None]
 ) -> None:
+    tried()
     damaged = bytearray((cell_of(run, METHOD) / PER_CAPTION).read_bytes())
     start = data.draw(st.integers(0, len(damaged) - 1))
     damaged[start : start + data.draw(st.integers(0, 20))] = data.draw(st.binary(max_size=20))
@@ -158,7 +168,7 @@ def test_any_per_caption_results_are_read_or_refused_in_one_line(
 
 
 EXTREME = [
-    (("environment", "cpu"), "x" * 20_000),
+    (("environment", "cpu"), "x" * 2_000),
     (("method", "config"), {"a": [10**18] * 1000}),
     (("method", "layers"), [{"name": "x", "weight_bits": 1e308}] * 5),
     (("latency",), {"kernel": None, "reason": "simulated", "more": 1e308}),

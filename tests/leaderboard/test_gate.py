@@ -184,7 +184,7 @@ def test_results_that_are_missing_or_damaged_stop_the_gate(run):
     with pytest.raises(DataError, match="not a safetensors file"):
         gate(read_runs([run]))
     path.unlink()
-    with pytest.raises(DataError, match="no per-caption results; `bench run` writes them"):
+    with pytest.raises(DataError, match="no per-caption results beside this record of schema"):
         gate(read_runs([run]))
 
 

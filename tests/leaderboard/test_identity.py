@@ -23,6 +23,9 @@ def names(*runs):
         ({}, []),
         ({"generation__batch_size": 2}, []),
         ({"environment__cpu": "Another"}, []),
+        ({"provenance__submitter": "Another"}, []),
+        ({"model__name": "another"}, ["model"]),
+        ({"method__repeat": 1}, ["repeat"]),
         ({"model__weights_sha256": "00" * 32}, ["weights"]),
         ({"method__version": "2"}, ["version"]),
         (TEXT_ENCODER, ["components"]),
@@ -79,6 +82,17 @@ def test_cells_of_two_machines_stand_side_by_side(make_run, make_record, changed
     found, board = names(first, second)
     assert sorted(found) == ["naive@w4a8", "naive@w4a8 (on A Processor 3000)"]
     assert board.replaced == []
+
+
+def test_nobodys_record_replaces_that_of_somebody_who_is_named(make_run, make_record, changed):
+    first = make_run([changed(make_record(), provenance__submitter="Ada")], "a")
+    second = make_run([changed(make_record(), **LATER)], "b")
+    found, board = names(first, second)
+    assert sorted(found) == ["naive@w4a8", "naive@w4a8 (by Ada)"]
+    assert board.replaced == []
+    again = make_run([changed(make_record(), provenance__submitter="Ada", **LATER)], "c")
+    found, board = names(first, again)
+    assert (found, [one.run for one in board.replaced]) == (["naive@w4a8"], [first])
 
 
 def test_another_version_of_a_method_is_another_cell_and_of_a_metric_another_board(make_run, make_record, changed):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from admbench.errors import DataError
-from admbench.leaderboard import read_ladder
+from admbench.leaderboard import read_ladder, validate
 
 
 def estimate(value, half):
@@ -76,10 +76,27 @@ def test_the_site_shows_the_ladder(make_run, make_record, ladder, tmp_path):
     from admbench.leaderboard import build_site, read_runs
 
     run = make_run([make_record()])
-    without = build_site(read_runs([run]), tmp_path / "without").index.read_text()
+
+    def made(folder):
+        return (build_site(read_runs([run]), tmp_path / folder).root / "made.html").read_text()
+
+    without = made("without")
     assert "<code>bench ladder</code>" in without
     (run / "ladder.json").write_text(json.dumps(ladder))
-    page = build_site(read_runs([run]), tmp_path / "with").index.read_text()
+    page = made("with")
     assert "real vs real" in page
     assert "✓ holds" in page
     assert "<code>bench ladder</code>" not in page
+    assert "only 4 captions: below 96 intervals can be too short" in page
+
+
+def test_validate_names_a_ladder_that_contradicts_itself(make_run, make_record, ladder):
+    run = make_run([make_record()])
+    (run / "ladder.json").write_text(json.dumps(ladder))
+    assert [one for one in validate([run]) if one.problems] == []
+    ladder["models"][0]["rungs"][1]["step"]["holds"] = False
+    (run / "ladder.json").write_text(json.dumps(ladder))
+    (found,) = (one for one in validate([run]) if one.problems)
+    (line,) = found.problems
+    assert found.path == run / "ladder.json"
+    assert line == f"{found.path}: tiny-tango: fp32: step.holds contradicts the interval of its difference"

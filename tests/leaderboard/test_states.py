@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,9 @@ def test_a_note_that_is_not_valid_counts_not(cell: LoadedRecord) -> None:
 
 def test_the_page_says_how_far_each_cell_was_checked(cell: LoadedRecord, tmp_path: Path) -> None:
     note(cell, {}, {})
-    page = build_site(gather([cell.run]).records, tmp_path / "site").index.read_text()
-    assert "from run; re-scored" in page
-    assert "from run; checked" in page
+    site = build_site(gather([cell.run]).records, tmp_path / "site")
+    pages = {path.name.split("-")[2]: path.read_text() for path in (site.root / "cells").iterdir()}
+    states = {name: re.findall(r"from run; ([a-z-]+)</p>", text) for name, text in pages.items()}
+    assert sorted(states.values()) == [["checked"], ["re-scored"]]
+    assert "1 of 2 re-scored" in site.index.read_text()
+    assert re.findall(r'data-label="Checked">([a-z-]+)<', site.index.read_text()) == ["checked", "re-scored"]

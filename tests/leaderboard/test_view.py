@@ -1,6 +1,7 @@
 """What a board says as plain data: one order, letters and rank intervals from the engine, and reasons in words."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from admbench.leaderboard.comparison_text import to_markdown, to_tsv
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.per_caption import PER_CAPTION, read_per_caption, write_per_caption
 from admbench.leaderboard.versus import versus
-from admbench.leaderboard.view import default_score, view_boards
+from admbench.leaderboard.view import default_score, view_board, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, model_sentences, paragraph
 
 from .conftest import difference
@@ -117,6 +118,23 @@ def test_what_has_no_place_says_why_and_stands_last(make_run, make_record, make_
     assert why["naive@w2a4"] == "failed: out of memory"
     assert why["naive@w8a8"].startswith("per-caption results: not a safetensors file")
     assert "2 cells have no place in the order" in headline(view)[-1]
+
+
+def test_what_other_processes_conclude_is_the_same(run):
+    def elsewhere(conclude, *arguments):
+        sent = pickle.loads(pickle.dumps(conclude))
+        return [pickle.loads(pickle.dumps(sent(*each))) for each in zip(*arguments, strict=True)]
+
+    board = make_boards(read_runs([run]))[0]
+    here, there = (to_tsv(compare_views([view_board(board, mapped=mapped)])) for mapped in (map, elsewhere))
+    assert here == there
+
+
+@pytest.mark.slow
+def test_several_processes_conclude_what_one_does(run):
+    records = read_runs([run])
+    one, two = (to_tsv(compare_views(view_boards(records, processes=count))) for count in (1, 2))
+    assert one == two
 
 
 def test_more_cells_than_the_engine_compares_are_listed_without_a_rank(run, monkeypatch):

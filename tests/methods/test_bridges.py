@@ -14,6 +14,7 @@ from admbench.errors import CheckpointError, PluginError, UsageError
 from admbench.methods.bridges import torchao
 from admbench.methods.core import processor
 from admbench.methods.core.checkpoint import formats
+from admbench.methods.core.checkpoint.header import sealed
 from admbench.methods.core.kernels.observed import DEQUANTIZED, observed
 from admbench.methods.core.processor import has_vnni, is_x86
 
@@ -194,7 +195,7 @@ def test_a_checkpoint_that_was_tampered_with_is_refused(bridge, audioldm, quanti
     def refused(change) -> str:
         header = json.loads(good)
         change(header)
-        file.write_text(json.dumps(header))
+        file.write_text(json.dumps(sealed(header)))
         with pytest.raises(CheckpointError) as error:
             formats.load(tmp_path)
         assert "\n" not in str(error.value)

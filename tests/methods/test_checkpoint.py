@@ -12,7 +12,7 @@ from torch import nn
 
 from admbench.errors import CheckpointError
 from admbench.files import directory_bytes
-from admbench.methods.core.checkpoint.header import read_header
+from admbench.methods.core.checkpoint.header import read_header, sealed
 from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.checkpoint.writing import pack
 from admbench.methods.core.layers.quantized import quantized_layers
@@ -110,7 +110,7 @@ class Tampering:
     def edit_header(self, change):
         header = json.loads(self.header_file.read_text())
         change(header)
-        self.header_file.write_text(json.dumps(header))
+        self.header_file.write_text(json.dumps(sealed(header)))
 
     def edit_tensors(self, change, rehash=True):
         """Change the tensors; with `rehash`, as someone would who knows how to make the hashes fit."""
@@ -153,13 +153,22 @@ def test_a_folder_that_is_no_checkpoint(tmp_path):
     assert "not a packed checkpoint" in Tampering(tmp_path / "nothing").refusal()
 
 
+@pytest.mark.attack("packed checkpoint, damaged")
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format_version": NaN}', "{}", "\x00\xff"])
 def test_a_header_that_is_none(checkpoint, text):
     checkpoint.header_file.write_text(text)
     assert "quantization.json" in checkpoint.refusal()
 
 
-@pytest.mark.parametrize("version", [0, 4, "1", None])
+@pytest.mark.attack("packed checkpoint, damaged")
+def test_a_header_of_more_than_16_mebibytes(checkpoint):
+    with checkpoint.header_file.open("a") as file:
+        file.truncate(16 * 2**20 + 1)
+    assert "quantization.json: larger than 16777216 bytes" in checkpoint.refusal()
+
+
+@pytest.mark.attack("packed checkpoint, damaged")
+@pytest.mark.parametrize("version", [0, 6, "1", None])
 def test_an_unknown_format_version(checkpoint, version):
     checkpoint.edit_header(lambda header: header.update(format_version=version))
     assert f"format version {version!r} is not known" in checkpoint.refusal()
@@ -169,6 +178,7 @@ def _layer(header):
     return header["layers"]["time_embedding.linear_1"]
 
 
+@pytest.mark.attack("packed checkpoint, edited to fit its hashes")
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -208,6 +218,7 @@ def test_a_header_that_was_edited(checkpoint, change, reason):
     assert reason in message
 
 
+@pytest.mark.attack("packed checkpoint, damaged")
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "header length", "a pickle"])
 def test_a_tensor_file_that_is_none(checkpoint, damage):
     whole = checkpoint.tensor_file.read_bytes()
@@ -242,6 +253,7 @@ def _replace(name, make):
     return lambda tensors: tensors.update({name: make(tensors[name])})
 
 
+@pytest.mark.attack("packed checkpoint, edited to fit its hashes")
 @pytest.mark.parametrize(
     ("change", "name", "reason"),
     [
@@ -273,6 +285,7 @@ def test_tensors_that_were_edited_to_fit_their_hashes(checkpoint, change, name, 
         assert reason in message
 
 
+@pytest.mark.attack("packed checkpoint, damaged")
 @pytest.mark.parametrize("name", [CODES, SCALE, ZERO_POINT, "conv_norm_out.weight", "conv_in.bias"])
 def test_a_changed_byte_is_refused_with_the_tensor_named(checkpoint, name):
     def change(tensors):
@@ -282,3 +295,22 @@ def test_a_changed_byte_is_refused_with_the_tensor_named(checkpoint, name):
     message = checkpoint.refusal()
     assert f"tensor {name}" in message
     assert "SHA-256" in message
+
+
+@pytest.mark.attack("packed checkpoint, damaged")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header["backbone"]["config"].update(norm_eps=1e-3),
+        lambda header: header["method"].update(name="another"),
+        lambda header: header["source"].update(model="another"),
+        lambda header: _layer(header)["weight"].update(bits=5),
+        lambda header: header.pop("sha256"),
+        lambda header: header.update(sha256="0" * 64),
+    ],
+)
+def test_a_header_that_was_changed_is_refused_whatever_was_changed(checkpoint, change):
+    header = json.loads(checkpoint.header_file.read_text())
+    change(header)
+    checkpoint.header_file.write_text(json.dumps(header))
+    assert "quantization.json: sha256: expected that of all other keys; the header was changed" in checkpoint.refusal()

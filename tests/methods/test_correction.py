@@ -9,7 +9,7 @@ from torch import nn
 
 from admbench import methods
 from admbench.errors import CheckpointError
-from admbench.methods.core.checkpoint.header import read_header
+from admbench.methods.core.checkpoint.header import read_header, sealed
 from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.checkpoint.writing import pack
 from admbench.methods.core.kernels import with_kernels
@@ -119,6 +119,6 @@ def test_a_header_that_claims_more_timesteps_than_there_are_is_refused(corrected
     pack(tmp_path / "packed", corrected, method, source)
     header = json.loads((tmp_path / "packed" / "quantization.json").read_text())
     for entries, words in ((3, "noise_correction.mean: expected"), (0, "does not belong"), (-1, "correction")):
-        (tmp_path / "packed" / "quantization.json").write_text(json.dumps({**header, "correction": entries}))
+        (tmp_path / "packed" / "quantization.json").write_text(json.dumps(sealed({**header, "correction": entries})))
         with pytest.raises(CheckpointError, match=words):
             load(tmp_path / "packed")

@@ -17,8 +17,10 @@ from admbench.methods.core.calibration.ranges import MinMax, input_ranges
 from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import weight_scheme
 from admbench.methods.layerwise import GramMethod, LayerwiseMethod
 from admbench.methods.spec import MethodSpec
+from admbench.methods.weight_only import WeightOnlyMethod
 
 OPTIONS = "prompts=2,timesteps=2,steps=2"
 
@@ -162,6 +164,39 @@ def test_a_method_without_data_asks_for_none(audioldm):
             raise NotImplementedError
 
     assert Simple(MethodSpec.parse("simple@w4a16")).check_calibration(audioldm, None) is None
+
+
+class Halves(WeightOnlyMethod):
+    name, summary, version = "halves", "scales of half the range", "1"
+    track, family, paper = "post-training", "rounding", None
+
+    def fit_weight(self, bits, weight):
+        return Quantizer.min_max(weight_scheme(bits, "channel"), weight / 2)
+
+
+def test_a_method_that_looks_at_weights_alone_fits_scales_and_codes_are_the_nearest(audioldm):
+    result = Halves(MethodSpec.parse("halves@w3a16")).quantize(audioldm, None)
+    original = quantizable_layers(audioldm.backbone)
+    for name, layer in quantized_layers(result.module).items():
+        weight = original[name].weight.detach()
+        fitted = Quantizer.min_max(weight_scheme(8 if name in ("conv_in", "conv_out") else 3, "channel"), weight / 2)
+        assert torch.equal(layer.weight_codes, fitted.codes(weight))
+        assert layer.activation_quantizer is None
+    with pytest.raises(UsageError, match="expected halves@w3a16"):
+        Halves(MethodSpec.parse("halves@w3a8"))
+
+
+class DrawsItself(Nearest):
+    name = "draws-itself"
+
+    def calibrate(self, model, prompts, *, seed):
+        return super().calibrate(model, prompts, seed=seed + 1)
+
+
+def test_what_is_asked_for_is_the_recipe_of_the_options_or_nothing_where_a_method_draws_itself():
+    method = Nearest(MethodSpec.parse(f"nearest@w4a8[{OPTIONS}]"))
+    assert method.calibration_request == method.config.request
+    assert DrawsItself(MethodSpec.parse(f"draws-itself@w4a8[{OPTIONS}]")).calibration_request is None
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,15 @@ def test_the_codes_are_the_only_copy_of_the_weight():
     assert not torch.equal(quantized(x), before)
 
 
+@torch.no_grad()
+def test_codes_that_are_set_are_what_it_computes_with():
+    layer, x = nn.Conv1d(4, 3, 1, bias=False), torch.randn(2, 4, 5)
+    quantized = QuantizedLayer.from_float(layer, Quantizer.min_max(weight_scheme(8, "channel"), layer.weight), None)
+    before = quantized(x)
+    quantized.set_codes(quantized.weight_quantizer.codes(-layer.weight))
+    torch.testing.assert_close(quantized(x), -before, rtol=1e-5, atol=1e-6)
+
+
 def test_code_that_asks_a_layer_for_its_weight_gets_it_in_floating_point():
     layer = nn.Conv1d(3, 2, 1)
     quantized = QuantizedLayer.from_float(layer, Quantizer.min_max(weight_scheme(8, "channel"), layer.weight), None)

@@ -16,12 +16,13 @@ from admbench.methods.core.calibration.statistics import (
 )
 from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
+from admbench.methods.core.numbers.fitting import fit_weight
 from admbench.methods.core.numbers.quantizer import Quantizer
-from admbench.methods.core.numbers.scheme import Scheme, weight_scheme
+from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, weight_scheme
 from admbench.methods.core.reconstruction.smoothing import smoothed, smoothing_scale
 from admbench.methods.gptq import gptq_codes
 from admbench.methods.hqq import fit_zero_points
-from admbench.methods.svdquant import leading_components
+from admbench.methods.svdquant import CANDIDATES, RunLayer, decompose, leading_components
 
 CHANNEL = weight_scheme(4, "channel")
 GROUPS = Scheme(bits=4, granularity="group", symmetric=False, group_size=8)
@@ -202,3 +203,77 @@ def test_a_calibration_set_of_another_model_is_refused(name, audioldm, other_aud
     calibration = method.calibrate(other_audioldm, prompts, seed=0)
     with pytest.raises(UsageError, match="drawn from"):
         method.quantize(audioldm, calibration)
+
+
+def _run_layer(kind, outlier, activation=8):
+    """Return a layer with inputs that have an outlier channel or none, under W4 in groups and dynamic inputs."""
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 48) if kind == "linear" else nn.Conv2d(32, 24, 3, padding=1)
+    rows = torch.randn(256, layer.weight[0].numel()) * torch.rand(layer.weight[0].numel()).add(0.2)
+    channel = rows.view(256, layer.weight.shape[1], -1)
+    channel[:, 5] *= outlier
+    inputs = Scheme(bits=activation, granularity="group", symmetric=True, group_size=16, dynamic=True)
+    run = RunLayer.of(layer, LayerScheme(weight=GROUPS, activation=inputs), rows)
+    ends = channel.amin((0, 2)), channel.amax((0, 2))
+    return run, ChannelStatistics(*ends, channel.abs().mean((0, 2)))
+
+
+@torch.no_grad()
+def _authors_error(run, seen, alpha, beta, rank):
+    """Return the output error of one smoothing, written out anew: branch, rounded residual, rounded inputs."""
+    weight = run.layer.weight.flatten(1)
+    taps = weight.shape[1] // len(seen.low)
+    channels = run.layer.weight.abs().transpose(0, 1).flatten(1).amax(1)
+    scale = (seen.largest**alpha / channels**beta).repeat_interleave(taps)
+    smooth, rows = weight * scale, run.rows / scale
+    left, values, right = torch.linalg.svd(smooth, full_matrices=False)
+    branch = (left[:, :rank] * values[:rank]) @ right[:rank]
+    residual = Quantizer.min_max(run.scheme, smooth - branch).fake_quantize(smooth - branch)
+    grouped = rows.view(len(rows), -1, 16, taps)
+    step = grouped.abs().amax(2, keepdim=True) / (2 ** (run.activation.scheme.bits - 1) - 1)
+    rounded = ((grouped / step).round() * step).flatten(1)
+    return float((rounded @ residual.T + rows @ branch.T - rows @ weight.T).square().mean(0).sum())
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+@pytest.mark.parametrize(("outlier", "bits"), [(1, 4), (40, 4), (40, 8)])
+def test_svdquants_smoothing_is_that_of_least_error_as_the_layer_runs(kind, outlier, bits):
+    run, seen = _run_layer(kind, outlier, bits)
+    found = decompose(run, seen, rank=8, iterations=1)
+    smooth = found.residual
+    rounded = Quantizer.min_max(run.scheme, smooth).fake_quantize(smooth)
+    error = run.error(found.scale, rounded, found.branch)
+    tried = [_authors_error(run, seen, alpha, beta, 8) for alpha, beta in CANDIDATES]
+    assert len(tried) == 39
+    assert error <= 1.05 * min(tried)
+    assert error <= 1.001 * tried[CANDIDATES.index((0.0, 0.0))]
+    more = decompose(run, seen, rank=8, iterations=5)
+    again = Quantizer.min_max(run.scheme, more.residual).fake_quantize(more.residual)
+    assert run.error(more.scale, again, more.branch) <= error
+    # what was judged is what the layer computes
+    layer = QuantizedLayer.from_float(
+        run.layer,
+        Quantizer.min_max(run.scheme, more.residual),
+        run.activation,
+        weight=more.residual,
+        input_scale=more.scale,
+        low_rank=more.branch,
+    )
+    if kind == "linear":
+        output = (layer(run.rows) - run.layer(run.rows)).detach()
+        assert float(output.square().mean(0).sum()) == pytest.approx(
+            run.error(more.scale, again, more.branch), rel=1e-3
+        )
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.25, 0.5, 0.75])
+def test_awqs_search_never_loses_to_a_fixed_exponent(correlated, exponent):
+    weight, gram = correlated
+    magnitude = gram.diagonal().sqrt()
+
+    def error(scale):
+        scaled = weight * scale
+        return float(output_error(fit_weight(GROUPS, scaled).fake_quantize(scaled) / scale - weight, gram))
+
+    fixed = magnitude.clamp(min=1e-4) ** exponent
+    assert error(search_scale(weight, gram, GROUPS, magnitude)) <= error(fixed / (fixed.max() * fixed.min()).sqrt())

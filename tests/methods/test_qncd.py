@@ -12,9 +12,12 @@ from admbench.methods.qncd import adds_embedding, embedding_scales
 QUICK = "samples=8,iterations=2"
 
 
-def test_scales_are_mean_magnitudes_of_the_normed_embedding_and_at_least_one(model, prompts):
+def test_scales_are_means_of_the_normed_embedding_of_at_least_one_times_the_norms_weight(model, prompts):
     method = methods.from_spec("qncd@w8a8[prompts=2,timesteps=2,steps=2]")
     calibration = method.calibrate(model, prompts, seed=0)
+    for block in model.backbone.modules():
+        if adds_embedding(block):
+            block.norm2.weight.data = torch.linspace(-0.5, 1.5, len(block.norm2.weight))
     scales = embedding_scales(model, calibration)
     blocks = {name: block for name, block in model.backbone.named_modules() if adds_embedding(block)}
     assert set(scales) == {f"{name}.conv2" for name in blocks}
@@ -27,8 +30,9 @@ def test_scales_are_mean_magnitudes_of_the_normed_embedding_and_at_least_one(mod
     embedding = torch.cat(seen).unflatten(1, (block.norm2.num_groups, -1))
     mean, variance = embedding.mean(2, keepdim=True), embedding.var(2, keepdim=True, unbiased=False)
     normed = ((embedding - mean) / (variance + block.norm2.eps).sqrt()).flatten(1)
-    torch.testing.assert_close(scales[f"{name}.conv2"], normed.abs().clamp(min=1).mean(0), rtol=1e-4, atol=1e-5)
-    assert all(bool((scale >= 1).all()) for scale in scales.values())
+    expected = normed.clamp(min=1).mean(0) * block.norm2.weight.detach().abs()
+    torch.testing.assert_close(scales[f"{name}.conv2"], expected.clamp(min=1e-5), rtol=1e-4, atol=1e-5)
+    assert all(bool((scale > 0).all()) for scale in scales.values())
 
 
 def test_only_second_convolutions_are_smoothed_and_the_checkpoint_is_the_same(model, quantize, predict, tmp_path):

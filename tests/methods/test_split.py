@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from admbench.errors import CheckpointError
-from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
+from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader, sealed
 from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.checkpoint.writing import pack
 from admbench.methods.core.layers.kinds import quantizable_layers
@@ -100,7 +100,7 @@ def test_a_file_without_the_key_still_loads(audioldm, quantize, predict, tmp_pat
     result.pack(tmp_path)
     header = json.loads((tmp_path / "quantization.json").read_text())
     assert header.pop("splits") == {}
-    (tmp_path / "quantization.json").write_text(json.dumps(header))
+    (tmp_path / "quantization.json").write_text(json.dumps(sealed(header)))
     assert torch.equal(predict(audioldm, load(tmp_path)), predict(audioldm, result.module))
 
 
@@ -117,6 +117,13 @@ def test_a_file_without_the_key_still_loads(audioldm, quantize, predict, tmp_pat
 def test_a_split_that_cannot_be_is_refused(audioldm, quantize, tmp_path, splits, message):
     quantize(audioldm, "naive@w4a16").pack(tmp_path)
     header = json.loads((tmp_path / "quantization.json").read_text())
-    (tmp_path / "quantization.json").write_text(json.dumps({**header, "splits": splits}))
+    (tmp_path / "quantization.json").write_text(json.dumps(sealed({**header, "splits": splits})))
     with pytest.raises(CheckpointError, match=message):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["eda-dm", "tfmq-dm"])
+def test_methods_whose_released_code_splits_shortcuts_split_them(method, audioldm, quantize):
+    split = splits_of(quantize(audioldm, f"{method}@w4a16[samples=2,iterations=0,calibration=uniform]").module)
+    assert split
+    assert split == splits_of(quantize(audioldm, "q-diffusion@w4a16[samples=2,iterations=0]").module)

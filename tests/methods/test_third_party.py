@@ -18,7 +18,7 @@ from admbench.files import directory_bytes
 from admbench.hashing import sha256_tensors
 from admbench.methods.core import processor
 from admbench.methods.core.checkpoint import formats
-from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
+from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader, sealed
 from admbench.methods.core.checkpoint.third_party import (
     ThirdPartyFormat,
     ThirdPartyLayer,
@@ -204,7 +204,7 @@ def edit(folder, change):
     file = folder / "quantization.json"
     header = json.loads(file.read_text())
     change(header)
-    file.write_text(json.dumps(header))
+    file.write_text(json.dumps(sealed(header)))
 
 
 def refusal(folder) -> str:
@@ -219,7 +219,7 @@ def refusal(folder) -> str:
     [
         (lambda header: header.update(format="strangr"), 'Did you mean "strange"?'),
         (lambda header: header.update(format=["strange"]), "format"),
-        (lambda header: header.update(format_version=2), "format_version"),
+        (lambda header: header.update(format_version=3), "format_version"),
         (lambda header: header.update(extra=1), "extra"),
         (lambda header: header["bridge"].update(version="0.0.1"), "written by numpy 0.0.1"),
         (lambda header: header["bridge"].update(version="0.0.1"), "pip install numpy==0.0.1"),
@@ -237,6 +237,23 @@ def refusal(folder) -> str:
 def test_a_header_that_does_not_fit(checkpoint, change, reason):
     edit(checkpoint, change)
     assert reason in refusal(checkpoint)
+
+
+def test_a_header_of_the_first_version_has_no_hash_and_one_of_the_second_has(checkpoint):
+    file = checkpoint / "quantization.json"
+    header = json.loads(file.read_text())
+    unsealed = {key: value for key, value in header.items() if key != "sha256"}
+    file.write_text(json.dumps({**unsealed, "format_version": 1}))
+    formats.load(checkpoint)
+    for wrong in (unsealed, {**header, "format_version": 1}, {**header, "method": {**header["method"], "name": "x"}}):
+        file.write_text(json.dumps(wrong))
+        assert "sha256: expected" in refusal(checkpoint)
+
+
+def test_a_file_is_read_by_the_same_two_leading_numbers():
+    assert StrangeFormat().reads("0.12.1", "0.12.9")
+    assert not StrangeFormat().reads("0.12.1", "0.13.1")
+    assert not StrangeFormat().reads("0.12.1", "1.12.1")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import nn
 
 from admbench.errors import CheckpointError
 from admbench.methods.core.backbone import QuantizedBackbone, make_report
-from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
+from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader, sealed
 from admbench.methods.core.checkpoint.reading import load
 from admbench.methods.core.kernels.select import choose
 from admbench.methods.core.layers.kinds import weight_of, weight_only_layers
@@ -228,7 +228,7 @@ def spoil(folder, change_header=None, change_tensors=None):
     }
     if change_header is not None:
         change_header(header["layers"])
-    (folder / "quantization.json").write_text(json.dumps(header))
+    (folder / "quantization.json").write_text(json.dumps(sealed(header)))
 
 
 ACTIVATION = activation_scheme(8).model_dump()

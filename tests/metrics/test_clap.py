@@ -15,7 +15,7 @@ def test_cosines_of_known_angles_whatever_the_lengths():
 @pytest.mark.parametrize(
     ("audio", "text", "message"),
     [
-        (np.zeros((0, 2)), np.zeros((0, 2)), "expected at least 1 rows"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), "needs at least 1 clip, got 0"),
         (np.ones((2, 2)), np.ones((2, 3)), "differ in shape"),
         (np.ones((2, 2)), np.zeros((2, 2)), "length zero"),
         (np.full((2, 2), np.nan), np.ones((2, 2)), "not finite"),

@@ -10,6 +10,7 @@ from admbench.metrics.audio import Sound
 from admbench.metrics.conventions import (
     AUDIOLDM_EVAL,
     AV_BENCHMARK,
+    cosine_score,
     inception_score_of_ten,
     kl_of_sigmoids,
     kl_with_epsilon,
@@ -95,3 +96,24 @@ def test_folders_are_pairs_only_if_nearly_all_names_are_in_both():
     assert shared_names(names, names[150:], AV_BENCHMARK) == names[150:]
     with pytest.raises(ValueError, match="av-benchmark has no KL"):
         shared_names(names, ["other"], AV_BENCHMARK)
+
+
+LAION, MICROSOFT = AV_BENCHMARK.slots[3:]
+
+
+def test_laion_clap_hears_eight_seconds_and_microsofts_the_file_itself_channels_one_behind_the_other():
+    waveform = stereo(2.0)
+    heard = AV_BENCHMARK.waveform(Sound(waveform, RATE), 48_000, LAION)
+    mono = torch.from_numpy(waveform).mean(dim=0)
+    np.testing.assert_allclose(heard, torchaudio.transforms.Resample(RATE, 48_000)(mono - mono.mean()), atol=1e-7)
+    assert len(AV_BENCHMARK.waveform(Sound(stereo(9.0), RATE), 48_000, LAION)) == 8 * 48_000
+    own = AV_BENCHMARK.waveform(Sound(waveform, RATE), RATE, MICROSOFT)
+    np.testing.assert_array_equal(own, waveform.reshape(-1))
+    with pytest.raises(ValueError, match=r"8\.00 s, all channels one behind the other, of which the tool takes 7 s at"):
+        AV_BENCHMARK.waveform(Sound(stereo(4.0), RATE), RATE, MICROSOFT)
+
+
+def test_the_score_of_captions_is_torchs_mean_cosine():
+    texts, clips = logits(1), logits(2)
+    expected = torch.cosine_similarity(torch.from_numpy(texts), torch.from_numpy(clips), dim=-1).mean()
+    assert cosine_score(texts, clips) == pytest.approx(float(expected), rel=1e-5)

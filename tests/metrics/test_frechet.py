@@ -56,9 +56,9 @@ def test_it_is_symmetric_and_ignores_rotation_and_translation():
 @pytest.mark.parametrize(
     ("generated", "reference", "message"),
     [
-        (np.zeros((0, 4)), np.zeros((5, 4)), "generated: expected at least 2 rows"),
-        (np.zeros((5, 4)), np.zeros((1, 4)), "reference: expected at least 2 rows"),
-        (np.zeros(5), np.zeros((5, 4)), "expected at least 2 rows"),
+        (np.zeros((0, 4)), np.zeros((5, 4)), "generated: needs at least 2 clips, got 0"),
+        (np.zeros((5, 4)), np.zeros((1, 4)), "reference: needs at least 2 clips, got 1"),
+        (np.zeros(5), np.zeros((5, 4)), "expected a matrix"),
         (np.zeros((5, 4)), np.zeros((5, 3)), "4 and 3 dimensions"),
         (np.full((5, 4), np.nan), np.zeros((5, 4)), "generated: 5 rows are not finite"),
     ],

@@ -77,7 +77,7 @@ def test_removing_clips_equals_computing_without_them(splits):
 @pytest.mark.parametrize(
     ("logits", "splits", "message"),
     [
-        (np.zeros((0, 3)), None, "expected at least 1 rows"),
+        (np.zeros((0, 3)), None, "needs at least 1 clip, got 0"),
         (np.zeros((3, 3)), 4, "4 splits of 3 clips"),
         (np.zeros((3, 3)), 0, "0 splits"),
         (np.full((3, 3), np.nan), 1, "not finite"),

@@ -140,7 +140,7 @@ def test_removing_captions_equals_computing_without_them(removed):
 @pytest.mark.parametrize(
     ("generated", "reference", "message"),
     [
-        (np.zeros((1, 4)), np.zeros((5, 4)), "generated: expected at least 2 rows"),
+        (np.zeros((1, 4)), np.zeros((5, 4)), "generated: needs at least 2 clips, got 1"),
         (np.zeros((5, 4)), np.zeros((5, 3)), "4 and 3 dimensions"),
         (np.full((5, 4), np.nan), np.zeros((5, 4)), "generated: 5 rows are not finite"),
         (np.ones((5, 4)), np.zeros((5, 4)), "median distance between reference embeddings is zero"),

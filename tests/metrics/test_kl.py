@@ -36,11 +36,11 @@ def test_extreme_logits_stay_finite_and_need_no_epsilon():
 @pytest.mark.parametrize(
     ("reference", "generated", "message"),
     [
-        (np.zeros((0, 3)), np.zeros((0, 3)), "reference logits: expected at least 1 rows"),
+        (np.zeros((0, 3)), np.zeros((0, 3)), "reference logits: needs at least 1 clip, got 0"),
         (np.zeros((2, 3)), np.zeros((3, 3)), "differ in shape"),
         (np.zeros((2, 3)), np.zeros((2, 4)), "differ in shape"),
         (np.zeros((2, 3)), np.full((2, 3), np.inf), "generated logits: 2 rows are not finite"),
-        (np.zeros(3), np.zeros(3), "expected at least 1 rows"),
+        (np.zeros(3), np.zeros(3), "expected a matrix"),
     ],
 )
 def test_malformed_input_is_refused(reference, generated, message):

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from admbench import cache
 from admbench.errors import BenchError, CheckpointError
-from admbench.files import read_json, write_text_atomic
-from admbench.hashing import sha256_file, sha256_json
+from admbench.files import read_json
+from admbench.hashing import remembered_sha256, sha256_json
 
-WEIGHTS = {"diffusers": ("diffusion_pytorch_model",), "transformers": ("model", "pytorch_model")}
-"""Library -> names, without suffix, that the weights of its models may have."""
+WEIGHTS = {
+    "diffusers": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
+    "transformers": ("model.safetensors", "pytorch_model.bin"),
+}
+"""Library -> the files that it reads a model's weights from, the first that is there; no other name is ever read."""
 
 
 @contextmanager
-def named_as_damaged(place: Path, expected: str) -> Iterator[None]:
+def named_as_damaged(place: Path | str, expected: str) -> Iterator[None]:
     """Turn whatever another library raises over a file or folder into a CheckpointError that names it.
 
     Args:
@@ -57,49 +60,78 @@ def _others(folder: Path, stems: tuple[str, ...]) -> str:
     return f", found only {', '.join(names[:3])}; save the whole model again as safetensors" if names else ""
 
 
-def component_files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
+def component_files(folder: Path, names: tuple[str, ...]) -> list[Path]:
     """Return the files that hold the weights of a pipeline's component: one, or an index followed by its shards.
+
+    They are what the component's library reads, so that what is hashed is what is loaded. Where it would read something
+    else too, or where the libraries differ in what they prefer, the folder is refused.
 
     Args:
         folder: of the component.
-        stems: names, without suffix, that the weights may have.
+        names: files that the weights may be in, one of `WEIGHTS`.
 
     Raises:
         CheckpointError: there are none, or both a whole file and an index, or the index names something else than files
-            beside it.
+            beside it; or an adapter, or a configuration that names another file.
     """
-    indexes = [folder / f"{stem}.safetensors.index.json" for stem in stems]
-    found = next((index for index in indexes if index.is_file()), None)
-    try:
-        whole = weights_file(folder, stems)
-    except CheckpointError:
-        if found is None:
-            raise
-    else:
-        if found is not None:  # diffusers would read the shards, transformers the whole file
+    _refuse_detours(folder)
+    index = folder / f"{names[0]}.index.json"
+    whole = next((folder / name for name in names if (folder / name).is_file()), None)
+    if whole is not None:
+        own = whole.with_name(f"{whole.name}.index.json")
+        stale = next((one for one in (index, own) if one.is_file()), None)
+        if stale is not None:  # diffusers would read the shards, transformers the whole file
             raise CheckpointError(
-                f"{folder}: holds {whole.name} and {found.name}, of which one is stale; expected one of them"
+                f"{folder}: holds {whole.name} and {stale.name}, of which one is stale; expected one of them"
             )
         return [whole]
-    content = read_json(found)
+    if not index.is_file():
+        stems = tuple(Path(name).stem for name in names)
+        raise CheckpointError(f"{folder}: no weights; expected {' or '.join(names)}{_others(folder, stems)}")
+    content = read_json(index)
     shards = content.get("weight_map") if isinstance(content, dict) else None
-    names = set(shards.values()) if isinstance(shards, dict) else set()
-    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise CheckpointError(f"{found}: expected a weight_map to names of files beside it")
-    return [found, *(folder / name for name in sorted(names))]
+    found = set(shards.values()) if isinstance(shards, dict) else set()
+    if not found or not all(isinstance(name, str) and Path(name).name == name for name in found):
+        raise CheckpointError(f"{index}: expected a weight_map to names of files beside it")
+    return [index, *(folder / name for name in sorted(found))]
+
+
+ADAPTER = "adapter_config.json"
+"""Where this lies beside weights, transformers puts the adapter's into the model, if the package peft is installed."""
+OTHER_FILE = "transformers_weights"
+"""Key of a configuration by which transformers reads another file than the usual one."""
+
+
+def _refuse_detours(folder: Path) -> None:
+    """Raise CheckpointError where transformers would load something beside the usual files, or instead of them."""
+    if (folder / ADAPTER).is_file():
+        raise CheckpointError(f"{folder / ADAPTER}: an adapter is not read; expected it merged into the weights")
+    config = folder / "config.json"
+    content = read_json(config) if config.is_file() else None
+    if isinstance(content, dict) and OTHER_FILE in content:
+        raise CheckpointError(
+            f"{config}: {OTHER_FILE} names another file of weights; expected the usual one, without it"
+        )
+
+
+def check_archive(file: Path) -> None:
+    """Refuse a file of torch.save that holds more than it has bytes: its tensors lie there as they are.
+
+    Raises:
+        CheckpointError: an entry of the archive is compressed, or entries lie over each other.
+    """
+    if not zipfile.is_zipfile(file):
+        return  # of torch before 1.6, which has no archive to be compressed
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(f"{file}: cannot be read as a file of torch.save ({error})") from error
+    held = sum(entry.file_size for entry in entries)
+    if held > file.stat().st_size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise CheckpointError(f"{file}: unpacks to {held} bytes; expected what torch.save writes, not compressed")
 
 
 def fingerprint(files: Mapping[str, Path]) -> str:
     """Return a hash over files and the names that they have in a checkpoint."""
-    return sha256_json({name: _sha256(file) for name, file in files.items()})
-
-
-def _sha256(file: Path) -> str:
-    """Hash a file, or remember the hash from when it had the same place, size and time: gigabytes take a while."""
-    status = file.stat()
-    known = cache.path("hashes", sha256_json([str(file.resolve()), status.st_size, status.st_mtime_ns]), ".txt")
-    if known.is_file():
-        return known.read_text(encoding="utf-8")
-    digest = sha256_file(file)
-    write_text_atomic(known, digest)
-    return digest
+    return sha256_json({name: remembered_sha256(file) for name, file in files.items()})

@@ -125,7 +125,7 @@ class LatentDiffusionConfig(BaseModel):
     linear_start: float = Field(default=1e-4, gt=0)
     linear_end: float = Field(default=2e-2, lt=1)
     """First and last beta; "linear" in this code base means that their square roots are equally spaced."""
-    timesteps: int = Field(default=1000, ge=1)
+    timesteps: int = Field(default=1000, ge=1, le=10_000)
     beta_schedule: Literal["linear"] = "linear"
     parameterization: Literal["eps"] = "eps"
     conditioning_key: Literal["crossattn"]

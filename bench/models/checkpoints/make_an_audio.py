@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from transformers import BertConfig
 
+from admbench.bench.models.checkpoints.components import some
 from admbench.bench.models.checkpoints.compvis import autoencoder_tensors, unet_tensors, without_weight_norm
 from admbench.bench.models.checkpoints.ldm_config import (
     TEXT_PREFIX,
@@ -270,7 +271,7 @@ def _vocoder(config_file: Path, file: Path) -> BigVGAN:
 
 def _require_no_others(file: Path, rest: dict[str, Tensor], *known: str) -> None:
     if others := sorted(rest.keys() - set(known)):
-        raise CheckpointError(f"{file}: tensors that belong to no part of the model: {', '.join(others[:5])}")
+        raise CheckpointError(f"{file}: tensors that belong to no part of the model: {some(others)}")
 
 
 def _require_betas(main: Path, config: LatentDiffusionConfig, stored: dict[str, Tensor]) -> None:

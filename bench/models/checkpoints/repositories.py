@@ -7,6 +7,8 @@ A repository is looked for in `$ADMBENCH_WEIGHTS/NAME`, then, if it is one of th
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -69,6 +71,24 @@ def locate(wanted: Repository, *, download: bool) -> Path:
     except (HfHubHTTPError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{wanted.name}: {looked}, and the download failed ({reason}); {remedy}") from error
+
+
+@contextmanager
+def how_to_complete(wanted: Repository, folder: Path) -> Iterator[None]:
+    """Add to an error over a repository's own folder how to get what is missing: broken-off downloads leave a part.
+
+    Args:
+        wanted: the repository.
+        folder: where it was found.
+    """
+    try:
+        yield
+    except CheckpointError as error:
+        if wanted.elsewhere or str(folder) not in str(error):
+            raise
+        raise CheckpointError(
+            f"{error}; if its download broke off, get the rest with: {download_command(wanted)}"
+        ) from error
 
 
 def download_command(wanted: Repository) -> str:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from admbench.bench.models.checkpoints.components import constant_buffer, require_exact
+from admbench.bench.models.checkpoints.files import check_archive, named_as_damaged
 from admbench.errors import CheckpointError
+from admbench.methods.core.checkpoint.bounds import bounded
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -32,6 +33,7 @@ def read_tensors(file: Path, inside: str | None = None) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
+        check_archive(file)
         # files of torch before 1.6 are no zip archives, and cannot be mapped
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
@@ -40,7 +42,7 @@ def read_tensors(file: Path, inside: str | None = None) -> dict[str, Tensor]:
             f" with torch.load and save its tensors{f' (under {inside})' if inside else ''} as"
             f" {file.with_suffix('.safetensors').name} beside it"
         ) from error
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+    except Exception as error:  # the unpickler raises whatever a damaged file does to its stack, such as IndexError
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{file}: cannot be read ({reason})") from error
     if inside is not None:
@@ -66,13 +68,19 @@ def build(what: str, make: Callable[[], Module], tensors: dict[str, Tensor]) -> 
 
     Args:
         what: name for messages.
-        make: constructs the module; called on the meta device, where it allocates nothing.
+        make: constructs the module; called on the meta device, allocating nothing, within what the tensors hold.
         tensors: by the module's own names; converted to float32 where they are of another floating type.
 
     Raises:
-        CheckpointError: a tensor is missing, left over, or of another shape; names it.
+        CheckpointError: a tensor is missing, left over, or of another shape; names it. Or the module would be larger
+            than the tensors, or cannot be made.
     """
-    with torch.device("meta"):
+    numbers = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors.values()}.values())
+    with (
+        named_as_damaged(what, "a configuration that fits its tensors"),
+        bounded(what, numbers=numbers, tensors=len(tensors)),
+        torch.device("meta"),
+    ):
         module = make()
     expected = module.state_dict()
     require_exact(what, expected.keys() - tensors.keys(), tensors.keys() - expected.keys())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from admbench.files import read_json, read_yaml
 
 HUB_NAMES = {"bert-base-uncased": "google-bert/bert-base-uncased"}
 """Repositories of the hub that configurations name by what they were called before."""
+
+
+_REPOSITORY = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,11 @@ class TextEncoderRepository:
         named = content.get(self.key) if isinstance(content, dict) else None
         if not isinstance(named, str):
             raise CheckpointError(f"{config}: expected {self.key}, such as {self.example}")
+        if not _REPOSITORY.fullmatch(named):
+            raise CheckpointError(
+                f"{config}: {self.key} is {named[:60]!r}; expected a repository or a folder here, such as"
+                f" {self.example}"
+            )
         if (folder / named).is_dir():
             return folder / named
         wanted = Repository(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from admbench.bench.models.checkpoints.files import fingerprint
 from admbench.bench.models.checkpoints.pipeline_index import PipelineIndex, read_index
-from admbench.bench.models.checkpoints.repositories import Repository, locate, revision
+from admbench.bench.models.checkpoints.repositories import Repository, how_to_complete, locate, revision
 from admbench.bench.models.components import COMPONENTS, Component, ComponentCall
-from admbench.errors import CheckpointError
+from admbench.errors import CheckpointError, DataError
 from admbench.methods.core.checkpoint.allowed import allow_networks
 from admbench.methods.core.checkpoint.header import HEADER_FILE
 
@@ -122,8 +122,11 @@ class Family(ABC):
             UsageError: the scheduler needs a package that is not installed.
         """
         known = {"name": name, "source": source, "revision": revision(folder), "license": license}
-        known["weights_sha256"] = self.fingerprint(folder)
-        return self._called(self.build(folder, known | self._defaults))
+        try:
+            known["weights_sha256"] = self.fingerprint(folder)
+            return self._called(self.build(folder, known | self._defaults))
+        except DataError as error:  # of a JSON or YAML file, which here is a part of the checkpoint
+            raise CheckpointError(str(error)) from error
 
     def untrained(self, variant: Mapping[str, Any], *, name: str, license: str | None) -> AudioDiffusionModel:
         """Build the architecture with weights from a fixed seed.
@@ -216,11 +219,15 @@ class PublishedModel(Repository):
 
     def missing(self) -> None:
         """Raise CheckpointError, which says how to get them, unless the weights are here. Downloads nothing."""
-        self.family.used_files(locate(self, download=False))
+        folder = locate(self, download=False)
+        with how_to_complete(self, folder):
+            self.family.used_files(folder)
 
     def fingerprint(self) -> str:
         """Return a hash of weights, tokenizers and configurations. Raises CheckpointError without them."""
-        return self.family.fingerprint(locate(self, download=True))
+        folder = locate(self, download=True)
+        with how_to_complete(self, folder):
+            return self.family.fingerprint(folder)
 
     def load(self, *, random_weights: bool = False) -> AudioDiffusionModel:
         """Load the published weights, or build the same architecture with random ones from configuration alone.
@@ -232,7 +239,10 @@ class PublishedModel(Repository):
         if random_weights:
             return self.family.untrained(self.variant, name=self.name, license=self.license)
         folder = locate(self, download=True)
-        seen = recognise(folder)
+        with how_to_complete(self, folder):
+            seen = recognise(folder)
+            if seen is self.family:
+                seen.used_files(folder, download=True)
         if seen is not self.family:
             raise CheckpointError(f"{folder}: holds {seen.saw}; expected {self.family.saw}")
         return self.family.load(folder, name=self.name, source=self.source, license=self.license)

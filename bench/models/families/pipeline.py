@@ -61,7 +61,7 @@ class PipelineFamily(Family):
         return self.backbone if component == "backbone" else component
 
     def weights_of(self, component: str) -> tuple[str, ...]:
-        """Return the names, without suffix, that the weights of a component may have."""
+        """Return the files that the weights of a component may be in."""
         return WEIGHTS[self.networks[component].partition(":")[0]]
 
     def recognises(self, folder: Path) -> bool:
@@ -101,7 +101,7 @@ class PipelineFamily(Family):
 
     def build(self, folder: Path, known: dict[str, Any]) -> AudioDiffusionModel:
         """See the base class."""
-        from admbench.bench.models.checkpoints.components import load_component
+        from admbench.bench.models.checkpoints.components import check_component, load_component
         from admbench.bench.models.pipelines.parts import load_scheduler, load_tokenizer
         from admbench.methods.core.layers.canonical import quiet_weight_norm
 
@@ -110,8 +110,9 @@ class PipelineFamily(Family):
             parts["scheduler"] = load_scheduler(folder / "scheduler")
         with quiet_weight_norm():
             for name, target in self.networks.items():
-                place = folder / self.folder_of(name)
-                parts[name] = load_component(load_target(target), place, self.weights_of(name))
+                place, network = folder / self.folder_of(name), load_target(target)
+                check_component(network, place, self.weights_of(name))
+                parts[name] = load_component(network, place, self.weights_of(name))
         for name in self.tokenizers:
             parts[name] = load_tokenizer(folder / name)
         return self._join(parts, known)

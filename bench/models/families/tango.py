@@ -20,11 +20,14 @@ from admbench.bench.models.checkpoints.files import weights_file
 from admbench.bench.models.checkpoints.text_encoders import TextEncoderRepository
 from admbench.bench.models.families.base import Family, PublishedModel
 from admbench.errors import CheckpointError
+from admbench.files import read_json
 
 if TYPE_CHECKING:
     from admbench.bench.models.base import AudioDiffusionModel
 
 CONFIGS = ("main_config.json", "vae_config.json", "stft_config.json")
+UNET_CONFIG = "configs/diffusion_model_config.json"
+"""Names the published U-Net; the file is in the code's repository, not among the published ones."""
 MAIN, VAE = "pytorch_model_main", "pytorch_model_vae"
 TEXTS = TextEncoderRepository(
     config=CONFIGS[0],
@@ -32,6 +35,26 @@ TEXTS = TextEncoderRepository(
     example="google/flan-t5-large",
     files=("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "spiece.model"),
 )
+
+
+def unet_config(folder: Path) -> Path | None:
+    """Return the file of the folder that configures its U-Net; None where it names the published one.
+
+    Raises:
+        CheckpointError: it names anything else, or a file outside of the folder.
+    """
+    main = folder / CONFIGS[0]
+    content = read_json(main)
+    named = content.get("unet_model_config_path") if isinstance(content, dict) else None
+    if isinstance(named, str) and named and (folder / named).is_file():
+        if Path(named).is_absolute() or ".." in Path(named).parts:
+            raise CheckpointError(f"{main}: unet_model_config_path is {named[:60]!r}; expected a file in this folder")
+        return folder / named
+    if named != UNET_CONFIG:
+        raise CheckpointError(
+            f"{main}: unet_model_config_path is {str(named)[:60]}; expected {UNET_CONFIG}, or a file here"
+        )
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +74,13 @@ class TangoFamily(Family):
         """See the base class; the tokenizer's files are called `texts/NAME`."""
         files = [folder / name for name in CONFIGS]
         files += [weights_file(folder, (stem,)) for stem in (MAIN, VAE)]
+        files += filter(None, [unet_config(folder)])
         for file in files:
             if not file.is_file():
                 raise CheckpointError(f"{file}: missing; expected {self.expected}")
-        return {file.name: file for file in files} | TEXTS.used_files(folder, download=download)
+        return {file.relative_to(folder).as_posix(): file for file in files} | TEXTS.used_files(
+            folder, download=download
+        )
 
     def build(self, folder: Path, known: dict[str, Any]) -> AudioDiffusionModel:
         """See the base class; weights stay mapped to their file."""
@@ -62,7 +88,12 @@ class TangoFamily(Family):
 
         texts = TEXTS.locate(folder, download=True)
         return tango.load(
-            folder, main=weights_file(folder, (MAIN,)), vae=weights_file(folder, (VAE,)), texts=texts, known=known
+            folder,
+            main=weights_file(folder, (MAIN,)),
+            vae=weights_file(folder, (VAE,)),
+            unet=unet_config(folder),
+            texts=texts,
+            known=known,
         )
 
     def build_untrained(self, variant: Mapping[str, Any], known: dict[str, Any]) -> AudioDiffusionModel:

@@ -49,9 +49,12 @@ class ByteTokenizer:
     def __init__(self, length: int, pad: int) -> None:
         self.model_max_length, self.pad = length, pad
 
-    def __call__(self, captions: Sequence[str], **_: Any) -> BatchEncoding:
-        """`input_ids` and `attention_mask`, each (n, length) int64."""
-        rows = [[*(4 + byte for byte in caption.encode()[: self.model_max_length - 1]), 2] for caption in captions]
+    def __call__(self, captions: Sequence[str], *, truncation: bool = True, **_: Any) -> BatchEncoding:
+        """`input_ids` and `attention_mask`, each (n, length) int64; without truncation all ids, as lists."""
+        most = self.model_max_length - 1 if truncation else None
+        rows = [[*(4 + byte for byte in caption.encode()[:most]), 2] for caption in captions]
+        if not truncation:
+            return BatchEncoding({"input_ids": rows})
         ids = torch.full((len(rows), self.model_max_length), self.pad)
         for row, values in zip(ids, rows, strict=True):
             row[: len(values)] = torch.tensor(values)

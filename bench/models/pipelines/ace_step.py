@@ -22,6 +22,7 @@ from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normal
 from torch import Tensor, nn
 
 from admbench.bench.models.base import AudioDiffusionModel, Guidance, ModelCard
+from admbench.bench.models.conditioning import cut_by
 from admbench.bench.models.pipelines.parts import Parts
 from admbench.bench.models.pipelines.waveform_flow import SoundFlowModel, latent_shape
 from admbench.errors import UsageError
@@ -71,9 +72,16 @@ class AceStepConditioner:
             "encoder_attention_mask": torch.arange(longest, device=rows[0].device) < lengths[:, None],
         }
 
+    def cut(self, captions: Sequence[str]) -> list[bool]:
+        """Whether the encoder does not read the whole of each caption and what is known of the music."""
+        return cut_by(self.tokenizer, [self._text(caption) for caption in captions], CAPTION_TOKENS)
+
+    def _text(self, caption: str) -> str:
+        return CAPTION.format(caption, int(self.seconds))
+
     def _encode(self, caption: str) -> Tensor:
         """The states of one caption, (tokens, width)."""
-        text, lyrics = self._ids(CAPTION.format(caption, int(self.seconds))), self._ids(NO_LYRICS)
+        text, lyrics = self._ids(self._text(caption)), self._ids(NO_LYRICS)
         count = text.shape[1]
         # both networks are called on one length, behind masks, so that calls can be stacked to calibrate them
         text = F.pad(text, (0, CAPTION_TOKENS - count))

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from admbench.bench.models.base import AudioDiffusionModel
-from admbench.bench.models.conditioning import limit_roberta_tokens
+from admbench.bench.models.conditioning import cut_by, limit_roberta_tokens
 from admbench.bench.models.networks.workarounds import clap_text_features, continue_states
 from admbench.bench.models.pipelines.mel_latents import MelLatents
 from admbench.bench.models.pipelines.parts import Parts, networks
@@ -48,6 +48,11 @@ class AudioLDM2Conditioner:
         lengths = [len(row["encoder_attention_mask_1"]) for row in rows]
         empty = {length: self._encode("", length) for length in set(lengths)}
         return _stack([*(empty[length] for length in lengths), *rows])
+
+    def cut(self, captions: Sequence[str]) -> list[bool]:
+        """Whether CLAP or T5 reads the beginning of each caption and no more."""
+        words, pieces = cut_by(self.tokenizer, captions), cut_by(self.tokenizer_2, captions, CAPTION_TOKENS)
+        return [of_clap or of_t5 for of_clap, of_t5 in zip(words, pieces, strict=True)]
 
     @torch.inference_mode()
     def _encode(self, caption: str, length: int | None = None) -> dict[str, Tensor]:

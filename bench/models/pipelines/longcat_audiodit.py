@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from admbench.bench.models.base import AudioDiffusionModel, ModelCard
+from admbench.bench.models.conditioning import TokenConditioner, cut_by
 from admbench.bench.models.pipelines.parts import Parts, scheduler_class
 from admbench.bench.models.pipelines.waveform_flow import SoundFlowModel, latent_shape
 
@@ -29,23 +30,28 @@ SECONDS, LONGEST = 10.0, 30.0
 QUOTES = re.compile('["\u201c\u201d\u2018\u2019]')
 
 
-class NormalizedStates:
+class NormalizedStates(TokenConditioner):
     """First and last hidden states of UMT5, each normalised, added."""
-
-    def __init__(self, tokenizer: Any, encoder: nn.Module) -> None:
-        self.tokenizer, self.encoder = tokenizer, encoder
 
     @torch.inference_mode()
     def __call__(self, captions: Sequence[str]) -> dict[str, Tensor]:
         """{"encoder_hidden_states": (n, 128, width), "encoder_attention_mask": (n, 128) bool}."""
-        plain = [" ".join(QUOTES.sub(" ", caption.lower()).split()) for caption in captions]
         device = next(self.encoder.parameters()).device
         tokens = self.tokenizer(
-            plain, padding="max_length", max_length=CAPTION_TOKENS, truncation=True, return_tensors="pt"
+            _plain(captions), padding="max_length", max_length=CAPTION_TOKENS, truncation=True, return_tensors="pt"
         ).to(device)
         out = self.encoder(tokens.input_ids, attention_mask=tokens.attention_mask, output_hidden_states=True)
         first, last = (F.layer_norm(states, states.shape[-1:], eps=1e-6) for states in (out.hidden_states[0], out[0]))
         return {"encoder_hidden_states": first + last, "encoder_attention_mask": tokens.attention_mask.bool()}
+
+    def cut(self, captions: Sequence[str]) -> list[bool]:
+        """See the base class."""
+        return cut_by(self.tokenizer, _plain(captions), CAPTION_TOKENS)
+
+
+def _plain(captions: Sequence[str]) -> list[str]:
+    """Captions as the text encoder was trained on them."""
+    return [" ".join(QUOTES.sub(" ", caption.lower()).split()) for caption in captions]
 
 
 class LongCatAudioDiTModel(SoundFlowModel):

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 
 from admbench.bench.models.checkpoints.files import named_as_damaged
 from admbench.errors import CheckpointError, UsageError
+from admbench.files import read_json
 from admbench.weights import require_vocabulary
 
 SCHEDULERS = (
@@ -27,6 +28,10 @@ SCHEDULERS = (
 )
 """Those of diffusers that a pipeline directory may name."""
 
+MOST_TIMESTEPS = 10_000
+"""Of a training schedule, ten times as many as is usual: a table has an entry for each."""
+CONFIGURATIONS_OF_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
+
 Parts = Mapping[str, Any]
 """A pipeline's components by name, `backbone` first, its tokenizers, and `scheduler`."""
 
@@ -39,8 +44,11 @@ def networks(parts: Parts) -> dict[str, nn.Module]:
 def load_tokenizer(folder: Path) -> Any:
     """Load a tokenizer. Raises CheckpointError if its folder holds no vocabulary, or files that are damaged."""
     require_vocabulary(folder)
+    for file in CONFIGURATIONS_OF_TOKENIZERS:
+        if (folder / file).is_file():
+            read_json(folder / file)  # where a key comes twice, libraries take different ones
     with named_as_damaged(folder, "a tokenizer"):
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def load_scheduler(folder: Path) -> Any:
@@ -51,13 +59,13 @@ def load_scheduler(folder: Path) -> Any:
         UsageError: it needs a package that is not installed.
     """
     file = folder / "scheduler_config.json"
-    try:  # not our own reader: some schedulers save -Infinity, which is not JSON. The class of the method is any one.
-        config = diffusers.DDIMScheduler.load_config(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file}: not the configuration of a scheduler ({str(error).splitlines()[0]})") from error
+    config = read_json(file, infinite=True)  # some schedulers save -Infinity
     named = config.get("_class_name") if isinstance(config, dict) else None
     if named not in SCHEDULERS:
-        raise CheckpointError(f"{file}: _class_name is {named}; expected one of {', '.join(SCHEDULERS)}")
+        raise CheckpointError(f"{file}: _class_name is {str(named)[:60]}; expected one of {', '.join(SCHEDULERS)}")
+    for key, value in config.items():
+        if isinstance(value, int) and abs(value) > MOST_TIMESTEPS:
+            raise CheckpointError(f"{file}: {key} is {value}; expected at most {MOST_TIMESTEPS}")
     chosen = scheduler_class(named)
     with named_as_damaged(file, f"the configuration of {named}"):
         return chosen.from_config(config)

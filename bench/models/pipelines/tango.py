@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig, T5Config, T5EncoderModel
 
 from admbench.bench.models.base import AudioDiffusionModel, ModelCard
+from admbench.bench.models.checkpoints.components import require_exact
 from admbench.bench.models.checkpoints.compvis import autoencoder_tensors, vocoder_tensors
 from admbench.bench.models.checkpoints.tensors import build, read_tensors, split
 from admbench.bench.models.conditioning import TokenStates
@@ -36,8 +37,8 @@ LATENT_FRAMES = 256
 CAPTION_TOKENS = 128
 """Every caption is padded to so many tokens, behind its mask, so that calls of different captions can be stacked."""
 
-UNET_CONFIG = "configs/diffusion_model_config.json"
-"""Names the U-Net below; the file is in the code's repository, not among the published ones."""
+FIRST = "unet.conv_in.weight"
+"""A tensor that every file of U-Net and text encoder has."""
 UNET: dict[str, Any] = {
     "in_channels": 8,
     "out_channels": 8,
@@ -78,26 +79,28 @@ def untrained(known: dict[str, Any]) -> AudioDiffusionModel:
     )
 
 
-def load(folder: Path, *, main: Path, vae: Path, texts: Path, known: dict[str, Any]) -> AudioDiffusionModel:
+def load(
+    folder: Path, *, main: Path, vae: Path, unet: Path | None, texts: Path, known: dict[str, Any]
+) -> AudioDiffusionModel:
     """Load a folder of declare-lab's layout in float32; weights stay mapped to their file.
 
     Args:
         folder: with the configurations.
         main: weights of U-Net and text encoder.
         vae: weights of autoencoder and vocoder.
+        unet: the U-Net's configuration; None is the published one.
         texts: folder with the text encoder's configuration and tokenizer.
         known: the fields of the model's card that do not follow from the parts.
 
     Raises:
         CheckpointError: a file is missing or damaged, or its tensors are not those of its configuration.
     """
-    config, stft = read_json(folder / "main_config.json"), read_json(folder / "stft_config.json")
-    unet, encoder, rest = split(read_tensors(main), "unet.", "text_encoder.")
-    if rest:
-        raise CheckpointError(f"{folder}: tensors that are neither unet.* nor text_encoder.*: {', '.join(rest)}")
+    stft, config = read_json(folder / "stft_config.json"), None if unet is None else read_json(unet)
+    denoiser, encoder, rest = split(read_tensors(main), "unet.", "text_encoder.")
+    require_exact(str(main), [] if denoiser else [FIRST], rest)
     if "shared.weight" in encoder:  # one table under two names, of which some versions save one
         encoder.setdefault("encoder.embed_tokens.weight", encoder["shared.weight"])
-    backbone = build(f"{folder}: unet", lambda: _unet(folder, config), unet)
+    backbone = build(f"{folder}: unet", lambda: _unet(config), denoiser)
     text_config = T5Config.from_pretrained(texts, local_files_only=True)
     text_encoder = build(f"{folder}: text_encoder", lambda: T5EncoderModel(text_config), encoder)
     text_encoder.encoder.embed_tokens.weight = text_encoder.shared.weight
@@ -107,17 +110,10 @@ def load(folder: Path, *, main: Path, vae: Path, texts: Path, known: dict[str, A
     return _assemble(backbone, text_encoder, autoencoder, vocoder, tokenizer, known)
 
 
-def _unet(folder: Path, config: dict[str, Any]) -> UNet2DConditionModel:
-    """The U-Net that the configuration names: one beside it, else the published one."""
-    named = config.get("unet_model_config_path")
-    if named and (folder / named).is_file():
-        made: Any = UNet2DConditionModel.from_config(read_json(folder / named))
-        return made
-    if named != UNET_CONFIG:
-        raise CheckpointError(
-            f"{folder / 'main_config.json'}: unet_model_config_path is {named}; expected {UNET_CONFIG}, or a file here"
-        )
-    return UNet2DConditionModel(**UNET)
+def _unet(config: dict[str, Any] | None) -> UNet2DConditionModel:
+    """The U-Net of a configuration, else the published one."""
+    made: Any = UNet2DConditionModel(**UNET) if config is None else UNet2DConditionModel.from_config(config)
+    return made
 
 
 def _sound(folder: Path, file: Path, stft: dict[str, Any]) -> tuple[AutoencoderKL, SpeechT5HifiGan]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from admbench import children
 
@@ -29,7 +29,7 @@ class Forked:
 
     id: str
     pid: int | None = None
-    """Also of its process group; None until it has started."""
+    """None until it has started."""
     code: int | None = None
     """As of `subprocess.Popen.returncode`; None while it runs."""
 
@@ -40,29 +40,26 @@ class ForkServer:
     Args:
         module: what children run; imported once, so it must not start threads when it is imported.
         threads: share of the cores of each child, and of the libraries that read it when they are imported.
+        held: file descriptors that the server and its children keep open, such as that of a lock, which is then held
+            until the last of them has gone. Programs that these start do not have them.
     """
 
-    def __init__(self, module: str, threads: int) -> None:
+    def __init__(self, module: str, threads: int, held: Sequence[int] = ()) -> None:
         self._forked: dict[str, Forked] = {}
         self._unread = b""
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._channel, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                children.command(SERVER, module, str(theirs.fileno())),
+                children.command(SERVER, module, *map(str, (theirs.fileno(), os.getpid(), *held))),
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *held],
                 start_new_session=True,  # Ctrl-C reaches the run, which then stops its children
                 env=children.environment(threads),
             )
         self._channel.setblocking(False)
-
-    @property
-    def pid(self) -> int:
-        """Process id of the server: the parent of its children."""
-        return self._process.pid
 
     def start(self, arguments: Sequence[str], log: Path) -> Forked:
         """Ask for a child whose output goes to the end of a file.
@@ -72,12 +69,16 @@ class ForkServer:
         """
         child = Forked(str(len(self._forked)))
         self._forked[child.id] = child
-        request = {"id": child.id, "arguments": list(arguments), "log": os.path.abspath(log)}
-        try:
-            self._channel.sendall(json.dumps(request).encode() + b"\n")
-        except OSError:
-            raise ServerDied(self._last_words()) from None
+        self._ask({"id": child.id, "arguments": list(arguments), "log": os.path.abspath(log)})
         return child
+
+    def kill(self, child: Forked) -> None:
+        """Ask for the end of a child, with all that it started. Nothing is lost: every product is written atomically.
+
+        Raises:
+            ServerDied: there is no server any more.
+        """
+        self._ask({"id": child.id, "kill": True})
 
     def look(self) -> None:
         """Learn which children have started and which have ended.
@@ -101,13 +102,16 @@ class ForkServer:
                 child.pid = message.get("pid", child.pid)
                 child.code = message.get("code")
 
+    def fileno(self) -> int:
+        """Return the descriptor that is ready to be read when there is something to learn; for `select`."""
+        return self._channel.fileno()
+
     def close(self) -> None:
-        """Kill the children that still run, with all that they started, and end the server."""
-        for child in self._forked.values():
-            kill(child)
+        """Have the server kill the children that still run, with all that they started, and end."""
         self._channel.close()
         try:
-            self._process.wait(CLOSING_SECONDS)
+            if any(child.pid is not None for child in self._forked.values()):
+                self._process.wait(CLOSING_SECONDS)
         except subprocess.TimeoutExpired:
             pass
         finally:
@@ -115,18 +119,14 @@ class ForkServer:
             self._process.wait()
             self._output.close()
 
+    def _ask(self, request: dict[str, Any]) -> None:
+        try:
+            self._channel.sendall(json.dumps(request).encode() + b"\n")
+        except OSError:
+            raise ServerDied(self._last_words()) from None
+
     def _last_words(self) -> str:
         code = self._process.wait(CLOSING_SECONDS)
         self._output.seek(0)
         lines = [line.strip() for line in self._output.read().decode("utf-8", "replace").splitlines() if line.strip()]
         return lines[-1] if lines else f"exit code {code}"
-
-
-def kill(child: Forked) -> None:
-    """Kill the whole process group of a child that runs. Nothing is lost: every product is written atomically."""
-    if child.pid is None or child.code is not None:
-        return
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # it ended by itself in the meantime

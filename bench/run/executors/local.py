@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import os
+import select
 import signal
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from pathlib import Path
+from contextlib import suppress
 
 import psutil
 
-from admbench.bench.run.executors.base import Outcome, Task
-from admbench.bench.run.executors.forked import Forked, ForkServer, ServerDied, kill
-from admbench.bench.run.jobs import NO_SPACE, Job
-from admbench.bench.run.stages import current_stage
-from admbench.errors import DataError
-from admbench.files import read_json, write_text_atomic
+from admbench.bench.run.answers import last_line, said_reason, said_stage
+from admbench.bench.run.disk import is_full
+from admbench.bench.run.executors.base import Outcome, Task, blocked
+from admbench.bench.run.executors.forked import Forked, ForkServer, ServerDied
+from admbench.bench.run.jobs import Job
+from admbench.files import remove, write_text_atomic
 
 POLL_SECONDS = 0.05
+"""Between two looks at what runs: its stage, its memory, its timeout."""
 ATTEMPTS = 2
 """Of a job whose fork server died under it."""
-_LOG_TAIL = 65536
 
 
 class LocalExecutor:
@@ -30,9 +30,17 @@ class LocalExecutor:
         workers: jobs side by side.
         timeout: seconds after which a job's process group is killed.
         program: module that does the job in a JSON file; `admbench.bench.run.program.main` says what is expected.
+        held: file descriptors that all child processes keep open until the last of them has gone: that of a lock.
     """
 
-    def __init__(self, workers: int, timeout: float, program: str = "admbench.bench.run.program") -> None:
+    def __init__(
+        self,
+        workers: int,
+        timeout: float,
+        program: str = "admbench.bench.run.program",
+        held: Sequence[int] = (),
+    ) -> None:
+        self.held = tuple(held)
         self.workers = workers
         self.timeout = timeout
         self.program = program
@@ -42,7 +50,7 @@ class LocalExecutor:
         waiting = list(tasks)
         running: list[_Child] = []
         ended: dict[str, Outcome] = {}
-        servers = _Servers(self.program)
+        servers = _Servers(self.program, self.held)
         try:
             while waiting or running:
                 for task in list(waiting):
@@ -57,13 +65,16 @@ class LocalExecutor:
                         yield admitted
                 servers.look(running)
                 for child in list(running):
-                    child.watch(on_stage)
+                    try:
+                        child.watch(on_stage)
+                    except OSError as error:  # what one job does to its folder ends no other
+                        child.give_up(f"cannot be watched: {error}")
                     if child.outcome is not None:
                         running.remove(child)
                         ended[child.job.key] = child.outcome
                         yield child.outcome
                 if running:
-                    time.sleep(POLL_SECONDS)
+                    servers.wait(POLL_SECONDS)
         finally:
             servers.close()
 
@@ -73,7 +84,7 @@ class LocalExecutor:
         """Start a task whose turn it is; None while it has to wait, an outcome if it will never run."""
         blocker = next((ended[key] for key in task.after if key in ended and ended[key].failed), None)
         if blocker is not None:
-            return Outcome(task.job, f"{blocker.job.name} failed: {blocker.reason}", 0.0)
+            return blocked(task, blocker)
         if running >= self.workers or any(key not in ended for key in task.after):
             return None
         try:
@@ -85,16 +96,22 @@ class LocalExecutor:
 class _Servers:
     """The fork server of each number of threads, as libraries read theirs when they are imported."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, held: Sequence[int]) -> None:
         self._program = program
+        self._held = held
         self._servers: dict[int, ForkServer] = {}
 
     def start(self, job: Job) -> Forked:
         """Start the child of a job; its server too, if there is none."""
         if job.threads not in self._servers:
-            self._servers[job.threads] = ForkServer(self._program, job.threads)
-        server = self._servers[job.threads]
-        return server.start([str(job.work.job), "--parent", str(server.pid)], job.work.log)
+            self._servers[job.threads] = ForkServer(self._program, job.threads, self._held)
+        return self._servers[job.threads].start([str(job.work.job)], job.work.log)
+
+    def kill(self, job: Job, child: Forked) -> None:
+        """End the child of a job; where its server died, it goes by itself."""
+        if job.threads in self._servers:
+            with suppress(ServerDied):
+                self._servers[job.threads].kill(child)
 
     def look(self, running: Sequence[_Child]) -> None:
         """Learn what became of the children; those of a server that died are started again, on a new one."""
@@ -107,6 +124,11 @@ class _Servers:
                 for child in running:
                     if child.job.threads == threads and child.unended:
                         child.lost(str(error))
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a server has something to say, so long at most."""
+        if self._servers:
+            select.select(list(self._servers.values()), [], [], seconds)
 
     def close(self) -> None:
         """End the servers, and with them all children."""
@@ -128,7 +150,7 @@ class _Child:
         self._start()
 
     def _start(self) -> None:
-        self.job.work.failure.unlink(missing_ok=True)
+        remove(self.job.work.failure)
         self._attempts += 1
         self._timed_out = False
         self._stage = ""
@@ -151,45 +173,61 @@ class _Child:
         except (OSError, ServerDied) as error:
             self.outcome = Outcome(self.job, f"cannot be started: {error}", self._seconds)
 
+    def give_up(self, reason: str) -> None:
+        """End the process, and with it the job."""
+        self._servers.kill(self.job, self._process)
+        self.outcome = Outcome(self.job, reason, self._seconds)
+
     @property
     def _seconds(self) -> float:
         return 0.0 if self._started is None else time.monotonic() - self._started
 
     def watch(self, on_stage: Callable[[Job, str], None]) -> None:
         """See whether the process ended; else note its memory and stage, and stop it at its timeout."""
-        if self.outcome is not None or self._process.pid is None:
-            return
+        if self.outcome is not None or (self._process.pid is None and self._process.code is None):
+            return  # one whose guard was killed at once ended without having been said to have started
         if self._started is None:
             self._started = time.monotonic()
         if self._process.code is not None:
             self.outcome = Outcome(self.job, self._reason(self._process.code), self._seconds)
             return
-        self._peak_bytes = max(self._peak_bytes, _resident_bytes(self._process.pid))
-        stage = current_stage(self.job.work)
+        if self._process.pid is not None:
+            self._peak_bytes = max(self._peak_bytes, _resident_bytes(self._process.pid))
+        stage = self._said_stage
         if stage != self._stage:
             self._stage = stage
             on_stage(self.job, stage)
         if self._seconds > self._timeout:
+            if not self._timed_out:
+                self._servers.kill(self.job, self._process)
             self._timed_out = True
-            kill(self._process)
+
+    @property
+    def _said_stage(self) -> str:
+        return said_stage(self.job.work.current_stage)
 
     def _reason(self, code: int) -> str | None:
         """Say in one line why the process ended as it did; None for success."""
+        stage = self._said_stage
         if code == 0:
             return None
         if self._timed_out:
-            return f"timed out after {self._timeout:g} s in stage {current_stage(self.job.work)}"
+            return f"timed out after {self._timeout:g} s in stage {stage}"
         if code < 0:
-            name = signal.Signals(-code).name
             likely = "probably out of memory; " if -code == signal.SIGKILL else ""
-            stage = current_stage(self.job.work)
-            return f"killed by {name} in stage {stage} ({likely}peak resident memory {self._peak_bytes / 1e9:.2f} GB)"
-        if code == NO_SPACE:
-            return f"no space left on the disk of {self.job.run} in stage {current_stage(self.job.work)}"
-        try:
-            return str(read_json(self.job.work.failure)["reason"])
-        except DataError:
-            return f"exit code {code} in stage {current_stage(self.job.work)}: {_last_line(self.job.work.log)}"
+            peak = f"peak resident memory {self._peak_bytes / 1e9:.2f} GB"
+            return f"killed by {_signal_name(-code)} in stage {stage} ({likely}{peak})"
+        reason = said_reason(self.job.work.failure)
+        if reason is None and is_full(self.job.work.path):
+            return f"no space left on the disk of {self.job.run} in stage {stage}"
+        return reason or f"exit code {code} in stage {stage}: {last_line(self.job.work.log)}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 def _resident_bytes(pid: int) -> int:
@@ -197,10 +235,3 @@ def _resident_bytes(pid: int) -> int:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
         return 0  # it ended between two looks
-
-
-def _last_line(log: Path) -> str:
-    with open(log, "rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL))
-        lines = file.read().decode("utf-8", "replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no message")

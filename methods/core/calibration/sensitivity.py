@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from admbench.errors import DataError
+from admbench.methods.core.layers.inference import usable, usable_outputs
 from admbench.methods.core.layers.kinds import QuantizableLayer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.protocol import DenoisingModel
@@ -67,7 +68,12 @@ def output_noise(
     power = 0.0
     for inputs in track(list(batches), "Measuring sensitivity"):
         args, kwargs = _arguments(model, backbone, inputs)
-        with torch.enable_grad(), _layers_watched(backbone, errors) as (outputs, changes), _frozen(backbone):
+        with (
+            torch.enable_grad(),
+            usable_outputs(backbone),
+            _layers_watched(backbone, errors) as (outputs, changes),
+            _frozen(backbone),
+        ):
             prediction = _prediction(backbone(*args, **kwargs))
             power += prediction.detach().double().square().sum().item()
             for probe in range(probes):
@@ -151,12 +157,7 @@ def _arguments(
     if len(seen) != 1:
         raise DataError(f"{model.name}: one call of its backbone runs it {len(seen)} times")
     args, kwargs = seen[0]
-    return tuple(map(_usable, args)), {name: _usable(value) for name, value in kwargs.items()}
-
-
-def _usable(value: Any) -> Any:
-    """Return a tensor that gradients can be computed with."""
-    return value.clone() if isinstance(value, Tensor) and value.is_inference() else value
+    return usable(args), usable(kwargs)
 
 
 def _prediction(output: Any) -> Tensor:

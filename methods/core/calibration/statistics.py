@@ -26,7 +26,7 @@ from admbench.methods.core.layers.kinds import (
 from admbench.methods.protocol import DenoisingModel
 
 GRAM_BYTES = 2**30
-"""Gram matrices in memory at a time, unless a single one is larger; more take more passes over the calibration set."""
+"""Gram matrices, or rows, in memory at a time, unless a single one is larger; more take more passes over the set."""
 
 
 @dataclass
@@ -107,7 +107,7 @@ def input_grams(
     modules = quantizable_layers(model.backbone)
     names = [name for name in layers if getattr(modules[name], "groups", 1) == 1]
     calls = -(-len(calibration) // BATCH_SIZE)
-    for some in _batches_of(names, {name: modules[name].weight[0].numel() for name in names}):
+    for some in _batches_of(names, {name: 4 * modules[name].weight[0].numel() ** 2 for name in names}):
         grams: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
 
@@ -122,6 +122,31 @@ def input_grams(
             gram = grams.pop(name).div_(counts[name])
             check_finite(name, gram)
             yield name, gram
+
+
+def input_rows(
+    model: DenoisingModel, calibration: CalibrationSet, layers: Sequence[str], positions: int
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield what random outputs of each layer that runs are computed from, (rows, terms) float32.
+
+    As many layers at a time as fit in `GRAM_BYTES`. Arguments, what is left out, and errors are as of `input_grams`.
+    """
+    modules = quantizable_layers(model.backbone)
+    names = [name for name in layers if getattr(modules[name], "groups", 1) == 1]
+    calls = -(-len(calibration) // BATCH_SIZE)
+    each = -(-positions // calls)
+    for some in _batches_of(names, {name: 4 * positions * modules[name].weight[0].numel() for name in names}):
+        seen: dict[str, list[Tensor]] = {}
+
+        def see(name: str, values: Tensor, seen: dict[str, list[Tensor]] = seen) -> None:
+            parts = seen.setdefault(name, [])
+            parts.append(patches(modules[name], values.detach().float(), each, seed=len(parts)))
+
+        watch_inputs(model, calibration, some, see)
+        for name in list(seen):
+            rows = torch.cat(seen.pop(name))
+            check_finite(name, rows)
+            yield name, rows
 
 
 def patches(layer: QuantizableLayer, values: Tensor, count: int, *, seed: int) -> Tensor:
@@ -169,11 +194,11 @@ def _some(total: int, count: int, seed: int) -> Tensor:
     return torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count]
 
 
-def _batches_of(names: Sequence[str], terms: Mapping[str, int]) -> Iterator[list[str]]:
-    """Yield the names in order, in batches whose Gram matrices fit in `GRAM_BYTES`."""
+def _batches_of(names: Sequence[str], sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yield the names in order, in batches whose bytes fit in `GRAM_BYTES`."""
     some: list[str] = []
     for name in names:
-        if some and sum(4 * terms[other] ** 2 for other in (*some, name)) > GRAM_BYTES:
+        if some and sum(sizes[other] for other in (*some, name)) > GRAM_BYTES:
             yield some
             some = []
         some.append(name)

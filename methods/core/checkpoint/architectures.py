@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 
 from admbench.errors import CheckpointError, nearest
 from admbench.methods.core.checkpoint.allowed import allowed_class, allowed_names
+from admbench.methods.core.checkpoint.bounds import bounded, check_configuration
 from admbench.methods.core.layers.canonical import make_canonical, quiet_weight_norm
 
 NOT_STRUCTURE = ("architectures", "dtype", "torch_dtype", "transformers_version", "model_type", "max_new_tokens")
@@ -39,37 +40,53 @@ def describe_network(network: nn.Module) -> tuple[str, dict[str, Any]]:
     return name, {key: value for key, value in values.items() if not key.startswith("_") and key not in NOT_STRUCTURE}
 
 
-def build_network(name: str, config: dict[str, Any], *, most_layers: int) -> nn.Module:
+def build_network(name: str, config: dict[str, Any], *, numbers: int, tensors: int) -> nn.Module:
     """Build a network without numbers, on the meta device, of plain layers alone, see `make_canonical`.
 
     Args:
         name: a class that is allowed.
         config: arguments of its constructor.
-        most_layers: no number of layers in the configuration may be larger: what would fill memory with empty layers.
+        numbers: that its file may hold at most; see `bounds.bounded`.
+        tensors: in its file.
 
     Raises:
-        CheckpointError: the class is not allowed, or its constructor refuses the configuration.
+        CheckpointError: the class is not allowed, its constructor refuses the configuration, or the configuration asks
+            for more than the file holds.
     """
     network_class = allowed_class(name)
     if network_class is None:
         raise CheckpointError(f'network class "{name}" is not allowed: expected one of {", ".join(allowed_names())}')
-    allowed = _configuration_keys(network_class)
-    for key, value in config.items():
-        if key not in allowed:
-            raise CheckpointError(f'{name} has no configuration key "{key}".{nearest(key, allowed)}')
-        if ("layer" in key or "depth" in key) and any(number > most_layers for number in _integers(value)):
-            raise CheckpointError(f"{name}: {key} = {value} asks for more layers than there are tensors")
+    check_configuration(name, config, most_layers=tensors)
+    _check_keys(name, network_class, config)
     try:
-        with torch.device("meta"), quiet_weight_norm():
+        with bounded(name, numbers=numbers, tensors=tensors), torch.device("meta"), quiet_weight_norm():
             network: nn.Module = (
                 network_class(**config)
                 if _takes_arguments(network_class)
                 else network_class(network_class.config_class(**config))
             )
+    except CheckpointError:
+        raise
     except Exception as error:  # whatever a foreign configuration makes the constructor do, it is the file's fault
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         raise CheckpointError(f"{name} cannot be built from the configuration: {reason}") from error
     return make_canonical(network)
+
+
+def _check_keys(name: str, network_class: type[Any], config: Mapping[str, Any]) -> None:
+    """Refuse keys that the class does not have, and those that the configurations inside of its own do not have."""
+    allowed = _configuration_keys(network_class)
+    for key in config:
+        if key not in allowed:
+            raise CheckpointError(f'{name} has no configuration key "{key}".{nearest(key, allowed)}')
+    config_class = getattr(network_class, "config_class", None)
+    inner = getattr(config_class, "sub_configs", {})
+    default = config_class().to_dict() if config_class is not None and inner else {}
+    for part, values in ((part, config[part]) for part in inner if isinstance(config.get(part), Mapping)):
+        known = {*default[part], *NOT_STRUCTURE}
+        for key in values:
+            if key not in known and not key.startswith("_"):
+                raise CheckpointError(f'{name} has no configuration key "{part}.{key}".{nearest(key, known)}')
 
 
 def _takes_arguments(network_class: type[Any]) -> bool:
@@ -84,11 +101,3 @@ def _configuration_keys(network_class: type[Any]) -> Collection[str]:
     fields = getattr(network_class.config_class, "model_fields", None)
     known = network_class.config_class().to_dict() if fields is None else fields
     return known.keys() - set(NOT_STRUCTURE)
-
-
-def _integers(value: Any) -> Iterator[int]:
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _integers(item)
-    elif isinstance(value, int):
-        yield value

@@ -6,6 +6,7 @@ format is specified in docs/checkpoint-format.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,12 +14,21 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 
 from admbench.errors import CheckpointError, DataError
 from admbench.files import read_json
-from admbench.methods.core.numbers.scheme import NO_PARTS, AttentionScheme, LayerKind, LayerParts, LayerScheme
+from admbench.hashing import sha256_json
+from admbench.methods.core.numbers.scheme import (
+    NO_PARTS,
+    AttentionScheme,
+    LayerKind,
+    LayerParts,
+    LayerScheme,
+    Scheme,
+)
 
-FORMAT_VERSION: Literal[3] = 3
-READABLE_VERSIONS = (1, 2, 3)
-"""Version 2 is version 3 without quantized embeddings, transposed convolutions and corrections; version 1 is version 2
-without attentions, parts of layers, and any scheme but static uniform ones."""
+FORMAT_VERSION: Literal[5] = 5
+READABLE_VERSIONS = (1, 2, 3, 4, 5)
+"""Version 4 is version 5 without the hash of the header; version 3 is version 4 without number formats; version 2 is
+version 3 without quantized embeddings, transposed convolutions and corrections; version 1 is version 2 without
+attentions, parts of layers, and any scheme but static uniform ones."""
 FloatType = Literal["float32", "bfloat16"]
 LATER_KINDS: tuple[LayerKind, ...] = ("conv_transpose1d", "conv_transpose2d", "embedding")
 """Since version 3."""
@@ -26,6 +36,9 @@ Component = Literal[
     "backbone", "text_encoder", "text_encoder_2", "language_model", "condition_encoder", "vae", "vocoder"
 ]
 """Parts of a pipeline that can be quantized."""
+SEAL = "sha256"
+"""Key of the hash of a header."""
+SEALED_SINCE = 5
 TENSOR_FILE = "model.safetensors"
 HEADER_FILE = "quantization.json"
 MAX_HEADER_BYTES = 16 * 2**20
@@ -89,10 +102,14 @@ class LayerHeader(LayerScheme):
     """What it has besides codes and quantizers."""
 
 
+def _schemes(layers: Iterable[LayerHeader]) -> list[Scheme]:
+    return [side for layer in layers for side in (layer.weight, layer.activation) if side is not None]
+
+
 class Header(Section):
     """What `quantization.json` holds."""
 
-    format_version: Literal[1, 2, 3]
+    format_version: Literal[1, 2, 3, 4, 5]
     """Version of the format."""
     component: Component
     """Component of the pipeline that the checkpoint replaces."""
@@ -113,10 +130,15 @@ class Header(Section):
     """Quantized layers by name."""
     tensors: dict[Name, Sha256]
     """Every tensor in the tensor file, with the SHA-256 of its bytes there."""
+    sha256: Sha256 | None = None
+    """Hash of all other keys, see `sealed`; since version 5."""
 
     @model_validator(mode="after")
     def _check_version(self) -> Header:
         """A reader of that version must have known all that is in it."""
+        schemes = _schemes(self.layers.values())
+        if self.format_version < 4 and any(scheme.published for scheme in schemes):
+            raise ValueError(f"version {self.format_version} has no number formats but integers, nf4 and log2")
         kinds = {layer.kind for layer in self.layers.values()}
         if self.format_version < 3 and (self.correction or not kinds.isdisjoint(LATER_KINDS)):
             raise ValueError(f"version {self.format_version} has no corrections and no {', '.join(LATER_KINDS)} layers")
@@ -124,6 +146,16 @@ class Header(Section):
             self.attentions or any(layer.parts != NO_PARTS for layer in self.layers.values())
         ):
             raise ValueError("version 1 has no attentions, and no parts of layers")
+        first: dict[str, tuple[object, ...]] = {
+            "granularity": ("tensor", "channel"),
+            "dynamic": (False,),
+            "codebook": ("uniform",),
+            "zero": ("integer",),
+        }
+        if self.format_version < 2 and any(
+            getattr(scheme, key) not in known for scheme in schemes for key, known in first.items()
+        ):
+            raise ValueError("version 1 has no schemes but static uniform ones per tensor or channel")
         return self
 
 
@@ -147,8 +179,35 @@ def read_header(directory: str | Path) -> Header:
         expected = " or ".join(map(str, READABLE_VERSIONS))
         raise CheckpointError(f"{path}: format version {version!r} is not known; expected {expected}")
     try:
-        return Header.model_validate(value)
+        header = Header.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "format_version"
         raise CheckpointError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from error
+    check_seal(path, value, since=SEALED_SINCE)
+    return header
+
+
+def sealed(keys: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the keys of a header with the hash of them all: so a changed configuration is found like a changed weight.
+
+    The hash is that of the keys without it, as JSON with sorted keys and no spaces.
+    """
+    return {**keys, SEAL: sha256_json({key: value for key, value in keys.items() if key != SEAL})}
+
+
+def check_seal(path: Path, keys: dict[str, JsonValue], *, since: int) -> None:
+    """Refuse a header whose keys are not those that its hash was made of.
+
+    Args:
+        path: of the header.
+        keys: all of it.
+        since: format version of the first headers that have a hash; an earlier one has none.
+
+    Raises:
+        CheckpointError: the hash is another, missing, or there too early.
+    """
+    early = isinstance(version := keys["format_version"], int) and version < since
+    if early != (SEAL not in keys) or (not early and sealed(keys)[SEAL] != keys[SEAL]):
+        what = f"none before version {since}" if early else "that of all other keys"
+        raise CheckpointError(f"{path}: {SEAL}: expected {what}; the header was changed")

@@ -10,13 +10,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from admbench.errors import CheckpointError
 from admbench.methods.core.checkpoint.architectures import build_network
 from admbench.methods.core.checkpoint.header import HEADER_FILE, TENSOR_FILE, Header, read_header
-from admbench.methods.core.checkpoint.tensors import DTYPES, Slot, is_finite, sha256_of, slots_of
+from admbench.methods.core.checkpoint.tensors import (
+    DTYPES,
+    Slot,
+    is_finite,
+    most_numbers,
+    open_tensors,
+    sha256_of,
+    slots_of,
+)
 from admbench.methods.core.layers.attention import AttentionSites, set_sites
 from admbench.methods.core.layers.kinds import (
     AnyLayer,
@@ -29,11 +36,9 @@ from admbench.methods.core.layers.kinds import (
 )
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.layers.split import split_layers
-from admbench.methods.core.numbers.codebooks import NF4_LEVELS
 from admbench.methods.core.numbers.packing import packed_size, unpack_bits
 from admbench.methods.core.numbers.precision import run_in
 from admbench.methods.core.numbers.quantizer import Quantizer
-from admbench.methods.core.numbers.scheme import Scheme
 from admbench.methods.core.numbers.timesteps import attach_clock
 from admbench.methods.core.reconstruction.correction import NoiseCorrection, correct
 
@@ -62,24 +67,21 @@ def load(directory: str | Path) -> nn.Module:
     """
     header = read_header(directory)
     path = Path(directory) / TENSOR_FILE
-    module = _build(header, Path(directory) / HEADER_FILE)
-    slots = slots_of(module)
-    try:
-        with safe_open(path, framework="pt") as file:
-            _check_names(path, expected=slots.keys(), found=file.keys())
-            _check_names(path, expected=header.tensors.keys(), found=file.keys())
-            for name, slot in slots.items():
-                _fill(slot, _checked(f"{path}: tensor {name}", slot, file.get_tensor(name), header.tensors[name]))
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot be read, or is truncated ({error})") from error
+    with open_tensors(path) as file:
+        module = _build(header, Path(directory) / HEADER_FILE, most_numbers(path), len(file.keys()))
+        slots = slots_of(module)
+        _check_names(path, expected=slots.keys(), found=file.keys())
+        _check_names(path, expected=header.tensors.keys(), found=file.keys())
+        for name, slot in slots.items():
+            _fill(slot, _checked(f"{path}: tensor {name}", slot, file.get_tensor(name), header.tensors[name]))
     return module.eval()
 
 
-def _build(header: Header, path: Path) -> nn.Module:
-    """Return the network that a header describes, on the meta device."""
+def _build(header: Header, path: Path, numbers: int, tensors: int) -> nn.Module:
+    """Return the network that a header describes, on the meta device, within what its tensor file can hold."""
     try:
         described = header.backbone
-        module = build_network(described.architecture, described.config, most_layers=len(header.tensors))
+        module = build_network(described.architecture, described.config, numbers=numbers, tensors=tensors)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     if header.layers and described.dtype != "float32":
@@ -148,7 +150,7 @@ def _checked(what: str, slot: Slot, stored: Tensor, sha256: str) -> Tensor:
     if not is_finite(stored):
         raise CheckpointError(f"{what}: holds NaN or infinity")
     if isinstance(slot.owner, Quantizer):
-        _check_quantizer(what, slot.owner.scheme, slot.attribute, stored)
+        _check_quantizer(what, slot.owner, slot.attribute, stored)
     if (
         isinstance(slot.owner, NoiseCorrection)
         and slot.attribute == "timesteps"
@@ -161,34 +163,24 @@ def _checked(what: str, slot: Slot, stored: Tensor, sha256: str) -> Tensor:
 
 
 def _unpacked(what: str, slot: Slot, stored: Tensor) -> Tensor:
-    assert isinstance(slot.owner, QuantizedLayer)
-    assert slot.owner.weight_quantizer is not None
-    scheme = slot.owner.weight_quantizer.scheme
+    assert slot.bits is not None
     try:
-        codes = torch.from_numpy(unpack_bits(stored.numpy(), scheme.bits, slot.tensor.numel()))
+        codes = torch.from_numpy(unpack_bits(stored.numpy(), slot.bits, slot.tensor.numel()))
     except ValueError as error:
         raise CheckpointError(f"{what}: {error}") from error
-    if codes.numel() and int(codes.min()) < scheme.code_min:
-        raise CheckpointError(f"{what}: code {int(codes.min())} is below {scheme.code_min}")
-    return codes.reshape(slot.tensor.shape)
-
-
-def _check_quantizer(what: str, scheme: Scheme, attribute: str, stored: Tensor) -> None:
-    if attribute == "scale":
-        valid = bool((stored > 0).all())
-    elif attribute == "timesteps":
-        valid = bool((stored.diff() > 0).all())
-    elif scheme.zero == "float":
-        valid = True  # any finite number
-    elif scheme.codebook == "nf4":
-        valid = bool((stored == NF4_LEVELS.index(0.0)).all())
-    elif scheme.codebook == "log2":
-        valid = bool((stored == scheme.code_max).all())
-    elif scheme.symmetric:
-        valid = bool((stored == 2 ** (scheme.bits - 1)).all())
+    codes = codes.reshape(slot.tensor.shape)
+    if isinstance(slot.owner, Quantizer):
+        _check_quantizer(what, slot.owner, slot.attribute, codes)
     else:
-        valid = bool((stored <= scheme.code_max).all())
-    if not valid:
+        assert isinstance(slot.owner, QuantizedLayer)
+        assert slot.owner.weight_quantizer is not None
+        if refusal := slot.owner.weight_quantizer.refuse_codes(codes):
+            raise CheckpointError(f"{what}: {refusal}")
+    return codes
+
+
+def _check_quantizer(what: str, quantizer: Quantizer, attribute: str, stored: Tensor) -> None:
+    if not quantizer.allows(attribute, stored):
         raise CheckpointError(f"{what}: holds a {attribute.replace('_', ' ')} that its scheme does not allow")
 
 

@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from admbench.errors import CheckpointError
 from admbench.methods.core.checkpoint.header import FloatType
 from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.numbers.quantizer import Quantizer
 
 DTYPES: dict[FloatType, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """Types of numbers that are not quantized, by their name in a header."""
+
+
+FEWEST_BITS = 2
+"""Of a number in a file: codes have 2 bits or more."""
+
+
+@contextmanager
+def open_tensors(path: Path) -> Iterator[Any]:
+    """Open a tensor file, of which every tensor lies in the file as a whole.
+
+    Raises:
+        CheckpointError: it is no regular file, or none of safetensors, or truncated; also where the block finds it so.
+    """
+    if not path.is_file():  # a pipe or a device would be read forever
+        raise CheckpointError(f"{path}: cannot be read, or is truncated (no such file)")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())[:500]
+        raise CheckpointError(f"{path}: cannot be read, or is truncated ({reason})") from error
+
+
+def most_numbers(path: Path) -> int:
+    """Return how many numbers a tensor file can hold at most, going by its bytes."""
+    return path.stat().st_size * 8 // FEWEST_BITS
 
 
 class Slot(NamedTuple):
@@ -50,7 +81,7 @@ def slots_of(module: nn.Module) -> dict[str, Slot]:
 def _code_bits(owner: nn.Module, attribute: str) -> int | None:
     if isinstance(owner, QuantizedLayer) and attribute == "weight_codes" and owner.weight_quantizer is not None:
         return owner.weight_quantizer.scheme.bits
-    return None
+    return owner.packed_bits.get(attribute) if isinstance(owner, Quantizer) else None
 
 
 def is_finite(tensor: Tensor) -> bool:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, JsonValue, StringConstraints, ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -29,6 +29,7 @@ from admbench.hashing import sha256_tensors
 from admbench.methods.core.checkpoint.architectures import build_network, describe_network
 from admbench.methods.core.checkpoint.header import (
     HEADER_FILE,
+    SEAL,
     TENSOR_FILE,
     BackboneHeader,
     Component,
@@ -37,7 +38,10 @@ from admbench.methods.core.checkpoint.header import (
     Sha256,
     SourceHeader,
     Text,
+    check_seal,
+    sealed,
 )
+from admbench.methods.core.checkpoint.tensors import most_numbers, open_tensors
 from admbench.methods.core.numbers.scheme import LayerKind
 from admbench.methods.core.processor import signed_product_refusal
 
@@ -82,7 +86,7 @@ class ThirdPartyHeader(Section):
 
     format: Text
     """Registry name of the format."""
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     """Version of this header."""
     component: Component
     """Component of the pipeline that the checkpoint replaces."""
@@ -98,6 +102,8 @@ class ThirdPartyHeader(Section):
     """Quantized layers by name."""
     tensors: dict[TensorName, Sha256]
     """Every tensor in the tensor file, with the SHA-256 of its name, type, shape and bytes."""
+    sha256: Sha256 | None = None
+    """Hash of all other keys, see `header.sealed`; since version 2."""
 
 
 class ThirdPartyFormat(ABC):
@@ -222,7 +228,7 @@ def pack(
         _check_finite(f"tensor {name}", tensor)
     header = ThirdPartyHeader(
         format=form.name,
-        format_version=1,
+        format_version=2,
         component=component,
         method=method,
         source=source,
@@ -234,7 +240,9 @@ def pack(
     try:
         with atomic_directory(directory) as folder:
             save_file(tensors, folder / TENSOR_FILE)
-            write_text_atomic(folder / HEADER_FILE, json.dumps(header.model_dump(), sort_keys=True) + "\n")
+            write_text_atomic(
+                folder / HEADER_FILE, json.dumps(sealed(header.model_dump(exclude={SEAL})), sort_keys=True) + "\n"
+            )
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{directory}: the checkpoint cannot be written ({error})") from error
 
@@ -246,11 +254,13 @@ def parse_header(value: Any, path: Path) -> ThirdPartyHeader:
         CheckpointError: it is malformed; names the key.
     """
     try:
-        return ThirdPartyHeader.model_validate(value)
+        header = ThirdPartyHeader.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise CheckpointError(f"{path}: {where}: {first['msg']}") from error
+    check_seal(path, value, since=2)
+    return header
 
 
 def load(directory: str | Path, header: ThirdPartyHeader, form: ThirdPartyFormat) -> nn.Module:
@@ -263,10 +273,12 @@ def load(directory: str | Path, header: ThirdPartyHeader, form: ThirdPartyFormat
     place, path = Path(directory) / HEADER_FILE, Path(directory) / TENSOR_FILE
     _check_package(place, header.bridge, form)
     try:
-        described = header.backbone
-        module = build_network(described.architecture, described.config, most_layers=len(header.tensors))
+        described, tensors = header.backbone, _read_tensors(path, header)
+        module = build_network(
+            described.architecture, described.config, numbers=most_numbers(path), tensors=len(tensors)
+        )
         shapes = {name: tuple(tensor.shape) for name, tensor in _members(module).items()}
-        module = form.restore(module, _read_tensors(path, header), header.bridge.layout)
+        module = form.restore(module, tensors, header.bridge.layout)
     except CheckpointError as error:
         text = str(error)
         raise CheckpointError(text if text.startswith(str(directory)) else f"{place}: {text}") from error
@@ -305,21 +317,18 @@ def _check_package(place: Path, bridge: BridgeHeader, form: ThirdPartyFormat) ->
 
 def _read_tensors(path: Path, header: ThirdPartyHeader) -> dict[str, Tensor]:
     tensors = {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = set(file.keys())
-            for name in header.tensors.keys() - found:
-                raise CheckpointError(f"{path}: tensor {name} is missing")
-            for name in found - header.tensors.keys():
-                raise CheckpointError(f"{path}: tensor {name!r} is not in the header")
-            for name, sha256 in header.tensors.items():
-                tensor = file.get_tensor(name).clone()  # out of the memory map: aligned, and independent of the file
-                if sha256_tensors({name: tensor}) != sha256:
-                    raise CheckpointError(f"{path}: tensor {name}: does not have the SHA-256 of the header")
-                _check_finite(f"{path}: tensor {name}", tensor)
-                tensors[name] = tensor
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot be read, or is truncated ({error})") from error
+    with open_tensors(path) as file:
+        found = set(file.keys())
+        for name in header.tensors.keys() - found:
+            raise CheckpointError(f"{path}: tensor {name} is missing")
+        for name in found - header.tensors.keys():
+            raise CheckpointError(f"{path}: tensor {name!r} is not in the header")
+        for name, sha256 in header.tensors.items():
+            tensor = file.get_tensor(name).clone()  # out of the memory map: aligned, and independent of the file
+            if sha256_tensors({name: tensor}) != sha256:
+                raise CheckpointError(f"{path}: tensor {name}: does not have the SHA-256 of the header")
+            _check_finite(f"{path}: tensor {name}", tensor)
+            tensors[name] = tensor
     return tensors
 
 

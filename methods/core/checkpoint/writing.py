@@ -16,6 +16,7 @@ from admbench.methods.core.checkpoint.architectures import describe_network
 from admbench.methods.core.checkpoint.header import (
     FORMAT_VERSION,
     HEADER_FILE,
+    SEAL,
     TENSOR_FILE,
     BackboneHeader,
     Component,
@@ -24,6 +25,7 @@ from admbench.methods.core.checkpoint.header import (
     LayerHeader,
     MethodHeader,
     SourceHeader,
+    sealed,
 )
 from admbench.methods.core.checkpoint.tensors import DTYPES, Slot, is_finite, sha256_of, slots_of
 from admbench.methods.core.layers.attention import attention_sites
@@ -66,8 +68,8 @@ def pack(
     try:
         with atomic_directory(directory) as folder:
             save_file(tensors, folder / TENSOR_FILE)
-            keys = header.model_dump(exclude=None if header.correction else {"correction"})
-            write_text_atomic(folder / HEADER_FILE, json.dumps(keys, sort_keys=True) + "\n")
+            keys = header.model_dump(exclude={SEAL} if header.correction else {SEAL, "correction"})
+            write_text_atomic(folder / HEADER_FILE, json.dumps(sealed(keys), sort_keys=True) + "\n")
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{directory}: the checkpoint cannot be written ({error})") from error
 

@@ -20,11 +20,11 @@ from torch import nn
 from admbench.errors import UsageError
 from admbench.methods.core.layers.kinds import QuantizableLayer
 from admbench.methods.core.layers.policy import Policy
+from admbench.methods.core.numbers.fitting import quantizer_class
 from admbench.methods.core.numbers.packing import packed_size
-from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, activation_scheme, weight_scheme
+from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, Side, activation_scheme, at_least, weight_scheme
 
 FLOAT_BYTES = 4
-SCALE_BYTES, ZERO_POINT_BYTES = 4, 1
 NOISE_SCALE = 1e6
 """The largest noise of an integer program: what the solver takes for equal, 1e-6, is then nothing."""
 
@@ -77,8 +77,8 @@ def weight_bytes(layer: QuantizableLayer, scheme: Scheme | None) -> int:
     count = layer.weight.numel()
     if scheme is None:
         return count * FLOAT_BYTES
-    scales = int(np.prod(scheme.scale_shape(layer.weight.shape), dtype=int))
-    return packed_size(count, scheme.bits) + scales * (SCALE_BYTES + ZERO_POINT_BYTES)
+    quantizer = quantizer_class(scheme).unfitted(scheme, layer.weight.shape)
+    return packed_size(count, scheme.bits) + quantizer.stored_bytes
 
 
 def float_bytes(module: nn.Module) -> int:
@@ -86,18 +86,18 @@ def float_bytes(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters()) * FLOAT_BYTES
 
 
-def mixed_policy(bits: Mapping[str, int], activation_bits: int, ends: Sequence[str], end_bits: int) -> Policy:
+def mixed_policy(sides: Mapping[str, Side], activation_side: Side, ends: Sequence[str], end_bits: int) -> Policy:
     """Return a rule for each layer: weights per output channel, activations per tensor; other layers stay in float.
 
     Args:
-        bits: layer -> bits of its weight, 2..8 or 16.
-        activation_bits: 2..8, or 16 to leave activations alone.
+        sides: layer -> bits of its weight, 2..8 or 16, or a number format.
+        activation_side: bits 2..8, 16 to leave activations alone, or a number format.
         ends: the first and the last layer.
         end_bits: fewest bits of their inputs.
     """
 
     def scheme(name: str) -> LayerScheme:
-        inputs = max(activation_bits, end_bits) if name in ends else activation_bits
-        return LayerScheme(weight=weight_scheme(bits[name], "channel"), activation=activation_scheme(inputs))
+        inputs = at_least(activation_side, end_bits) if name in ends else activation_side
+        return LayerScheme(weight=weight_scheme(sides[name], "channel"), activation=activation_scheme(inputs))
 
-    return Policy(tuple((name, scheme(name)) for name in bits))
+    return Policy(tuple((name, scheme(name)) for name in sides))

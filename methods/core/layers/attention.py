@@ -151,6 +151,10 @@ class _Watching(AttentionSites):
 
 
 def _unfitted(scheme: Scheme) -> Quantizer:
+    if scheme.published or scheme.zero != "integer" or scheme.codebook == "nf4":
+        raise ValueError("operands have uniform codes or log2, with an integer zero point")
+    if not scheme.dynamic and scheme.granularity != "tensor":
+        raise ValueError(f"an operand has one scale, or dynamic ones, and none per {scheme.granularity}")
     if scheme.dynamic:
         return DynamicQuantizer(scheme, -1)
     return CODEBOOKS.get(scheme.codebook, Quantizer).unfitted(scheme, ())

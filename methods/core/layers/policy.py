@@ -19,7 +19,9 @@ from admbench.methods.core.numbers.scheme import (
     Granularity,
     LayerScheme,
     Scheme,
+    Side,
     activation_scheme,
+    at_least,
     grouped,
     weight_scheme,
 )
@@ -63,8 +65,8 @@ class Policy:
 
 
 def uniform_policy(
-    weight_bits: int,
-    activation_bits: int,
+    weight_side: Side,
+    activation_side: Side,
     ends: Sequence[str],
     weights: Granularity = "channel",
     edge_bits: int = EDGE_BITS,
@@ -72,25 +74,26 @@ def uniform_policy(
     """Return the same bits for every layer, but for the `ends`, which keep at least `edge_bits` on either side.
 
     Args:
-        weight_bits: 2..8, or 16 to leave weights alone.
-        activation_bits: 2..8, or 16 to leave activations alone.
-        ends: names of the first and the last layer, see `backbone_ends`.
+        weight_side: bits 2..8, 16 to leave weights alone, or a number format.
+        activation_side: bits 2..8, 16 to leave activations alone, or a number format.
+        ends: names of the first and the last layer, see `backbone_ends`. A number format of fewer than `edge_bits`
+            gives way to integers there.
         weights: one scale per output channel, or per tensor.
         edge_bits: 2..8, or 16 to leave the ends alone.
     """
 
     def scheme(least: int) -> LayerScheme:
         return LayerScheme(
-            weight=weight_scheme(max(weight_bits, least), weights),
-            activation=activation_scheme(max(activation_bits, least)),
+            weight=weight_scheme(at_least(weight_side, least), weights),
+            activation=activation_scheme(at_least(activation_side, least)),
         )
 
     return Policy((*((name, scheme(edge_bits)) for name in ends), ("*", scheme(0))))
 
 
-def grouped_policy(weight_bits: int, activation_bits: int, ends: Sequence[str], group: int) -> Policy:
+def grouped_policy(weight_side: Side, activation_side: Side, ends: Sequence[str], group: int) -> Policy:
     """Return `uniform_policy` with a scale per `group` weights; per channel for 0, and for the ends."""
-    policy = uniform_policy(weight_bits, activation_bits, ends)
+    policy = uniform_policy(weight_side, activation_side, ends)
     if group == 0:
         return policy
     return Policy((*policy.rules[:-1], *Policy(policy.rules[-1:]).changed(weight=grouped(group)).rules))

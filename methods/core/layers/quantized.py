@@ -35,8 +35,8 @@ from admbench.methods.core.layers.kinds import (
     with_weight,
 )
 from admbench.methods.core.layers.transposed import conv_transpose1d, conv_transpose2d
-from admbench.methods.core.numbers.codebooks import CODEBOOKS, FloatZeroQuantizer
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
+from admbench.methods.core.numbers.fitting import dynamic_quantizer, quantizer_class
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import NO_PARTS, LayerKind, LayerParts, LayerScheme, Scheme
 from admbench.methods.core.numbers.timesteps import TimestepTable
@@ -299,7 +299,7 @@ class QuantizedLayer(nn.Module):
 
 def dynamic_input(scheme: Scheme, layer: QuantizableLayer) -> DynamicQuantizer:
     """Return the quantizer of a layer's input under a dynamic scheme, groups fitted to the layer's channels."""
-    return DynamicQuantizer(scheme.for_terms(input_channels(layer)), channel_dimension(layer_kind(layer)))
+    return dynamic_quantizer(scheme.for_terms(input_channels(layer)), channel_dimension(layer_kind(layer)))
 
 
 def quantized_layers(module: nn.Module) -> dict[str, QuantizedLayer]:
@@ -318,9 +318,7 @@ def _unfitted_weight(scheme: Scheme, shape: Sequence[int]) -> Quantizer:
         raise ValueError(f"weights have no {'dynamic scheme' if scheme.dynamic else 'codebook log2'}")
     if scheme.group_size is not None and math.prod(shape[1:]) % scheme.group_size:
         raise ValueError(f"groups of {scheme.group_size} do not divide {math.prod(shape[1:])} numbers")
-    if scheme.zero == "float":
-        return FloatZeroQuantizer.unfitted(scheme, shape)
-    return CODEBOOKS.get(scheme.codebook, Quantizer).unfitted(scheme, shape)
+    return quantizer_class(scheme).unfitted(scheme, shape)
 
 
 def _unfitted_input(scheme: Scheme, layer: QuantizableLayer, timesteps: int) -> Quantizer:

@@ -18,7 +18,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from admbench.methods.core.numbers.quantizer import Quantizer, along, as_rows, per_row
+from admbench.methods.core.numbers.quantizer import Neighbours, Quantizer, along, as_rows, between_levels, per_row
 from admbench.methods.core.numbers.scheme import Scheme
 
 NF4_LEVELS = (
@@ -52,6 +52,10 @@ class CodebookQuantizer(Quantizer):
             return values + (rounded - values).detach()
         return rounded
 
+    def neighbours(self, values: Tensor) -> Neighbours:
+        """Raise: no method chooses between the values of this codebook."""
+        raise TypeError(f"codes of {type(self).__name__} have no neighbours to choose from")
+
 
 class NF4Quantizer(CodebookQuantizer):
     """Normal-float levels times an absolute maximum, per tensor, channel or group. The zero point is level 7, 0."""
@@ -79,6 +83,14 @@ class NF4Quantizer(CodebookQuantizer):
     def reach(self) -> tuple[float, float]:
         """Return the smallest and the largest value that the codes express."""
         return -float(self.scale.max()), float(self.scale.max())
+
+    def neighbours(self, values: Tensor) -> Neighbours:
+        """See `Quantizer.neighbours`."""
+        return between_levels(values.detach(), torch.tensor(NF4_LEVELS), along(self.scale, values))
+
+    def allows(self, attribute: str, stored: Tensor) -> bool:
+        """See `Quantizer.allows`."""
+        return bool((stored > 0 if attribute == "scale" else stored == NF4_LEVELS.index(0.0)).all())
 
 
 class Log2Quantizer(CodebookQuantizer):
@@ -110,6 +122,10 @@ class Log2Quantizer(CodebookQuantizer):
         """Return the smallest and the largest value that the codes express."""
         return 0.0, float(self.scale)
 
+    def allows(self, attribute: str, stored: Tensor) -> bool:
+        """See `Quantizer.allows`."""
+        return bool((stored > 0 if attribute == "scale" else stored == self.scheme.code_max).all())
+
 
 class FloatZeroQuantizer(CodebookQuantizer):
     """Evenly spaced codes around a zero point that is no code (HQQ): zero itself is rounded like any number.
@@ -140,6 +156,10 @@ class FloatZeroQuantizer(CodebookQuantizer):
         """Return the uint8 codes, same shape."""
         raw = values / along(self.scale, values) + along(self.zero_point, values)
         return raw.round_().clamp_(self.scheme.code_min, self.scheme.code_max).to(torch.uint8)
+
+    def allows(self, attribute: str, stored: Tensor) -> bool:
+        """See `Quantizer.allows`: a zero point may be any number."""
+        return attribute == "zero_point" or bool((stored > 0).all())
 
 
 CODEBOOKS: dict[str, type[NF4Quantizer] | type[Log2Quantizer]] = {"nf4": NF4Quantizer, "log2": Log2Quantizer}

@@ -14,7 +14,7 @@ range the error is at most s/2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +100,29 @@ def along(parameter: Tensor, values: Tensor) -> Tensor:
     return parameter[:, :, None].expand(*parameter.shape, size).reshape(values.shape)
 
 
+class Neighbours(NamedTuple):
+    """The two values that each number can be rounded to, in the shape of the numbers."""
+
+    below: Tensor
+    """The value below (above, under a negative scale), or the last one within the reach of the codes."""
+    span: Tensor
+    """What is added to reach the other one; 0 where the number is clipped, and there is nothing to choose."""
+    rest: Tensor
+    """Share of the way between them, 0..1."""
+
+
+def between_levels(values: Tensor, levels: Tensor, scale: Tensor) -> Neighbours:
+    """Return the neighbours of values among increasing `levels` times a scale that broadcasts."""
+    levels = levels.to(values.device)
+    ratio = values / scale
+    index = torch.bucketize(ratio, levels, right=True).sub_(1).clamp_(0, len(levels) - 2)
+    low, high = levels[index], levels[index + 1]
+    inside = (ratio >= levels[0]) & (ratio < levels[-1])
+    below = torch.where(ratio >= levels[-1], high, low)
+    rest = torch.where(inside, (ratio - low) / (high - low), 0.0)
+    return Neighbours(below * scale, torch.where(inside, high - low, 0.0) * scale, rest)
+
+
 class Quantizer(nn.Module):
     """A static scheme fitted to something.
 
@@ -143,6 +166,25 @@ class Quantizer(nn.Module):
         return cls.from_range(scheme, *(per_row(scheme, values, end) for end in (low, high)))
 
     @classmethod
+    def fit(cls, scheme: Scheme, values: Tensor) -> Self:
+        """Fit to `values` (channels, ...) by the scheme's own rule: `min_max`."""
+        return cls.min_max(scheme, values)
+
+    @classmethod
+    def joined(cls, scheme: Scheme, parts: Sequence[Quantizer]) -> Self:
+        """Return one of the columns of several, each of some columns of a weight (channels, columns).
+
+        Args:
+            scheme: of the whole.
+            parts: of this class, in the order of their columns; what they have one of, for all columns, is the first's.
+        """
+        first, *_ = buffers = [dict(part.named_buffers()) for part in parts]
+        whole = {
+            name: torch.cat([one[name] for one in buffers], 1) if own.ndim == 2 else own for name, own in first.items()
+        }
+        return cls(scheme, **whole)
+
+    @classmethod
     def unfitted(cls, scheme: Scheme, shape: Sequence[int]) -> Self:
         """Return one for values of a shape (channels, ...), without numbers, on the meta device.
 
@@ -151,6 +193,14 @@ class Quantizer(nn.Module):
         scales = scheme.scale_shape(shape)
         scale = torch.empty(scales, dtype=torch.float32, device="meta")
         return cls(scheme, scale, torch.empty(scales, dtype=torch.uint8, device="meta"))
+
+    def of_column(self, column: int) -> Quantizer:
+        """Return a quantizer of one column of a weight (channels, columns) that this one was fitted to."""
+        if self.scale.ndim < 2:
+            return self
+        group = column // (self.scheme.group_size or 1)
+        own = self.scheme.model_copy(update={"granularity": "channel", "group_size": None})
+        return Quantizer(own, self.scale[:, group], self.zero_point[:, group])
 
     def fake_quantize(self, values: Tensor) -> Tensor:
         """Return `values` rounded to what the codes can express, as a new tensor of the same shape and dtype.
@@ -178,6 +228,42 @@ class Quantizer(nn.Module):
         ends = torch.tensor([self.scheme.code_min, self.scheme.code_max], device=self.scale.device)
         values = (ends - self.zero_point.reshape(-1, 1).float()) * self.scale.reshape(-1, 1)
         return float(values.min()), float(values.max())
+
+    def neighbours(self, values: Tensor) -> Neighbours:
+        """Return the values below and above each of `values` (channels, ...), for methods that choose between them."""
+        scale, zero = along(self.scale, values), along(self.zero_point, values).to(values.dtype)
+        low, high = self.scheme.code_min - zero, self.scheme.code_max - zero
+        ratio = values.detach() * scale.reciprocal()
+        floor = ratio.floor()
+        free = ((floor >= low) & (floor < high)).to(values.dtype)
+        return Neighbours(torch.clamp(floor, low, high) * scale, free * scale, ratio - floor)
+
+    @property
+    def packed_bits(self) -> dict[str, int]:
+        """Bits of a number of each buffer that a checkpoint holds packed, as codes are; others it holds as they are."""
+        return {}
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of its buffers in a checkpoint."""
+        return sum(
+            -(-buffer.numel() * self.packed_bits.get(name, 8 * buffer.element_size()) // 8)
+            for name, buffer in self.named_buffers()
+        )
+
+    def allows(self, attribute: str, stored: Tensor) -> bool:
+        """Return whether a buffer may hold these numbers, which are finite; for what comes from a file."""
+        if attribute == "scale":
+            return bool((stored > 0).all())
+        if self.scheme.symmetric:
+            return bool((stored == 2 ** (self.scheme.bits - 1)).all())
+        return bool((stored <= self.scheme.code_max).all())
+
+    def refuse_codes(self, codes: Tensor) -> str | None:
+        """Return what is wrong with codes of as many bits as the scheme has; None if all stand for a number."""
+        if codes.numel() and int(codes.min()) < self.scheme.code_min:
+            return f"code {int(codes.min())} is below {self.scheme.code_min}"
+        return None
 
     def _steps(self, values: Tensor) -> Tensor:
         """Return the whole number of scales nearest to each value, within reach of the codes."""

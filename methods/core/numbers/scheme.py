@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Granularity = Literal["tensor", "channel", "group", "token", "sample"]
-Codebook = Literal["uniform", "log2", "nf4"]
+Codebook = Literal["uniform", "log2", "nf4", "e4m3", "e5m2", "e2m1"]
+ScaleType = Literal["float32", "e8m0", "e4m3", "float16", "k"]
 LayerKind = Literal["linear", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "embedding"]
 
 _STATIC: tuple[Granularity, ...] = ("tensor", "channel", "group")
 _DYNAMIC: tuple[Granularity, ...] = ("token", "sample", "group")
+FLOAT_CODEBOOKS: dict[Codebook, int] = {"e4m3": 8, "e5m2": 8, "e2m1": 4}
+"""Codebooks whose codes are small floating-point numbers, and their bits."""
+BLOCK_FORMATS: frozenset[tuple[Codebook, int, ScaleType, bool]] = frozenset(
+    {
+        ("e4m3", 8, "e8m0", True),
+        ("e2m1", 4, "e8m0", True),
+        ("e2m1", 4, "e4m3", True),
+        ("uniform", 8, "float16", True),
+        ("uniform", 4, "float16", True),
+        ("uniform", 4, "k", False),
+        ("uniform", 5, "k", False),
+        ("uniform", 6, "k", True),
+    }
+)
+"""What there is with scales of fewer than 32 bits: codebook, bits, type of the scales, symmetric; see `formats`."""
 
 
 class Scheme(BaseModel):
     """Quantization of one tensor to unsigned codes; with the uniform codebook, value = (code - zero_point) * scale.
 
-    Zero is always a code, whatever the scheme, so that zero padding and zero weights stay exact. The one exception is a
-    floating-point zero point, which is for weights alone.
+    Zero is always a code, so that zero padding and zero weights stay exact. The exceptions are for weights alone: a
+    floating-point zero point, and asymmetric scales in `k`.
 
     >>> scheme = Scheme(bits=4, granularity="channel", symmetric=True)
     >>> scheme.code_min, scheme.code_max, scheme.scale_shape((96, 64, 3, 3))
@@ -43,9 +60,15 @@ class Scheme(BaseModel):
     """True: of an input, whose range is found anew at every call. False: the scale is part of the layer."""
     codebook: Codebook = "uniform"
     """`uniform`: evenly spaced. `log2`: powers of two times the scale, for values in [0, scale] as softmax's are.
-    `nf4`: 16 quantiles of a normal distribution times the scale (QLoRA, arXiv 2305.14314), for weights."""
+    `nf4`: 16 quantiles of a normal distribution times the scale (QLoRA, arXiv 2305.14314), for weights.
+    `e4m3`, `e5m2`, `e2m1`: the code is the bits of a floating-point number of that many exponent and mantissa bits,
+    which is multiplied by the scale."""
     zero: Literal["integer", "float"] = "integer"
     """Type of the zero point. `float`: not a code but any number, as HQQ has it."""
+    scales: ScaleType = "float32"
+    """What a group's scale is stored as. `e8m0`: the exponent of a power of two, in a byte. `e4m3`: a byte, times one
+    float32 scale of the whole tensor. `float16`. `k`: an integer of 6 or 8 bits, times a float16 scale of a super-block
+    of groups, and where the scheme is asymmetric a minimum likewise. The last two are GGUF's, of weights."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -54,8 +77,12 @@ class Scheme(BaseModel):
         if self.granularity not in (_DYNAMIC if self.dynamic else _STATIC):
             kind = "dynamic" if self.dynamic else "static"
             raise ValueError(f"a {kind} scheme has no granularity {self.granularity}")
-        if self.codebook != "uniform" and (self.dynamic or self.zero != "integer"):
+        if self.codebook not in ("uniform", *FLOAT_CODEBOOKS) and (self.dynamic or self.zero != "integer"):
             raise ValueError(f"codebook {self.codebook} is static and has no zero point of its own")
+        if self.codebook in FLOAT_CODEBOOKS:
+            self._check_floats()
+        if self.scales != "float32":
+            self._check_block()
         if self.codebook == "nf4" and (self.bits != 4 or not self.symmetric):
             raise ValueError("nf4 has 4 bits and is symmetric")
         if self.codebook == "log2" and (self.granularity != "tensor" or self.symmetric):
@@ -64,10 +91,35 @@ class Scheme(BaseModel):
             raise ValueError("a floating-point zero point is for static asymmetric schemes")
         return self
 
+    def _check_floats(self) -> None:
+        bits = FLOAT_CODEBOOKS[self.codebook]
+        if self.bits != bits or not self.symmetric or self.zero != "integer":
+            raise ValueError(f"{self.codebook} has {bits} bits, is symmetric, and has no zero point")
+        if self.scales == "float32" and (bits != 8 or self.granularity == "group"):
+            raise ValueError(f"{self.codebook} has no float32 scales per {self.granularity}")
+
+    def _check_block(self) -> None:
+        if (self.codebook, self.bits, self.scales, self.symmetric) not in BLOCK_FORMATS or self.zero != "integer":
+            raise ValueError(f"there is no {self.codebook} codebook of {self.bits} bits with scales in {self.scales}")
+        if self.granularity != "group":
+            raise ValueError(f"scales in {self.scales} are those of groups")
+        if self.dynamic and self.codebook == "uniform":
+            raise ValueError(f"scales in {self.scales} are those of weights")
+
+    @property
+    def published(self) -> bool:
+        """Whether this is a scheme of a published number format, which leaves nothing of it to a method."""
+        return self.codebook in FLOAT_CODEBOOKS or self.scales != "float32"
+
+    @property
+    def searches(self) -> bool:
+        """Whether the number format finds its scales by a search of its own, so that no rule of ranges applies."""
+        return self.scales in ("float16", "k")
+
     @property
     def code_min(self) -> int:
         """Smallest code."""
-        return 1 if self.symmetric and self.codebook == "uniform" else 0
+        return 1 if self.symmetric and self.codebook == "uniform" and self.scales == "float32" else 0
 
     @property
     def code_max(self) -> int:
@@ -151,34 +203,84 @@ class AttentionScheme(BaseModel):
     """Of the values."""
 
 
-def weight_scheme(bits: int, granularity: Granularity) -> Scheme | None:
+@dataclass(frozen=True)
+class NumberFormat:
+    """A published number format, by the name that a spec has for it; the formats are in `numbers.formats`."""
+
+    name: str
+    weight: Scheme
+    """Of weights; what is per channel may be per tensor instead."""
+    activation: Scheme | None
+    """Of a layer's input, whose scales are found at run time; None of a format of weights alone."""
+    source: str
+    """Where it is published."""
+
+    @property
+    def bits(self) -> int:
+        """Bits of a code."""
+        return self.weight.bits
+
+
+Side = int | NumberFormat
+"""What a spec says of weights or of activations: bits of integers, 16 to leave that side alone, or a number format."""
+
+
+def bits_of(side: Side) -> int:
+    """Return the bits of a code of one side of a spec, 16 where it is left alone."""
+    return side if isinstance(side, int) else side.bits
+
+
+def at_least(side: Side, bits: int) -> Side:
+    """Return one side of a spec, or integers of so many bits where it has fewer."""
+    return side if bits_of(side) >= bits else bits
+
+
+def weight_scheme(side: Side, granularity: Granularity) -> Scheme | None:
     """Return the scheme of weights at a number of bits, None for 16: asymmetric below 8 bits, symmetric at 8.
+
+    That of a number format is the format's own; `granularity` counts where the format has no groups.
 
     With few codes it matters to use them all: on normal weights, per channel of 1,152 (a 3x3 convolution of 128
     channels), an asymmetric scheme has 2.9 dB less error than a symmetric one at 2 bits, 1.8 at 3, 1.1 at 4, and 0.5 at
     8. And `code - zero_point` then always fits a signed byte, the weight format of integer kernels, which know no
     weight zero point; at 8 bits only a symmetric scheme does that.
     """
-    return None if bits == 16 else Scheme(bits=bits, granularity=granularity, symmetric=bits == 8)
+    if isinstance(side, NumberFormat):
+        grouped = side.weight.granularity == "group"
+        return side.weight if grouped else side.weight.model_copy(update={"granularity": granularity})
+    return None if side == 16 else Scheme(bits=side, granularity=granularity, symmetric=side == 8)
 
 
 def grouped(size: int) -> Callable[[Scheme], Scheme]:
-    """Return what turns a scheme of weights into one with a scale per group of `size` numbers, asymmetric."""
+    """Return what turns a scheme of weights into one with a scale per group of `size` numbers, asymmetric.
+
+    A number format says itself what shares a scale, and stays.
+    """
 
     def change(scheme: Scheme) -> Scheme:
+        if scheme.published:
+            return scheme
         return Scheme(bits=scheme.bits, granularity="group", symmetric=False, group_size=size)
 
     return change
 
 
 def per_token(scheme: Scheme) -> Scheme:
-    """Return a scheme of inputs of the same bits whose ranges are found at run time, one per position."""
+    """Return a scheme of inputs of the same bits whose ranges are found at run time, one per position.
+
+    A number format says itself what shares a scale, and stays.
+    """
+    if scheme.published:
+        return scheme
     return Scheme(bits=scheme.bits, granularity="token", symmetric=False, dynamic=True)
 
 
-def activation_scheme(bits: int) -> Scheme | None:
-    """Return the scheme of activations, None for 16: asymmetric, one static range per tensor.
+def activation_scheme(side: Side) -> Scheme | None:
+    """Return the scheme of activations, None for 16: asymmetric, one static range per tensor; or a number format's.
 
     Inputs of a layer that follow SiLU, GELU or softmax are one-sided, so a symmetric range would waste half the codes.
     """
-    return None if bits == 16 else Scheme(bits=bits, granularity="tensor", symmetric=False)
+    if isinstance(side, NumberFormat):
+        assert side.activation is not None  # a spec of another is refused
+        return side.activation
+    return None if side == 16 else Scheme(bits=side, granularity="tensor", symmetric=False)

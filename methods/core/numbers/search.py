@@ -2,7 +2,8 @@
 
 `minmax` loses nothing to clipping and spends codes on outliers. `percentile` cuts a fixed share of either tail. `mse`
 (`lp_range`) tries shrunken ranges and keeps the one of least error. `ema` averages the ranges that inputs have in one
-batch after another (`ranges.input_ranges`); of a weight, which is always the same, it is `minmax`.
+batch after another (`ranges.input_ranges`); of a weight, which is always the same, it is `minmax`. A number format that
+finds its scales by a search of its own (`Scheme.searches`) has that search whatever the rule.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from admbench.methods.core.numbers.fitting import fit_weight, quantizer_class
+from admbench.methods.core.numbers.floats import FloatQuantizer, float_quantizer
 from admbench.methods.core.numbers.quantizer import Quantizer, as_rows, per_row, scale_and_zero_point
-from admbench.methods.core.numbers.scheme import Scheme
+from admbench.methods.core.numbers.scheme import FLOAT_CODEBOOKS, Scheme
 
 RangeRule = Literal["minmax", "percentile", "mse", "ema"]
 PERCENTILE = 99.99
@@ -51,9 +54,10 @@ def percentile_range(scheme: Scheme, values: Tensor) -> tuple[Tensor, Tensor]:
 def lp_range(scheme: Scheme, values: Tensor, *, p: float = 2.0, candidates: int = CANDIDATES) -> tuple[Tensor, Tensor]:
     """Return the shrunken min-max range whose rounding has the least sum of |error|**p.
 
-    Both ends shrink by the same factor 1 - i/100, as in Q-Diffusion's released code (which takes p = 2.4). Candidate 0
-    is the min-max range, so the result is never worse than it. All channels and candidates are compared at once, in
-    passes of bounded memory.
+    A range holds 0, so that padding stays exact: one of a single sign starts at 0, which costs a channel of far-off
+    numbers codes (up to 3.6 times the error of a range of its own). Both ends shrink by the same factor
+    1 - i/100, as in Q-Diffusion's released code (which takes p = 2.4). Candidate 0 is the min-max range, so the result
+    is never worse than it. All channels and candidates are compared at once, in passes of bounded memory.
 
     Args:
         scheme: bits, granularity, symmetry.
@@ -93,23 +97,50 @@ def _errors(scheme: Scheme, rows: Tensor, scales: Tensor, zero_points: Tensor, p
 
 def fit_percentile(scheme: Scheme, values: Tensor) -> Quantizer:
     """Return a quantizer fitted by `percentile_range`."""
-    return Quantizer.from_range(scheme, *percentile_range(scheme, values.detach()))
+    if scheme.searches:
+        return fit_weight(scheme, values)
+    return quantizer_class(scheme).from_range(scheme, *percentile_range(scheme, values.detach()))
 
 
 def fit_mse(scheme: Scheme, values: Tensor) -> Quantizer:
-    """Return a quantizer fitted by `lp_range` with p = 2."""
-    return Quantizer.from_range(scheme, *lp_range(scheme, values.detach()))
+    """Return a quantizer fitted by the range of least squared error, see `lp_range`."""
+    return _fit_power(scheme, values.detach(), 2.0)
 
 
 def fit_lp(scheme: Scheme, values: Tensor) -> Quantizer:
-    """Return a quantizer fitted by `lp_range` with p = `POWER`."""
-    return Quantizer.from_range(scheme, *lp_range(scheme, values.detach(), p=POWER))
+    """Return a quantizer fitted by the range of least |error|**`POWER`, see `lp_range`."""
+    return _fit_power(scheme, values.detach(), POWER)
+
+
+def _fit_power(scheme: Scheme, values: Tensor, p: float) -> Quantizer:
+    if scheme.searches:
+        return fit_weight(scheme, values)
+    if scheme.codebook in FLOAT_CODEBOOKS:
+        return fit_float_lp(scheme, values, p=p)
+    return Quantizer.from_range(scheme, *lp_range(scheme, values, p=p))
+
+
+def fit_float_lp(scheme: Scheme, values: Tensor, *, p: float = 2.0) -> FloatQuantizer:
+    """Return a quantizer with floating-point codes, of scaled largest magnitudes the ones of least |error|**p.
+
+    Magnitudes are shrunk as `lp_range` shrinks ranges; where scales are powers of two, halved and doubled. The format's
+    own scale is candidate 0, so the result is never worse than it.
+    """
+    kind = float_quantizer(scheme)
+    largest = per_row(scheme, values, as_rows(scheme, values).abs().amax(dim=1)).float()
+    whole = largest.max()
+    least, best = torch.full_like(largest, torch.inf), torch.ones_like(largest)
+    for factor in (1.0, 2.0, 0.5) if scheme.scales == "e8m0" else (1 - i / 100 for i in range(CANDIDATES)):
+        error = kind.from_largest(scheme, largest * factor, whole).fake_quantize(values) - values
+        total = per_row(scheme, values, as_rows(scheme, error).abs().pow_(p).sum(dim=1))
+        best, least = torch.where(total < least, factor, best), torch.minimum(total, least)
+    return kind.from_largest(scheme, largest * best, whole)
 
 
 FITS: dict[RangeRule, Callable[[Scheme, Tensor], Quantizer]] = {
-    "minmax": Quantizer.min_max,
+    "minmax": fit_weight,
     "percentile": fit_percentile,
     "mse": fit_mse,
-    "ema": Quantizer.min_max,
+    "ema": fit_weight,
 }
 """Scheme and values (channels, ...) -> fitted quantizer, by the name of the rule."""

@@ -119,6 +119,10 @@ class TimestepTable(Quantizer):
         """Return the float32 values of uint8 `codes` (n, ...), same shape."""
         return self.at(*self._now(codes)).dequantize(codes)
 
+    def allows(self, attribute: str, stored: Tensor) -> bool:
+        """See `Quantizer.allows`: timesteps increase."""
+        return bool((stored.diff() > 0).all()) if attribute == "timesteps" else super().allows(attribute, stored)
+
     def at(self, scale: Tensor, zero_point: Tensor) -> Quantizer:
         """Return a quantizer with these numbers for every timestep."""
         return Quantizer(self.scheme, scale, zero_point)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from admbench.methods.core.layers.kinds import QuantizableLayer
 from admbench.methods.core.layers.quantized import QuantizedLayer
-from admbench.methods.core.numbers.quantizer import along
+from admbench.methods.core.numbers.quantizer import Neighbours
 from admbench.methods.core.reconstruction.objective import BlockReport, BlockTask, Effort, Learner, learn
 
 ZETA, GAMMA = 1.1, -0.1
@@ -44,13 +43,11 @@ class AdaRound(Learner):
         self._before = {name: layer.weight_codes for name, layer in self._layers.items()}
         self._shapes = [layer.shape for layer in self._layers.values()]
         self._effort = effort
-        pieces = [_Neighbours.of(layer, layer.folded(originals[name].weight)) for name, layer in self._layers.items()]
-        self._steps, self._free, scale, rest = (
+        pieces = [_neighbours(layer, originals[name].weight) for name, layer in self._layers.items()]
+        self._base, self._span, rest = (
             torch.cat([torch.empty(0), *(getattr(piece, name).reshape(-1) for piece in pieces)])
-            for name in ("steps", "free", "scale", "rest")
+            for name in ("below", "span", "rest")
         )
-        self._base = self._steps * scale
-        self._span = scale.mul_(self._free)
         self._alpha = nn.Parameter(-torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1))
         self._optimizer = torch.optim.Adam([self._alpha], lr=effort.learning_rate, fused=True)
         self._sigmoid, self._raw, self._height = (torch.empty_like(rest) for _ in range(3))
@@ -94,12 +91,11 @@ class AdaRound(Learner):
     @torch.no_grad()
     def finish(self) -> None:
         """Give the layers the codes that the roundings now say."""
-        steps = self._steps + self._free * (self._alpha >= 0)
-        parts = steps.split([math.prod(shape) for shape in self._shapes])
+        values = self._base + self._span * (self._alpha >= 0)
+        parts = values.split([math.prod(shape) for shape in self._shapes])
         for layer, part, shape in zip(self._layers.values(), parts, self._shapes, strict=True):
             assert layer.weight_quantizer is not None
-            whole = part.view(shape)
-            layer.set_codes((whole + along(layer.weight_quantizer.zero_point, whole)).to(torch.uint8))
+            layer.set_codes(layer.weight_quantizer.codes(part.view(shape)))
 
     def undo(self) -> None:
         """Give the layers back the codes that they had."""
@@ -108,30 +104,10 @@ class AdaRound(Learner):
             self._layers[name].set_codes(codes)
 
 
-@dataclass(frozen=True)
-class _Neighbours:
-    """Where the weights of a layer lie between the steps of their quantizer, all expanded to the weight's shape."""
-
-    steps: Tensor
-    """The step below, or the last one within the reach of the codes."""
-    rest: Tensor
-    """Share of a step that is left, 0..1."""
-    free: Tensor
-    """1 where the step above is within reach, too; 0 where the weight is clipped, and there is nothing to choose."""
-    scale: Tensor
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, layer: QuantizedLayer, weight: Tensor) -> _Neighbours:
-        quantizer = layer.weight_quantizer
-        assert quantizer is not None
-        scheme, scale = quantizer.scheme, along(quantizer.scale, weight)
-        zero = along(quantizer.zero_point, weight).to(weight.dtype)
-        low, high = scheme.code_min - zero, scheme.code_max - zero
-        ratio = weight.detach() * scale.reciprocal()
-        floor = ratio.floor()
-        free = ((floor >= low) & (floor < high)).to(weight.dtype)
-        return cls(torch.clamp(floor, low, high), ratio - floor, free, scale.expand_as(weight))
+@torch.no_grad()
+def _neighbours(layer: QuantizedLayer, weight: Tensor) -> Neighbours:
+    assert layer.weight_quantizer is not None
+    return layer.weight_quantizer.neighbours(layer.folded(weight))
 
 
 def learn_weights(

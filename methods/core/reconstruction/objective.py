@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from admbench.errors import DataError
 from admbench.methods.core.layers.blocks import Block, BlockInputs
+from admbench.methods.core.layers.inference import usable_outputs
 from admbench.methods.core.layers.memory import leaves
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.timesteps import Clock
@@ -162,7 +163,8 @@ class BlockTask:
 
     def descend(self, effort: Effort, generator: torch.Generator, *, bf16: bool = False) -> None:
         """Leave the gradient of the objective on a random batch, computed in bfloat16 or not; errors as `losses`."""
-        index = torch.randint(self.learned, (effort.batch_size,), generator=generator)
+        # each sample at most once, as the papers' code draws them
+        index = torch.randperm(self.learned, generator=generator)[: effort.batch_size]
         watched = {name: self.layers[name] for name in self.inner if effort.inner_weight}
         with _watched(watched) as seen, self._autocast(bf16):
             output = self.call(index)
@@ -263,7 +265,8 @@ def learn(task: BlockTask, learners: Sequence[Learner], effort: Effort, generato
     busy = [learner for learner in learners if not learner.idle]
     bf16 = bool(effort.iterations and busy) and task.gains_from_bf16(effort, before.learned)
     if effort.iterations and busy:
-        with _frozen(task.module, but=[parameter for learner in busy for parameter in learner.parameters]):
+        learned = [parameter for learner in busy for parameter in learner.parameters]
+        with usable_outputs(task.module), _frozen(task.module, but=learned):
             for iteration in range(effort.iterations):
                 iterate(task, busy, effort, generator, iteration / effort.iterations, bf16=bf16)
         for learner in busy:

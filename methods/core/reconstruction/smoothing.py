@@ -14,6 +14,7 @@ from admbench.methods.core.calibration.statistics import ChannelStatistics
 from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs
 from admbench.methods.core.layers.policy import input_quantizer
 from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.numbers.fitting import fit_weight
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 
@@ -21,13 +22,22 @@ LEAST_SCALE = 1e-5
 """Scales, and the weight maxima they are made of, are at least this, as in SmoothQuant's released code."""
 
 
-def smoothing_scale(layer: QuantizableLayer, seen: ChannelStatistics, alpha: float) -> Tensor:
-    """Return s for a layer, (in,) float32; ones for a convolution in groups, which is not smoothed."""
+def smoothing_scale(
+    layer: QuantizableLayer, seen: ChannelStatistics, alpha: float, beta: float | None = None
+) -> Tensor:
+    """Return s for a layer, (in,) float32; ones for a convolution in groups, which is not smoothed.
+
+    Args:
+        layer: in full precision.
+        seen: of its input.
+        alpha: exponent of the input's maxima.
+        beta: exponent of the weight's, by which they divide; None: 1 - alpha.
+    """
     weight = layer.weight.detach()
     if getattr(layer, "groups", 1) != 1:
         return torch.ones_like(seen.largest)
     largest = weight.abs().transpose(0, 1).flatten(1).amax(1).clamp(min=LEAST_SCALE)
-    scale = seen.largest.clamp(min=LEAST_SCALE) ** alpha / largest ** (1 - alpha)
+    scale = seen.largest.clamp(min=LEAST_SCALE) ** alpha / largest ** (1 - alpha if beta is None else beta)
     return scale.clamp(min=LEAST_SCALE)
 
 
@@ -44,7 +54,7 @@ def smoothed(
     weight = layer.weight.detach() if in_groups else layer.weight.detach() * over_inputs(scale, layer.weight)
     return QuantizedLayer.from_float(
         layer,
-        None if scheme.weight is None else Quantizer.min_max(scheme.weight, weight),
+        None if scheme.weight is None else fit_weight(scheme.weight, weight),
         activation,
         weight=weight,
         input_scale=None if in_groups else scale,

@@ -24,6 +24,8 @@ LATENT = (4, 16, 8)
 SAMPLES = 2048
 RATE = 16_000
 WIDTH = 8
+WORDS = 12
+"""Of a caption that are said to be read."""
 
 
 def noise_of(text: str, *shape: int) -> Tensor:
@@ -39,6 +41,9 @@ class WordStates:
 
     def __call__(self, captions: Sequence[str]) -> dict[str, Tensor]:
         return {"encoder_hidden_states": torch.stack([noise_of(caption, 4, WIDTH) for caption in captions])}
+
+    def cut(self, captions: Sequence[str]) -> list[bool]:
+        return [len(caption.split()) > WORDS for caption in captions]
 
 
 def decode(latents: Tensor) -> Tensor:
@@ -184,3 +189,40 @@ class Absent(Float32):
     name = "absent"
     summary = "needs more than there is"
     requires = ("no-such-distribution",)
+
+
+class Exits(Float32):
+    """Prints what looks like an answer, and ends its process."""
+
+    name = "exits"
+    summary = "exits"
+
+    def __init__(self, spec: Any) -> None:
+        print('{"mistake": "all is lost"}', flush=True)
+        os._exit(2)
+
+
+class Meddles(Float32):
+    """Full precision that changes what is global in its process."""
+
+    name = "meddles"
+    summary = "meddles"
+
+    def quantize(self, model: Any, calibration: Any) -> Any:
+        quantized = super().quantize(model, calibration)
+        torch.set_default_dtype(torch.float64)
+        torch.manual_seed(99)
+        np.random.seed(99)  # noqa: NPY002 (the global state is what it changes)
+        return quantized
+
+
+class Overflows(Float32):
+    """Leaves weights that are finite, and so large that what is computed with them is not."""
+
+    name = "overflows"
+    summary = "overflows"
+
+    def quantize(self, model: Any, calibration: Any) -> Any:
+        quantized = super().quantize(model, calibration)
+        quantized.module.conv_in.weight.data[:] = 1e38
+        return quantized

@@ -10,6 +10,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
+IMPORTED_BY = os.getpid()
+
+
+def server() -> int:
+    """The fork server: the parent of this process's guard."""
+    return psutil.Process(os.getppid()).ppid()
+
 
 def main(arguments: Sequence[str]) -> int:
     path = Path(arguments[0])
@@ -32,6 +41,16 @@ def main(arguments: Sequence[str]) -> int:
         sys.exit(3)
     elif method == "fills":
         return 74
+    elif method == "leaves-a-daemon":
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                (path.parent / "child.txt").write_text(str(os.getpid()))
+                time.sleep(600)
+            os._exit(0)
+        os.wait()
+        while not (path.parent / "child.txt").exists():
+            time.sleep(0.01)
     elif method == "spawns":
         if os.fork() == 0:
             time.sleep(600)
@@ -40,16 +59,19 @@ def main(arguments: Sequence[str]) -> int:
     elif method == "fells-its-server":
         marker = path.parent / "felled.txt"
         marker.write_text(marker.read_text() + "x" if marker.exists() else "x")
-        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(server(), signal.SIGKILL)
         time.sleep(600)
     elif method == "fells-its-server-once":
         marker = path.parent / "felled.txt"
         if not marker.exists():
             marker.touch()
-            os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(server(), signal.SIGKILL)
             time.sleep(600)
+    elif method == "fells-its-guard":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
     elif method.startswith("draws"):
-        print(random.random())
+        print(random.random(), os.getpid() != IMPORTED_BY, IMPORTED_BY)
     elif method == "leaves-a-thread":
         threading.Thread(target=time.sleep, args=(600,)).start()
     print("done", os.environ["OMP_NUM_THREADS"])

@@ -8,6 +8,7 @@ import pytest
 from admbench.leaderboard import read_runs
 from admbench.leaderboard.inference.board import against_rounding, conclude, conclude_model, report
 from admbench.leaderboard.inference.influence import Influence
+from admbench.leaderboard.inference.repeats import read_results
 from admbench.leaderboard.inference.scores import KINDS
 from admbench.leaderboard.inference.simulate import squared_distance
 from admbench.leaderboard.per_caption import (
@@ -216,7 +217,7 @@ def test_a_method_is_not_judged_by_those_of_its_draws_that_went_well(repeated):
 def test_two_records_of_one_draw_are_a_mistake_of_the_caller(run):
     cells = [one for one in read_runs([run]) if one.record.model.name == MODELS[0]]
     with pytest.raises(ValueError, match="two records of one method and draw, "):
-        conclude_model(MODELS[0], [*cells, cells[0]])
+        conclude_model(MODELS[0], read_results([*cells, cells[0]]))
 
 
 def test_the_report_says_it_in_words(run):

@@ -5,10 +5,12 @@ import pytest
 from scipy.special import polygamma
 from scipy.stats import t
 
+from admbench.leaderboard.inference.bootstrap import critical_value, largest_draws
 from admbench.leaderboard.inference.contrasts import contrast
 from admbench.leaderboard.inference.draws import LENT, Moderation, _inverse_trigamma, moderation, over_draws
 from admbench.leaderboard.inference.influence import Influence
-from admbench.leaderboard.inference.pairs import all_pairs
+from admbench.leaderboard.inference.pairs import all_pairs, half_widths
+from admbench.leaderboard.inference.pairwise import pairwise
 from admbench.leaderboard.inference.scores import KINDS
 
 
@@ -62,24 +64,30 @@ def cell(effect, draws=3, scatter=0.0, seed=0, captions=96):
     return [Influence.of_clips(own + scatter * rng.normal() + 0.1 * rng.normal(size=captions)) for _ in range(draws)]
 
 
-def test_a_pair_without_draws_takes_the_critical_value_of_captions():
-    fixed = contrast(cell(1.0, draws=1)[0], cell(0.0, draws=1, seed=1)[0])
-    drawn = contrast(cell(1.0), cell(0.0, seed=1))
-    first, second = over_draws([fixed, drawn], [None, None], 3.0)
-    assert first == 3.0 * fixed.standard_error
-    crossed = drawn.crossed
-    student = t.ppf(1 - 0.05 / 2, 2)  # one pair depends on draws
+def test_pairs_without_draws_take_the_critical_value_of_captions():
+    cells = {"fixed": cell(1.0, draws=1)[0], "other": cell(0.0, draws=1, seed=1)[0], "drawn": cell(0.5, seed=2)}
+    found = pairwise(cells, list(cells), KINDS["snr"])
+    largest = largest_draws(found.families)
+    (halves,), critical = half_widths([found], largest)
+    assert critical is None  # each has its own
+    captions = critical_value(largest, 96)
+    fixed = contrast(cells["fixed"], cells["other"])
+    assert halves[0] == pytest.approx(captions * fixed.standard_error, rel=1e-12)
+    crossed = contrast(cells["fixed"], cells["drawn"]).crossed
+    student = t.ppf(1 - 0.05 / 4, 2)  # two pairs depend on draws
     of_draws = np.var(crossed.of_draws, ddof=1) / 3
-    assert second == pytest.approx(np.sqrt(student**2 * of_draws + 9.0 * crossed.variance_captions))
+    assert halves[1] == pytest.approx(np.sqrt(student**2 * of_draws + captions**2 * crossed.variance_captions))
 
 
 def test_what_is_lent_shortens_an_interval_and_never_below_the_pairs_own_variance():
     one = contrast(cell(1.0, scatter=1.0), cell(0.0, scatter=1.0, seed=1))
-    (alone,) = over_draws([one], [None], 3.0)
-    (lent,) = over_draws([one], [Moderation(1e-6, 10.0)], 3.0)
+    alone = over_draws(one, None, 3.0, 1)
+    lent = over_draws(one, Moderation(1e-6, 10.0), 3.0, 1)
     own = np.var(one.crossed.of_draws, ddof=1) / 3
     assert lent == pytest.approx(np.sqrt(t.ppf(0.975, 12) ** 2 * own + 9.0 * one.crossed.variance_captions))
     assert lent < alone
+    with pytest.raises(ValueError, match="one calibration draw"):
+        over_draws(contrast(cell(1.0, draws=1)[0], cell(0.0, draws=1, seed=1)[0]), None, 3.0, 1)
 
 
 def test_a_cell_without_draws_is_not_moderated():

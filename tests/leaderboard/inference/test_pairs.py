@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import studentized_range, t
 
+from admbench.leaderboard.inference.bootstrap import Rows, critical_value, largest_draws
 from admbench.leaderboard.inference.contrasts import contrast
 from admbench.leaderboard.inference.influence import Influence
-from admbench.leaderboard.inference.pairs import MAXIMUM_CELLS, all_pairs, critical_value
+from admbench.leaderboard.inference.pairs import MAXIMUM_CELLS, all_pairs
 from admbench.leaderboard.inference.scores import KINDS
 from admbench.leaderboard.inference.simulate import draw_distances, draw_means, squared_distance
 
@@ -33,7 +34,7 @@ def test_the_critical_value_is_tukeys_for_independent_cells():
     names = sorted(cells)
     contrasts = [contrast(cells[one], cells[other]) for k, one in enumerate(names) for other in names[k + 1 :]]
     expected = studentized_range.ppf(0.95, 5, 399) / np.sqrt(2)
-    assert critical_value(contrasts) == pytest.approx(expected, rel=0.03)
+    assert critical_value(largest_draws([Rows.of(contrasts)]), 400) == pytest.approx(expected, rel=0.03)
 
 
 @pytest.mark.parametrize("key", ["snr", "lmd"])
@@ -101,6 +102,16 @@ def test_intervals_of_differences_stay_in_their_range():
     rights = np.array([1.0, 0, 0, 0, 0])
     found = all_pairs({"a": Influence.of_clips(rights), "b": Influence.of_clips(1 - rights)}, KINDS["cas"])
     assert -1 <= found.pairs[0].low <= found.pairs[0].high <= 1
+
+
+def test_where_letters_could_not_be_read_it_is_said(monkeypatch):
+    cells = drawn((0.0, 1.0, 2.0))
+    assert all_pairs(cells, KINDS["snr"]).unlettered is None
+    monkeypatch.setattr("admbench.leaderboard.inference.letters.MAXIMUM_LETTERS", 1)
+    found = all_pairs(cells, KINDS["snr"])
+    assert found.letters == {"cell 2": "", "cell 1": "", "cell 0": ""}
+    assert "the pairs of 3 cells that are told apart ask for more than 200 letters" in str(found.unlettered)
+    assert found.ranks["cell 2"] == (1, 1)
 
 
 def test_one_cell_is_alone_at_its_rank():

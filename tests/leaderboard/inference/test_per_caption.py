@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +67,28 @@ def test_what_was_written_is_read(written):
             )
         np.testing.assert_array_equal(after.scores[key].rows, score.rows)
         assert (after.scores[key].clips is None) is (score.clips is None)
+
+
+def test_a_file_of_format_1_is_read_forever():
+    """As it was written then; it may not be made new."""
+    folder = Path(__file__).parents[1] / "records"
+    old = read_per_caption(folder, folder / "version-1-per-caption.safetensors")
+    assert old.captions == tuple(f"foley-{k:03d}" for k in range(12))
+    assert old.clip_sha256 == tuple(f"{k + 3:064x}" for k in range(12))
+    assert {fault: int(marked.sum()) for fault, marked in old.health.items()} == {
+        "silent": 1,
+        "clipped": 1,
+        "too_short": 0,
+        "nan": 1,
+    }
+    found = {key: (one.influence.value, *score_interval(one.influence, one.kind)) for key, one in old.scores.items()}
+    assert found == {
+        "fd": pytest.approx((0.6590646318747655, 0.041153153443060204, 10.554870104649753), rel=1e-9),
+        "kl": pytest.approx((0.9064120799291864, 0.5871999949609512, 1.3991533816279902), rel=1e-9),
+        "my-own_score": pytest.approx((0.6590646318747655, 0, 2.4869942605746576), rel=1e-9),
+        "snr_vs_baseline": pytest.approx((-0.22273155915226006, -0.8216062594054079, 0.37614314110088776), rel=1e-9),
+    }
+    assert old.scores["snr_vs_baseline"].rows.tolist() == [0, 2, 4, 6, 8, 10]
 
 
 def test_the_same_content_gives_the_same_bytes(written, tmp_path):

@@ -101,6 +101,17 @@ def test_pairs_of_cells_of_three_draws_are_wrongly_told_apart_at_most_5_percent_
     assert simultaneous(drawn, truth, "snr", trials)["wrongly told apart"] <= most(trials)
 
 
+@pytest.mark.parametrize(
+    ("cells", "trials"), [pytest.param(4, 20, id="fast"), pytest.param(12, 200, id="long", marks=pytest.mark.slow)]
+)
+def test_nor_are_they_from_equal_cells_that_depend_on_no_draw(cells, trials):
+    """What a draw does to all cells is in such a pair, and no other cell's scatter is lent to it."""
+    truth = {f"cell {k}": 0.0 for k in range(cells)}
+    scatter = SCATTERS["one of them five times as much"](cells)[::-1]
+    drawn = partial(draw_repeated, n=96, effects=[0.0] * cells, scatter=scatter, without=cells // 2)
+    assert simultaneous(drawn, truth, "snr", trials)["wrongly told apart"] <= most(trials)
+
+
 def test_draws_that_scatter_less_than_captions_leave_methods_told_apart():
     truth = {f"cell {k}": float(k == 0) for k in range(8)}
     drawn = partial(draw_repeated, n=96, effects=list(truth.values()), scatter=[0.5] * 8)

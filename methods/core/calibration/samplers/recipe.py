@@ -15,6 +15,7 @@ from admbench.hashing import sha256_json
 from admbench.methods.core.calibration.calibration_set import FORMAT_VERSION, CalibrationSet
 from admbench.methods.core.calibration.prompts import GIVEN, PROMPT_SOURCES, find_prompt_source
 from admbench.methods.core.calibration.prompts.request import ChosenPrompts, PromptRequest
+from admbench.methods.core.calibration.request import CalibrationRequest
 from admbench.methods.core.calibration.samplers import SAMPLERS, find_sampler
 from admbench.methods.core.calibration.samplers.drawing import Drawing
 from admbench.methods.protocol import DenoisingModel
@@ -38,6 +39,23 @@ class CalibrationRecipe:
     """Classifier-free guidance scale of the trajectories."""
     prompt_source: str = GIVEN
     """Name in `admbench.methods.core.calibration.prompts.PROMPT_SOURCES`: what the prompts are."""
+
+    @classmethod
+    def of(cls, request: CalibrationRequest, model: DenoisingModel) -> CalibrationRecipe:
+        """Return the recipe of what a method asks for, with the model's own steps and guidance where it does not say.
+
+        >>> from admbench.bench.conformance.tiny_models import tiny_tango
+        >>> from admbench.methods import from_spec
+        >>> request = from_spec("naive@w4a8[prompts=2]").calibration_request
+        >>> recipe = CalibrationRecipe.of(request, tiny_tango())
+        >>> recipe.prompts, recipe.timesteps, recipe.steps, recipe.guidance
+        (2, 5, 25, 3.0)
+        """
+        own = model.default_steps if request.most_steps is None else min(model.default_steps, request.most_steps)
+        steps = own if request.steps is None else request.steps
+        guidance = model.default_guidance if request.guidance is None else request.guidance
+        timesteps = min(request.timesteps, steps)
+        return cls(request.sampler, request.prompts, timesteps, steps, guidance, request.prompt_source)
 
     def draw(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> CalibrationSet:
         """Choose the prompts, run their trajectories and record.

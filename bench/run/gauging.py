@@ -1,0 +1,145 @@
+"""A short calibration of this machine: how long a model takes here, where no earlier run says it.
+
+A few captions are generated in full precision with two numbers of steps, by the very jobs of a run, in a folder that is
+thrown away. From the two follow the time of a denoising step and that of a caption beside its steps. What a method
+costs is reckoned in passes through the backbone, each as long as one in full precision:
+
+- a calibration set: a step for each prompt and step of its trajectory;
+- quantization: where the method reconstructs blocks, the samples of every iteration forward and backward, which is as
+  long as three passes forward;
+- a cell: a caption's steps for each caption, its features, and the timing of a step.
+
+Kernels make a step shorter and simulated numbers make it longer; neither is foreseen.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from admbench.bench.run.executors.base import Task
+from admbench.bench.run.executors.local import LocalExecutor
+from admbench.bench.run.expecting import Expected
+from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
+from admbench.bench.run.plugins import made_by
+from admbench.bench.run.times import read_times
+from admbench.errors import BenchError
+from admbench.files import directory_bytes
+from admbench.methods.spec import FLOAT_BITS, FULL_PRECISION, MethodSpec
+
+CAPTIONS = 4
+"""Most that are generated."""
+FEW_STEPS, MORE_STEPS = 3, 9
+TIMED_STEPS = 12
+"""Steps of a cell's own timing, of full precision and with kernels."""
+MODEL_STEPS = 25
+"""Taken of a model whose number of steps nobody says."""
+_TIMEOUT = 900.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a model goes on this machine, with the threads of one job."""
+
+    start: float
+    """Seconds until a process has loaded the model, and those at its end."""
+    step: float
+    """Seconds of a denoising step of one caption, both halves of its guidance."""
+    caption: float
+    """Seconds of a caption beside its steps."""
+    features: float
+    """Seconds of a caption's features."""
+    peak_bytes: int
+    checkpoint_bytes: int
+    """Of the backbone in full precision."""
+    clip_bytes: int
+    """Of a clip and its features."""
+
+    def expect(self, job: Job, captions: int, effort: int) -> Expected:
+        """Return what a job of the model is expected to take.
+
+        Args:
+            job: a job of this model, or the reference.
+            captions: that clips are made for.
+            effort: samples that the method's reconstruction takes through every block, all iterations together.
+        """
+        clips = captions * self.clip_bytes
+        match job:
+            case ReferenceJob():
+                return Expected(captions * self.features, self.peak_bytes, clips)
+            case CalibrationJob():
+                steps = job.request.steps or min(MODEL_STEPS, job.request.most_steps or MODEL_STEPS)
+                samples = 2 * job.request.prompts * job.request.timesteps * self.clip_bytes // 4
+                return Expected(self.start + job.request.prompts * steps * self.step, self.peak_bytes, samples)
+            case QuantizeJob():
+                return Expected(self.start + effort * 1.5 * self.step, self.peak_bytes, 0)
+            case BaselineJob():
+                return Expected(self._clips(job, captions), self.peak_bytes, self.checkpoint_bytes + clips)
+            case CellJob():
+                if job.method == FULL_PRECISION:  # its audio is the baseline's
+                    return Expected(self.start / 2, self.peak_bytes, 0)
+                bits = MethodSpec.parse(job.method).weight_bits or FLOAT_BITS  # of bf16, which names none
+                disk = self.checkpoint_bytes * bits // 32 + clips
+                return Expected(self._clips(job, captions) + 2 * TIMED_STEPS * self.step, self.peak_bytes, disk)
+
+    def _clips(self, job: BaselineJob | CellJob, captions: int) -> float:
+        steps = job.generation.steps or MODEL_STEPS
+        return self.start + captions * (steps * self.step + self.caption + self.features)
+
+
+def gauge(cell: CellJob, captions: int) -> Pace | None:
+    """Generate a few captions with the model of a cell; None where that does not work, as its cells will say.
+
+    Args:
+        cell: of the model.
+        captions: of the run.
+    """
+    few = min(CAPTIONS, captions)
+    with tempfile.TemporaryDirectory(prefix="admbench-plan-") as folder:
+        jobs = [_job(cell, Path(folder) / str(steps), few, steps) for steps in (FEW_STEPS, MORE_STEPS)]
+        executor = LocalExecutor(1, _TIMEOUT)
+        ended = list(executor.run([Task(job) for job in jobs], lambda job, stage: None))
+        times = [read_times(job.target.times) for job in jobs]
+        if any(outcome.failed for outcome in ended) or times[0] is None or times[1] is None:
+            return None
+        first, second = (one.seconds for one in (times[0], times[1]))
+        made = jobs[0].target
+        clips = directory_bytes(made.audio) + made.features.stat().st_size
+        step = max(0.0, second["generate"] - first["generate"]) / (few * (MORE_STEPS - FEW_STEPS))
+        return Pace(
+            start=sum(first.get(stage, 0.0) for stage in ("start", "checkpoint", "load", "quantize")),
+            step=step,
+            caption=max(0.0, first["generate"] / few - FEW_STEPS * step),
+            features=first.get("features", 0.0) / few,
+            peak_bytes=max(times[0].peak_bytes, times[1].peak_bytes),
+            checkpoint_bytes=directory_bytes(made.checkpoint),
+            clip_bytes=clips // few,
+        )
+
+
+def paces(cells: Mapping[str, CellJob], captions: int) -> dict[str, Pace]:
+    """Return the pace of each model that can be gauged.
+
+    Args:
+        cells: a cell of each model.
+        captions: of the run.
+    """
+    found = {}
+    for model, cell in cells.items():
+        try:
+            pace = gauge(cell, captions)
+        except (BenchError, OSError):  # no room for a temporary folder: the plan goes without
+            pace = None
+        if pace is not None:
+            found[model] = pace
+    return found
+
+
+def _job(cell: CellJob, run: Path, captions: int, steps: int) -> BaselineJob:
+    fields = {name: getattr(cell, name) for name in BaselineJob.model_fields if name != "kind"}
+    generation = cell.generation.model_copy(update={"steps": steps})
+    own = {"run": run, "key": f"{steps}-steps", "limit": captions, "generation": generation, "fresh": True}
+    job = BaselineJob(**(fields | own))
+    return job.model_copy(update={"made_by": made_by(job)})  # less than what makes the cell

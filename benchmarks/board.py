@@ -1,0 +1,109 @@
+"""How long a board of many records takes: reading, building, and the first view and a sort in a browser.
+
+    python -m benchmarks.board --records 1000 [--runs FOLDER]
+
+The records are made up (`admbench.leaderboard.many`), and stay in FOLDER, where a second call finds them. It prints the
+seconds of each part, the peak memory of the process, the site's size, and what a second build writes; with playwright
+and a Chromium on the path also the time until a page of the browser is ready, and that of a sort.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from admbench.files import directory_bytes
+from admbench.leaderboard import build_site, gather
+from admbench.leaderboard.many import write_many
+
+SORTS = 5
+"""Of which the median is said."""
+_SORT = """(selector) => {
+  const begun = performance.now();
+  document.querySelector(selector).click();
+  return new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(performance.now() - begun))));
+}"""
+PAGES = (
+    ("index.html", "table.matrix button[data-sort]", "table.matrix button[data-sort='size']"),
+    ("cells.html", ".tabulator-row", ".tabulator-col[tabulator-field='fact.size']"),
+)
+"""Page, what is there when it can be read, what sorts it."""
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Print the seconds of a block, of the clock and of this process."""
+    clock, own = time.perf_counter(), time.process_time()
+    yield
+    clock, own = time.perf_counter() - clock, time.process_time() - own
+    print(f"{what:<28} {clock:8.1f} s, {own:8.1f} s of a processor", flush=True)
+
+
+def measure_build(runs: Path, records: int, site: Path) -> None:
+    """Print the times of making, reading and building, twice."""
+    if not any(runs.glob("run-*")):
+        with timed(f"making {records} records"):
+            write_many(runs, records)
+    with timed("reading"):
+        gathered = gather(sorted(runs.glob("run-*")))
+    print(f"{len(gathered.records)} records, {len(gathered.quarantined)} left out")
+    with timed("building"):
+        built = build_site(gathered.records, site, title="Made-up records", quarantined=gathered.quarantined)
+    with timed("building again"):
+        again = build_site(gathered.records, site, title="Made-up records", quarantined=gathered.quarantined)
+    print(f"{built.written} files; the second time {again.written} written, {again.kept} unchanged")
+    print(f"{directory_bytes(site) / 1e6:.0f} MB, index.html {(site / 'index.html').stat().st_size / 1e3:.0f} kB")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, {os.cpu_count()} cores")
+
+
+def measure_browser(site: Path) -> None:
+    """Print how long pages take until they can be read, and until a sort is drawn."""
+    chromium = shutil.which("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        chromium = None
+    if chromium is None:
+        print("browser: not measured; expected playwright and chromium on the path")
+        return
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        for name, ready, sorts in PAGES:
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.goto((site / name).as_uri(), wait_until="commit", timeout=120_000)
+            page.wait_for_selector(ready, timeout=120_000)
+            first: float = page.evaluate("performance.now()")
+            page.wait_for_load_state("load", timeout=120_000)
+            times = sorted(_sorting(page, sorts) for _ in range(SORTS))
+            print(f"{name:<28} {first / 1e3:8.2f} s to the first view, {times[SORTS // 2]:.0f} ms a sort")
+            page.close()
+        browser.close()
+
+
+def _sorting(page: Any, selector: str) -> float:
+    taken: float = page.evaluate(_SORT, selector)
+    return taken
+
+
+def main() -> None:
+    """Measure; see the module."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--records", type=int, default=1000)
+    parser.add_argument("--runs", type=Path, help="folder of made-up runs; a temporary one, if none is named")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        site = Path(folder) / "site"
+        measure_build(arguments.runs or Path(folder) / "runs", arguments.records, site)
+        measure_browser(site)
+
+
+if __name__ == "__main__":
+    main()

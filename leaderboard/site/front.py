@@ -1,0 +1,301 @@
+"""The front page of a board as data: its matrix, the columns beside it, what it can be filtered by, who beats whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from admbench.leaderboard.identity import submitter
+from admbench.leaderboard.inference.scores import OWN_AUDIO, score_kind
+from admbench.leaderboard.inference.sentences import measured
+from admbench.leaderboard.matrix import Matrix, MethodRow, matrix
+from admbench.leaderboard.record import FULL_PRECISION, Record, Score
+from admbench.leaderboard.site.columns import Column, Value, columns_of, kernels, width
+from admbench.leaderboard.site.definitions import against, definition
+from admbench.leaderboard.site.names import Names
+from admbench.leaderboard.site.numbers import Scale, count, decimals
+from admbench.leaderboard.view import BoardView, ViewRow
+from admbench.leaderboard.view_words import short_verdict
+from admbench.plain_text import visible_lines, visible_name
+
+
+@dataclass(frozen=True)
+class Place:
+    """A score of a cell, with what the engine concludes from it where it does."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    letters: str = ""
+    first: int | None = None
+    """Rank interval."""
+    last: int | None = None
+    word: str = ""
+    """no worse | worse | cannot be told, of what the score is held against."""
+    note: str = ""
+    missing: str = ""
+    """Why it has no value, or no place in the order."""
+
+    @property
+    def rank(self) -> str:
+        """The rank interval as text; empty where there is none."""
+        return "" if self.first is None else str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True)
+class ScoreChoice:
+    """A score that the matrix can show."""
+
+    key: str
+    label: str
+    detail: str
+    meaning: str
+    better: str
+    places: int
+    scale: Scale
+    ticks: list[float]
+
+
+@dataclass(frozen=True)
+class FrontCell:
+    """A method on a model."""
+
+    own: ViewRow
+    model: str
+    page: str
+    """Its page, from the root of the site."""
+    scores: dict[str, Place]
+    values: dict[str, Value]
+    facets: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Front:
+    """Everything that the front page says of a board."""
+
+    view: BoardView
+    matrix: Matrix
+    scores: list[ScoreChoice]
+    columns: list[Column]
+    cells: dict[tuple[str, str], FrontCell]
+    """By model and method, row by row of the matrix."""
+
+    def cell(self, model: str, row: MethodRow) -> FrontCell | None:
+        """Return the cell of a method on a model, None where it was not run."""
+        return self.cells.get((model, row.spec))
+
+    def of(self, row: MethodRow) -> list[FrontCell]:
+        """Return the cells of a method."""
+        return [self.cells[model, row.spec] for model in row.cells]
+
+
+_FACETS: tuple[tuple[str, str, Callable[[ViewRow], str | None]], ...] = (
+    ("family", "Family", lambda own: own.record.method.family),
+    ("track", "Track", lambda own: own.record.method.track),
+    ("width", "Bits", lambda own: width(own.record)),
+    ("components", "Component", lambda own: "+".join(own.record.method.components or ())),
+    ("kernels", "Kernels", lambda own: kernels(own.record)),
+    ("verdict", "Verdict", lambda own: own.verdicts["fd"].word if "fd" in own.verdicts else None),
+    ("checked", "Checked", lambda own: own.state),
+    ("machine", "Machine", lambda own: _machine(own.record)),
+    ("submitter", "Submitter", lambda own: submitter(own.record)),
+)
+NOT_SAID = "not said"
+
+
+def front(view: BoardView, names: Names) -> Front:
+    """Return the front page of a board, with names of pages as `names` says."""
+    table = matrix(view)
+    rows = [own for _, _, own in table.cells()]
+    columns, scores = columns_of(rows), _scores(view, rows)
+    cells = {
+        (model, row.spec): FrontCell(
+            own,
+            model,
+            names.cell(own.row),
+            {one.key: place_of(own, one.key) for one in scores},
+            {column.key: column.of(own) for column in columns},
+            {facet: visible_name(of(own) or NOT_SAID) for facet, _, of in _FACETS},
+        )
+        for model, row, own in table.cells()
+    }
+    return Front(view, table, scores, columns, cells)
+
+
+def place_of(own: ViewRow, key: str) -> Place:
+    """Return a score of a cell: the engine's value where it has one, else what the record says."""
+    score = own.record.scores.get(key)
+    if own.spec == FULL_PRECISION and key.endswith(OWN_AUDIO):
+        return Place(missing="this is full precision")
+    if own.record.status != "done" or score is None or score.value is None:
+        return Place(missing=own.record.reason or (score and score.reason) or "not asked for")
+    note = count(splits, "split") if (splits := splits_of(score)) else ""
+    verdict = own.verdicts.get(key)
+    word, judged = (verdict.word, f"{short_verdict(verdict)}: {measured(verdict)}") if verdict else ("", "")
+    note = "; ".join(filter(None, (note, judged)))
+    place, drawn = own.standings.get(key), own.drawn.get(key)
+    if place is not None:
+        return Place(place.value, place.low, place.high, place.letters, place.first, place.last, word, note)
+    if drawn is not None:
+        return Place(drawn.value, drawn.low, drawn.high, word=word, note=note, missing=own.missing.get(key, ""))
+    low, high = score.ci95 or (None, None)
+    return Place(score.value, low, high, word=word, note=note, missing=own.missing.get(key, ""))
+
+
+def splits_of(score: Score) -> int | None:
+    """Return the number of splits of an Inception score."""
+    splits = (score.model_extra or {}).get("splits")
+    return splits if isinstance(splits, int) else None
+
+
+def facets_of(fronts: Sequence[Front]) -> list[dict[str, Any]]:
+    """Return what cells can be filtered by: the models, then each facet that differs, with its values."""
+    models = list(dict.fromkeys(visible_name(model) for one in fronts for model in one.matrix.models))
+    found = [{"key": "model", "label": "Models", "values": models}]
+    cells = [cell for one in fronts for cell in one.cells.values()]
+    for key, label, _ in _FACETS:
+        values = sorted({cell.facets[key] for cell in cells}, key=_natural)
+        if len(values) > 1:
+            found.append({"key": key, "label": label, "values": values})
+    return found
+
+
+def front_data(one: Front, names: Names) -> dict[str, Any]:
+    """Return a front page as JSON: what front.js and plots.js read. Names and notes show all they hold."""
+    keys = list(one.cells)
+    models = {model: place for place, model in enumerate(one.matrix.models)}
+    specs = {row.spec: place for place, row in enumerate(one.matrix.rows)}
+    return {
+        "score": one.view.score,
+        "models": [{"name": visible_name(model), "page": names.model(model)} for model in models],
+        "methods": [_method(row, names) for row in one.matrix.rows],
+        "scores": [_choice(choice) for choice in one.scores],
+        "columns": [_column(column) for column in one.columns],
+        "cells": [
+            {
+                "model": models[model],
+                "method": specs[spec],
+                "page": cell.page,
+                "status": cell.own.record.status,
+                "scores": {key: _place(place) for key, place in cell.scores.items()},
+                "values": {key: _value(value) for key, value in cell.values.items()},
+                "facets": cell.facets,
+            }
+            for (model, spec), cell in one.cells.items()
+        ],
+        "told": _told(one, {key: place for place, key in enumerate(keys)}),
+    }
+
+
+def _scores(view: BoardView, rows: Sequence[ViewRow]) -> list[ScoreChoice]:
+    """Return the scores that any cell has: that of the order first."""
+    found = []
+    for key in dict.fromkeys((view.score, *view.board.metrics)):
+        places = [place_of(own, key) for own in rows]
+        known = [place for place in places if place.value is not None]
+        bounds = [number for place in known for number in (place.value, place.low, place.high) if number is not None]
+        if not bounds:
+            continue
+        said = next(score for own in rows if (score := own.record.scores.get(key)) and score.value is not None)
+        meaning = definition(key)
+        log = bool((kind := score_kind(key)) and kind.ratio_scale)
+        scale = Scale.over(bounds, margin=0.04, log_from=3 if log else float("inf"))
+        found.append(
+            ScoreChoice(
+                key,
+                meaning.label,
+                against(said),
+                meaning.meaning,
+                "higher" if said.higher_is_better else "lower",
+                decimals([place.value for place in known if place.value is not None]),
+                scale,
+                scale.ticks(4),
+            )
+        )
+    return found
+
+
+def _told(one: Front, number: Mapping[tuple[str, str], int]) -> dict[str, list[tuple[int, int]]]:
+    """Return by score which cell of a model is shown to be better than which, as numbers of cells."""
+    told: dict[str, list[tuple[int, int]]] = {}
+    for model in one.view.models:
+        for key, conclusion in model.conclusions.items():
+            pairs = conclusion.pairs.told_apart if conclusion.pairs else ()
+            told.setdefault(key, []).extend(
+                (number[model.name, better], number[model.name, worse]) for better, worse in pairs
+            )
+    return told
+
+
+def _method(row: MethodRow, names: Names) -> dict[str, Any]:
+    record = next(iter(row.cells.values())).record
+    return {"name": visible_name(row.spec), "page": names.method(row.spec), "detail": method_detail(record)}
+
+
+def method_detail(record: Record) -> str:
+    """Return a method in two or three words."""
+    family = record.method.family or ("full precision" if record.method.name == FULL_PRECISION else "")
+    return ", ".join(filter(None, (family, "fine-tuned" if record.method.track == "fine-tuned" else "")))
+
+
+def _choice(choice: ScoreChoice) -> dict[str, Any]:
+    return {
+        "key": choice.key,
+        "label": visible_name(choice.label),
+        "detail": visible_lines(choice.detail),
+        "meaning": choice.meaning,
+        "better": choice.better,
+        "places": choice.places,
+        "scale": {"low": choice.scale.low, "high": choice.scale.high, "log": choice.scale.log},
+        "ticks": choice.ticks,
+    }
+
+
+def _column(column: Column) -> dict[str, Any]:
+    return {
+        "key": column.key,
+        "label": column.label,
+        "detail": column.detail,
+        "meaning": column.meaning,
+        "better": column.better,
+        "unit": column.unit,
+        "places": column.places,
+        "shown": column.shown,
+    }
+
+
+def _place(place: Place) -> dict[str, Any]:
+    """Return what is there of a score; absent keys are empty."""
+    found = {
+        "value": place.value,
+        "low": place.low,
+        "high": place.high,
+        "letters": place.letters,
+        "first": place.first,
+        "last": place.last,
+        "word": place.word,
+        "note": visible_lines(place.note),
+        "missing": visible_lines(place.missing),
+    }
+    return {key: value for key, value in found.items() if value is not None and value != ""}
+
+
+def _value(value: Value) -> dict[str, Any]:
+    found = {
+        "number": value.number,
+        "text": visible_name(value.text),
+        "note": visible_lines(value.note),
+        "tone": value.tone,
+        "missing": visible_lines(value.missing),
+    }
+    return {key: item for key, item in found.items() if item is not None and item != ""}
+
+
+def _machine(record: Record) -> str | None:
+    environment = record.environment
+    return " + ".join(filter(None, (environment.cpu, environment.gpu))) if environment else None
+
+
+def _natural(text: str) -> tuple[bool, str]:
+    return text == NOT_SAID, text

@@ -1,0 +1,215 @@
+"""The pages behind the front page: one a cell, one a model, one a method."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from admbench.errors import DataError
+from admbench.leaderboard.boards import Row
+from admbench.leaderboard.component_table import SCORES as COMPONENT_SCORES
+from admbench.leaderboard.component_table import ComponentRow, component_rows
+from admbench.leaderboard.inference.sentences import measured
+from admbench.leaderboard.record import FULL_PRECISION, Record
+from admbench.leaderboard.site import summary
+from admbench.leaderboard.site.curves import group_data, layer_data
+from admbench.leaderboard.site.definitions import FAMILIES
+from admbench.leaderboard.site.front import Front, FrontCell, place_of
+from admbench.leaderboard.site.method_docs import method_docs
+from admbench.leaderboard.site.names import Names
+from admbench.leaderboard.site.output import Output
+from admbench.leaderboard.states import validation_state
+from admbench.leaderboard.untrusted import read_bytes
+from admbench.leaderboard.view import ViewRow
+from admbench.leaderboard.view_words import model_sentences
+from admbench.plain_text import visible_name
+
+LOG_FILE = "log.txt"
+"""In a cell's folder: what its processes printed."""
+LOG_BYTES = 4000
+"""So much of a log's end is shown."""
+_LARGEST_LOG = 64 * 2**20
+
+
+def write_cells(output: Output, fronts: Sequence[Front], names: Names) -> None:
+    """Write the page of each record; of a method with several calibration draws each draw has one."""
+    for one in fronts:
+        for cell in one.cells.values():
+            for row in cell.own.rows:
+                _write_cell(output, one, cell.own, row, names)
+
+
+def _write_cell(output: Output, one: Front, own: ViewRow, row: Row, names: Names) -> None:
+    record = row.record
+    layers = layer_data(record)
+    output.page(
+        names.cell(row),
+        "cell.html.jinja",
+        own=own,
+        row=row,
+        record=record,
+        state=validation_state(row.loaded) if len(own.rows) > 1 else own.state,
+        cautions=one.view.cautions,
+        places={key: place_of(own, key) for key in record.scores},
+        verdicts={key: f"{said.word}: {measured(said)}, margin {said.margin}" for key, said in own.verdicts.items()},
+        facts=[(column, column.of(own)) for column in one.columns] if record.status == "done" else [],
+        layers=output.data("layers", layers) if layers["layers"] else None,
+        again=again(record),
+        log=log_tail(row),
+        settings=summary.settings(record),
+    )
+
+
+def again(record: Record) -> str:
+    """Return the command that makes a cell again, as it is typed; paths of other machines are left out."""
+    words = ["bench", "run", "--models", record.model.name, "--methods", record.method.spec]
+    if record.method.name != FULL_PRECISION:
+        words[-1] = f"{FULL_PRECISION},{record.method.spec}"
+    generation = record.generation
+    words += ["--suite", record.suite.name] if "/" not in record.suite.name else []
+    words += ["--limit", str(record.suite.n)] if record.suite.n else []
+    if generation is not None:
+        words += ["--seed", str(generation.seed), "--steps", str(generation.steps)]
+        words += ["--guidance", f"{generation.guidance:g}"]
+    return shlex.join(words)
+
+
+def log_tail(row: Row) -> str:
+    """Return the end of a cell's log; empty where there is none that may be read."""
+    path = row.loaded.cell / LOG_FILE
+    if not path.is_file():
+        return ""
+    try:
+        data = read_bytes(row.loaded.run, path, _LARGEST_LOG)
+    except DataError:
+        return ""
+    text = data[-LOG_BYTES:].decode("utf-8", "replace")
+    return text.replace(str(row.loaded.run), row.loaded.run.name).strip()
+
+
+def write_models(output: Output, fronts: Sequence[Front], names: Names) -> None:
+    """Write the page of each model."""
+    for model in dict.fromkeys(model for one in fronts for model in one.matrix.models):
+        tables, cells = [], []
+        for one in fronts:
+            view = next((view for view in one.view.models if view.name == model), None)
+            if view is None:
+                continue
+            rows = [(own.spec, one.cells[model, own.spec]) for own in view.rows]
+            cells += [cell for _, cell in rows]
+            tables.append(_table(one, "Method", rows, model_sentences(one.view, view)))
+        record = cells[0].own.record
+        output.page(
+            names.model(model),
+            "group.html.jinja",
+            heading=model,
+            paragraphs=[],
+            facts=_model_facts(record),
+            tables=tables,
+            data=output.data("group", group_data(fronts, cells, "method")),
+            components=_components(cells),
+            component_scores=COMPONENT_SCORES,
+            widths_title="Damage by bit width",
+            trees=[("Sampling", record.generation.model_dump(mode="json"))] if record.generation else [],
+        )
+
+
+def _components(cells: Iterable[FrontCell]) -> list[ComponentRow]:
+    """Return the cells of one component each, where several components are told of."""
+    rows = component_rows(cell.own.record for cell in cells)
+    return rows if len({row.component for row in rows}) > 1 else []
+
+
+def write_methods(output: Output, fronts: Sequence[Front], names: Names) -> None:
+    """Write the page of each method."""
+    for spec in dict.fromkeys(row.spec for one in fronts for row in one.matrix.rows):
+        tables, cells = [], []
+        for one in fronts:
+            rows = [(model, cell) for (model, other), cell in one.cells.items() if other == spec]
+            if rows:
+                cells += [cell for _, cell in rows]
+                tables.append(_table(one, "Model", rows, []))
+        record = next((cell.own.record for cell in cells if cell.own.record.status == "done"), cells[0].own.record)
+        output.page(
+            names.method(spec),
+            "group.html.jinja",
+            heading=spec,
+            paragraphs=_method_paragraphs(record),
+            facts=_method_facts(record),
+            tables=tables,
+            data=output.data("group", group_data(fronts, cells, "model")),
+            components=[],
+            component_scores=(),
+            widths_title="The same method at other bit widths",
+            trees=_method_trees(record),
+        )
+
+
+def _table(one: Front, first: str, rows: Iterable[tuple[str, FrontCell]], sentences: list[str]) -> dict[str, Any]:
+    return {
+        "label": summary.suite_label(one.view.board),
+        "group": first,
+        "first": first,
+        "rows": list(rows),
+        "score": one.view.score,
+        "scores": one.scores,
+        "columns": one.columns,
+        "sentences": sentences,
+        "cautions": one.view.cautions,
+    }
+
+
+def _model_facts(record: Record) -> list[tuple[str, Any]]:
+    model = record.model
+    found = [
+        ("Source", " ".join(filter(None, (model.source, model.revision)))),
+        ("Licence of the weights", model.license),
+        ("Parameters of the backbone", f"{model.parameters:,}" if model.parameters else None),
+        ("SHA-256 of all weights", model.weights_sha256),
+        ("Weights", "random: good for timing, never for a rank" if model.random_weights else None),
+    ]
+    return [(key, text) for key, text in found if text]
+
+
+def _method_paragraphs(record: Record) -> list[str]:
+    method = record.method
+    words = []
+    if method.family in FAMILIES:
+        words.append(
+            f"{visible_name(method.name)} is a method of the family {method.family}: {FAMILIES[method.family]}."
+        )
+    if method.track == "fine-tuned":
+        words.append("It trains the weights of the whole network, so it is on another track than the others.")
+    if method.paper is not None and method.paper.read == "abstract":
+        words.append("Of its paper only the abstract could be read; it is reconstructed from that.")
+    return [" ".join(words)] if words else []
+
+
+def _method_facts(record: Record) -> list[tuple[str, Any]]:
+    method = record.method
+    paper: Any = None
+    if method.paper is not None:
+        cited, url = method.paper.citation, method.paper.url
+        paper = {"text": cited, "url": url} if url else cited
+    bits, docs = method.bits, method_docs(method.name)
+    found = [
+        ("Paper", paper),
+        ("Step by step, and measured", {"text": "documentation", "url": docs} if docs else None),
+        ("Track", method.track),
+        ("Family", method.family),
+        ("Nominal bits", f"weights {bits.weight}, activations {bits.activation}" if bits and bits.weight else None),
+        ("Version", method.version),
+        ("Preset", method.preset),
+        ("Components", ", ".join(method.components or ())),
+    ]
+    return [(key, text) for key, text in found if text]
+
+
+def _method_trees(record: Record) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    if record.method.config:
+        found.append(("Configuration", summary.bounded(record.method.config)))
+    if record.calibration is not None:
+        found.append(("Calibration set", summary.bounded(record.calibration.model_dump(mode="json"))))
+    return found

@@ -1,0 +1,83 @@
+// The plots of a model's or a method's page: latents by timestep, damage by bit width, error by layer class.
+"use strict";
+
+(() => {
+  const { h, fixed, interval } = board;
+  const { curves, widths, score } = board.data.group;
+  const legend = () => ({ type: "scroll", top: 0, textStyle: { color: plots.tone("--ink") }, inactiveColor: plots.tone("--quiet"), pageTextStyle: { color: plots.tone("--ink") } });
+
+  function show(name) { document.getElementById(name).hidden = false; }
+
+  function fill(name, headings, rows) {
+    document.getElementById(name + "-table").append(
+      h("thead", {}, h("tr", {}, headings.map((text) => h("th", { scope: "col" }, text)))),
+      h("tbody", {}, rows.map(([first, ...rest]) => h("tr", {}, h("th", { scope: "row" }, first), rest.map((text) => h("td", {}, text))))));
+  }
+
+  const stepped = curves.filter((curve) => curve.steps.length);
+  if (stepped.length) {
+    show("steps");
+    plots.draw(document.getElementById("steps-plot"), "Latent SQNR by timestep", () => ({
+      legend: legend(), grid: { left: 58, right: 24, top: 40, bottom: 46 },
+      xAxis: plots.axis("timestep, from noise to clip", { type: "value", inverse: true, nameGap: 28 }),
+      yAxis: plots.axis("SQNR of latents, dB", { type: "value", nameGap: 40 }),
+      series: stepped.map((curve, place) => ({
+        type: "line", name: curve.name, data: curve.steps, symbol: plots.shape(place), symbolSize: 7, showAllSymbol: true, color: plots.hue(place),
+        tooltip: { formatter: (point) => `${curve.name}\ntimestep ${point.value[0]}: ${fixed(point.value[1], 1)} dB` },
+      })),
+    }));
+    fill("steps", ["Cell", "First step, dB", "Worst, dB", "Last step, dB"], stepped.map(({ name, steps }) => {
+      const all = steps.map((step) => step[1]);
+      return [name, fixed(all[0], 1), fixed(Math.min(...all), 1), fixed(all[all.length - 1], 1)];
+    }));
+  }
+
+  const lines = [...new Set(widths.map((point) => point.line))];
+  if (new Set(widths.map((point) => point.bits.toFixed(2))).size > 1) {
+    show("widths");
+    const bounds = widths.flatMap((point) => [point.low ?? point.value, point.high ?? point.value]);
+    const scale = plots.logged(Math.min(...bounds), Math.max(...bounds));
+    plots.draw(document.getElementById("widths-plot"), score + " by bit width", () => ({
+      legend: legend(), grid: { left: 58, right: 24, top: 40, bottom: 46 },
+      xAxis: plots.axis("bits a weight, on disk", { type: "value", nameGap: 28, boundaryGap: ["3%", "3%"] }),
+      yAxis: plots.axis(score + (scale ? " (log)" : ""), { type: scale ? "log" : "value", nameGap: 40, ...scale }),
+      series: lines.flatMap((line, place) => {
+        const own = widths.filter((point) => point.line === line).sort((a, b) => a.bits - b.bits);
+        const at = own.map((point) => [point.bits, point.value, point.low, point.high]);
+        return [plots.whiskers(at, plots.hue(place)), {
+          type: "line", name: line, color: plots.hue(place), symbol: plots.shape(place), symbolSize: 9, z: 3,
+          data: own.map((point, index) => ({ value: at[index], name: point.name, point })),
+          tooltip: { formatter: (item) => words(item.data.point) },
+        }];
+      }),
+    }));
+    fill("widths", ["Method", "Line", "Bits a weight", score, "Letters"], widths.map((point) =>
+      [point.name, point.line, fixed(point.bits, 2), numbers(point), point.letters ?? ""]));
+  }
+
+  function numbers(point) {
+    return `${point.value.toPrecision(3)}${point.low === null ? "" : ` [${point.low.toPrecision(3)}, ${point.high.toPrecision(3)}]`}`;
+  }
+
+  function words(point) {
+    return `${point.name}\n${numbers(point)} ${point.letters ?? ""}\n${fixed(point.bits, 2)} bits a weight`;
+  }
+
+  const layered = curves.filter((curve) => curve.classes.length);
+  if (layered.length) {
+    show("layers");
+    const kinds = [...new Set(layered.flatMap((curve) => curve.classes.map(([kind]) => kind)))];
+    plots.draw(document.getElementById("layers-plot"), "Error of weights by layer class", () => ({
+      legend: legend(), grid: { left: 58, right: 24, top: 40, bottom: 110 },
+      xAxis: { type: "category", data: kinds, axisLabel: { color: plots.tone("--quiet"), rotate: 50, interval: 0, fontSize: 10 }, axisLine: { lineStyle: { color: plots.tone("--line") } } },
+      yAxis: plots.axis("median SQNR of weights, dB", { type: "value", nameGap: 40 }),
+      series: layered.map((curve, place) => ({
+        type: "scatter", name: curve.name, symbol: plots.shape(place), symbolSize: 9, color: plots.hue(place),
+        data: curve.classes.map(([kind, count, db]) => ({ value: [kind, db], count })),
+        tooltip: { formatter: (point) => `${curve.name}\n${point.value[0]}, ${point.data.count} layers: ${fixed(point.value[1], 1)} dB` },
+      })),
+    }));
+    fill("layers", ["Class of layers", ...layered.map((curve) => curve.name)], kinds.map((kind) => [kind,
+      ...layered.map((curve) => { const found = curve.classes.find(([own]) => own === kind); return found ? `${fixed(found[2], 1)} dB (${found[1]})` : "–"; })]));
+  }
+})();

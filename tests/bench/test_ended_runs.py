@@ -1,0 +1,126 @@
+"""A real `bench run` that is ended in every way there is: nothing lives on, and running it again loses nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from admbench.bench.run.grid import GridSpec
+from admbench.bench.run.layout import RunLayout
+from admbench.bench.run.lock import is_held
+from admbench.files import read_json
+
+GONE_SECONDS = 2.0
+METHODS = "fp32,hangs"
+
+
+@pytest.fixture
+def command(make_grid: Callable[..., GridSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A run whose second cell waits in its quantization until a file is there."""
+    monkeypatch.setenv("FAKE_ADM_GO_ON", str(tmp_path / "go-on"))
+    grid = make_grid()
+    own = ["--models", "fake-adm", "--methods", METHODS, "--steps", "2", "--suite", str(grid.suite), "--metrics", "fd"]
+    judges = ["--tagger", "band-tagger", "--clap", "band-clap", "--workers", "1", "--quiet"]
+    return [sys.executable, "-P", "-m", "admbench", "run", *own, *judges, "--out"]
+
+
+@contextmanager
+def started(command: list[str], run: Path) -> Iterator[tuple[psutil.Popen, psutil.Process]]:
+    """Start a run; yield it and the process that waits in its quantization."""
+    began = time.time()
+    process = psutil.Popen(
+        [*command, str(run)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=_as_in_the_foreground
+    )
+    try:
+        yield process, _waiting(process, run, began)
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+        process.wait()
+
+
+def _as_in_the_foreground() -> None:
+    """Heed what tests that were started in the background, or by nohup, are told to ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _waiting(process: psutil.Popen, run: Path, began: float) -> psutil.Process:
+    """Return the process that waits; what an earlier run left in the folder is older than `began`."""
+    deadline = time.monotonic() + 200
+    while True:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        stages = [path for path in run.glob("work/*/stage.txt") if path.stat().st_mtime > began]
+        jobs = [read_json(path.with_name("job.json")) for path in stages if path.read_text() == "quantize"]
+        leaves: list[psutil.Process] = []
+        for one in process.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # those that look at plug-ins come and go
+                leaves += [] if one.children() else [one]
+        if leaves and any(job["kind"] == "quantize" for job in jobs):
+            return max(leaves, key=lambda one: one.create_time())
+        time.sleep(0.02)
+
+
+def _without_times(run: Path) -> list[Any]:
+    records = [read_json(path) for path in RunLayout(run).records()]
+    for record in records:
+        for key in ("environment", "latency", "memory", "provenance"):
+            del record[key]
+        del record["method"]["seconds"]
+    return records
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
+)
+def test_whatever_ends_a_run_leaves_no_process(command: list[str], tmp_path: Path, number: int, code: int) -> None:
+    run = tmp_path / "ended"
+    with started(command, run) as (process, _):
+        all_of_it = process.children(recursive=True)
+        process.send_signal(number)
+        assert process.wait(timeout=GONE_SECONDS + 10) == code
+        _, alive = psutil.wait_procs(all_of_it, timeout=GONE_SECONDS)
+        assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+        assert not is_held(run)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_and_whose_server_was_killed_ends_as_an_undisturbed_one(
+    command: list[str], tmp_path: Path
+) -> None:
+    run, go_on = tmp_path / "ended", tmp_path / "go-on"
+    with started(command, run) as (process, _):
+        process.kill()
+        process.wait()
+    with started(command, run) as (process, child):
+        child.parent().parent().kill()  # the server: what it did is done again, by another
+        go_on.touch()
+        assert process.wait(timeout=200) == 0
+    undisturbed = tmp_path / "undisturbed"
+    assert subprocess.run([*command, str(undisturbed)], timeout=200, stdout=subprocess.DEVNULL).returncode == 0
+    assert len(_without_times(run)) == 2
+    assert _without_times(run) == _without_times(undisturbed)
+
+
+@pytest.mark.slow
+def test_a_child_that_is_killed_costs_its_cell_alone(command: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "ended"
+    with started(command, run) as (process, child):
+        os.kill(child.pid, signal.SIGKILL)
+        assert process.wait(timeout=200) == 1
+    by_method = {record["method"]["spec"]: record for record in map(read_json, RunLayout(run).records())}
+    assert by_method["fp32"]["status"] == "done"
+    assert by_method["hangs"]["status"] == "failed"
+    assert by_method["hangs"]["reason"].startswith("killed by SIGKILL in stage quantize")

@@ -1,0 +1,94 @@
+"""Folders from outside, altered in any way: read as they were meant, known to be other ones, or refused in one line.
+
+What breaks a promise is written to `regressions/` as a small JSON file, which is a test from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .alterations import Alteration, apply, drawn
+from .contract import ask
+from .targets import TARGETS, copy_of, good, meant
+
+REGRESSIONS = Path(__file__).parent / "regressions"
+LONG = settings.default is not None and settings.default.max_examples > 1000
+"""Whether many examples are asked for: `--hypothesis-profile attacks`."""
+EXAMPLES = {"packed": 40, "audio": 40, "captions-txt": 40, "captions-csv": 40, "captions-jsonl": 40}
+"""Of a target in the bounded part, which CI runs; of one that is not named, a model folder, `FEW`."""
+FEW = 8
+
+
+@pytest.fixture(autouse=True)
+def cache_elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no hash of an altered file be remembered for another."""
+    monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def check(name: str, alterations: list[Alteration]) -> None:
+    """Read a target's folder with alterations, and hold its reader to its promises."""
+    target, expected = TARGETS[name], meant(name)
+    with copy_of(name) as folder:
+        apply(folder, alterations)
+        answer = ask(lambda: target.read(folder), folder)
+    if answer.refusal is None and target.identity(answer.value) == target.identity(expected) is not None:
+        assert answer.value == expected, "another content under the same hash"
+
+
+def keep(name: str, alterations: list[Alteration], error: BaseException) -> None:
+    """Write what broke a promise as a regression, for whoever mends it to commit."""
+    content = {"target": name, "alterations": alterations, "broke": f"{type(error).__name__}: {error}"[:400]}
+    text = json.dumps(content, indent=1) + "\n"
+    digest = hashlib.sha256(json.dumps([name, alterations]).encode()).hexdigest()[:12]
+    (REGRESSIONS / f"{name}-{digest}.json").write_text(text, encoding="utf-8")
+
+
+def property_of(name: str) -> Callable[..., None]:
+    few = EXAMPLES.get(name, FEW)
+
+    @settings(
+        max_examples=few * 25 if LONG else few,
+        derandomize=not LONG,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data())
+    def run(tried: Callable[..., None], failures: list[Any], data: st.DataObject) -> None:
+        target = TARGETS[name]
+        one = drawn(good(name), target.files(good(name)), tensors=target.tensors)
+        alterations = data.draw(st.lists(one, min_size=1, max_size=2))
+        tried()
+        try:
+            check(name, alterations)
+        except BaseException as error:
+            failures[:] = [alterations, error]  # the last is the smallest that was found
+            raise
+
+    return run
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.attack(TARGETS[name].kind)) for name in TARGETS])
+def test_any_alteration_is_read_as_meant_known_or_refused_in_one_line(name: str, tried: Callable[..., None]) -> None:
+    failures: list[Any] = []
+    try:
+        property_of(name)(tried, failures)
+    except BaseException:
+        if failures:
+            keep(name, *failures)
+        raise
+
+
+@pytest.mark.attack("regressions of the above")
+@pytest.mark.parametrize("file", sorted(REGRESSIONS.glob("*.json")), ids=lambda file: file.stem)
+def test_what_once_broke_a_promise_holds(file: Path) -> None:
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    check(kept["target"], kept["alterations"])
