@@ -11,7 +11,8 @@
 | folded scale, shift, low-rank branch | Div, Sub, MatMul or Conv |
 
 Weights of up to 4 bits are stored as UINT4, which `onnx_model` does, as torch has no such type; those of more as UINT8,
-but for symmetric ones of 8 bits, which are INT8, the type that integer kernels take. Other codebooks are refused by name.
+but for symmetric ones of 8 bits, which are INT8, the type that integer kernels take. Other codebooks are refused by
+name.
 """
 
 from __future__ import annotations
