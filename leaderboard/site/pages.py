@@ -19,7 +19,6 @@ from admbench.leaderboard.site.front import Front, FrontCell, place_of
 from admbench.leaderboard.site.method_docs import method_docs
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.output import Output
-from admbench.leaderboard.states import validation_state
 from admbench.leaderboard.untrusted import read_bytes
 from admbench.leaderboard.view import ViewRow
 from admbench.leaderboard.view_words import model_sentences
@@ -49,7 +48,7 @@ def _write_cell(output: Output, one: Front, own: ViewRow, row: Row, names: Names
         own=own,
         row=row,
         record=record,
-        state=validation_state(row.loaded) if len(own.rows) > 1 else own.state,
+        state=own.states[own.rows.index(row)],
         cautions=one.view.cautions,
         places={key: place_of(own, key) for key in record.scores},
         verdicts={key: f"{said.word}: {measured(said)}, margin {said.margin}" for key, said in own.verdicts.items()},
