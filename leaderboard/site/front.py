@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from admbench.leaderboard.identity import submitter
@@ -13,6 +14,7 @@ from admbench.leaderboard.matrix import Matrix, MethodRow, matrix
 from admbench.leaderboard.record import FULL_PRECISION, Record, Score
 from admbench.leaderboard.site.columns import Column, Value, columns_of, kernels, width
 from admbench.leaderboard.site.definitions import against, definition
+from admbench.leaderboard.site.layers import classes_of
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.numbers import Scale, count, decimals
 from admbench.leaderboard.view import BoardView, ViewRow
@@ -68,6 +70,11 @@ class FrontCell:
     scores: dict[str, Place]
     values: dict[str, Value]
     facets: dict[str, str]
+
+    @cached_property
+    def classes(self) -> list[tuple[str, int, float]]:
+        """Class of layers, how many, and the median error of their weights in dB."""
+        return classes_of(self.own.record)
 
 
 @dataclass(frozen=True)
