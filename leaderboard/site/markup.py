@@ -26,8 +26,8 @@ def shown(text: str) -> str:
 def tree(value: Any) -> Markup:
     """Return plain data as nested lists of keys and values.
 
-    >>> tree({"bits": [4, 8], "fit": None})
-    Markup('<dl><div><dt>bits</dt><dd>4, 8</dd></div><div><dt>fit</dt><dd><span class="null">null</span></dd></div></dl>')
+    >>> tree({"bits": [4, 8], "fit": True})
+    Markup('<dl><div><dt>bits</dt><dd>4, 8</dd></div><div><dt>fit</dt><dd>yes</dd></div></dl>')
     """
     return Markup(_tree(value))
 
