@@ -18,7 +18,7 @@ from admbench.leaderboard.site.curves import On, group_data
 from admbench.leaderboard.site.definitions import FAMILIES
 from admbench.leaderboard.site.front import Front, FrontCell, place_of
 from admbench.leaderboard.site.layers import layer_data, most_sensitive
-from admbench.leaderboard.site.method_docs import method_docs
+from admbench.leaderboard.site.method_docs import described, method_docs
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.output import Output
 from admbench.leaderboard.untrusted import read_bytes
@@ -111,6 +111,7 @@ def write_models(output: Output, fronts: Sequence[Front], names: Names) -> None:
             facts=_model_facts(record),
             tables=tables,
             data=output.data("group", group_data(own_cells, own_cells, "method")),
+            documented=None,
             sensitive=most_sensitive(cell.own.record for cell in cells if cell.own.record.status == "done"),
             components=_components(cells),
             component_scores=COMPONENT_SCORES,
@@ -154,6 +155,7 @@ def write_methods(output: Output, fronts: Sequence[Front], names: Names) -> None
                 "group", group_data(own_cells, [on for name in names_of for on in of_name[name]], "model")
             ),
             sensitive=[],
+            documented=method_docs(record.method.name),
             components=[],
             component_scores=(),
             widths_title="The same method at other bit widths",
@@ -198,7 +200,13 @@ def _method_paragraphs(record: Record) -> list[str]:
         words.append("It trains the weights of the whole network, so it is on another track than the others.")
     if method.paper is not None and method.paper.read == "abstract":
         words.append("Of its paper only the abstract could be read; it is reconstructed from that.")
-    return [" ".join(words)] if words else []
+    own = described(method.name)
+    paragraphs = [" ".join(words)] if words else []
+    if own is not None:
+        paragraphs += own.text.split("\n")
+        if method.version is not None and own.version not in (None, method.version):
+            paragraphs.append(f"This is said of version {own.version}; the cells here are of version {method.version}.")
+    return paragraphs
 
 
 def _method_facts(record: Record) -> list[tuple[str, Any]]:
@@ -210,7 +218,7 @@ def _method_facts(record: Record) -> list[tuple[str, Any]]:
     bits, docs = method.bits, method_docs(method.name)
     found = [
         ("Paper", paper),
-        ("Step by step, and measured", {"text": "documentation", "url": docs} if docs else None),
+        ("Step by step, and measured", {"text": "documentation", "url": docs.url} if docs else None),
         ("Track", method.track),
         ("Family", method.family),
         ("Nominal bits", f"weights {bits.weight}, activations {bits.activation}" if bits and bits.weight else None),
