@@ -14,6 +14,7 @@ from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.runner import CellResult, run_grid
 from admbench.bench.run.stages import publish
+from admbench.errors import DataError
 from admbench.files import atomic_directory
 from admbench.leaderboard.reading import read_record
 
@@ -114,6 +115,21 @@ def test_a_run_that_ends_while_a_cell_is_replaced_keeps_the_cell_and_the_next_on
     assert exchanges is (cell.record.read_bytes() != before)
     assert not RunLayout(grid.out).all_work.exists()
     assert [path.name for path in cell.path.parent.iterdir()] == [cell.path.name]
+
+
+@pytest.mark.usefixtures("check_specs_here")
+def test_nothing_is_removed_or_replaced_where_a_link_leads_out_of_the_run(
+    make_grid: Callable[..., GridSpec], tmp_path: Path
+) -> None:
+    grid = make_grid(methods=["fp32"], limit=2)
+    outside = folder(tmp_path / "outside/.fp32.replaced", "kept").parent
+    folder(outside / "fp32", "kept")
+    (grid.out / "cells").mkdir(parents=True)
+    (grid.out / "cells/fake-adm").symlink_to(outside)
+    with pytest.raises(DataError, match=r"cells/fake-adm/fp32: a link out of the run folder"):
+        run(grid, fresh=True)
+    assert {file.read_text() for file in outside.rglob("*.*") if file.is_file()} == {"kept"}
+    assert sorted(path.name for path in outside.iterdir()) == [".fp32.replaced", "fp32"]
 
 
 def run(grid: GridSpec, *, fresh: bool = False) -> list[str | None]:
