@@ -5,21 +5,22 @@ What it is, and why:
 - Class. `diffusers.StableAudioDiTModel` with `StableAudioProjectionModel` and T5, run by the harness's own Stable Audio
   code. Of the transformers that diffusers has for sound it is the one that most published models share (Stable Audio
   Open, Open Small), it needs no language model beside it as ACE-Step does, and its layers are those that methods for
-  transformers are about: pre-norm blocks, self-attention with rotary positions on half of each head, grouped-query cross
-  attention to the text, SwiGLU, and one token before the frames that tells time and length.
+  transformers are about: pre-norm blocks, self-attention with rotary positions on half of each head, grouped-query
+  cross attention to the text, SwiGLU, and one token before the frames that tells time and length.
 - Size. 4 blocks of width 256 (4 heads of 64, 2 for keys and values of the text): 5.4 M. Width 256 and not 192 x 7,
   because the inputs of nearly every layer then fill whole groups of 32, 64, 128 and 256: MX blocks, Hadamard groups and
   GGUF's super-blocks all fit. Fewer tokens than in a published model, not other layers.
-- Latents. An autoencoder over waveforms (Oobleck) would take longer to train on a CPU than all else here together. The
-  mel autoencoder of tiny-tango has 8 channels of 8 bands in each of 32 frames: side by side they are 64 channels, as many
-  as Stable Audio's latents have. Mono, as the corpus is. So are text encoder and tokenizer tiny-tango's, byte for byte.
+- Latents. An autoencoder over waveforms (Oobleck) is a training of its own, longer than this one on a CPU; it was not
+  tried. The mel autoencoder of tiny-tango has 8 channels of 8 bands in each of 32 frames: side by side they are 64
+  channels, as many as Stable Audio's latents have. Mono: so is the corpus, and stereo needs a corpus first. Text encoder
+  and tokenizer are tiny-tango's, too, byte for byte.
 - Parameterization. Rectified flow, as Stable Audio Open Small is trained (Novack et al. 2025, arXiv 2505.08175):
   x(s) = (1 - s) x0 + s e, and the network is asked for e - x0. Stable Audio Open's own v-prediction would need its
   stochastic solver, hence torchsde, of everybody who installs the package. Times are logit-normal, truncated at 0.075,
-  rescaled and turned around, as `trunc_logit_normal` of stable-audio-tools: most about the middle, some at noise itself,
-  where sampling begins.
-- Conditioning. The caption's 32 token states, padding set to zero, then the clip's beginning and end in seconds; zeros in
-  place of all of them in a tenth of the examples, for guidance. Every clip is 2.56 s long; no other length is learnt.
+  rescaled and turned around, as `trunc_logit_normal` of stable-audio-tools: most about the middle, some at noise
+  itself, where sampling begins.
+- Conditioning. The caption's 32 token states, padding set to zero, then the clip's beginning and end in seconds; zeros
+  in place of all of them in a tenth of the examples, for guidance. Every clip is 2.56 s long; no other length is learnt.
 - Start. As stable-audio-tools starts it: both convolutions and the last layer of each branch of a block are zero.
 - Budget. 12,000 steps of 32 clips, 32 times through the training split; tiny-tango, whose convolutions know what
   neighbours are, saw 3.5. AdamW, 6e-4 with warm-up and cosine, average of weights. float32.
@@ -134,7 +135,7 @@ def training_times(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Times of training, by their quantiles counted from noise: in (0, 1), 1 being noise; any shape.
 
     >>> training_times(np.array([0.0, 0.5, 1.0])).round(3).tolist()
-    [1.0, 0.533, 0.0]
+    [1.0, 0.539, 0.0]
     """
     least = ndtr(logit(LEFT_OUT))
     drawn = expit(ndtri(least + (1 - least) * quantiles))

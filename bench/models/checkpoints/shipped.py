@@ -1,7 +1,7 @@
 """Where the embedded models' files are, and whether they are what was shipped; without importing torch.
 
-Models have components in common, byte for byte. Such a component lies in the folder of one of them; the manifests of the
-others name that model under `shared`, and list its files with their hashes as if they were their own.
+Models have components in common, byte for byte. Such a component lies in the folder of one of them; the manifests of
+the others name that model under `shared`, and list its files with their hashes as if they were their own.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def place(name: str, relative: str) -> Path:
     holder = shared(name).get(top, name)
     if holder != name and top in shared(holder):
         raise CheckpointError(
-            f"{folder_of(name)}: {top} is that of {holder}, which does not hold it; expected its holder"
+            f"{folder_of(name)}: shares {top} with {holder}, which has it from {shared(holder)[top]}; expected the latter"
         )
     return folder_of(holder) / relative
 
