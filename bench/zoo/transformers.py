@@ -12,15 +12,15 @@ What it is, and why:
   GGUF's super-blocks all fit. Fewer tokens than in a published model, not other layers.
 - Latents. An autoencoder over waveforms (Oobleck) is a training of its own, longer than this one on a CPU; it was not
   tried. The mel autoencoder of tiny-tango has 8 channels of 8 bands in each of 32 frames: side by side they are 64
-  channels, as many as Stable Audio's latents have. Mono: so is the corpus, and stereo needs a corpus first. Text encoder
-  and tokenizer are tiny-tango's, too, byte for byte.
+  channels, as many as Stable Audio's latents have. Mono: so is the corpus, and stereo needs a corpus first. Text
+  encoder and tokenizer are tiny-tango's, too, byte for byte.
 - Parameterization. Rectified flow, as Stable Audio Open Small is trained (Novack et al. 2025, arXiv 2505.08175):
   x(s) = (1 - s) x0 + s e, and the network is asked for e - x0. Stable Audio Open's own v-prediction would need its
   stochastic solver, hence torchsde, of everybody who installs the package. Times are logit-normal, truncated at 0.075,
   rescaled and turned around, as `trunc_logit_normal` of stable-audio-tools: most about the middle, some at noise
   itself, where sampling begins.
 - Conditioning. The caption's 32 token states, padding set to zero, then the clip's beginning and end in seconds; zeros
-  in place of all of them in a tenth of the examples, for guidance. Every clip is 2.56 s long; no other length is learnt.
+  in place of all of them in a tenth of the examples, for guidance. Every clip is 2.56 s long; no other is learnt.
 - Start. As stable-audio-tools starts it: both convolutions and the last layer of each branch of a block are zero.
 - Budget. 12,000 steps of 32 clips, 32 times through the training split; tiny-tango, whose convolutions know what
   neighbours are, saw 3.5. AdamW, 6e-4 with warm-up and cosine, average of weights. float32.

@@ -48,8 +48,9 @@ def place(name: str, relative: str) -> Path:
     top = relative.partition("/")[0]
     holder = shared(name).get(top, name)
     if holder != name and top in shared(holder):
+        true = shared(holder)[top]
         raise CheckpointError(
-            f"{folder_of(name)}: shares {top} with {holder}, which has it from {shared(holder)[top]}; expected the latter"
+            f"{folder_of(name)}: shares {top} with {holder}, which has it from {true}; expected that it names {true}"
         )
     return folder_of(holder) / relative
 

@@ -1,8 +1,9 @@
 """The embedded diffusion transformer: Stable Audio's network and conditioning over the latents of a mel autoencoder.
 
 Its autoencoder makes pictures, (channels, frames, bands). The transformer is told them as Stable Audio's is told sound,
-as one vector a frame: the bands of each channel side by side. Time goes as in the rectified flows of that family (Stable
-Audio Open Small, Novack et al. 2025, arXiv 2505.08175): from 1, noise, to 0, and the network is told it as it is.
+as one vector a frame: the bands of each channel side by side. Time goes as in the rectified flows of that family
+(Stable Audio Open Small, Novack et al. 2025, arXiv 2505.08175): from 1, noise, to 0, and the network is told it as it
+is.
 """
 
 from __future__ import annotations
