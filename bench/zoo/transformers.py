@@ -31,10 +31,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import diffusers
 import numpy as np
 import torch
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
+from diffusers.models.transformers.stable_audio_transformer import StableAudioDiTModel
+from diffusers.pipelines.stable_audio.modeling_stable_audio import StableAudioProjectionModel
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr, ndtri
@@ -63,9 +64,9 @@ LEFT_OUT = 0.075
 RECIPE = Recipe(NAME, steps=12_000, batch_size=32, learning_rate=6e-4, seed=421, ema=0.9995, warmup=500)
 
 
-def transformer() -> diffusers.StableAudioDiTModel:
+def transformer() -> StableAudioDiTModel:
     """The network that denoises."""
-    return diffusers.StableAudioDiTModel(
+    return StableAudioDiTModel(
         sample_size=FRAMES,
         in_channels=CHANNELS,
         out_channels=CHANNELS,
@@ -79,9 +80,9 @@ def transformer() -> diffusers.StableAudioDiTModel:
     )
 
 
-def projections() -> diffusers.StableAudioProjectionModel:
+def projections() -> StableAudioProjectionModel:
     """What tells it when a clip begins and ends; token states pass as they are."""
-    return diffusers.StableAudioProjectionModel(TEXT_WIDTH, TEXT_WIDTH, 0, LONGEST_TOLD)
+    return StableAudioProjectionModel(TEXT_WIDTH, TEXT_WIDTH, 0, LONGEST_TOLD)
 
 
 def scheduler() -> FlowMatchEulerDiscreteScheduler:
