@@ -32,8 +32,8 @@ from admbench.bench.zoo.architectures import (
 from admbench.bench.zoo.architectures import vocoder as new_vocoder
 from admbench.bench.zoo.autoencoders import spectral_loss
 from admbench.bench.zoo.effort import scaled
+from admbench.bench.zoo.sharing import files_of, holder_of, share_all
 from admbench.bench.zoo.texts import Towers
-from admbench.errors import BenchError
 from admbench.files import atomic_directory, read_json, write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
 from admbench.metrics.embedders.shipped import WEIGHTS
@@ -63,6 +63,7 @@ def export(work: Path) -> None:
             shutil.copytree(work / name / "shipped", folder / "judges" / name)
         for blueprint in BLUEPRINTS.values():
             write_pipeline(blueprint, work, folder / "checkpoints" / blueprint.name, folder / "judges")
+        share_all(folder / "checkpoints")
         write_transformer(work, folder / "checkpoints" / transformers.NAME, folder / "checkpoints" / transformers.BASE)
 
 
@@ -120,19 +121,14 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
 
 
 def write_transformer(work: Path, folder: Path, base: Path) -> None:
-    """tiny-dit as a pipeline directory; autoencoder, text encoder and tokenizer stay in that of its base.
+    """tiny-dit as a pipeline directory; it shares autoencoder, text encoder and tokenizer with its base.
 
     Args:
         work: folder of the stages.
         folder: gets the rest.
         base: pipeline directory of `transformers.BASE`.
-
-    Raises:
-        BenchError: the base is heard by its vocoder, which tiny-dit does without.
     """
     theirs = read_json(base / "admbench.json")
-    if theirs["decoder"] != "griffin-lim":
-        raise BenchError(f"{base}: its decoder is {theirs['decoder']}; expected griffin-lim, as tiny-dit is heard")
     module = _trained(transformers.Denoiser(), work / transformers.NAME)
     module.transformer.half().save_pretrained(folder / "transformer")
     module.projections.half().save_pretrained(folder / "projection_model")
@@ -154,16 +150,13 @@ def write_manifest(folder: Path, shared: Mapping[str, Path] | None = None) -> No
 
     Args:
         folder: of the model, with all else that is in it.
-        shared: component folders that lie in another model's pipeline directory, and which.
+        shared: component folder -> pipeline directory of another model that has it, itself or from a third.
     """
     files = {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-    content: dict[str, Any] = {}
-    for part, holder in (shared or {}).items():
-        held = read_json(holder / "manifest.json")
-        holder = holder.parent / held.get("shared", {}).get(part, holder.name)
-        listed = read_json(holder / "manifest.json")["files"]
-        files |= {name: digest for name, digest in listed.items() if name.startswith(f"{part}/")}
-        content["shared"] = content.get("shared", {}) | {part: holder.name}
+    holders = {part: holder_of(model, part) for part, model in (shared or {}).items()}
+    for part, holder in holders.items():
+        files |= files_of(read_json(holder / "manifest.json")["files"], part)
+    content = {"shared": {part: holder.name for part, holder in holders.items()}} if holders else {}
     files = dict(sorted(files.items()))
     weights = {name: digest for name, digest in files.items() if name.endswith(".safetensors")}
     write_json_atomic(folder / "manifest.json", {"weights_sha256": sha256_json(weights), **content, "files": files})

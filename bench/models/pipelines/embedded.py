@@ -61,11 +61,11 @@ def load(
     backbone = load_backbone(UNet2DConditionModel, shipped.place(name, "unet"), random_weights=random_weights)
     vae = load_component(AutoencoderKL, shipped.place(name, "vae"), WEIGHTS["diffusers"])
     encoder = load_component(load_target(text_encoder), shipped.place(name, "text_encoder"), WEIGHTS["transformers"])
-    vocoder = load_component(SpeechT5HifiGan, shipped.place(name, "vocoder"), WEIGHTS["transformers"])
+    vocoder = load_vocoder(name, facts["decoder"])
     tokenizer = load_tokenizer(name)
     card = shipped_card(name, facts, defaults, random_weights=random_weights)
     parts = {"backbone": backbone, "text_encoder": encoder, "vae": vae}
-    if facts["decoder"] != "griffin-lim":
+    if vocoder is not None:
         parts["vocoder"] = vocoder
     decoder = MelDecoder(vae, vocoder, mel, facts["decoder"], facts["transposed"])
     scheduler_class: Any = FlowMatchEulerDiscreteScheduler if rectified_flow else DDIMScheduler
@@ -82,6 +82,16 @@ def load_backbone(network: Any, folder: Path, *, random_weights: bool) -> Any:
         return trained
     with seeded():
         return network.from_config(trained.config)
+
+
+def load_vocoder(name: str, decoder: str) -> SpeechT5HifiGan | None:
+    """Load the vocoder of a shipped model; None where clips are heard without it, by Griffin-Lim."""
+    if decoder == "griffin-lim":
+        return None
+    vocoder: SpeechT5HifiGan = load_component(
+        SpeechT5HifiGan, shipped.place(name, "vocoder"), WEIGHTS["transformers"]
+    )
+    return vocoder
 
 
 def load_tokenizer(name: str) -> Any:

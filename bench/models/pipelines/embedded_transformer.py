@@ -20,8 +20,15 @@ from admbench.bench.models.base import AudioDiffusionModel
 from admbench.bench.models.checkpoints import shipped
 from admbench.bench.models.checkpoints.components import load_component
 from admbench.bench.models.checkpoints.files import WEIGHTS
-from admbench.bench.models.mel import MelSpec, griffin_lim
-from admbench.bench.models.pipelines.embedded import RectifiedFlow, load_backbone, load_tokenizer, shipped_card
+from admbench.bench.models.mel import MelSpec
+from admbench.bench.models.pipelines.embedded import (
+    RectifiedFlow,
+    load_backbone,
+    load_tokenizer,
+    load_vocoder,
+    shipped_card,
+)
+from admbench.bench.models.pipelines.mel_latents import MelDecoder
 from admbench.bench.models.pipelines.stable_audio import StableAudioModel
 from admbench.files import read_json
 
@@ -39,17 +46,12 @@ def unfold(folded: Tensor, channels: int) -> Tensor:
     return folded.unflatten(1, (channels, -1)).transpose(2, 3)
 
 
-class FoldedMelDecoder:
-    """Folded, scaled latents to log-mel spectrograms, and these to waveforms by Griffin-Lim."""
+class FoldedMelDecoder(MelDecoder):
+    """Folded, scaled latents -> log-mel spectrogram -> waveform."""
 
-    def __init__(self, vae: AutoencoderKL, mel: MelSpec) -> None:
-        self.vae, self.mel = vae, mel
-
-    def __call__(self, latents: Tensor) -> Tensor:
-        """(n, channels * bands, frames) to (n, samples)."""
-        config = self.vae.config
-        pictures = unfold(latents, config["latent_channels"]) / config["scaling_factor"]
-        return griffin_lim(self.vae.decode(pictures).sample[:, 0], self.mel)
+    def spectrograms(self, latents: Tensor) -> Tensor:
+        """Of (n, channels * bands, frames): normalised log-mel spectrograms (n, frames, bands)."""
+        return super().spectrograms(unfold(latents, self.vae.config["latent_channels"]))
 
 
 class StableAudioFlow(RectifiedFlow, StableAudioModel):
@@ -77,7 +79,7 @@ def load(name: str, *, defaults: dict[str, Any], random_weights: bool) -> AudioD
     shipped.verify(name)
     facts = read_json(shipped.folder_of(name) / "admbench.json")
     vae = load_component(AutoencoderKL, shipped.place(name, "vae"), WEIGHTS["diffusers"])
-    parts = {
+    parts: dict[str, Any] = {
         "backbone": load_backbone(
             diffusers.StableAudioDiTModel, shipped.place(name, "transformer"), random_weights=random_weights
         ),
@@ -92,4 +94,8 @@ def load(name: str, *, defaults: dict[str, Any], random_weights: bool) -> AudioD
         ),
     }
     card = shipped_card(name, facts, defaults, random_weights=random_weights)
-    return StableAudioFlow(parts, card, FoldedMelDecoder(vae, MelSpec(**facts["mel"])))
+    vocoder = load_vocoder(name, facts["decoder"])
+    if vocoder is not None:
+        parts["vocoder"] = vocoder
+    decoder = FoldedMelDecoder(vae, vocoder, MelSpec(**facts["mel"]), facts["decoder"], transposed=False)
+    return StableAudioFlow(parts, card, decoder)
