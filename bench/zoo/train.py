@@ -2,7 +2,10 @@
 
 A stage is a function of the stages before it; what it makes lies in WORK/STAGE, and a stage that is done is not done
 again. Stages run as child processes with one thread each, as many at once as there are cores: networks this small use
-two cores better as two processes than as two threads of one. The last stage writes the shipped files.
+two cores better as two processes than as two threads of one. One stage alone has all of the cores. The last stage writes
+the shipped files.
+
+A model that joins those that are shipped is trained upon them, `--reuse`: see `admbench.bench.zoo.reuse`.
 """
 
 from __future__ import annotations
@@ -256,7 +259,7 @@ def train(
     Args:
         only: names of stages; what they need must be done. None is all.
         work: folder of the stages.
-        jobs: stages side by side, each with one thread; fewer stages than that share the cores.
+        jobs: stages side by side, each with one thread; where there are fewer stages, they have so many in all.
         fresh: forget what these stages left.
         install: at the end, put the exported files in the place of the package's own.
         reuse: train tiny-dit on the components that the package ships, and export it alone.
@@ -318,7 +321,7 @@ def _check_scale(work: Path, scale: float, install: bool) -> None:
 def _run_all(plan: dict[str, Stage], wanted: list[str], work: Path, jobs: int, scale: float) -> None:
     """Starts each stage in a child process as soon as its needs are done and a place is free."""
     running: dict[str, subprocess.Popen[bytes]] = {}
-    threads = max(1, (os.cpu_count() or 1) // max(1, min(jobs, len(wanted))))
+    threads = max(1, jobs // max(1, len(wanted)))
     try:
         while wanted or running:
             for name in list(wanted):

@@ -33,15 +33,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Denoiser
     mean, std = (rng.uniform(0, 1, (6, 8, 32, 8)).astype(np.float16) for _ in range(2))
     words = torch.from_numpy(rng.standard_normal((6, 32, 128)).astype(np.float16))
     few = dataclasses.replace(transformers.RECIPE, steps=3, batch_size=2, warmup=1, ema=None)
-    base = shipped.folder_of(transformers.BASE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transformers, "RECIPE", few)
         module = train_transformer(Latents(mean, std, 1.0), words, work / transformers.NAME)
-        shutil.copytree(base, work / "checkpoints" / base.name)
-        write_transformer(work, work / "checkpoints" / transformers.NAME, work / "checkpoints" / base.name)
-        patch.setattr(shipped, "CHECKPOINTS", work / "checkpoints")
+        for holder in {transformers.BASE, *shipped.shared(transformers.BASE).values()}:
+            shutil.copytree(shipped.folder_of(holder), work / "checkpoints" / holder)
+        checkpoints = work / "checkpoints"
+        write_transformer(work, checkpoints / transformers.NAME, checkpoints / transformers.BASE)
+        patch.setattr(shipped, "CHECKPOINTS", checkpoints)
         shipped.manifest.cache_clear()
-        yield module.half().float(), work / "checkpoints"
+        yield module.half().float(), checkpoints
     shipped.manifest.cache_clear()
 
 
@@ -107,8 +108,8 @@ def test_what_it_shares_is_stored_once_and_verified(trained: tuple[Denoiser, Pat
     with pytest.MonkeyPatch.context() as patch:
         shutil.copytree(checkpoints, tmp_path / "damaged")
         patch.setattr(shipped, "CHECKPOINTS", tmp_path / "damaged")
-        (tmp_path / "damaged" / transformers.BASE / "vae" / "config.json").write_text("{}")
-        with pytest.raises(CheckpointError, match=r"tiny-tango/vae/config\.json: differs"):
+        (tmp_path / "damaged" / transformers.BASE / "text_encoder" / "config.json").write_text("{}")
+        with pytest.raises(CheckpointError, match=r"tiny-tango/text_encoder/config\.json: differs"):
             DIT.load()
 
 
