@@ -32,7 +32,7 @@ from admbench.bench.zoo.architectures import (
 from admbench.bench.zoo.architectures import vocoder as new_vocoder
 from admbench.bench.zoo.autoencoders import spectral_loss
 from admbench.bench.zoo.effort import scaled
-from admbench.bench.zoo.sharing import files_of, holder_of, share_all
+from admbench.bench.zoo.sharing import VOCODERS_KEPT, files_of, holder_of, share_all
 from admbench.bench.zoo.texts import Towers
 from admbench.files import atomic_directory, read_json, write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
@@ -88,6 +88,7 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
     vae.register_to_config(scaling_factor=read_json(work / blueprint.vae / "latents.json")["scaling_factor"])
     vocoder = _trained(new_vocoder(blueprint.mel), work / blueprint.vocoder)
     trials = try_decoders(blueprint, vae, vocoder, judges)
+    best = max(trials, key=lambda trial: (round(trial.top1, 2), -trial.spectral_distance))
     towers = _trained(Towers(), work / "texts")
     parts: dict[str, Any] = {
         "vae": vae.half(),
@@ -95,15 +96,15 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
         "tokenizer": tokenizer(blueprint.text),
         "unet": _trained(backbone(blueprint), work / blueprint.name).half(),
         "scheduler": scheduler(blueprint),
-        "vocoder": vocoder.half(),
     }
+    if best.decoder != "griffin-lim" or blueprint.name in VOCODERS_KEPT:
+        parts["vocoder"] = vocoder.half()
     if blueprint.family == "audioldm":
         AudioLDMPipeline(**parts).save_pretrained(folder, safe_serialization=True)
     else:
         for name, part in parts.items():
             part.save_pretrained(folder / name)
     stages = (blueprint.vae, blueprint.decoder, "texts", blueprint.vocoder, blueprint.teacher, blueprint.name)
-    best = max(trials, key=lambda trial: (round(trial.top1, 2), -trial.spectral_distance))
     facts = {
         "version": VERSION,
         "family": blueprint.family,

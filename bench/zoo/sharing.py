@@ -22,6 +22,10 @@ SHARED: Mapping[str, Mapping[str, str]] = {
 """Model -> component folder -> the model that holds it. tiny-audioldm holds all of its own: its folder is a whole
 pipeline directory of diffusers."""
 
+VOCODERS_KEPT = ("tiny-audioldm", *(name for name, parts in SHARED.items() if "vocoder" in parts))
+"""Models that ship a vocoder though they may be heard without: a pipeline directory of AudioLDM has one, and it belongs
+to the hash that stored records know the other two by. These share it, so that it costs nothing."""
+
 
 def share_all(checkpoints: Path) -> None:
     """Share what `SHARED` says between the pipeline directories in a folder; what is shared already stays so."""

@@ -2,7 +2,7 @@
 
 A stage is a function of the stages before it; what it makes lies in WORK/STAGE, and a stage that is done is not done
 again. Stages run as child processes with one thread each, as many at once as there are cores: networks this small use
-two cores better as two processes than as two threads of one. One stage alone has all of the cores. The last stage writes
+two cores better as two processes than as two threads of one; one stage alone has all of them. The last stage writes
 the shipped files.
 
 A model that joins those that are shipped is trained upon them, `--reuse`: see `admbench.bench.zoo.reuse`.
