@@ -88,9 +88,7 @@ def load_vocoder(name: str, decoder: str) -> SpeechT5HifiGan | None:
     """Load the vocoder of a shipped model; None where clips are heard without it, by Griffin-Lim."""
     if decoder == "griffin-lim":
         return None
-    vocoder: SpeechT5HifiGan = load_component(
-        SpeechT5HifiGan, shipped.place(name, "vocoder"), WEIGHTS["transformers"]
-    )
+    vocoder: SpeechT5HifiGan = load_component(SpeechT5HifiGan, shipped.place(name, "vocoder"), WEIGHTS["transformers"])
     return vocoder
 
 
