@@ -32,7 +32,7 @@ from admbench.bench.zoo.architectures import (
 from admbench.bench.zoo.architectures import vocoder as new_vocoder
 from admbench.bench.zoo.autoencoders import spectral_loss
 from admbench.bench.zoo.effort import scaled
-from admbench.bench.zoo.sharing import VOCODERS_KEPT, files_of, holder_of, share_all
+from admbench.bench.zoo.sharing import VOCODERS_KEPT, files_of, holder_of, leave_out, share_all
 from admbench.bench.zoo.texts import Towers
 from admbench.files import atomic_directory, read_json, write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
@@ -96,9 +96,8 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
         "tokenizer": tokenizer(blueprint.text),
         "unet": _trained(backbone(blueprint), work / blueprint.name).half(),
         "scheduler": scheduler(blueprint),
+        "vocoder": vocoder.half(),
     }
-    if best.decoder != "griffin-lim" or blueprint.name in VOCODERS_KEPT:
-        parts["vocoder"] = vocoder.half()
     if blueprint.family == "audioldm":
         AudioLDMPipeline(**parts).save_pretrained(folder, safe_serialization=True)
     else:
@@ -119,6 +118,8 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
     }
     write_json_atomic(folder / "admbench.json", facts)
     write_manifest(folder)
+    if best.decoder == "griffin-lim" and blueprint.name not in VOCODERS_KEPT:
+        leave_out(folder, "vocoder")
 
 
 def write_transformer(work: Path, folder: Path, base: Path) -> None:

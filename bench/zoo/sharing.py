@@ -1,4 +1,7 @@
-"""Components that several embedded models have in common are shipped once: in the folder of one of them."""
+"""Components that several embedded models have in common are shipped once: in the folder of one of them.
+
+A component that no clip is heard by is not shipped. Neither changes the hash that a model is known by.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ SHARED: Mapping[str, Mapping[str, str]] = {
 pipeline directory of diffusers."""
 
 VOCODERS_KEPT = ("tiny-audioldm", *(name for name, parts in SHARED.items() if "vocoder" in parts))
-"""Models that ship a vocoder though they may be heard without: a pipeline directory of AudioLDM has one, and it belongs
-to the hash that stored records know the other two by. These share it, so that it costs nothing."""
+"""Models that ship a vocoder though they may be heard without: a pipeline directory of AudioLDM has one, and the others
+share it, so that it costs nothing."""
 
 
 def share_all(checkpoints: Path) -> None:
@@ -51,9 +54,27 @@ def share(folder: Path, holders: Mapping[str, Path]) -> None:
         if differing := sorted(name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name)):
             raise BenchError(f"{folder / differing[0]}: is not the same in {holder}; expected to be stored once")
     shared = content.get("shared", {}) | {part: holder.name for part, holder in holders.items()}
-    content = {"weights_sha256": content["weights_sha256"], "shared": shared, "files": content["files"]}
-    write_json_atomic(folder / "manifest.json", content)
+    write_json_atomic(folder / "manifest.json", content | {"shared": shared})
     _remove(folder, holders)
+
+
+def leave_out(folder: Path, part: str) -> None:
+    """Remove a component folder that is not used from a pipeline directory; its manifest says so, under `left_out`.
+
+    The hash over all weights stays what it was, with these: stored results know the model by it.
+
+    Raises:
+        BenchError: there is no such component.
+    """
+    content: dict[str, Any] = read_json(folder / "manifest.json")
+    gone = files_of(content["files"], part)
+    if not gone:
+        raise BenchError(f"{folder}: there is no {part} to be left out")
+    kept = {name: digest for name, digest in content["files"].items() if name not in gone}
+    write_json_atomic(
+        folder / "manifest.json", content | {"left_out": content.get("left_out", {}) | gone, "files": kept}
+    )
+    _remove(folder, [part])
 
 
 def _remove(folder: Path, parts: Iterable[str]) -> None:

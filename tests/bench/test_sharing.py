@@ -8,10 +8,10 @@ import pytest
 
 from admbench.bench.models import EMBEDDED
 from admbench.bench.models.checkpoints import shipped
-from admbench.bench.zoo.sharing import SHARED, holder_of, share
+from admbench.bench.zoo.sharing import SHARED, holder_of, leave_out, share
 from admbench.errors import BenchError
 from admbench.files import read_json, write_json_atomic
-from admbench.hashing import sha256_file
+from admbench.hashing import sha256_file, sha256_json
 
 
 def pipeline(folder: Path, **contents: str) -> Path:
@@ -45,6 +45,34 @@ def test_a_component_that_differs_is_kept_and_named(tmp_path: Path) -> None:
     assert "shared" not in read_json(own / "manifest.json")
 
 
+def test_a_component_that_is_left_out_is_named_and_the_hash_stays(tmp_path: Path) -> None:
+    own = pipeline(tmp_path / "own", vae="ours", vocoder="not heard")
+    before = read_json(own / "manifest.json")
+    leave_out(own, "vocoder")
+    after = read_json(own / "manifest.json")
+    assert after["weights_sha256"] == before["weights_sha256"]
+    assert after["files"] | after["left_out"] == before["files"]
+    assert set(after["left_out"]) == {"vocoder/weights"}
+    assert not (own / "vocoder").exists()
+    with pytest.raises(BenchError, match=r"own: there is no vocoder to be left out"):
+        leave_out(own, "vocoder")
+
+
+def test_the_models_are_those_that_stored_records_know() -> None:
+    known = {
+        "tiny-audioldm": "5bce39f77c4b34fe2b68824926e41d1bc1fd24b9ccd667c19e627e6254ee618f",
+        "tiny-tango": "5bb3379a9ca3ddc478848a9a4b7ad118b22a0cc31a746943f3ebab655ddec91c",
+        "tiny-make-an-audio": "af254b8521ca336f9469eb91233df0c91134a134f2ea5e8e783fd3e27fa2afaa",
+        "tiny-flow": "9b876a42bc727d0a68dfed2c8342a5da9261d77d997500463d5880fb90db2327",
+    }
+    assert {name: shipped.fingerprint(name) for name in known} == known
+    for name in known:
+        manifest = shipped.manifest(name)
+        made = manifest["files"] | manifest.get("left_out", {})
+        weights = {file: digest for file, digest in sorted(made.items()) if file.endswith(".safetensors")}
+        assert sha256_json(weights) == known[name]
+
+
 def test_no_shipped_weights_lie_in_two_places() -> None:
     places: dict[str, set[Path]] = {}
     for name in EMBEDDED:
@@ -58,3 +86,5 @@ def test_no_shipped_weights_lie_in_two_places() -> None:
 def test_the_shipped_models_share_what_an_export_would() -> None:
     assert {name: shipped.shared(name) for name in SHARED} == SHARED
     assert not shipped.shared("tiny-audioldm"), "its folder is a whole pipeline directory of diffusers"
+    left_out = shipped.manifest("tiny-make-an-audio")["left_out"]
+    assert set(left_out) == {"vocoder/config.json", "vocoder/model.safetensors"}

@@ -1,7 +1,8 @@
 """Where the embedded models' files are, and whether they are what was shipped; without importing torch.
 
 Models have components in common, byte for byte. Such a component lies in the folder of one of them; the manifests of
-the others name that model under `shared`, and list its files with their hashes as if they were their own.
+the others name that model under `shared`, and list its files with their hashes as if they were their own. Files that
+are not used are not shipped; a manifest names them under `left_out`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ def folder_of(name: str) -> Path:
 
 @cache
 def manifest(name: str) -> dict[str, Any]:
-    """The shipped manifest: `weights_sha256`, `files` {relative path: sha256}, and `shared` {folder: model}, if any."""
+    """The shipped manifest.
+
+    `weights_sha256`, of all weights that the training made; `files` and, of those that are not shipped, `left_out`:
+    {relative path: sha256}; `shared`, {folder: model}.
+    """
     content: dict[str, Any] = read_json(folder_of(name) / "manifest.json")
     return content
 
