@@ -32,6 +32,7 @@ COMMANDS = (
     "leaderboard",
     "validate",
     "ladder",
+    "stress",
     "doctor",
     "new-method",
     "new-metric",
