@@ -17,6 +17,7 @@ from admbench.bench.cli import (
     choose,
     components,
     doctor,
+    export,
     gate,
     generate,
     ladder,
@@ -58,6 +59,7 @@ app.command("list")(list_plugins.list_plugins)
 app.command("calibrate")(calibrate.calibrate)
 app.command("quantize")(quantize.quantize)
 app.command("generate")(generate.generate)
+app.command("export")(export.export)
 app.command("score")(score.score)
 app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)

@@ -27,6 +27,7 @@ COMMANDS = (
     "calibrate",
     "quantize",
     "generate",
+    "export",
     "score",
     "latency",
     "leaderboard",
