@@ -27,7 +27,7 @@ from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec, load_grid
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.runner import Events, run_grid
-from benchmarks.stub_program import TEMPLATE
+from benchmarks import TEMPLATE
 
 METHOD = "hqq@w4a16[iterations={}]"
 """A method without calibration data, and an option that makes as many of it as are wanted."""

@@ -18,9 +18,7 @@ from admbench.bench.run.records import method_identity, write_record
 from admbench.bench.run.stages import StageReport, publish
 from admbench.bench.run.times import StageTimes
 from admbench.files import link, read_json
-
-TEMPLATE = "ADMBENCH_STUB_CELL"
-"""Environment variable: folder of the finished cell."""
+from benchmarks import TEMPLATE
 
 PRELOADED = program.PRELOADED
 prepare = program.prepare
