@@ -79,7 +79,7 @@ def files_sha256(*modules: str) -> str:
 def distribution_versions(names: Iterable[str]) -> dict[str, str | None]:
     """Return the version of each distribution; None of one that is not installed.
 
-    It is read once for a state of the folders on `sys.path`: installing, removing or replacing one changes its folder.
+    It is read once for a state of what is installed.
     """
     state = installed_state()
     return {name: _version_of(name, state) for name in names}
@@ -91,14 +91,25 @@ def _version_of(name: str, state: tuple[tuple[str, int], ...]) -> str | None:
 
 
 def installed_state() -> tuple[tuple[str, int], ...]:
-    """Return when each folder on `sys.path`, where distributions are found, last gained or lost an entry."""
-    found = []
+    """Return what tells whether a distribution was installed, removed or replaced since: where each says what it is."""
+    found: list[tuple[str, int]] = []
     for entry in sys.path:
         try:
-            found.append((entry, os.stat(entry or ".").st_mtime_ns))
+            found += _told_in(entry or ".", os.stat(entry or ".").st_mtime_ns)
         except OSError:  # there is no such folder: nothing is found in it
             continue
     return tuple(found)
+
+
+@cache
+def _told_in(folder: str, changed: int) -> tuple[tuple[str, int], ...]:
+    """Return the metadata of distributions in a folder, each with the time of its last change in nanoseconds.
+
+    A folder in which anything was added or removed has another time `changed`, and is looked through again.
+    """
+    with os.scandir(folder) as entries:
+        told = [one for one in entries if one.name.endswith((".dist-info", ".egg-info"))]
+        return tuple(sorted((one.path, one.stat().st_mtime_ns) for one in told))
 
 
 State = Mapping[str, tuple[int, int, int, int]]
