@@ -6,13 +6,13 @@ import select
 import signal
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import psutil
 
 from admbench.bench.run.answers import last_line, said_reason, said_stage
 from admbench.bench.run.disk import is_full
-from admbench.bench.run.executors.base import Outcome, Task, blocked
+from admbench.bench.run.executors.base import Outcome, Stage, Task, blocked
 from admbench.bench.run.executors.forked import Forked, ForkServer, ServerDied
 from admbench.bench.run.jobs import Job
 from admbench.files import remove, write_text_atomic
@@ -47,6 +47,15 @@ class LocalExecutor:
 
     def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Generator[Outcome, None, None]:
         """Yield outcomes as jobs end; see `admbench.bench.run.executors.base.Executor`."""
+        with closing(self.watch(tasks)) as reports:
+            for report in reports:
+                if isinstance(report, Stage):
+                    on_stage(report.job, report.name)
+                else:
+                    yield report
+
+    def watch(self, tasks: Sequence[Task]) -> Generator[Stage | Outcome, None, None]:
+        """Yield stages as jobs begin them, and outcomes as jobs end: all in one stream, for who passes it on."""
         waiting = list(tasks)
         running: list[_Child] = []
         ended: dict[str, Outcome] = {}
@@ -66,9 +75,12 @@ class LocalExecutor:
                 servers.look(running)
                 for child in list(running):
                     try:
-                        child.watch(on_stage)
+                        stage = child.watch()
                     except OSError as error:  # what one job does to its folder ends no other
+                        stage = None
                         child.give_up(f"cannot be watched: {error}")
+                    if stage is not None:
+                        yield Stage(child.job, stage)
                     if child.outcome is not None:
                         running.remove(child)
                         ended[child.job.key] = child.outcome
@@ -182,25 +194,26 @@ class _Child:
     def _seconds(self) -> float:
         return 0.0 if self._started is None else time.monotonic() - self._started
 
-    def watch(self, on_stage: Callable[[Job, str], None]) -> None:
-        """See whether the process ended; else note its memory and stage, and stop it at its timeout."""
+    def watch(self) -> str | None:
+        """See whether the process ended; else note its memory, stop it at its timeout, and return a stage that began."""
         if self.outcome is not None or (self._process.pid is None and self._process.code is None):
-            return  # one whose guard was killed at once ended without having been said to have started
+            return None  # one whose guard was killed at once ended without having been said to have started
         if self._started is None:
             self._started = time.monotonic()
         if self._process.code is not None:
             self.outcome = Outcome(self.job, self._reason(self._process.code), self._seconds)
-            return
+            return None
         if self._process.pid is not None:
             self._peak_bytes = max(self._peak_bytes, _resident_bytes(self._process.pid))
-        stage = self._said_stage
-        if stage != self._stage:
-            self._stage = stage
-            on_stage(self.job, stage)
         if self._seconds > self._timeout:
             if not self._timed_out:
                 self._servers.kill(self.job, self._process)
             self._timed_out = True
+        stage = self._said_stage
+        if stage == self._stage:
+            return None
+        self._stage = stage
+        return stage
 
     @property
     def _said_stage(self) -> str:

@@ -1,0 +1,89 @@
+"""Ray as the scheduler of a run: a batch is a Ray task whose reports are streamed back as it goes.
+
+Ray starts a task where its CPUs, GPUs and memory are free, sets `CUDA_VISIBLE_DEVICES` to the devices that it gave, and
+says when a worker or a node was lost. It never tries a batch again by itself (`max_retries=0`): whether a job was lost
+or failed is known to `RemoteExecutor` alone, which counts attempts. Dependencies are not Ray's either, as what
+one job hands to the next is a folder and not an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from admbench.bench.run.executors.at_node import carry_out
+from admbench.bench.run.executors.base import Outcome, Stage
+from admbench.bench.run.executors.batches import Batch, Lost, understand
+from admbench.errors import UsageError
+from admbench.plain_text import visible
+
+POLL_SECONDS = 1.0
+"""That `reports` waits at most; what is said wakes it at once."""
+
+
+class RayCluster:
+    """A Ray cluster, which is connected to when the first batch is submitted.
+
+    Args:
+        address: `HOST:PORT`, or `auto` for the cluster of this machine.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._connected = False
+        self._batches: dict[Any, Batch] = {}
+        """Stream of a batch's reports -> the batch."""
+
+    def submit(self, batches: Sequence[Batch]) -> None:
+        """Start batches as tasks; Ray queues those for which no node has room.
+
+        Raises:
+            UsageError: there is no such cluster.
+        """
+        self._connect()
+        remote: Any = ray.remote(carry_out)
+        for batch in batches:
+            wanted = {"num_cpus": batch.cpus, "num_gpus": batch.gpus, "memory": batch.memory_bytes or 0}
+            started = remote.options(**wanted, num_returns="streaming", max_retries=0, name=batch.id)
+            self._batches[started.remote(batch.model_dump_json())] = batch
+
+    def reports(self) -> Iterator[Stage | Outcome | Lost]:
+        """Yield what was said; see `Backend`."""
+        ready, _ = ray.wait(list(self._batches), num_returns=1, timeout=POLL_SECONDS, fetch_local=False)
+        for stream in ready:
+            batch = self._batches[stream]
+            try:
+                report = understand(ray.get(next(stream)), batch)
+            except StopIteration:
+                lost = Lost(batch.id, "its Ray task ended without a word of it")
+            except RayError as error:
+                lost = Lost(batch.id, visible(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", 300))
+            else:
+                if report is not None:
+                    yield report
+                continue
+            del self._batches[stream]
+            yield lost
+
+    def close(self) -> None:
+        """End all tasks: with its worker the fork server of a batch goes, and with that all that it started."""
+        for stream in self._batches:
+            with suppress(RayError):
+                ray.cancel(stream, force=True)
+        self._batches.clear()
+        if self._connected:
+            ray.shutdown()
+
+    def _connect(self) -> None:
+        if ray.is_initialized():
+            return
+        try:
+            ray.init(address=self._address, log_to_driver=True)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            said = visible(str(error).strip().splitlines()[0], 300)
+            raise UsageError(f"execution.ray.address {self._address}: no Ray cluster answers there ({said})") from None
+        self._connected = True
