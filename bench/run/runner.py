@@ -82,13 +82,13 @@ def run_grid(
         plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh)
         _check_inside(grid.out, plan)
         execution = grid.execution
+        executor = executor or make_executor(execution, grid.out, held=[lock.fileno()])
         try:
             _prepare(grid, plan, fresh=fresh)
             journal = _journal(plan, execution.workers)
         except OSError as error:
             raise unwritable(grid.out, error) from None
         events.planned(plan)
-        executor = executor or make_executor(execution, grid.out, held=[lock.fileno()])
         ended = _carry_out(plan, executor, events, journal)
         _tidy(plan)
     return [_result(cell, ended.get(cell.key), plan.skipped.get(cell.key)) for cell in plan.cells]

@@ -38,7 +38,9 @@ def make_executor(execution: ExecutionSpec, run: Path, held: Sequence[int] = ())
 
         slurm = execution.slurm
         backend = Slurm(slurm, run)
-        return RemoteExecutor(backend, run, execution.workers, execution.cell_timeout, slurm.attempts, slurm.cells_per_job)
+        return RemoteExecutor(
+            backend, run, execution.workers, execution.cell_timeout, slurm.attempts, slurm.cells_per_job
+        )
     from admbench.bench.run.executors.ray_cluster import RayCluster
 
     return RemoteExecutor(

@@ -133,7 +133,9 @@ class _Standing:
     def block(self) -> Iterator[Outcome]:
         """End the waiting tasks of which a prerequisite failed."""
         for task in list(self.waiting):
-            blocker = next((self.ended[key] for key in task.after if key in self.ended and self.ended[key].failed), None)
+            blocker = next(
+                (self.ended[key] for key in task.after if key in self.ended and self.ended[key].failed), None
+            )
             if blocker is not None:
                 self.waiting.remove(task)
                 yield from self.end(blocked(task, blocker))
