@@ -92,7 +92,7 @@ class ExecutionSpec(_Table):
     device: Literal["cpu", "cuda"] = "cpu"
     """Device of the models."""
     executor: Literal["local", "slurm", "ray"] = "local"
-    """Who starts the cells: processes on this machine, or the scheduler of a cluster whose nodes share a file system."""
+    """Who starts the cells: processes here, or the scheduler of a cluster whose nodes share a file system."""
     workers: int = Field(default=1, ge=1, le=256)
     """Cells side by side; of Slurm, jobs in the queue or at work."""
     cpus: int | None = Field(default=None, ge=1, le=1024)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -142,7 +144,7 @@ def test_each_job_ends_with_its_own_reason_and_what_waits_for_it_with_that(
 
 
 def test_a_job_past_its_timeout_ends_with_what_it_started(make: MakeExecutor, task: Callable[..., Task]) -> None:
-    (outcome,) = carry_out(make(timeout=2.0), task("leaves-a-daemon-and-hangs")).values()
+    (outcome,) = carry_out(make(timeout=2.0), task("spawns")).values()
     assert outcome.reason == "timed out after 2 s in stage generate"
     assert not psutil.pid_exists(int((outcome.job.work.path / "child.txt").read_text()))
 
@@ -155,7 +157,61 @@ def test_closing_ends_what_runs(make: MakeExecutor, task: Callable[..., Task]) -
     assert not child.is_running()
 
 
+@pytest.fixture(params=["slurm", "ray"])
+def make_remote(
+    request: pytest.FixtureRequest, plugin_path: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> MakeExecutor:
+    """Make an executor that can lose a node: `make_remote(workers, timeout, program)`."""
+    if request.param == "ray":
+        request.getfixturevalue("two_nodes")
+    else:
+        slurm_module = pytest.importorskip("admbench.bench.run.executors.slurm")
+        monkeypatch.setattr(slurm_module, "SETTLING_SECONDS", 0.5)  # this file system caches nothing
+    kind = {"slurm": slurm, "ray": ray}[request.param]
+    return lambda **options: kind(tmp_path, **{"workers": 2, "timeout": 60.0, "program": "fake_program"} | options)
+
+
+@pytest.mark.slow
+@pytest.mark.attack("node of a cluster that is lost")
+def test_a_lost_job_is_tried_again_but_not_for_ever(make_remote: MakeExecutor, task: Callable[..., Task]) -> None:
+    ended = carry_out(make_remote(), *map(task, ("fells-its-node-once", "fells-its-node", "works")))
+    assert ended["fells-its-node-once"].reason is None
+    assert ended["works"].reason is None
+    lost = ended["fells-its-node"]
+    assert str(lost.reason).startswith("lost 2 times, at last as "), lost.reason
+    assert (lost.job.work.path / "felled.txt").read_text() == "x" * ATTEMPTS
+
+
 def _number(path: Path) -> int:
+    """Read a number as soon as it is there."""
+    deadline = time.monotonic() + 30
     while not (path.exists() and path.read_text()):
-        pass
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     return int(path.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("check_specs_here")
+@pytest.mark.parametrize("kind", ["slurm", "ray"])
+def test_a_run_on_a_cluster_comes_to_the_records_of_one_on_this_machine(
+    kind: str, make_grid: Callable[..., GridSpec], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    methods = ["fp32", "naive@w4a8[prompts=2,timesteps=2,steps=2]", "raises", "killed"]
+    options = {"methods": methods, "limit": 2, "metrics__names": ["clap"], "execution__cpus": 1}
+    here = make_grid(out=tmp_path / "here", **options)
+    there = make_grid(out=tmp_path / "there", **options)
+    expected = [result.reason for result in run_grid(here, command="bench run", judges=JUDGES)]
+    if kind == "ray":
+        request.getfixturevalue("two_nodes")
+    make_kind = {"slurm": slurm, "ray": ray}[kind]
+    executor = make_kind(there.out, 2, 120.0, PROGRAM)
+    results = run_grid(there, command="bench run", judges=JUDGES, executor=executor)
+    assert [result.reason is None for result in results] == [True, True, False, False]
+    assert [_but_memory(result.reason) for result in results] == [_but_memory(reason) for reason in expected]
+    assert settled(there) == settled(here)
+    assert not RunLayout(there.out).batches.exists()
+
+
+def _but_memory(reason: str | None) -> str | None:
+    return None if reason is None else re.sub(r"[0-9.]+ GB", "... GB", reason)

@@ -1,8 +1,8 @@
 """A batch: tasks that one node carries out one after the other, as what travels to it and what it says of them.
 
 A batch is one attempt, with an id that no other has: when a node is lost, its unfinished tasks go into a new batch, and
-what the lost one still says is nobody's any more. All of it is JSON that is checked when it is read, and never a pickle:
-it lies where the plug-ins of a run can write.
+what the lost one still says is nobody's any more. All of it is JSON that is checked when it is read, and never a
+pickle: it lies where the plug-ins of a run can write.
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ class _Child:
         return 0.0 if self._started is None else time.monotonic() - self._started
 
     def watch(self) -> str | None:
-        """See whether the process ended; else note its memory, stop it at its timeout, and return a stage that began."""
+        """See whether the process ended; else note its memory, stop it at its timeout, and return a stage it began."""
         if self.outcome is not None or (self._process.pid is None and self._process.code is None):
             return None  # one whose guard was killed at once ended without having been said to have started
         if self._started is None:

@@ -133,9 +133,8 @@ class _Standing:
     def block(self) -> Iterator[Outcome]:
         """End the waiting tasks of which a prerequisite failed."""
         for task in list(self.waiting):
-            blocker = next(
-                (self.ended[key] for key in task.after if key in self.ended and self.ended[key].failed), None
-            )
+            ended = (self.ended[key] for key in task.after if key in self.ended)
+            blocker = next((one for one in ended if one.failed), None)
             if blocker is not None:
                 self.waiting.remove(task)
                 yield from self.end(blocked(task, blocker))
@@ -157,7 +156,7 @@ class _Standing:
             yield outcome
 
     def lose(self, lost: Lost) -> Iterator[Outcome]:
-        """Let the tasks of a batch that is over, and that did not end in it, wait again, or fail after the last attempt."""
+        """Let the tasks of a batch that is over which did not end in it wait again; after the last attempt, fail."""
         batch = self.at_work.pop(lost.batch)
         for task in batch.tasks:
             key = task.job.key

@@ -1,8 +1,8 @@
 """Slurm as the scheduler of a run, by submitit: batches that are submitted together are one job array.
 
-What a node says of its batch goes, line by line, to a file beside the batch in the run folder, which the cluster's file
-system shows to whoever began the run. Of submitit's own files only the submitted pickle is read, by the node: it names a
-class of this package and a path. Results are never read as pickles, as the plug-ins of a run could have written them.
+What a node says of its batch goes, line by line, to a file beside the batch in the run folder, which the cluster's
+file system shows to whoever began the run. Of submitit's own files only the submitted pickle is read, by the node: it
+names a class of this package and a path. Results are never read as pickles, as the plug-ins of a run could have written them.
 
 A job that is preempted, or whose time is over, is put back into the queue by submitit and goes on with what it had not
 done. What an earlier run of this folder left in the queue, because it was killed, is cancelled before another begins.
@@ -100,7 +100,7 @@ class Slurm:
     Args:
         spec: how jobs are asked for.
         run: the run folder.
-        cluster: submitit's name of the scheduler: `slurm`, or `local` for processes of this machine that stand in for it.
+        cluster: submitit's name of the scheduler: `slurm`, or `local` for processes of this machine in its place.
     """
 
     def __init__(self, spec: SlurmSpec, run: Path, cluster: str = "slurm") -> None:
@@ -207,10 +207,8 @@ class Slurm:
         for job in jobs:
             job.cancel(check=False)
         if not _wait_for(jobs):
-            listed = ", ".join(ids)
-            raise UsageError(
-                f"--executor slurm: jobs of an earlier run do not end: {listed}; expected: scancel {listed}"
-            )
+            listed = " ".join(ids)
+            raise UsageError(f"--executor slurm: jobs of an earlier run do not end; expected: scancel {listed}")
         remove(self._folder)
 
 

@@ -67,6 +67,13 @@ def main(arguments: Sequence[str]) -> int:
             marker.touch()
             os.kill(server(), signal.SIGKILL)
             time.sleep(600)
+    elif method in ("fells-its-node", "fells-its-node-once"):
+        marker = path.parent / "felled.txt"
+        tried = marker.read_text() if marker.exists() else ""
+        if method == "fells-its-node" or not tried:
+            marker.write_text(tried + "x")
+            os.kill(psutil.Process(server()).ppid(), signal.SIGKILL)
+            time.sleep(600)
     elif method == "fells-its-guard":
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(600)
