@@ -15,11 +15,16 @@ import pytest
 
 from admbench.bench.run.executors.base import Executor, Outcome, Task
 from admbench.bench.run.executors.local import LocalExecutor
-from admbench.bench.run.executors.remote import RemoteExecutor
-from admbench.bench.run.grid import GenerationSpec, SlurmSpec
+from admbench.bench.run.executors.remote import PROGRAM, RemoteExecutor
+from admbench.bench.run.grid import GenerationSpec, GridSpec, SlurmSpec
 from admbench.bench.run.jobs import CellJob, Job
+from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.made_by import MadeBy
+from admbench.bench.run.runner import run_grid
 from admbench.bench.scoring.spec import JudgeSpec
+
+from .in_process import JUDGES
+from .settled import settled
 
 MakeExecutor = Callable[..., Executor]
 ATTEMPTS = 2

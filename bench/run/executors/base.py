@@ -2,7 +2,7 @@
 
 Two kinds of it are here. `LocalExecutor` starts each job in a process of its own on this machine. `RemoteExecutor`
 hands batches of jobs to a scheduler (a `Backend`: Slurm, Ray), and on the node that gets one a `LocalExecutor` carries
-it out. So isolation, timeouts and the reason that a failed cell gives are the same wherever it ran: it is the same code.
+it out. So isolation, timeouts and the reason that a failed cell gives are the same wherever it ran: the code is one.
 """
 
 from __future__ import annotations

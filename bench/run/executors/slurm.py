@@ -2,7 +2,7 @@
 
 What a node says of its batch goes, line by line, to a file beside the batch in the run folder, which the cluster's
 file system shows to whoever began the run. Of submitit's own files only the submitted pickle is read, by the node: it
-names a class of this package and a path. Results are never read as pickles, as the plug-ins of a run could have written them.
+names a class of this package and a path. Results are never read as pickles, as a plug-in could have written them.
 
 A job that is preempted, or whose time is over, is put back into the queue by submitit and goes on with what it had not
 done. What an earlier run of this folder left in the queue, because it was killed, is cancelled before another begins.
