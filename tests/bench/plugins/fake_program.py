@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
             marker.touch()
             os.kill(server(), signal.SIGKILL)
             time.sleep(600)
-    elif method in ("fells-its-node", "fells-its-node-once"):
+    elif method in ("fells-its-node", "once-fells-its-node"):
         marker = path.parent / "felled.txt"
         tried = marker.read_text() if marker.exists() else ""
         if method == "fells-its-node" or not tried:
