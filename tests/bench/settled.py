@@ -18,7 +18,8 @@ def settled(grid: GridSpec) -> dict[str, Any]:
         for section in ("memory", "provenance"):
             del record[section]
         record["method"].pop("seconds", None)
-        record["latency"] = {key: record["latency"].get(key) for key in ("kernel", "layers", "reason", "sqnr_db")}
+        if record["latency"] is not None:  # of a cell that failed there is none
+            record["latency"] = {key: record["latency"].get(key) for key in ("kernel", "layers", "reason", "sqnr_db")}
         (record["calibration"] or {}).pop("seconds", None)
         products = {
             path.relative_to(cell).as_posix(): sha256_file(path)
