@@ -52,7 +52,11 @@ def run(
     clap_weights: ClapWeights = None,
     aesthetics_weights: AestheticsWeights = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
-    executor: Annotated[str | None, typer.Option(help="local: child processes on this machine.")] = None,
+    executor: Annotated[str | None, typer.Option(help="local, slurm or ray: who starts the cells.")] = None,
+    cpus: Annotated[
+        int | None, typer.Option(help="Cores of each cell, where they are not a share of this machine's.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="With --executor ray: HOST:PORT of the cluster, or auto.")] = None,
     workers: Annotated[int | None, typer.Option(help="Cells side by side; each gets its share of the cores.")] = None,
     cell_timeout: Annotated[float | None, typer.Option(help="Seconds after which a cell is killed.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
@@ -106,6 +110,8 @@ def run(
             "execution.device": device,
             "execution.executor": executor,
             "execution.workers": workers,
+            "execution.cpus": cpus,
+            "execution.ray.address": address,
             "execution.cell_timeout": cell_timeout,
         },
     )
