@@ -53,9 +53,7 @@ def run(
     aesthetics_weights: AestheticsWeights = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     executor: Annotated[str | None, typer.Option(help="local, slurm or ray: who starts the cells.")] = None,
-    cpus: Annotated[
-        int | None, typer.Option(help="Cores of each cell, where they are not a share of this machine's.")
-    ] = None,
+    cpus: Annotated[int | None, typer.Option(help="Cores of each cell; a cluster asks for it.")] = None,
     address: Annotated[str | None, typer.Option(help="With --executor ray: HOST:PORT of the cluster, or auto.")] = None,
     workers: Annotated[int | None, typer.Option(help="Cells side by side; each gets its share of the cores.")] = None,
     cell_timeout: Annotated[float | None, typer.Option(help="Seconds after which a cell is killed.")] = None,

@@ -188,6 +188,30 @@ def test_a_lost_job_is_tried_again_but_not_for_ever(make_remote: MakeExecutor, t
     assert (lost.job.work.path / "felled.txt").read_text() == "x" * ATTEMPTS
 
 
+@pytest.mark.slow
+@pytest.mark.attack("node of a cluster that is lost")
+def test_what_ran_on_a_ray_node_that_is_killed_is_done_on_another(
+    task: Callable[..., Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    word = tmp_path / "go-on"
+    monkeypatch.setenv("FAKE_ADM_GO_ON", str(word))
+    cluster = request.getfixturevalue("two_nodes")
+    at_work: set[str] = set()
+
+    def kill_a_node_when_both_are_at_work(job: Job, stage: str) -> None:
+        at_work.add(job.key)
+        if len(at_work) == 2 and not word.exists():
+            (other,) = cluster.worker_nodes
+            cluster.remove_node(other, allow_graceful=False)
+            word.touch()
+
+    tasks = [task("first-waits"), task("second-waits")]
+    ended = carry_out(ray(tmp_path, 2, 60.0, "fake_program"), *tasks, on_stage=kill_a_node_when_both_are_at_work)
+    assert [outcome.reason for outcome in ended.values()] == [None, None]
+    tried = [(one.job.work.path / "tried.txt").read_text() for one in tasks]
+    assert sorted(tried) == ["x", "xx"], "one of them twice"
+
+
 def _number(path: Path) -> int:
     """Read a number as soon as it is there."""
     deadline = time.monotonic() + 30

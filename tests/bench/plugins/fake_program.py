@@ -28,6 +28,11 @@ def main(arguments: Sequence[str]) -> int:
     if method == "hangs" and not os.path.exists(os.environ.get("FAKE_ADM_GO_ON", "/nowhere/at/all")):
         (path.parent / "child.txt").write_text(str(os.getpid()))
         time.sleep(600)
+    elif method.endswith("-waits"):
+        with open(path.parent / "tried.txt", "a") as tried:
+            tried.write("x")
+        while not os.path.exists(os.environ["FAKE_ADM_GO_ON"]):
+            time.sleep(0.05)
     elif method == "killed":
         block = bytearray(60_000_000)
         time.sleep(0.5)
