@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         time.sleep(600)
     elif method.endswith("-waits"):
         with open(path.parent / "tried.txt", "a") as tried:
-            tried.write("x")
+            tried.write(f"{os.getpid()}\n")
         while not os.path.exists(os.environ["FAKE_ADM_GO_ON"]):
             time.sleep(0.05)
     elif method == "killed":
