@@ -134,7 +134,9 @@ def _findings(grid: GridSpec, pending: Sequence[CellJob]) -> Findings:
     So a finished run of one draw starts no process.
     """
     methods = grid.methods if grid.repeats > 1 else {cell.method for cell in pending}
-    return ask(sorted(methods), grid.execution.device) if methods else Findings()
+    execution = grid.execution
+    here = execution.device if execution.executor == "local" else "cpu"  # a login node has no device of its cluster's
+    return ask(sorted(methods), here) if methods else Findings()
 
 
 def _needed(grid: GridSpec) -> dict[Whose, list[Extractor]]:

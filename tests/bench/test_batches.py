@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from admbench.bench.run.executors.at_node import carry_out
 from admbench.bench.run.executors.base import Outcome, Resources, Stage, Task
-from admbench.bench.run.executors.batches import Batch, group, make_batch, say, understand
+from admbench.bench.run.executors.batches import Batch, Lost, group, make_batch, say, understand
+from admbench.bench.run.executors.remote import RemoteExecutor, SubmissionError
 from admbench.bench.run.grid import GenerationSpec
 from admbench.bench.run.jobs import CellJob, QuantizeJob
 from admbench.bench.run.made_by import MadeBy
@@ -82,6 +85,63 @@ def test_what_a_node_says_arrives() -> None:
     batch = make_batch([task], 1, 60.0, "program")
     for report in (Stage(task.job, "generate"), Outcome(task.job, None, 1.5), Outcome(task.job, "it broke", 0.5)):
         assert understand(say(report), batch) == report
+
+
+def test_a_batch_that_goes_on_does_not_do_again_what_ended_and_blocks_what_waits_for_what_failed() -> None:
+    first, second = chain("a")
+    batch = make_batch([first, second], 1, 60.0, "no_such_program")
+    failed = Outcome(first.job, "the scale is not finite", 2.0)
+    (line,) = carry_out(batch.model_dump_json(), {"q-a": failed})
+    assert understand(line, batch) == Outcome(second.job, "the scale is not finite", 0.0)
+    assert list(carry_out(batch.model_dump_json(), {"q-a": failed, "c-a": Outcome(second.job, None, 1.0)})) == []
+
+
+class Forgetful:
+    """A scheduler that loses every batch, after it said that the first task of it began."""
+
+    def __init__(self) -> None:
+        self.submitted: list[Batch] = []
+        self.closed = False
+
+    def submit(self, batches: Sequence[Batch]) -> None:
+        self.submitted.extend(batches)
+
+    def reports(self) -> Iterator[Stage | Outcome | Lost]:
+        batch = self.submitted[-1]
+        yield Stage(batch.tasks[0].job, "start")
+        yield Lost(batch.id, "job 1")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_only_what_was_at_work_when_a_batch_was_lost_has_had_an_attempt() -> None:
+    backend = Forgetful()
+    tasks = [Task(quantization("a")), Task(quantization("b"))]
+    executor = RemoteExecutor(backend, 1, 60.0, attempts=2, cells_per_batch=2)
+    ended = list(executor.run(tasks, lambda job, stage: None))
+    assert [outcome.job.key for outcome in ended] == ["q-a", "q-b"]
+    assert str(ended[0].reason).startswith("lost 2 times, at last as job 1; its log ends: ")
+    placed = [[task.job.key for task in batch.tasks] for batch in backend.submitted]
+    assert placed == [["q-a", "q-b"], ["q-a", "q-b"], ["q-b"], ["q-b"]]
+    assert backend.closed
+
+
+class Refusing(Forgetful):
+    """A scheduler that takes nothing."""
+
+    def submit(self, batches: Sequence[Batch]) -> None:
+        raise SubmissionError("no such partition")
+
+
+def test_what_a_scheduler_does_not_take_fails_with_its_reason_and_so_does_what_waits_for_it() -> None:
+    tasks = [Task(quantization("a")), Task(cell("a"), ("q-a", "c-b")), Task(cell("b"), ())]
+    ended = list(RemoteExecutor(Refusing(), 5, 60.0, attempts=2).run(tasks, lambda job, stage: None))
+    assert {outcome.job.key: outcome.reason for outcome in ended} == {
+        "q-a": "cannot be submitted: no such partition",
+        "c-b": "cannot be submitted: no such partition",
+        "c-a": "cannot be submitted: no such partition",
+    }
 
 
 @pytest.mark.attack("answer of a child process")

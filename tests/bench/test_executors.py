@@ -45,7 +45,7 @@ def slurm(run: Path, workers: int, timeout: float, program: str, **options: Any)
     pytest.importorskip("submitit")
     from admbench.bench.run.executors.slurm import Slurm
 
-    return RemoteExecutor(Slurm(SlurmSpec(), run, "local"), run, workers, timeout, ATTEMPTS, program=program, **options)
+    return RemoteExecutor(Slurm(SlurmSpec(), run, "local"), workers, timeout, ATTEMPTS, program=program, **options)
 
 
 def ray(run: Path, workers: int, timeout: float, program: str, **options: Any) -> Executor:
@@ -53,7 +53,7 @@ def ray(run: Path, workers: int, timeout: float, program: str, **options: Any) -
     from admbench.bench.run.executors.ray_cluster import RayCluster
 
     return RemoteExecutor(
-        RayCluster(os.environ["RAY_ADDRESS"]), run, workers, timeout, ATTEMPTS, program=program, **options
+        RayCluster(os.environ["RAY_ADDRESS"]), workers, timeout, ATTEMPTS, program=program, **options
     )
 
 

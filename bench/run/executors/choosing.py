@@ -33,16 +33,12 @@ def make_executor(execution: ExecutionSpec, run: Path, held: Sequence[int] = ())
     missing = missing_distributions([REQUIRES[name]])
     if missing is not None:
         raise UsageError(f"--executor {name}: {missing}; expected: pip install 'admbench[{name}]'")
+    workers, timeout = execution.workers, execution.cell_timeout
     if name == "slurm":
         from admbench.bench.run.executors.slurm import Slurm
 
         slurm = execution.slurm
-        backend = Slurm(slurm, run)
-        return RemoteExecutor(
-            backend, run, execution.workers, execution.cell_timeout, slurm.attempts, slurm.cells_per_job
-        )
+        return RemoteExecutor(Slurm(slurm, run), workers, timeout, slurm.attempts, slurm.cells_per_job)
     from admbench.bench.run.executors.ray_cluster import RayCluster
 
-    return RemoteExecutor(
-        RayCluster(execution.ray.address), run, execution.workers, execution.cell_timeout, execution.ray.attempts
-    )
+    return RemoteExecutor(RayCluster(execution.ray.address), workers, timeout, execution.ray.attempts)

@@ -8,6 +8,7 @@ one job hands to the next is a folder and not an object.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -26,25 +27,33 @@ POLL_SECONDS = 1.0
 
 
 class RayCluster:
-    """A Ray cluster, which is connected to when the first batch is submitted.
+    """A Ray cluster, which is connected to at once.
 
     Args:
         address: `HOST:PORT`, or `auto` for the cluster of this machine.
+
+    Raises:
+        UsageError: there is no such cluster.
     """
 
     def __init__(self, address: str) -> None:
-        self._address = address
         self._connected = False
         self._batches: dict[Any, Batch] = {}
         """Stream of a batch's reports -> the batch."""
+        if ray.is_initialized():  # by whoever calls this, who also ends it
+            return
+        stopping = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(address=address, log_to_driver=True)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            said = visible(str(error).strip().splitlines()[0], 300)
+            raise UsageError(f"execution.ray.address {address}: no Ray cluster answers there ({said})") from None
+        finally:
+            signal.signal(signal.SIGTERM, stopping)  # Ray puts its own in place, which knows no clean end of a run
+        self._connected = True
 
     def submit(self, batches: Sequence[Batch]) -> None:
-        """Start batches as tasks; Ray queues those for which no node has room.
-
-        Raises:
-            UsageError: there is no such cluster.
-        """
-        self._connect()
+        """Start batches as tasks; Ray queues those for which no node has room."""
         remote: Any = ray.remote(carry_out)
         for batch in batches:
             wanted = {"num_cpus": batch.cpus, "num_gpus": batch.gpus, "memory": batch.memory_bytes or 0}
@@ -77,13 +86,3 @@ class RayCluster:
         self._batches.clear()
         if self._connected:
             ray.shutdown()
-
-    def _connect(self) -> None:
-        if ray.is_initialized():
-            return
-        try:
-            ray.init(address=self._address, log_to_driver=True)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            said = visible(str(error).strip().splitlines()[0], 300)
-            raise UsageError(f"execution.ray.address {self._address}: no Ray cluster answers there ({said})") from None
-        self._connected = True

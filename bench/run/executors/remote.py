@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from admbench.bench.run.answers import last_line
@@ -51,7 +50,6 @@ class RemoteExecutor:
 
     Args:
         backend: the scheduler.
-        run: the run folder.
         workers: batches in the queue or at work.
         timeout: seconds after which a job is killed on its node.
         attempts: how many times a job is tried whose batch was lost under it; one that failed by itself is not.
@@ -62,7 +60,6 @@ class RemoteExecutor:
     def __init__(
         self,
         backend: Backend,
-        run: Path,
         workers: int,
         timeout: float,
         attempts: int,
@@ -71,7 +68,6 @@ class RemoteExecutor:
     ) -> None:
         self.backend = backend
         self.workers = workers
-        self._run = run
         self._timeout = timeout
         self._attempts = attempts
         self._cells_per_batch = cells_per_batch
@@ -88,6 +84,7 @@ class RemoteExecutor:
                     continue  # all that was left is blocked
                 for report in self.backend.reports():
                     if isinstance(report, Stage):
+                        standing.begin(report.job.key)
                         on_stage(report.job, report.name)
                     elif isinstance(report, Outcome):
                         yield from standing.end(report)
@@ -123,6 +120,7 @@ class _Standing:
         self._tasks = {task.job.key: task for task in tasks}
         self._order = {task.job.key: place for place, task in enumerate(tasks)}
         self._attempts = attempts
+        self._begun: set[str] = set()
         self._tried: Counter[str] = Counter()
         self._batches = 0
 
@@ -146,8 +144,11 @@ class _Standing:
         self.at_work[batch.id] = batch
         placed = {task.job.key for task in tasks}
         self.waiting = [task for task in self.waiting if task.job.key not in placed]
-        self._tried.update(placed)
         return batch
+
+    def begin(self, key: str) -> None:
+        """Note that a job is at work on its node."""
+        self._begun.add(key)
 
     def end(self, outcome: Outcome) -> Iterator[Outcome]:
         """Note how a job ended; said twice, the first counts."""
@@ -158,10 +159,12 @@ class _Standing:
     def lose(self, lost: Lost) -> Iterator[Outcome]:
         """Let the tasks of a batch that is over which did not end in it wait again; after the last attempt, fail."""
         batch = self.at_work.pop(lost.batch)
-        for task in batch.tasks:
+        unfinished = [task for task in batch.tasks if task.job.key not in self.ended]
+        keys = {task.job.key for task in unfinished}
+        self._tried.update(keys & self._begun or keys)  # not those that only waited behind the one that was at work
+        self._begun -= keys
+        for task in unfinished:
             key = task.job.key
-            if key in self.ended:
-                continue
             if self._tried[key] < self._attempts:
                 self.waiting.append(self._tasks[key])
                 continue

@@ -44,6 +44,8 @@ SETTLING_SECONDS = 15.0
 """After the end of a job until its last reports are seen, whatever the network file system caches."""
 CLOSING_SECONDS = 45.0
 """Until jobs that were cancelled are gone: Slurm's own default kills after 30."""
+MOST_PAUSE_SECONDS = 8.0
+"""Between two looks whether they are."""
 MEMORY_MARGIN = 1.5
 """Memory that is asked for, by what such a job had before: its fork server and the cache of files come on top."""
 _MOST_BYTES = 1 << 20
@@ -67,9 +69,9 @@ class AtNode:
         batch = Path(self.batch).read_text(encoding="utf-8")
         asked, path = Batch.model_validate_json(batch), Path(self.reports)
         said = path.read_bytes().splitlines() if path.exists() else []
-        before = [report for line in said if isinstance(report := understand(line, asked), Outcome)]
-        done = {report.job.key for report in before}
-        with open(path, "a", encoding="utf-8") as file, closing(carry_out(batch, done)) as lines:
+        ended = [report for line in said if isinstance(report := understand(line, asked), Outcome)]
+        before = {outcome.job.key: outcome for outcome in ended}
+        with open(path, "a", encoding="utf-8") as file, closing(carry_out(batch, before)) as lines:
             for line in lines:
                 file.write(line + "\n")
                 file.flush()
@@ -257,9 +259,10 @@ def _state(job: Any) -> str:
 def _wait_for(jobs: Sequence[Any]) -> bool:
     """Wait until jobs are over, for a while; return whether they are."""
     deadline = time.monotonic() + CLOSING_SECONDS
-    left = list(jobs)
+    left, pause = list(jobs), POLL_SECONDS
     while left and time.monotonic() < deadline:
         left = [job for job in left if not job.done(force_check=True)]
-        if left:
-            time.sleep(POLL_SECONDS)
+        if left:  # Slurm is asked each time: sites want that to be seldom
+            time.sleep(pause)
+            pause = min(2 * pause, MOST_PAUSE_SECONDS)
     return not left
