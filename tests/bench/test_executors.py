@@ -40,7 +40,7 @@ def local(run: Path, workers: int, timeout: float, program: str, **options: Any)
     return LocalExecutor(workers, timeout, program)
 
 
-def slurm(run: Path, workers: int, timeout: float, program: str, **options: Any) -> Executor:
+def slurm(run: Path, workers: int, timeout: float, program: str, **options: Any) -> RemoteExecutor:
     """Processes of this machine stand in for Slurm: submitit's own way to be tested."""
     pytest.importorskip("submitit")
     from admbench.bench.run.executors.slurm import Slurm
@@ -186,6 +186,30 @@ def test_a_lost_job_is_tried_again_but_not_for_ever(make_remote: MakeExecutor, t
     lost = ended["fells-its-node"]
     assert str(lost.reason).startswith("lost 2 times, at last as "), lost.reason
     assert (lost.job.work.path / "felled.txt").read_text() == "x" * ATTEMPTS
+
+
+@pytest.mark.slow
+@pytest.mark.attack("node of a cluster that is lost")
+def test_a_preempted_slurm_job_is_put_back_and_goes_on_with_what_it_had_not_done(
+    task: Callable[..., Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin_path: None
+) -> None:
+    word = tmp_path / "go-on"
+    monkeypatch.setenv("FAKE_ADM_GO_ON", str(word))
+    executor = slurm(tmp_path, 1, 60.0, "fake_program", cells_per_batch=2)
+    stages: list[str] = []
+
+    def preempt_the_second(job: Job, stage: str) -> None:
+        stages.append(job.key)
+        if stages.count("key-of-then-waits") == 1:
+            for one in executor.backend._submitted.values():
+                one.job._interrupt()  # submitit's own: the signal that Slurm sends before it preempts
+        elif stages.count("key-of-then-waits") == 2:
+            word.touch()
+
+    ended = carry_out(executor, task("draws"), task("then-waits"), on_stage=preempt_the_second)
+    assert {name: outcome.reason for name, outcome in ended.items()} == {"draws": None, "then-waits": None}
+    assert len((ended["draws"].job.work.log).read_text().splitlines()) == 2, "once: its numbers, and that it is done"
+    assert len((ended["then-waits"].job.work.path / "tried.txt").read_text().splitlines()) == 2
 
 
 @pytest.mark.slow
