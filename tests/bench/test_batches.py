@@ -131,7 +131,7 @@ class Refusing(Forgetful):
     """A scheduler that takes nothing."""
 
     def submit(self, batches: Sequence[Batch]) -> None:
-        raise SubmissionError("no such partition")
+        raise SubmissionError("no such partition", batches)
 
 
 def test_what_a_scheduler_does_not_take_fails_with_its_reason_and_so_does_what_waits_for_it() -> None:

@@ -25,7 +25,7 @@ class Backend(Protocol):
         """Put batches into the queue, all at once.
 
         Raises:
-            SubmissionError: the scheduler does not take them.
+            SubmissionError: the scheduler does not take some of them.
         """
         ...
 
@@ -42,7 +42,16 @@ class Backend(Protocol):
 
 
 class SubmissionError(Exception):
-    """A scheduler does not take a batch; the message is one line."""
+    """A scheduler does not take batches; the message is one line.
+
+    Args:
+        reason: what it says.
+        batches: those that it did not take; the others are in the queue.
+    """
+
+    def __init__(self, reason: str, batches: Sequence[Batch]) -> None:
+        super().__init__(reason)
+        self.batches = tuple(batches)
 
 
 class RemoteExecutor:
@@ -105,7 +114,7 @@ class RemoteExecutor:
         try:
             self.backend.submit(batches)
         except SubmissionError as error:
-            for batch in batches:
+            for batch in error.batches:
                 yield from standing.refuse(batch, f"cannot be submitted: {error}")
 
 

@@ -121,8 +121,14 @@ class Slurm:
         arrays: dict[tuple[int, int, int | None], list[Batch]] = {}
         for batch in batches:
             arrays.setdefault((batch.cpus, batch.gpus, batch.memory_bytes), []).append(batch)
-        for array in arrays.values():
-            self._submit_array(array)
+        left = list(arrays.values())
+        while left:
+            try:
+                self._submit_array(left[0])
+            except (FailedJobError, FailedSubmissionError, CalledProcessError, OSError) as error:
+                said = visible(" ".join(str(error).split()), MOST_CHARACTERS)
+                raise SubmissionError(said, [batch for array in left for batch in array]) from None
+            del left[0]
 
     def _submit_array(self, batches: Sequence[Batch]) -> None:
         works = []
@@ -134,11 +140,8 @@ class Slurm:
         # -P: as for every child, the current folder may hold modules that hide ours
         python = {f"{self._cluster}_python": f"{shlex.quote(sys.executable)} -P"}
         executor = submitit.AutoExecutor(self._jobs, cluster=self._cluster, **python)
-        try:
-            executor.update_parameters(**self._parameters(batches[0]))
-            jobs = executor.submit_array(works)
-        except (FailedJobError, FailedSubmissionError, CalledProcessError, OSError) as error:
-            raise SubmissionError(visible(" ".join(str(error).split()), MOST_CHARACTERS)) from None
+        executor.update_parameters(**self._parameters(batches[0]))
+        jobs = executor.submit_array(works)
         for batch, work, job in zip(batches, works, jobs, strict=True):
             unsaid = {task.job.key for task in batch.tasks}
             self._submitted[batch.id] = _Submitted(batch, job, Path(work.reports), unsaid)
@@ -175,6 +178,8 @@ class Slurm:
                 silent = False
                 del self._submitted[one.batch.id]
                 self._ending.append(one.job)
+                if one.unsaid:  # where Slurm would put it back into the queue after all, two would be at work
+                    one.job.cancel(check=False)
                 yield Lost(one.batch.id, f"Slurm job {one.job.job_id}, {_state(one.job)}")
         if silent:
             time.sleep(POLL_SECONDS)
