@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from types import MappingProxyType
@@ -19,8 +20,12 @@ def carry_out(batch: str, before: Mapping[str, Outcome] = MappingProxyType({})) 
     Args:
         batch: JSON of a `Batch`.
         before: how jobs ended, by key, when the same attempt ran before and was put back into the queue.
+
+    Raises:
+        OSError: the folder where the run was begun is not on this node.
     """
     asked = Batch.model_validate_json(batch)
+    os.chdir(asked.folder)
     tasks = []
     for one in asked.tasks:
         if one.job.key in before:

@@ -8,6 +8,7 @@ pickle: it lies where the plug-ins of a run can write.
 from __future__ import annotations
 
 import math
+import os
 import uuid
 from collections import Counter
 from collections.abc import Container, Sequence
@@ -38,6 +39,8 @@ class Batch(_Json):
 
     id: str
     """Of this attempt alone."""
+    folder: str
+    """Where the run was begun: the paths of its jobs may be relative to it."""
     tasks: tuple[BatchTask, ...]
     timeout: float
     """Seconds after which a job is killed."""
@@ -130,6 +133,7 @@ def make_batch(tasks: Sequence[Task], number: int, timeout: float, program: str)
     known = [task.resources.memory_bytes for task in tasks if task.resources.memory_bytes is not None]
     return Batch(
         id=f"{number:05d}-{uuid.uuid4().hex[:12]}",
+        folder=os.getcwd(),
         tasks=tuple(BatchTask(job=task.job, after=tuple(keys.intersection(task.after))) for task in tasks),
         timeout=timeout,
         program=program,

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from admbench.bench.run.executors.at_node import carry_out
 from admbench.bench.run.executors.base import Outcome, Stage
@@ -24,6 +24,8 @@ from admbench.plain_text import visible
 
 POLL_SECONDS = 1.0
 """That `reports` waits at most; what is said wakes it at once."""
+_MOST_CHARACTERS = 300
+"""Of what Ray says of an error, which goes on for a page."""
 
 
 class RayCluster:
@@ -46,7 +48,7 @@ class RayCluster:
         try:
             ray.init(address=address, log_to_driver=True)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            said = visible(str(error).strip().splitlines()[0], 300)
+            said = visible(str(error).strip().splitlines()[0], _MOST_CHARACTERS)
             raise UsageError(f"execution.ray.address {address}: no Ray cluster answers there ({said})") from None
         finally:
             signal.signal(signal.SIGTERM, stopping)  # Ray puts its own in place, which knows no clean end of a run
@@ -70,7 +72,7 @@ class RayCluster:
             except StopIteration:
                 lost = Lost(batch.id, "its Ray task ended without a word of it")
             except RayError as error:
-                lost = Lost(batch.id, visible(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", 300))
+                lost = Lost(batch.id, _why(error))
             else:
                 if report is not None:
                     yield report
@@ -86,3 +88,10 @@ class RayCluster:
         self._batches.clear()
         if self._connected:
             ray.shutdown()
+
+
+def _why(error: RayError) -> str:
+    """Return in one line what Ray says of a lost task, or what was raised in it, without the traceback."""
+    raised = error.cause if isinstance(error, RayTaskError) else error
+    lines = str(raised).strip().splitlines()
+    return visible(f"{type(raised).__name__}: {lines[0]}" if lines else type(raised).__name__, _MOST_CHARACTERS)
