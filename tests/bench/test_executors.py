@@ -40,7 +40,7 @@ def local(run: Path, workers: int, timeout: float, program: str, **options: Any)
     return LocalExecutor(workers, timeout, program)
 
 
-def slurm(run: Path, workers: int, timeout: float, program: str, **options: Any) -> RemoteExecutor:
+def slurm(run: Path, workers: int, timeout: float, program: str, **options: Any) -> Executor:
     """Processes of this machine stand in for Slurm: submitit's own way to be tested."""
     pytest.importorskip("submitit")
     from admbench.bench.run.executors.slurm import Slurm
@@ -195,13 +195,14 @@ def test_a_preempted_slurm_job_is_put_back_and_goes_on_with_what_it_had_not_done
 ) -> None:
     word = tmp_path / "go-on"
     monkeypatch.setenv("FAKE_ADM_GO_ON", str(word))
-    executor = slurm(tmp_path, 1, 60.0, "fake_program", cells_per_batch=2)
+    backend = pytest.importorskip("admbench.bench.run.executors.slurm").Slurm(SlurmSpec(), tmp_path, "local")
+    executor = RemoteExecutor(backend, 1, 60.0, ATTEMPTS, 2, "fake_program")
     stages: list[str] = []
 
     def preempt_the_second(job: Job, stage: str) -> None:
         stages.append(job.key)
         if stages.count("key-of-then-waits") == 1:
-            for one in executor.backend._submitted.values():
+            for one in backend._submitted.values():
                 one.job._interrupt()  # submitit's own: the signal that Slurm sends before it preempts
         elif stages.count("key-of-then-waits") == 2:
             word.touch()
