@@ -52,9 +52,7 @@ def ray(run: Path, workers: int, timeout: float, program: str, **options: Any) -
     pytest.importorskip("ray")
     from admbench.bench.run.executors.ray_cluster import RayCluster
 
-    return RemoteExecutor(
-        RayCluster(os.environ["RAY_ADDRESS"]), workers, timeout, ATTEMPTS, program=program, **options
-    )
+    return RemoteExecutor(RayCluster(os.environ["RAY_ADDRESS"]), workers, timeout, ATTEMPTS, program=program, **options)
 
 
 @pytest.fixture
