@@ -1,12 +1,13 @@
 """For all tests: products that repeat, properties that may take their time, and the table of attacks."""
 
 import os
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from admbench import arithmetic
+from admbench import arithmetic, progress
 
 from .attack_table import collected, rows, table, tried  # noqa: F401 (a fixture)
 
@@ -18,6 +19,18 @@ settings.register_profile("unhurried", deadline=None)
 # `tox -e fuzz`: many more examples, other ones each time
 settings.register_profile("attacks", deadline=None, max_examples=2500, print_blob=True)
 settings.load_profile("unhurried")
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    """A terminal that can draw, wherever the tests run and whatever a command said before; read what it shows."""
+    # of the class: what captures a fixture's output is not yet the object that captures the test's
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
+    monkeypatch.setattr(progress, "_quiet", False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    return capsys
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,6 +23,7 @@ from admbench.bench.run.executors.base import Task
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.expecting import Expected
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
+from admbench.bench.run.plugins import made_by
 from admbench.bench.run.times import read_times
 from admbench.errors import BenchError
 from admbench.files import directory_bytes
@@ -140,4 +141,5 @@ def _job(cell: CellJob, run: Path, captions: int, steps: int) -> BaselineJob:
     fields = {name: getattr(cell, name) for name in BaselineJob.model_fields if name != "kind"}
     generation = cell.generation.model_copy(update={"steps": steps})
     own = {"run": run, "key": f"{steps}-steps", "limit": captions, "generation": generation, "fresh": True}
-    return BaselineJob(**(fields | own))
+    job = BaselineJob(**(fields | own))
+    return job.model_copy(update={"made_by": made_by(job)})  # less than what makes the cell

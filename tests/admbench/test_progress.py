@@ -1,7 +1,5 @@
 """Progress bars appear only where a person watches."""
 
-import sys
-
 from admbench import progress
 
 
@@ -10,10 +8,9 @@ def test_nothing_is_printed_without_a_terminal(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_terminal_gets_a_bar_unless_quiet(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+def test_a_terminal_gets_a_bar_unless_quiet(terminal):
     assert list(progress.track(range(3), "Counting")) == [0, 1, 2]
-    captured = capsys.readouterr()
+    captured = terminal.readouterr()
     assert "Counting" in captured.err
     assert captured.out == ""
     progress.set_quiet(True)
@@ -21,4 +18,4 @@ def test_a_terminal_gets_a_bar_unless_quiet(monkeypatch, capsys):
         assert list(progress.track(iter("ab"), "Counting", total=2)) == ["a", "b"]
     finally:
         progress.set_quiet(False)
-    assert capsys.readouterr() == ("", "")
+    assert terminal.readouterr() == ("", "")

@@ -38,13 +38,21 @@ def command(make_grid: Callable[..., GridSpec], tmp_path: Path, monkeypatch: pyt
 def started(command: list[str], run: Path) -> Iterator[tuple[psutil.Popen, psutil.Process]]:
     """Start a run; yield it and the process that waits in its quantization."""
     began = time.time()
-    process = psutil.Popen([*command, str(run)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = psutil.Popen(
+        [*command, str(run)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=_as_in_the_foreground
+    )
     try:
         yield process, _waiting(process, run, began)
     finally:
         with suppress(psutil.NoSuchProcess):
             process.kill()
         process.wait()
+
+
+def _as_in_the_foreground() -> None:
+    """Heed what tests that were started in the background, or by nohup, are told to ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _waiting(process: psutil.Popen, run: Path, began: float) -> psutil.Process:
@@ -55,7 +63,10 @@ def _waiting(process: psutil.Popen, run: Path, began: float) -> psutil.Process:
         assert time.monotonic() < deadline
         stages = [path for path in run.glob("work/*/stage.txt") if path.stat().st_mtime > began]
         jobs = [read_json(path.with_name("job.json")) for path in stages if path.read_text() == "quantize"]
-        leaves = [one for one in process.children(recursive=True) if not one.children()]
+        leaves: list[psutil.Process] = []
+        for one in process.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # those that look at plug-ins come and go
+                leaves += [] if one.children() else [one]
         if leaves and any(job["kind"] == "quantize" for job in jobs):
             return max(leaves, key=lambda one: one.create_time())
         time.sleep(0.02)

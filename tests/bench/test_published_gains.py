@@ -16,6 +16,8 @@ from admbench.leaderboard.view import view_boards
 from .embedded_run import MODELS
 
 NAIVE, RECONSTRUCTED, PTQ4ADM = "naive@w4a8", "q-diffusion@w4a8", "ptq4adm@w4a8"
+UNTOLD = {(RECONSTRUCTED, "fd_vs_baseline", "tiny-make-an-audio"): "not told apart"}
+"""A finding, docs/methods.md: 0.71 [0.41, 1.23] of rounding's distance since version 2; by latents it is nearer."""
 
 pytestmark = pytest.mark.slow
 
@@ -30,9 +32,11 @@ def records(embedded_run: Path) -> Sequence[LoadedRecord]:
 @pytest.mark.parametrize("method", [RECONSTRUCTED, PTQ4ADM])
 @pytest.mark.parametrize("score", ["fd_vs_baseline", "latent_sqnr_vs_baseline"])
 def test_it_is_closer_to_full_precision_than_rounding_on_every_model(records, method, score):
-    """docs/results.md has more methods, and 96 captions."""
+    """docs/results.md has more methods, 96 captions and three draws. What is not told apart is nearer in the mean."""
     found = [one for one in versus(view_boards(records, score), "naive") if one.method == method]
-    assert {one.model: one.word for one in found} == dict.fromkeys(MODELS, "better"), found
+    expected = {model: UNTOLD.get((method, score, model), "better") for model in MODELS}
+    assert {one.model: one.word for one in found} == expected, found
+    assert all(score != "fd_vs_baseline" or one.estimate < 1 for one in found), found
 
 
 @pytest.mark.parametrize("method", [RECONSTRUCTED, PTQ4ADM])

@@ -178,10 +178,9 @@ def test_calibration_prompts_are_nested_and_of_no_suite_clip(foley):
         calibration_prompts(0)
 
 
-def test_many_calibration_prompts_are_drawn_under_a_bar(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+def test_many_calibration_prompts_are_drawn_under_a_bar(terminal):
     assert len(calibration_prompts(3)) == 3
-    assert "Calibration prompts" in capsys.readouterr().err
+    assert "Calibration prompts" in terminal.readouterr().err
 
 
 # --- users' files ---
