@@ -9,10 +9,15 @@ from types import MappingProxyType
 
 from admbench.bench.run.executors.base import Outcome, Task, blocked
 from admbench.bench.run.executors.batches import Batch, say
-from admbench.bench.run.executors.local import LocalExecutor
+from admbench.bench.run.executors.local import LocalExecutor, Servers
+
+_KEPT: dict[str, Servers] = {}
+"""Program -> its fork servers, in a process that carries out one batch after another."""
 
 
-def carry_out(batch: str, before: Mapping[str, Outcome] = MappingProxyType({})) -> Generator[str, None, None]:
+def carry_out(
+    batch: str, before: Mapping[str, Outcome] = MappingProxyType({}), *, keep: bool = False
+) -> Generator[str, None, None]:
     """Do the tasks of a batch one after the other; yield a line for every stage that begins and every job that ends.
 
     Closing the generator, or the end of this process, ends what runs, with all that it started.
@@ -20,6 +25,8 @@ def carry_out(batch: str, before: Mapping[str, Outcome] = MappingProxyType({})) 
     Args:
         batch: JSON of a `Batch`.
         before: how jobs ended, by key, when the same attempt ran before and was put back into the queue.
+        keep: let the fork server wait for the next batch in this process, which then imports nothing; with a device
+            it goes all the same, as the next batch may get another.
 
     Raises:
         OSError: the folder where the run was begun is not on this node.
@@ -35,6 +42,7 @@ def carry_out(batch: str, before: Mapping[str, Outcome] = MappingProxyType({})) 
             yield say(blocked(Task(one.job), blocker))
             continue
         tasks.append(Task(one.job, tuple(key for key in one.after if key not in before)))
-    with closing(LocalExecutor(1, asked.timeout, asked.program).watch(tasks)) as reports:
+    servers = _KEPT.setdefault(asked.program, Servers(asked.program)) if keep and not asked.gpus else None
+    with closing(LocalExecutor(1, asked.timeout, asked.program, servers=servers).watch(tasks)) as reports:
         for report in reports:
             yield say(report)

@@ -30,9 +30,8 @@ def make_executor(execution: ExecutionSpec, run: Path, held: Sequence[int] = ())
     name = execution.executor
     if name == "local":
         return LocalExecutor(execution.workers, execution.cell_timeout, held=held)
-    missing = missing_distributions([REQUIRES[name]])
-    if missing is not None:
-        raise UsageError(f"--executor {name}: {missing}; expected: pip install 'admbench[{name}]'")
+    if missing_distributions([REQUIRES[name]]) is not None:
+        raise UsageError(f"--executor {name}: {REQUIRES[name]} is not installed; pip install 'admbench[{name}]'")
     workers, timeout = execution.workers, execution.cell_timeout
     if name == "slurm":
         from admbench.bench.run.executors.slurm import Slurm

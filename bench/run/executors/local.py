@@ -31,6 +31,8 @@ class LocalExecutor:
         timeout: seconds after which a job's process group is killed.
         program: module that does the job in a JSON file; `admbench.bench.run.program.main` says what is expected.
         held: file descriptors that all child processes keep open until the last of them has gone: that of a lock.
+        servers: that this executor takes and leaves, where one like it is made again and again in a process; None is
+            its own, which end with each run.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class LocalExecutor:
         timeout: float,
         program: str = "admbench.bench.run.program",
         held: Sequence[int] = (),
+        servers: Servers | None = None,
     ) -> None:
         self.held = tuple(held)
+        self._kept = servers
         self.workers = workers
         self.timeout = timeout
         self.program = program
@@ -59,7 +63,8 @@ class LocalExecutor:
         waiting = list(tasks)
         running: list[_Child] = []
         ended: dict[str, Outcome] = {}
-        servers = _Servers(self.program, self.held)
+        servers = self._kept or Servers(self.program, self.held)
+        servers.look(running)  # one that died while it was kept is not asked for a child
         try:
             while waiting or running:
                 for task in list(waiting):
@@ -88,10 +93,11 @@ class LocalExecutor:
                 if running:
                     servers.wait(POLL_SECONDS)
         finally:
-            servers.close()
+            if running or self._kept is None:
+                servers.close()
 
     def _admit(
-        self, task: Task, servers: _Servers, running: int, ended: Mapping[str, Outcome]
+        self, task: Task, servers: Servers, running: int, ended: Mapping[str, Outcome]
     ) -> _Child | Outcome | None:
         """Start a task whose turn it is; None while it has to wait, an outcome if it will never run."""
         blocker = next((ended[key] for key in task.after if key in ended and ended[key].failed), None)
@@ -105,10 +111,15 @@ class LocalExecutor:
             return Outcome(task.job, f"cannot be started: {error}", 0.0)
 
 
-class _Servers:
-    """The fork server of each number of threads, as libraries read theirs when they are imported."""
+class Servers:
+    """The fork server of each number of threads, as libraries read theirs when they are imported.
 
-    def __init__(self, program: str, held: Sequence[int]) -> None:
+    Args:
+        program: see `LocalExecutor`.
+        held: see `LocalExecutor`.
+    """
+
+    def __init__(self, program: str, held: Sequence[int] = ()) -> None:
         self._program = program
         self._held = held
         self._servers: dict[int, ForkServer] = {}
@@ -143,15 +154,15 @@ class _Servers:
             select.select(list(self._servers.values()), [], [], seconds)
 
     def close(self) -> None:
-        """End the servers, and with them all children."""
-        for server in self._servers.values():
-            server.close()
+        """End the servers, and with them all children; the next child gets a new one."""
+        while self._servers:
+            self._servers.popitem()[1].close()
 
 
 class _Child:
     """One job in its process group, watched from outside."""
 
-    def __init__(self, job: Job, timeout: float, servers: _Servers) -> None:
+    def __init__(self, job: Job, timeout: float, servers: Servers) -> None:
         self.job = job
         self.outcome: Outcome | None = None
         self._timeout = timeout

@@ -60,7 +60,7 @@ class RayCluster:
         for batch in batches:
             wanted = {"num_cpus": batch.cpus, "num_gpus": batch.gpus, "memory": batch.memory_bytes or 0}
             started = remote.options(**wanted, num_returns="streaming", max_retries=0, name=batch.id)
-            self._batches[started.remote(batch.model_dump_json())] = batch
+            self._batches[started.remote(batch.model_dump_json(), keep=True)] = batch
 
     def reports(self) -> Iterator[Stage | Outcome | Lost]:
         """Yield what was said; see `Backend`."""

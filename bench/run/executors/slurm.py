@@ -32,6 +32,7 @@ from admbench.bench.run.executors.at_node import carry_out
 from admbench.bench.run.executors.base import Outcome, Stage
 from admbench.bench.run.executors.batches import Batch, Lost, understand
 from admbench.bench.run.executors.remote import SubmissionError
+from admbench.bench.run.executors.slurm_queue import Queue, SlurmQueue, StandIns
 from admbench.bench.run.grid import SlurmSpec
 from admbench.bench.run.layout import RunLayout
 from admbench.errors import UsageError
@@ -40,6 +41,8 @@ from admbench.plain_text import visible
 
 POLL_SECONDS = 0.5
 """Between two looks at the reports, which are small files."""
+ASK_SECONDS = 10.0
+"""Between two questions to Slurm's controller, which sites want to be seldom."""
 SETTLING_SECONDS = 15.0
 """After the end of a job until its last reports are seen, whatever the network file system caches."""
 CLOSING_SECONDS = 45.0
@@ -90,10 +93,14 @@ class _Submitted:
     reports: Path
     unsaid: set[str]
     """Keys of the jobs that it has not said to have ended."""
+    since: float
+    """When it was submitted; as `over`, of `time.monotonic`."""
     read: int = 0
     """Bytes of the reports that were looked at."""
     over: float | None = None
-    """When the job was first seen to be over."""
+    """When the job was first seen to be over; None if it is not."""
+    state: str = ""
+    """As what it is over."""
 
 
 class Slurm:
@@ -109,9 +116,10 @@ class Slurm:
         self._spec = spec
         self._folder = RunLayout(run).batches.absolute()
         self._cluster = cluster
+        self._queue: Queue = SlurmQueue() if cluster == "slurm" else StandIns()
         self._submitted: dict[str, _Submitted] = {}
-        self._ending: list[Any] = []
-        """submitit's jobs that have said all and are about to end."""
+        self._ending: list[_Submitted] = []
+        """Jobs that have said all and are about to end."""
         if cluster == "slurm" and submitit.SlurmExecutor.affinity() < 0:
             raise UsageError("--executor slurm: no srun here; expected a machine that can submit Slurm jobs")
         self._cancel_leftovers()
@@ -144,7 +152,7 @@ class Slurm:
         jobs = executor.submit_array(works)
         for batch, work, job in zip(batches, works, jobs, strict=True):
             unsaid = {task.job.key for task in batch.tasks}
-            self._submitted[batch.id] = _Submitted(batch, job, Path(work.reports), unsaid)
+            self._submitted[batch.id] = _Submitted(batch, job, Path(work.reports), unsaid, time.monotonic())
         self._note_queue()
 
     def _parameters(self, batch: Batch) -> dict[str, Any]:
@@ -169,27 +177,28 @@ class Slurm:
     def reports(self) -> Iterator[Stage | Outcome | Lost]:
         """Yield what was said; see `Backend`."""
         silent = True
+        self._queue.ask(at_most_ago=ASK_SECONDS)
         for one in list(self._submitted.values()):
-            settled = _is_over(one)  # before its reports are read, so that the last of them are
+            settled = self._is_over(one)  # before its reports are read, so that the last of them are
             for report in _read(one):
                 silent = False
                 yield report
             if settled or not one.unsaid:
                 silent = False
                 del self._submitted[one.batch.id]
-                self._ending.append(one.job)
+                self._ending.append(one)
                 if one.unsaid:  # where Slurm would put it back into the queue after all, two would be at work
                     one.job.cancel(check=False)
-                yield Lost(one.batch.id, f"Slurm job {one.job.job_id}, {_state(one.job)}")
+                yield Lost(one.batch.id, f"Slurm job {one.job.job_id}, {one.state or 'which said that all is done'}")
         if silent:
             time.sleep(POLL_SECONDS)
 
     def close(self) -> None:
         """Cancel what is in the queue or runs, wait until it is gone, and remove what was written for it."""
-        jobs = [one.job for one in self._submitted.values()]
-        for job in jobs:
-            job.cancel(check=False)
-        if _wait_for([*jobs, *self._ending]):
+        jobs = [*self._submitted.values()]
+        for one in jobs:
+            one.job.cancel(check=False)
+        if self._wait_for([one.job for one in (*jobs, *self._ending)]):
             remove(self._folder)
         self._submitted.clear()
         self._ending.clear()
@@ -200,23 +209,46 @@ class Slurm:
         return self._folder / "jobs"
 
     @property
-    def _queue(self) -> Path:
+    def _noted(self) -> Path:
         return self._folder / "queue.json"
 
     def _note_queue(self) -> None:
         """Write which jobs there may be, for a run to come if this one is killed."""
-        write_json_atomic(self._queue, [str(one.job.job_id) for one in self._submitted.values()])
+        write_json_atomic(self._noted, [str(one.job.job_id) for one in self._submitted.values()])
 
     def _cancel_leftovers(self) -> None:
         """Cancel the jobs of an earlier run that was killed: two nodes at work on one cell would spoil each other."""
-        ids = _job_ids(self._queue) if self._cluster == "slurm" else []
+        ids = _job_ids(self._noted) if self._cluster == "slurm" else []
         jobs = [submitit.SlurmJob(self._jobs, number) for number in ids]
         for job in jobs:
             job.cancel(check=False)
-        if not _wait_for(jobs):
+        if not self._wait_for(jobs):
             listed = " ".join(ids)
             raise UsageError(f"--executor slurm: jobs of an earlier run do not end; expected: scancel {listed}")
         remove(self._folder)
+
+    def _is_over(self, one: _Submitted) -> bool:
+        """Return whether a job has been over for so long that all it said can be seen."""
+        state = self._queue.over(one.job, one.since)
+        if state is None:  # it may have been put back
+            one.over = None
+            return False
+        one.state = visible(state, MOST_OF_A_STAGE)
+        if one.over is None:
+            one.over = time.monotonic()
+        return time.monotonic() - one.over > SETTLING_SECONDS
+
+    def _wait_for(self, jobs: Sequence[Any]) -> bool:
+        """Wait until jobs that were submitted before are over, for a while; return whether they are."""
+        began = time.monotonic()
+        left, pause = list(jobs), POLL_SECONDS
+        while left and time.monotonic() - began < CLOSING_SECONDS:
+            self._queue.ask(at_most_ago=0.0)
+            left = [job for job in left if self._queue.over(job, began) is None]
+            if left:
+                time.sleep(pause)
+                pause = min(2 * pause, MOST_PAUSE_SECONDS)
+        return not left
 
 
 def _job_ids(queue: Path) -> list[str]:
@@ -227,13 +259,6 @@ def _job_ids(queue: Path) -> list[str]:
     except (ValueError, RecursionError):
         return []
     return [one for one in ids if isinstance(one, str) and _JOB_ID.fullmatch(one)] if isinstance(ids, list) else []
-
-
-def _is_over(one: _Submitted) -> bool:
-    """Return whether a job has been over for so long that all it said can be seen."""
-    if one.over is None and one.job.done():
-        one.over = time.monotonic()
-    return one.over is not None and time.monotonic() - one.over > SETTLING_SECONDS
 
 
 def _read(one: _Submitted) -> Iterator[Stage | Outcome]:
@@ -254,20 +279,3 @@ def _read(one: _Submitted) -> Iterator[Stage | Outcome]:
             one.unsaid.discard(report.job.key)
         if report is not None:
             yield report
-
-
-def _state(job: Any) -> str:
-    """Return Slurm's word for how a job stands, of one line."""
-    return visible(str(job.state), MOST_OF_A_STAGE).lower() or "unknown"
-
-
-def _wait_for(jobs: Sequence[Any]) -> bool:
-    """Wait until jobs are over, for a while; return whether they are."""
-    deadline = time.monotonic() + CLOSING_SECONDS
-    left, pause = list(jobs), POLL_SECONDS
-    while left and time.monotonic() < deadline:
-        left = [job for job in left if not job.done(force_check=True)]
-        if left:  # Slurm is asked each time: sites want that to be seldom
-            time.sleep(pause)
-            pause = min(2 * pause, MOST_PAUSE_SECONDS)
-    return not left

@@ -23,15 +23,16 @@ def server() -> int:
 def main(arguments: Sequence[str]) -> int:
     path = Path(arguments[0])
     job = json.loads(path.read_text())
-    (path.parent / "stage.txt").write_text("generate")
     method = job.get("method", job["kind"])
+    if method.endswith("-waits"):
+        with open(path.parent / "tried.txt", "a") as tried:
+            tried.write(f"{os.getpid()}\n")
+    (path.parent / "stage.txt").write_text("generate")
     if method == "hangs" and not os.path.exists(os.environ.get("FAKE_ADM_GO_ON", "/nowhere/at/all")):
         (path.parent / "child.txt").write_text(str(os.getpid()))
         time.sleep(600)
     elif method.endswith("-waits"):
-        with open(path.parent / "tried.txt", "a") as tried:
-            tried.write(f"{os.getpid()}\n")
-        while not os.path.exists(os.environ["FAKE_ADM_GO_ON"]):
+        while not (Path(job["run"]) / "go-on").exists():
             time.sleep(0.05)
     elif method == "killed":
         block = bytearray(60_000_000)
