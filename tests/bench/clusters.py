@@ -36,8 +36,7 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
-AuthInfo=cred_expire=2
-SchedulerParameters=sched_interval=1,sched_min_interval=100000,bf_interval=1
+JobRequeue=0
 ReturnToService=2
 SlurmdTimeout=5
 KillWait=2

@@ -202,7 +202,7 @@ def test_a_lost_job_is_tried_again_but_not_for_ever(make: MakeExecutor, task: Ca
 
 
 @pytest.mark.attack("node of a cluster that is lost")
-@on("stand-in", "slurm")
+@on("stand-in")
 def test_a_preempted_slurm_job_is_put_back_and_goes_on_with_what_it_had_not_done(
     make: MakeExecutor, task: Callable[..., Task], tmp_path: Path
 ) -> None:
