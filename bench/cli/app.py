@@ -17,6 +17,7 @@ from admbench.bench.cli import (
     choose,
     components,
     doctor,
+    export,
     gate,
     generate,
     ladder,
@@ -35,6 +36,7 @@ from admbench.bench.cli import (
     run,
     score,
     status,
+    stress,
     table,
     validate,
     votes,
@@ -58,6 +60,7 @@ app.command("list")(list_plugins.list_plugins)
 app.command("calibrate")(calibrate.calibrate)
 app.command("quantize")(quantize.quantize)
 app.command("generate")(generate.generate)
+app.command("export")(export.export)
 app.command("score")(score.score)
 app.command("latency")(latency.latency)
 app.command("leaderboard")(leaderboard.leaderboard)
@@ -73,6 +76,7 @@ app.command("choose")(choose.choose)
 app.command("validate")(validate.validate)
 app.add_typer(results.app, name="results")
 app.command("ladder")(ladder.ladder)
+app.command("stress")(stress.stress)
 app.command("components")(components.components)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(cache.app, name="cache")

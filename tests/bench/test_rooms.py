@@ -12,6 +12,7 @@ ORDER = (
     "models",
     "scoring",
     "measurement",
+    "exporting",
     "run",
     "studies",
     "conformance",
@@ -21,7 +22,7 @@ ORDER = (
     "zoo",
     "cli",
 )
-"""Lowest first: captions, models, scores, what is measured of a model, runs, and what is asked of runs."""
+"""Lowest first: captions, models, scores, what is measured of a model, its exports, runs, and what is asked of runs."""
 FOLDER = Path(str(admbench.bench.__file__)).parent
 
 

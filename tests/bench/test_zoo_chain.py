@@ -36,7 +36,7 @@ def test_a_folder_begun_at_another_scale_is_refused(tmp_path: Path) -> None:
         zoo.train([], tmp_path / "other", scale=0.01, install=True)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(270)
 def test_the_whole_chain_runs_from_nothing_and_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = tmp_path / "zoo"
     first = rebuild(work)

@@ -1,0 +1,245 @@
+"""Exports compute what our simulation computes, hold our very codes, and say what they cannot express."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import nn
+
+import admbench
+from admbench.bench.cli import export as command
+from admbench.bench.cli.app import main
+from admbench.bench.conformance.tiny_models import TinyModel, tiny_audioldm, tiny_tango
+from admbench.bench.exporting import TARGETS
+from admbench.bench.exporting.diffusers_pipeline import DiffusersPipeline
+from admbench.bench.exporting.exporter import FILE, export, predictions
+from admbench.bench.exporting.onnx_model import onnx_network
+from admbench.bench.exporting.plain import plain_network, roundings, without_roundings
+from admbench.bench.exporting.subject import Inputs, Subject
+from admbench.bench.exporting.target import Run, Target, Written
+from admbench.errors import CheckpointError, UsageError
+from admbench.methods import from_spec
+from admbench.methods.core.layers.attention import AttentionSites, attentions, set_sites
+from admbench.methods.core.layers.quantized import quantized_layers
+from admbench.methods.core.numbers.codebooks import Log2Quantizer
+from admbench.methods.core.numbers.scheme import Scheme
+from admbench.methods.core.reconstruction.correction import NoiseCorrection, correct
+
+from .exported import quantized_in_every_way, subject_of
+
+Make = Callable[[], TinyModel]
+MODELS = pytest.mark.parametrize("make", [tiny_audioldm, tiny_tango], ids=["audioldm", "tango"])
+PAGE = Path(admbench.__file__).resolve().parents[1] / "docs" / "exporting.md"
+
+
+def quantized(model: TinyModel, spec: str) -> nn.Module:
+    """Return a model's backbone as a method without calibration leaves it."""
+    return from_spec(spec).quantize(model, calibration=None).module
+
+
+@MODELS
+def test_a_plain_network_holds_all_of_the_weights_and_rounds_nothing_else(make: Make) -> None:
+    model = make()
+    rounding = quantized_in_every_way(model, inputs=True)
+    subject = subject_of(model, rounding)
+    expected = torch.cat(predictions(subject, without_roundings(rounding)))
+    plain = plain_network(rounding, "backbone")
+    found = torch.cat(predictions(subject, plain))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+    assert plain.state_dict().keys() == make().backbone.state_dict().keys()
+    assert len(roundings(rounding)) == 2
+    assert not torch.equal(torch.cat(predictions(subject, rounding)), expected)
+
+
+@MODELS
+def test_what_is_traced_to_onnx_computes_what_the_simulation_does(make: Make) -> None:
+    """The last call has more rows than the others, at different timesteps."""
+    model = make()
+    rounding = quantized_in_every_way(model, inputs=True)
+    subject = subject_of(model, rounding)
+    expected = torch.cat(predictions(subject, rounding))
+    found = torch.cat(predictions(subject, onnx_network(rounding)))
+    # a number in the middle of two codes may fall to either, as a product or a quotient is rounded
+    assert (found - expected).pow(2).mean() < 1e-3 * expected.pow(2).mean()
+
+
+@pytest.mark.slow
+@MODELS
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+@pytest.mark.parametrize("inputs", [False, True], ids=["weights", "weights and inputs"])
+def test_a_runtime_computes_what_the_simulation_does(make: Make, form: str, inputs: bool, tmp_path: Path) -> None:
+    target = TARGETS[form]
+    if target.missing() is not None:
+        pytest.skip(str(target.missing()))
+    model = make()
+    subject = subject_of(model, quantized_in_every_way(model, inputs=inputs))
+    made = export(subject, target, tmp_path / "out")
+    assert made.sqnr_db is not None
+    assert made.sqnr_db > (30 if inputs else 100)
+    assert made.written.left_out == ()
+
+
+def test_an_onnx_file_holds_our_codes_in_four_bits_and_eight(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    model = tiny_audioldm()
+    backbone = quantized(model, "naive@w4a16")
+    made = export(subject_of(model, backbone), TARGETS["onnx"], tmp_path / "out")
+    assert made.sqnr_db is not None
+    assert made.sqnr_db > 100
+    graph = onnx.load(tmp_path / "out" / "backbone.onnx").graph
+    stored = {one.name: one for one in graph.initializer}
+    nodes = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in stored]
+    found: list[list[int]] = []
+    for node in nodes:
+        codes, zero_point = (onnx.numpy_helper.to_array(stored[node.input[place]]).astype(int) for place in (0, 2))
+        found.append((codes - zero_point.reshape(-1, *[1] * (codes.ndim - 1))).flatten().tolist())
+    ours: list[list[int]] = []
+    for layer in quantized_layers(backbone).values():
+        assert layer.weight_codes is not None
+        assert layer.weight_quantizer is not None
+        steps = layer.weight_codes.int() - layer.weight_quantizer.zero_point.int().view(
+            -1, *[1] * (len(layer.shape) - 1)
+        )
+        ours.append(steps.flatten().tolist())
+    assert sorted(found) == sorted(ours)
+    bits = {
+        layer.weight_quantizer.scheme.bits for layer in quantized_layers(backbone).values() if layer.weight_quantizer
+    }
+    types = {stored[node.input[0]].data_type for node in nodes}
+    expected = {4: onnx.TensorProto.UINT4, 8: onnx.TensorProto.INT8}
+    assert types == {expected[one] for one in bits}
+
+
+def test_a_gguf_file_holds_our_blocks_and_no_difference(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    model = tiny_tango()
+    backbone = quantized(model, "naive@q8_0")
+    made = export(subject_of(model, backbone), TARGETS["gguf"], tmp_path / "out")
+    assert made.sqnr_db is None
+    tensors = {one.name: one for one in gguf.GGUFReader(tmp_path / "out" / "backbone.gguf").tensors}
+    assert tensors.keys() == plain_network(backbone, "backbone").state_dict().keys()
+    kinds = {one.tensor_type.name for one in tensors.values()}
+    assert kinds == {"Q8_0", "F32"}
+
+
+def test_what_a_form_cannot_express_is_refused_by_name() -> None:
+    model = tiny_audioldm()
+    with pytest.raises(UsageError, match=r"backbone: \S+, weight: ONNX export has no operators for the codebook nf4"):
+        onnx_network(quantized(model, "nf4@w4a16"))
+    backbone = quantized(model, "naive@w4a16")
+    name = next(iter(attentions(backbone)))
+    log2 = Scheme(bits=8, granularity="tensor", symmetric=False, codebook="log2")
+    set_sites(backbone, name, AttentionSites({"softmax": Log2Quantizer.fit(log2, torch.tensor(1.0))}))
+    with pytest.raises(UsageError, match=rf"{re.escape(name)}, softmax.*codebook log2"):
+        onnx_network(backbone)
+    correct(backbone, NoiseCorrection(torch.zeros(1), torch.zeros(1)))
+    with pytest.raises(UsageError, match="corrected by timestep"):
+        plain_network(backbone, "backbone")
+    with pytest.raises(UsageError, match="no weight has whole blocks of a format of GGUF"):
+        TARGETS["gguf"].write(subject_of(model, quantized(model, "naive@w4a16")), Path("unused"))
+
+
+class Wrong(Target):
+    """A form whose runtime computes something else."""
+
+    name = "wrong"
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def required_sqnr_db(self, subject: Subject) -> float:
+        return 30.0
+
+    def write(self, subject: Subject, folder: Path) -> Written:
+        (folder / "file").write_text("written")
+        return Written("nothing")
+
+    def load(self, subject: Subject, folder: Path) -> Run:
+        function = subject.function
+
+        def run(inputs: Inputs) -> torch.Tensor:
+            predicted: torch.Tensor = function(*(inputs[name] for name in function.names))
+            return self.factor * predicted
+
+        return run
+
+
+def test_an_export_that_predicts_something_else_is_not_written(tmp_path: Path) -> None:
+    model = tiny_tango()
+    subject = subject_of(model, quantized(model, "naive@w4a16"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "earlier").touch()
+    with torch.no_grad(), pytest.raises(CheckpointError, match=r"out: not written: .* 20\.0 dB .* at least 30 dB"):
+        export(subject, Wrong(1.1), tmp_path / "out")
+    with torch.no_grad(), pytest.raises(CheckpointError, match="predicts NaN or infinity"):
+        export(subject, Wrong(float("nan")), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["earlier"]
+    with torch.no_grad():
+        made = export(subject, Wrong(1.001), tmp_path / "out")
+    assert made.sqnr_db == pytest.approx(60, abs=0.1)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [FILE, "file"]
+
+
+def test_the_command_offers_the_targets_there_are() -> None:
+    assert set(get_args(get_args(get_type_hints(command.export, include_extras=True)["form"])[0])) == set(TARGETS)
+    assert command.MARK == FILE
+    assert all(target.summary for target in TARGETS.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere", "--format", "gguf", "--dtype", "bfloat16"], "--dtype bfloat16: goes with --format diffusers"),
+        (["nowhere", "--format", "diffusers"], "nowhere: not a packed checkpoint"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", *arguments, "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pipeline_directory_is_not_taken_for_an_earlier_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    assert main(["export", "nowhere", "--format", "diffusers", "--out", str(tmp_path)]) == 2
+    assert "holds other files" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_script_of_the_page_makes_a_clip_with_diffusers_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed, exported = str(tmp_path / "packed"), str(tmp_path / "exported")
+    assert main(["quantize", "--model", "tiny-audioldm", "--method", "hqq@w4a16", "--out", packed]) == 0
+    for dtype in ("float16", "bfloat16"):
+        assert main(["export", packed, "--format", "diffusers", "--dtype", dtype, "--out", exported]) == 0
+    assert "backbone in bfloat16, for AudioLDMPipeline" in capsys.readouterr().out
+    script = re.search(r"```python\n(.*?AudioLDMPipeline.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert script is not None
+    alone = script[1] + '\nimport sys\nassert not [name for name in sys.modules if name.startswith("admbench")]\n'
+    done = subprocess.run([sys.executable, "-c", alone], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    audio, rate = soundfile.read(tmp_path / "rain.wav")
+    assert rate == 16_000
+    assert np.isfinite(audio).all()
+    assert np.std(audio) > 0
+
+
+def test_of_a_model_without_a_pipeline_class_diffusers_export_says_so(tmp_path: Path) -> None:
+    model = tiny_tango()
+    with pytest.raises(UsageError, match="tiny-tango: diffusers has no pipeline class for it"):
+        DiffusersPipeline().write(subject_of(model, quantized(model, "naive@w4a16")), tmp_path)
