@@ -57,13 +57,16 @@ def wait_for(happens: Callable[[], bool], seconds: float = STARTING_SECONDS) -> 
 def ray_cluster() -> Iterator[Any]:
     """Start two nodes on loopback, each with one core to give; gone at the end, whatever happens."""
     cluster_utils = pytest.importorskip("ray.cluster_utils", reason="ray is not installed: pip install 'admbench[ray]'")
-    node = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1"}
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    try:
-        cluster.add_node(**node)
-        yield cluster
-    finally:
-        cluster.shutdown()
+    # Ray takes 127.0.0.1 for a mistake, and puts the machine's outer address in its place
+    node = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.2"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_agent_register_timeout_ms", "120000")  # a raylet ends when its agents are slow to start
+        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        try:
+            cluster.add_node(**node)
+            yield cluster
+        finally:
+            cluster.shutdown()
 
 
 @dataclass(frozen=True)

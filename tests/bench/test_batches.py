@@ -53,21 +53,22 @@ def chain(name: str, *after: str) -> list[Task]:
 
 def test_a_cell_goes_with_its_quantization_and_so_many_of_them_as_fit() -> None:
     tasks = [*chain("a"), *chain("b"), *chain("c")]
-    assert keys(group(tasks, (), 1)) == [["q-a", "c-a"], ["q-b", "c-b"], ["q-c", "c-c"]]
-    assert keys(group(tasks, (), 2)) == [["q-a", "c-a", "q-b", "c-b"], ["q-c", "c-c"]]
+    assert keys(group(tasks, (), 1, 9)) == [["q-a", "c-a"], ["q-b", "c-b"], ["q-c", "c-c"]]
+    assert keys(group(tasks, (), 2, 9)) == [["q-a", "c-a", "q-b", "c-b"], ["q-c", "c-c"]]
+    assert keys(group(tasks, (), 1, 2)) == [["q-a", "c-a"], ["q-b", "c-b"]], "no more than are wanted"
 
 
 def test_a_cell_that_waits_for_more_than_its_quantization_waits() -> None:
     tasks = chain("a", "baseline")
-    assert keys(group(tasks, (), 1)) == [["q-a"]]
-    assert keys(group(tasks, ("baseline",), 1)) == [["q-a", "c-a"]]
-    assert keys(group(tasks[1:], ("baseline",), 1)) == [], "its quantization is at work elsewhere"
+    assert keys(group(tasks, (), 1, 9)) == [["q-a"]]
+    assert keys(group(tasks, ("baseline",), 1, 9)) == [["q-a", "c-a"]]
+    assert keys(group(tasks[1:], ("baseline",), 1, 9)) == [], "its quantization is at work elsewhere"
 
 
 def test_cells_of_other_needs_are_not_put_together() -> None:
     needs = (Resources(cpus=1), Resources(cpus=1, gpus=1), Resources(cpus=1))
     tasks = [Task(quantization(name), (), need) for name, need in zip("abc", needs, strict=True)]
-    assert keys(group(tasks, (), 5)) == [["q-a", "q-c"], ["q-b"]]
+    assert keys(group(tasks, (), 5, 9)) == [["q-a", "q-c"], ["q-b"]]
 
 
 def test_a_batch_asks_for_the_most_that_a_task_of_it_needs_and_two_never_share_an_id() -> None:
@@ -125,6 +126,22 @@ def test_only_what_was_at_work_when_a_batch_was_lost_has_had_an_attempt() -> Non
     placed = [[task.job.key for task in batch.tasks] for batch in backend.submitted]
     assert placed == [["q-a", "q-b"], ["q-a", "q-b"], ["q-b"], ["q-b"]]
     assert backend.closed
+
+
+class HalfDone(Forgetful):
+    """A scheduler whose batch is lost after its first task failed, before a word of what that blocks."""
+
+    def reports(self) -> Iterator[Stage | Outcome | Lost]:
+        batch = self.submitted[-1]
+        yield Outcome(batch.tasks[0].job, "the scale is not finite", 1.0)
+        yield Lost(batch.id, "job 1")
+
+
+def test_what_waits_for_a_failed_job_is_not_tried_again_when_their_batch_is_lost() -> None:
+    backend = HalfDone()
+    ended = list(RemoteExecutor(backend, 1, 60.0, attempts=2).run(chain("a"), lambda job, stage: None))
+    assert [outcome.reason for outcome in ended] == ["the scale is not finite"] * 2
+    assert len(backend.submitted) == 1
 
 
 class Refusing(Forgetful):

@@ -225,37 +225,6 @@ def test_a_preempted_slurm_job_is_put_back_and_goes_on_with_what_it_had_not_done
     assert len(_tried(ended["then-waits"].job)) == 2
 
 
-@pytest.mark.attack("node of a cluster that is lost")
-@on("ray", "slurm")
-def test_what_ran_on_a_node_that_is_killed_is_done_on_another(
-    make: MakeExecutor, task: Callable[..., Task], tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    tasks = [task("first-waits"), task("second-waits")]
-    at_work: set[str] = set()
-
-    def kill_a_node_when_both_are_at_work(job: Job, stage: str) -> None:
-        if stage == "generate":
-            at_work.add(job.key)
-        if len(at_work) == 2 and not (tmp_path / GO_ON).exists():
-            _kill_a_node(request)
-            wait_for(lambda: not all(psutil.pid_exists(_tried(one.job)[0]) for one in tasks))
-            (tmp_path / GO_ON).touch()
-
-    ended = carry_out(make(), *tasks, on_stage=kill_a_node_when_both_are_at_work)
-    assert [outcome.reason for outcome in ended.values()] == [None, None]
-    assert sorted(len(_tried(one.job)) for one in tasks) == [1, 2]
-
-
-def _kill_a_node(request: pytest.FixtureRequest) -> None:
-    """End one of the two nodes of the cluster that a test has, as a loss of power does."""
-    if "ray_nodes" in request.fixturenames:
-        cluster = request.getfixturevalue("ray_nodes")
-        (other,) = cluster.worker_nodes
-        cluster.remove_node(other, allow_graceful=False)
-    else:
-        request.getfixturevalue("slurm_nodes").kill("n2")
-
-
 def _tried(job: Job) -> list[int]:
     """Return the processes that tried a job which waits, in their order."""
     return [int(line) for line in (job.work.path / "tried.txt").read_text().splitlines()]
@@ -278,7 +247,7 @@ def of_local() -> dict[str, Any]:
 def test_a_run_on_a_cluster_comes_to_the_records_of_one_on_this_machine(
     make: MakeExecutor, make_grid: Callable[..., GridSpec], tmp_path: Path, of_local: dict[str, Any]
 ) -> None:
-    methods = ["fp32", "naive@w4a8[prompts=2,timesteps=2,steps=2]", "raises"]
+    methods = ["naive@w4a8[prompts=2,timesteps=2,steps=2]", "raises"]
     options = {"methods": methods, "limit": 2, "metrics__names": ["clap"], "execution__cpus": 1}
     if not of_local:
         here = make_grid(out=tmp_path / "here", **options)
@@ -287,7 +256,38 @@ def test_a_run_on_a_cluster_comes_to_the_records_of_one_on_this_machine(
     there = make_grid(out=tmp_path, **options)
     executor = make(timeout=120.0, program=PROGRAM, cells_per_batch=3)
     results = run_grid(there, command="bench run", judges=JUDGES, executor=executor)
-    assert [result.reason is None for result in results] == [True, True, False]
+    assert [result.reason is None for result in results] == [True, False]
     assert [result.reason for result in results] == of_local["reasons"]
     assert settled(there) == of_local["settled"]
     assert not RunLayout(there.out).batches.exists()
+
+
+@pytest.mark.attack("node of a cluster that is lost")
+@on("ray", "slurm")
+def test_what_ran_on_a_node_that_is_killed_is_done_on_another(
+    make: MakeExecutor, task: Callable[..., Task], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    tasks = [task("first-waits"), task("second-waits")]
+    at_work: set[str] = set()
+
+    def kill_a_node_when_both_are_at_work(job: Job, stage: str) -> None:
+        if stage == "generate":
+            at_work.add(job.key)
+        if len(at_work) == 2 and not (tmp_path / GO_ON).exists():
+            _kill_a_node(request)
+            wait_for(lambda: not all(psutil.pid_exists(_tried(one.job)[0]) for one in tasks))
+            (tmp_path / GO_ON).touch()
+
+    ended = carry_out(make(), *tasks, on_stage=kill_a_node_when_both_are_at_work)
+    assert [outcome.reason for outcome in ended.values()] == [None, None]
+    assert sorted(len(_tried(one.job)) for one in tasks) == [1, 2]
+
+
+def _kill_a_node(request: pytest.FixtureRequest) -> None:
+    """End one of the two nodes of the cluster that a test has, as a loss of power does; no test can come after."""
+    if "ray_nodes" in request.fixturenames:
+        cluster = request.getfixturevalue("ray_nodes")
+        (other,) = cluster.worker_nodes
+        cluster.remove_node(other, allow_graceful=False)
+    else:
+        request.getfixturevalue("slurm_nodes").kill("n2")

@@ -11,7 +11,7 @@ import math
 import os
 import uuid
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -91,7 +91,7 @@ def understand(line: str | bytes, batch: Batch) -> Stage | Outcome | None:
     return Outcome(job, None if said.reason is None else visible(said.reason, MOST_CHARACTERS), said.seconds)
 
 
-def group(waiting: Sequence[Task], ended: Container[str], most_cells: int) -> list[list[Task]]:
+def group(waiting: Iterable[Task], ended: Container[str], most_cells: int, most: int) -> list[list[Task]]:
     """Return the tasks that may start now, in groups that are to go to one node each.
 
     A cell goes with its own quantization, so that it waits in the queue once. So many of them make a group as one batch
@@ -101,6 +101,7 @@ def group(waiting: Sequence[Task], ended: Container[str], most_cells: int) -> li
         waiting: tasks that no node has, prerequisites before what needs them.
         ended: keys of the jobs that ended.
         most_cells: in a group.
+        most: groups that are wanted; what would make more is not looked at, as thousands may wait.
     """
     groups: list[list[Task]] = []
     unfilled: dict[tuple[int, int], list[Task]] = {}
@@ -108,6 +109,8 @@ def group(waiting: Sequence[Task], ended: Container[str], most_cells: int) -> li
     filled_by: Counter[int] = Counter()
     placed: dict[str, list[Task]] = {}
     for task in waiting:
+        if len(groups) > most:
+            break
         unmet = [key for key in task.after if key not in ended]
         if unmet:
             if isinstance(task.job, CellJob) and unmet == [task.job.checkpoint] and unmet[0] in placed:
@@ -124,7 +127,7 @@ def group(waiting: Sequence[Task], ended: Container[str], most_cells: int) -> li
         place.append(task)
         filled_by[id(place)] += 1
         placed[task.job.key] = place
-    return groups
+    return groups[:most]
 
 
 def make_batch(tasks: Sequence[Task], number: int, timeout: float, program: str) -> Batch:

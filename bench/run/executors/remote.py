@@ -107,7 +107,7 @@ class RemoteExecutor:
         free = self.workers - len(standing.at_work)
         if free <= 0:
             return
-        groups = group(standing.waiting, standing.ended, self._cells_per_batch)[:free]
+        groups = group(standing.waiting.values(), standing.ended, self._cells_per_batch, free)
         batches = [standing.place(tasks, self._timeout, self._program) for tasks in groups]
         if not batches:
             return
@@ -122,28 +122,34 @@ class _Standing:
     """How the tasks of a run stand."""
 
     def __init__(self, tasks: Sequence[Task], attempts: int) -> None:
-        self.waiting = list(tasks)
+        self.waiting = {task.job.key: task for task in tasks}
+        """By the job's key, in the order in which they should start."""
         self.at_work: dict[str, Batch] = {}
         """By the batch's id."""
         self.ended: dict[str, Outcome] = {}
-        self._tasks = {task.job.key: task for task in tasks}
+        self._tasks = dict(self.waiting)
         self._order = {task.job.key: place for place, task in enumerate(tasks)}
         self._attempts = attempts
         self._begun: set[str] = set()
         self._tried: Counter[str] = Counter()
         self._batches = 0
+        self._blockers = 0
+        """How often something came up that may block waiting tasks since it was last looked for that."""
 
     @property
     def unfinished(self) -> bool:
         return bool(self.waiting or self.at_work)
 
     def block(self) -> Iterator[Outcome]:
-        """End the waiting tasks of which a prerequisite failed."""
-        for task in list(self.waiting):
+        """End the waiting tasks of which a prerequisite failed; prerequisites come first, so one look tells all."""
+        if not self._blockers:
+            return
+        self._blockers = 0
+        for task in list(self.waiting.values()):
             ended = (self.ended[key] for key in task.after if key in self.ended)
             blocker = next((one for one in ended if one.failed), None)
             if blocker is not None:
-                self.waiting.remove(task)
+                del self.waiting[task.job.key]
                 yield from self.end(blocked(task, blocker))
 
     def place(self, tasks: Sequence[Task], timeout: float, program: str) -> Batch:
@@ -151,8 +157,8 @@ class _Standing:
         self._batches += 1
         batch = make_batch(tasks, self._batches, timeout, program)
         self.at_work[batch.id] = batch
-        placed = {task.job.key for task in tasks}
-        self.waiting = [task for task in self.waiting if task.job.key not in placed]
+        for task in tasks:
+            del self.waiting[task.job.key]
         return batch
 
     def begin(self, key: str) -> None:
@@ -163,6 +169,7 @@ class _Standing:
         """Note how a job ended; said twice, the first counts."""
         if outcome.job.key not in self.ended:
             self.ended[outcome.job.key] = outcome
+            self._blockers += outcome.failed
             yield outcome
 
     def lose(self, lost: Lost) -> Iterator[Outcome]:
@@ -175,12 +182,14 @@ class _Standing:
         for task in unfinished:
             key = task.job.key
             if self._tried[key] < self._attempts:
-                self.waiting.append(self._tasks[key])
+                self.waiting[key] = self._tasks[key]
                 continue
             said = last_line(task.job.work.log)
             reason = f"lost {self._attempts} times, at last as {lost.reason}; its log ends: {said}"
             yield from self.end(Outcome(task.job, reason, 0.0))
-        self.waiting.sort(key=lambda task: self._order[task.job.key])
+        if unfinished:
+            self._blockers += 1  # what failed in the batch may block what waits again
+            self.waiting = dict(sorted(self.waiting.items(), key=lambda item: self._order[item[0]]))
 
     def refuse(self, batch: Batch, reason: str) -> Iterator[Outcome]:
         """End all tasks of a batch that nobody takes."""
