@@ -34,11 +34,11 @@ GO_ON = "go-on"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def programs_are_found() -> Iterator[None]:
-    """Let children, here and on nodes that are started after this, find the programs of the tests."""
-    own = str(Path(__file__).parent / "plugins")
+def programs_are_found(plugin_folder: Path) -> Iterator[None]:
+    """Let children, here and on nodes that are started after this, find the programs and plug-ins of the tests."""
+    own = [str(Path(__file__).parent / "plugins"), str(plugin_folder)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [own, os.environ.get("PYTHONPATH")])))
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [*own, os.environ.get("PYTHONPATH")])))
         yield
 
 
