@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from admbench import exchange
 from admbench.errors import DataError
 
 MOST_TEXT_BYTES = 2**25
 """Of a JSON file: its values take up to thirty times as much memory."""
 MOST_YAML_BYTES = 2**18
 """Of a YAML file, whose parser takes seconds for a megabyte."""
+_ASIDE = ".replaced"
 
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
@@ -65,7 +67,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, replaced = _sibling(path), _sibling(path)
+    temporary = _sibling(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -74,15 +76,63 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
             if file.is_file():
                 file.chmod(usual)
         flush(temporary)
-        if path.exists():
-            os.replace(path, replaced)
-        os.replace(temporary, path)
-        flush_folder(path.parent)
+        replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if replaced.exists() and not path.exists():
-            os.replace(replaced, path)
-        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Move a finished folder to its place; what was there disappears only then.
+
+    Whatever ends the process, one of the two is in the place. Where the system cannot exchange two names at once, the
+    old folder steps aside first; what ends right then leaves it as `.NAME.replaced`, which `put_back` renames.
+
+    Args:
+        new: on the same file system; a process that ends in between may leave the old folder here.
+        target: whose parent is there.
+
+    Raises:
+        OSError: the disk refuses; the old folder is in its place then, unless the disk refuses that too.
+    """
+    put_back(target)
+    if not os.path.lexists(target):
+        os.replace(new, target)
+        flush_folder(target.parent)
+    elif exchange.exchange(new, target):
+        flush_folder(target.parent)
+        remove(new)
+    else:
+        _replace_in_steps(new, target)
+
+
+def _replace_in_steps(new: Path, target: Path) -> None:
+    aside = _aside(target)
+    os.replace(target, aside)
+    try:
+        os.replace(new, target)
+    except OSError:
+        os.replace(aside, target)
+        raise
+    flush_folder(target.parent)
+    remove(aside)
+
+
+def put_back(target: Path) -> None:
+    """Give a folder that stepped aside its name again; remove it if another took its place."""
+    aside = _aside(target)
+    if not os.path.lexists(aside):
+        return
+    if os.path.lexists(target):
+        remove(aside)
+    else:
+        os.replace(aside, target)
+        flush_folder(target.parent)
+
+
+def put_all_back(parent: Path) -> None:
+    """Do so with every folder that lies directly in this one."""
+    for aside in parent.glob(f".*{_ASIDE}"):
+        put_back(aside.with_name(aside.name[1 : -len(_ASIDE)]))
 
 
 def read_bytes(path: str | Path, most: int) -> bytes:
@@ -255,6 +305,10 @@ def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
         twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise ValueError(f"the key {str(twice)[:60]!r} comes twice")
     return found
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_ASIDE}")
 
 
 def _sibling(path: Path) -> Path:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +36,18 @@ def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker is left with one at the end."""
     collected(items)
+    seconds: dict[Path, float] = defaultdict(float)
+    for item in items:
+        seconds[item.path] = max(seconds[item.path], _said_seconds(item))
+    items.sort(key=lambda item: seconds[item.path], reverse=True)
+
+
+def _said_seconds(item: pytest.Item) -> float:
+    """What a test says its file takes, `slow(90)`; the many that take less than a minute say nothing."""
+    mark = item.get_closest_marker("slow")
+    return float(mark.args[0]) if mark is not None and mark.args else 0.0
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

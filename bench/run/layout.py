@@ -216,6 +216,11 @@ class RunLayout:
         """The records that there are, in the order of their paths."""
         return sorted(self.run.glob(RECORDS))
 
+    def published_in(self) -> list[Path]:
+        """Folders that hold those which jobs publish."""
+        single = (self.run / BASELINES, self.run / REFERENCE, self.calibration)
+        return [*(self.run / CELLS).glob("*"), *self.all_quantized.glob("*"), *single]
+
     @property
     def ladder(self) -> Path:
         """The sanity ladder."""

@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from admbench.bench.run import records
+from admbench.bench.run import records, recovery
 from admbench.bench.run.attempts import has_result, write_attempt
 from admbench.bench.run.disk import probe
 from admbench.bench.run.executors.base import Executor, Outcome
@@ -79,6 +79,7 @@ def run_grid(
     """
     events = events or Events()
     with hold(grid.out) as lock:
+        _put_back(grid.out)
         plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh)
         _check_inside(grid.out, plan)
         execution = grid.execution
@@ -92,6 +93,13 @@ def run_grid(
         ended = _carry_out(plan, executor, events, journal)
         _tidy(plan)
     return [_result(cell, ended.get(cell.key), plan.skipped.get(cell.key)) for cell in plan.cells]
+
+
+def _put_back(out: Path) -> None:
+    try:
+        recovery.put_back(out)
+    except OSError as error:
+        raise unwritable(out, error) from None
 
 
 def _carry_out(plan: Plan, executor: Executor, events: Events, journal: Journal) -> dict[str, Outcome]:
@@ -179,7 +187,7 @@ def _check_inside(out: Path, plan: Plan) -> None:
 
 
 def _tidy(plan: Plan) -> None:
-    """Remove checkpoints that their cells have, of a run that was stopped before it did so, and empty folders.
+    """Remove what a run that was stopped had no time to: checkpoints that their cells have, replaced and empty folders.
 
     What cannot be removed stays: that takes nothing from results that are there.
     """
@@ -187,6 +195,7 @@ def _tidy(plan: Plan) -> None:
         if cell.quantized.path.is_dir() and is_done(cell):
             with suppress(OSError):
                 remove(cell.quantized.path)
+    recovery.remove_replaced(plan.run)
     layout = RunLayout(plan.run)
     for folder in (*layout.all_quantized.glob("*"), layout.all_quantized, layout.all_work):
         with suppress(OSError):

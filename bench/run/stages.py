@@ -7,7 +7,6 @@ that determines it, and by the files: what does not hold what was written is bui
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from admbench.bench.run.layout import JobFolder
 from admbench.bench.run.products import Sealed, products_of, read_sealed, seal
 from admbench.errors import DataError
-from admbench.files import flush, flush_folder, link, remove, write_text_atomic
+from admbench.files import flush, flush_folder, link, remove, replace_folder, write_text_atomic
 from admbench.hashing import sha256_json
 
 Facts = dict[str, Any]
@@ -80,16 +79,11 @@ class Stages:
 def publish(work: Path, target: Path) -> None:
     """Move a finished work folder to its place; an older folder there disappears only then.
 
-    A crash in between leaves the finished work folder, which the next run publishes.
+    A process that ends before leaves the finished work folder, which the next run publishes; one that ends right after
+    leaves the older folder in its place, which the next run removes (`recovery`).
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    replaced = target.with_name(f".{target.name}.replaced")
-    remove(replaced)
-    if target.exists():
-        os.replace(target, replaced)
-    os.replace(work, target)
-    flush_folder(target.parent)
-    remove(replaced)
+    replace_folder(work, target)
 
 
 class StageReport:

@@ -26,7 +26,7 @@ from admbench.metrics.intervals import Replicates
 
 from .embedded_run import CAPTIONS, MODELS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(400)
 
 MODEL = "tiny-tango"
 

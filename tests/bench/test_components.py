@@ -225,7 +225,7 @@ def test_a_study_takes_a_plugin_with_the_components_that_it_says(plugins):
     assert found == {"backbone": ("tiny-tango", "fake-adm"), "text_encoder": ("tiny-tango",), "vae": ("tiny-tango",)}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(100)
 def test_each_component_alone_is_a_run_and_a_row_of_the_table(plugins, tmp_path: Path):
     from admbench.bench.studies.components import run_components
     from admbench.leaderboard.component_table import component_rows

@@ -45,7 +45,7 @@ LONG = ("awq", "eda-dm", "efficientdm", "passionsr", "ptq4dm", "qncd", "svdquant
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in methods.BUILTIN]
+    "name", [pytest.param(name, marks=pytest.mark.slow(140) if name in LONG else ()) for name in methods.BUILTIN]
 )
 def test_built_in_methods_pass(name: str) -> None:
     if (reason := methods.registry.info(name).unavailable) is not None:

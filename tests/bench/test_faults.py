@@ -9,10 +9,13 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
+from admbench.bench.run.cell import STEP_TIMING
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.runner import CellResult, run_grid
@@ -25,10 +28,12 @@ from ..fuzz.faulty_files import KINDS, Death, FaultyFiles, Kind
 from .in_process import JUDGES, Here
 
 FIRST, SECOND = "fp32", "naive@w8a8[prompts=1,timesteps=1,steps=2]"
+EVERY = 12
+"""Of how many operations the slow tests try one; each kind others. `tox -e fuzz` tries all."""
 MakeGrid = Callable[..., GridSpec]
 
 pytestmark = [
-    pytest.mark.usefixtures("check_specs_here"),
+    pytest.mark.usefixtures("check_specs_here", "timed_once"),
     pytest.mark.attack("run on a disk that fails, fills, is read-only, or a process that ends"),
 ]
 
@@ -54,6 +59,12 @@ def settled(grid: GridSpec) -> dict[str, Any]:
         }
         found[cell.name] = [record, products]
     return found
+
+
+@pytest.fixture
+def timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take one time of a step: which times there are is nothing here."""
+    monkeypatch.setattr("admbench.bench.run.cell.STEP_TIMING", replace(STEP_TIMING, repeats=1))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +109,8 @@ def check(grid: GridSpec, expected: dict[str, Any], kind: Kind, at: int) -> None
 
 def places(kept: dict[str, Any], kind: Kind, every: int) -> range:
     """Numbers of the operations at which a fault comes: each kind at others, so that few cover many."""
-    return range(1 + KINDS.index(kind), len(kept["operations"]) + 1, every)
+    first = 1 + every * KINDS.index(kind) // len(KINDS)
+    return range(first, len(kept["operations"]) + 1, every)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -108,12 +120,13 @@ def test_a_fault_in_a_run_loses_nothing_and_the_next_run_comes_to_the_same(
     try_all(half, kept, kind, len(kept["operations"]) // 2, tried)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(130)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_at_any_operation_of_a_run_loses_nothing(
     kind: Kind, half: GridSpec, kept: dict[str, Any], tried: Callable[..., None]
 ) -> None:
-    try_all(half, kept, kind, 1, tried)
+    thorough = settings.get_current_profile_name() == "attacks"
+    try_all(half, kept, kind, 1 if thorough else EVERY, tried)
 
 
 def try_all(grid: GridSpec, kept: dict[str, Any], kind: Kind, every: int, tried: Callable[..., None]) -> None:

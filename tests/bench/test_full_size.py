@@ -7,7 +7,7 @@ import pytest
 from admbench.bench.cli.app import main
 
 
-@pytest.mark.slow
+@pytest.mark.slow(145)
 @pytest.mark.parametrize("model", ["audioldm-s-full-v2"])
 def test_at_4_bits_the_backbone_is_85_percent_smaller_and_the_whole_pipeline_75(model, tmp_path, capsys):
     """The other components at 8 bits."""

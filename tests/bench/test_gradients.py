@@ -81,7 +81,7 @@ def test_outputs_that_a_network_keeps_from_inference_mode_are_copied():
     [
         ("stable-audio", ["ptq4adm"]),
         ("longcat", ["ptq4adm"]),
-        *(pytest.param(family, METHODS, marks=pytest.mark.slow) for family in FAMILIES),
+        *(pytest.param(family, METHODS, marks=pytest.mark.slow(120)) for family in FAMILIES),
     ],
 )
 def test_methods_with_gradients_run_on_a_family(family, methods, tmp_path: Path, monkeypatch):

@@ -19,7 +19,7 @@ NAIVE, RECONSTRUCTED, PTQ4ADM = "naive@w4a8", "q-diffusion@w4a8", "ptq4adm@w4a8"
 UNTOLD = {(RECONSTRUCTED, "fd_vs_baseline", "tiny-make-an-audio"): "not told apart"}
 """A finding, docs/methods.md: 0.71 [0.41, 1.23] of rounding's distance since version 2; by latents it is nearer."""
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(390)
 
 
 @pytest.fixture(scope="module")

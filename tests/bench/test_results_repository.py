@@ -234,7 +234,7 @@ class Forge:
         return {**names, "GIT_CONFIG_GLOBAL": os.devnull}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(65)
 def test_a_submission_goes_from_pull_request_to_page(repository: Path, tmp_path: Path) -> None:
     """Both workflows on a local git: an honest run passes, a forged one and a smuggled note do not."""
     run = make_scored_run(tmp_path / "runs" / "mine")

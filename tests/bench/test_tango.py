@@ -318,7 +318,7 @@ def test_weights_stay_mapped_to_their_file(weights):
     assert all(any(low <= value.data_ptr() < high for low, high in ranges) for value in parameters)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(75)
 def test_a_run_goes_through_every_stage(weights, run_on):
     record = run_on(f"dir:{weights}")
     assert record["model"]["source"] == "folder: a TANGO checkpoint (declare-lab's files)"

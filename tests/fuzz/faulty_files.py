@@ -20,6 +20,8 @@ from unittest import mock
 import safetensors.numpy
 import safetensors.torch
 
+from admbench import exchange
+
 Kind = Literal["error", "full", "read-only", "death"]
 """One operation fails; it and all that add anything fail; it and all others fail; the process ends at it."""
 KINDS: tuple[Kind, ...] = ("error", "full", "read-only", "death")
@@ -28,6 +30,8 @@ _WRITTEN = frozenset("wax+")
 _ONE_PATH = ("mkdir", "chmod", "truncate", "utime")
 _REMOVED = ("unlink", "remove", "rmdir")
 _TWO_PATHS = ("replace", "rename", "link", "symlink")
+_NOTHING_IF = {"mkdir": True, "unlink": False, "remove": False}
+"""Operation -> whether it changes nothing where the path is there, or where it is not: no place for a fault then."""
 
 
 class Death(BaseException):
@@ -41,12 +45,14 @@ class FaultyFiles:
         folder: below which operations count.
         kind: of the fault; None only counts.
         at: number, from 1, of the operation at which it comes.
+        exchanges: whether two names can change places at once.
     """
 
-    def __init__(self, folder: Path, kind: Kind | None = None, at: int = 0) -> None:
+    def __init__(self, folder: Path, kind: Kind | None = None, at: int = 0, *, exchanges: bool = True) -> None:
         self.folder = os.path.realpath(folder)
         self.kind = kind
         self.at = at
+        self.exchanges = exchanges
         self.operations: list[str] = []
         """What was asked for, in order, for whoever looks for the place of a fault."""
 
@@ -68,6 +74,7 @@ class FaultyFiles:
             for name in _TWO_PATHS:
                 put(os, name, self._on_two_paths(name, getattr(os, name)))
             put(shutil, "copyfile", self._on_two_paths("copyfile", shutil.copyfile))
+            put(exchange, "exchange", self._exchanging(exchange.exchange))
             for package in (safetensors.torch, safetensors.numpy):
                 put(package, "serialize_file", self._serializing(package.serialize_file))
             yield self
@@ -130,7 +137,8 @@ class FaultyFiles:
 
     def _on_path(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def called(path: Any, *arguments: Any, dir_fd: int | None = None, **options: Any) -> Any:
-            if self._counts(path, dir_fd) and self._fails(name, path):
+            changes = name not in _NOTHING_IF or _NOTHING_IF[name] != _is_there(path, dir_fd)
+            if changes and self._counts(path, dir_fd) and self._fails(name, path):
                 raise self._error(path)
             return real(path, *arguments, **({} if dir_fd is None else {"dir_fd": dir_fd}), **options)
 
@@ -144,6 +152,16 @@ class FaultyFiles:
 
         return called
 
+    def _exchanging(self, real: Callable[[Path, Path], bool]) -> Callable[[Path, Path], bool]:
+        def called(first: Path, second: Path) -> bool:
+            if not self.exchanges:
+                return False
+            if self._counts(second) and self._fails("exchange", second):
+                raise self._error(second)
+            return real(first, second)
+
+        return called
+
     def _serializing(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def called(tensors: Any, filename: Any, *arguments: Any, **options: Any) -> Any:
             if self._counts(filename) and self._fails("write", filename):
@@ -151,3 +169,11 @@ class FaultyFiles:
             return real(tensors, filename, *arguments, **options)
 
         return called
+
+
+def _is_there(path: Any, dir_fd: int | None) -> bool:
+    try:
+        os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+    except OSError:
+        return False
+    return True

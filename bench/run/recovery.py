@@ -1,0 +1,45 @@
+"""What a process left that ended while a folder took the place of another: it is put back, or removed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from admbench.bench.run.answers import read_tail
+from admbench.bench.run.jobs import job_from_json
+from admbench.bench.run.layout import RunLayout
+from admbench.bench.run.plan import is_done
+from admbench.files import inside, put_all_back, remove
+
+_MOST_JOB_BYTES = 1 << 20
+
+
+def put_back(run: Path) -> None:
+    """Give published folders their names again that had stepped aside for others that did not come.
+
+    To be called before anything looks at what is done, and with the run held.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    for parent in RunLayout(run).published_in():
+        if inside(run, parent):  # where a link leads is not the run's
+            put_all_back(parent)
+
+
+def remove_replaced(run: Path) -> None:
+    """Remove folders at work that are what a finished job replaced, or of a job that is done; others go on.
+
+    What cannot be removed stays: that takes nothing from results that are there.
+    """
+    for work in RunLayout(run).all_work.glob("*"):
+        said = read_tail(work / "job.json", _MOST_JOB_BYTES)
+        try:
+            job = job_from_json((said or b"").decode("utf-8")).model_copy(update={"run": run})
+        except (ValidationError, ValueError):
+            continue  # nothing that a job left
+        if work != job.work.path or is_done(job):
+            with suppress(OSError):
+                remove(work)
