@@ -4,6 +4,7 @@
 methods: what they make has no packed checkpoint and no record of its own.
 """
 
+from admbench.bench.measurement.engines.autocast import AutocastBFloat16, AutocastFloat16
 from admbench.bench.measurement.engines.base import Engine, EngineBackbone, recorded_call
 from admbench.bench.measurement.engines.exported import ExportedOnnx, ExportedOpenVINO
 from admbench.bench.measurement.engines.onnxruntime import OnnxRuntimeInt8
@@ -13,6 +14,8 @@ from admbench.bench.measurement.engines.torch_compile import TorchCompile
 ENGINES: dict[str, Engine] = {
     engine.name: engine
     for engine in (
+        AutocastFloat16(),
+        AutocastBFloat16(),
         TorchCompile(),
         OpenVINO(),
         OpenVINOInt8(),
