@@ -22,6 +22,7 @@ from admbench.bench.exporting.plain import plain_network, roundings, without_rou
 from admbench.bench.exporting.subject import Inputs, Subject
 from admbench.bench.exporting.target import Run, Target, Written
 from admbench.bench.measurement.engines import ENGINES, EngineBackbone, recorded_call
+from admbench.bench.models.sqnr import sqnr_db
 from admbench.errors import CheckpointError, UsageError
 from admbench.methods import from_spec
 from admbench.methods.core.layers.attention import AttentionSites, attentions, set_sites
@@ -90,8 +91,9 @@ def test_a_runtime_computes_what_the_simulation_does(form: str, make: Make, inpu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["exported:onnx", "exported:openvino"])
-def test_an_export_is_an_engine_beside_our_kernels(name: str) -> None:
+@pytest.mark.parametrize(("name", "least_db"), [("exported:onnx", 60.0), ("exported:openvino", 20.0)])
+def test_an_export_is_an_engine_beside_our_kernels(name: str, least_db: float) -> None:
+    """OpenVINO as it comes computes in bf16 where it can, and rounds the inputs of layers with weights of 4 bits."""
     engine = ENGINES[name]
     if engine.missing() is not None:
         pytest.skip(str(engine.missing()))
@@ -102,7 +104,8 @@ def test_an_export_is_an_engine_beside_our_kernels(name: str) -> None:
     for call in inputs:
         with torch.no_grad():
             expected = network(*(call[key] for key in inputs[0]))
-        torch.testing.assert_close(engine_backbone(**call)[0], expected, rtol=0.05, atol=0.05 * expected.abs().max())
+        ratio = sqnr_db(expected, engine_backbone(**call)[0])
+        assert ratio is None or ratio > least_db
 
 
 @pytest.mark.slow
