@@ -58,8 +58,6 @@ def _peak_megabytes() -> float:
     """Of this process, and of the largest that it started, as many of them as there are cores."""
     used = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     own, largest = used
-        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
     return own + cores() * largest
 
 
