@@ -71,17 +71,17 @@ def fact(column: Column, value: Value, *, noted: bool = True) -> Markup:
 
 
 class FactRows:
-    """Rows of facts, which a cell has on the page of its model and on that of its method: made once."""
+    """Rows of facts, which a cell has on the page of its model and then on that of its method: made once, and let go."""
 
     def __init__(self) -> None:
         self._made: dict[int, Markup] = {}
 
     def __call__(self, columns: Sequence[Column], cell: FrontCell) -> Markup:
         """Return the entries of a table for one cell, a column each; a cell is on one board, and has its columns."""
-        if id(cell) not in self._made:
-            entries = (
-                f'<td data-key="{column.key}">{fact(column, cell.values[column.key], noted=False)}</td>'
-                for column in columns
-            )
-            self._made[id(cell)] = Markup("".join(entries))
-        return self._made[id(cell)]
+        if id(cell) in self._made:
+            return self._made.pop(id(cell))  # the second page is the last
+        entries = (
+            f'<td data-key="{column.key}">{fact(column, cell.values[column.key], noted=False)}</td>'
+            for column in columns
+        )
+        return self._made.setdefault(id(cell), Markup("".join(entries)))
