@@ -71,7 +71,7 @@ def fact(column: Column, value: Value, *, noted: bool = True) -> Markup:
 
 
 class FactRows:
-    """Rows of facts, which a cell has on the page of its model and then on that of its method: made once, and let go."""
+    """Rows of facts. A cell has one on the page of its model and then on that of its method: made once, and let go."""
 
     def __init__(self) -> None:
         self._made: dict[int, Markup] = {}
