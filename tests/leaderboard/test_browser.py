@@ -197,6 +197,9 @@ def test_plots_name_every_point_and_have_a_table(site, page):
     rows = page.locator("#tradeoff-table tbody tr")
     assert rows.count() == 4
     assert rows.first.locator("td").last.text_content() == "yes"
+    page.locator("#axis-x").select_option("operations")
+    assert rows.count() == 1
+    assert rows.first.locator("td").nth(1).text_content() == "2.50"
     page.locator("#axis-x").select_option("bits")
     page.locator("#axis-y").select_option("clap")
     assert parse_qs(urlsplit(page.url).query) == {"x": ["bits"], "y": ["clap"]}
