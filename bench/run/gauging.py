@@ -4,8 +4,8 @@ A few captions are generated in full precision with two numbers of steps, by the
 thrown away. From the two follow the time of a denoising step and that of a caption beside its steps. What a method
 costs is reckoned in passes through the backbone, each as long as one in full precision:
 
-- a calibration set: a step for each prompt and step of its trajectory; twice where the sampler measures what every layer
-  reads at each of them (`activation-aware`);
+- a calibration set: a step for each prompt and step of its trajectory; twice where the sampler measures what each
+  layer reads there (`activation-aware`);
 - quantization: the search for ranges, as long as 120 steps; where the method reconstructs blocks, the samples of every
   iteration forward and backward, through rounding and blocks that are asked twice: as long as 5.5 steps a sample;
 - a cell: a caption's steps for each caption, its features, and the timing of a step; full precision's latents that
