@@ -35,6 +35,7 @@ COMMANDS = (
     "ladder",
     "stress",
     "doctor",
+    "selftest",
     "new-method",
     "new-metric",
     "new-model",
@@ -115,7 +116,8 @@ RUN_MISTAKES = {
     "no grid": (["none.toml"], "none.toml: no such grid file"),
     "limit": (["--limit", "0"], "--limit: input should be greater than or equal to 1"),
     "device": (["--device", "tpu"], "--device: input should be 'cpu' or 'cuda'; found 'tpu'"),
-    "executor": (["--executor", "slurm"], "--executor: input should be 'local'; found 'slurm'"),
+    "executor": (["--executor", "pbs"], "--executor: input should be 'local', 'slurm' or 'ray'; found 'pbs'"),
+    "executor without cores": (["--executor", "ray"], "executor ray: expected cpus, the cores of each cell"),
     "out is a file": (["--out", "/dev/null"], "/dev/null: cannot be written"),
     "out below a file": (["--out", "/dev/null/run"], "/dev/null/run: cannot be written (Not a directory)"),
 }
@@ -306,7 +308,7 @@ def test_score_prints_a_line_per_score_and_writes_them_as_json(
     plugins: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judges = JudgeSpec(tagger="band-tagger", clap="band-clap")
-    monkeypatch.setattr("admbench.bench.cli.score.judge_spec", lambda **_: judges)
+    monkeypatch.setattr("admbench.bench.cli.options.judge_spec", lambda **_: judges)
     noise = np.random.default_rng(0).normal(scale=0.1, size=(2, 5, 2048)).astype(np.float32)
     ids = [f"clip-{number}" for number in range(5)]
     for name, waveforms in zip(("made", "real"), noise, strict=True):
