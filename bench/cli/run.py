@@ -14,7 +14,7 @@ from admbench.errors import BenchError, UsageError
 from admbench.private_text import Private
 
 if TYPE_CHECKING:
-    from admbench.bench.run.grid import Grid
+    from admbench.bench.run.grid import GridSpec
     from admbench.bench.run.runner import CellResult
 
 
@@ -81,16 +81,15 @@ def run(
             "seed": seed,
             "out": out,
             "submitter": submitter,
-            "generation.steps": steps,
-            "generation.guidance": guidance,
-            "generation.batch_size": batch_size,
+            **_under("generation", steps=steps, guidance=guidance, batch_size=batch_size),
             "metrics.names": split_specs(metrics) if metrics is not None else None,
-            "metrics.tagger": tagger,
-            "metrics.clap": clap,
-            "metrics.aesthetics": aesthetics,
-            "metrics.tagger_weights": tagger_weights,
-            "metrics.clap_weights": clap_weights,
-            "metrics.aesthetics_weights": aesthetics_weights,
+            **_under("metrics", tagger=tagger, clap=clap, aesthetics=aesthetics),
+            **_under(
+                "metrics",
+                tagger_weights=tagger_weights,
+                clap_weights=clap_weights,
+                aesthetics_weights=aesthetics_weights,
+            ),
             "execution.device": device,
             "execution.executor": executor,
             "execution.workers": workers,
@@ -106,7 +105,12 @@ def run(
     return _run(spec, fresh=fresh, quiet=quiet)
 
 
-def _plan(spec: Grid, cost_per_hour: float | None, *, fresh: bool) -> int:
+def _under(section: str, **values: object) -> dict[str, object]:
+    """Return settings of a section of a grid by their full names."""
+    return {f"{section}.{name}": value for name, value in values.items()}
+
+
+def _plan(spec: GridSpec, cost_per_hour: float | None, *, fresh: bool) -> int:
     """Show what would run; return the exit code."""
     from admbench.bench.cli.run_plan import show_plan
 
@@ -114,7 +118,7 @@ def _plan(spec: Grid, cost_per_hour: float | None, *, fresh: bool) -> int:
     return 0
 
 
-def _run(spec: Grid, *, fresh: bool, quiet: bool) -> int:
+def _run(spec: GridSpec, *, fresh: bool, quiet: bool) -> int:
     """Run the grid and publish it; return the exit code."""
     from admbench.bench.cli.run_progress import RunProgress
     from admbench.bench.cli.stopping import signal_of, stopped_by_signals
