@@ -84,18 +84,12 @@ def run(
             **_under("generation", steps=steps, guidance=guidance, batch_size=batch_size),
             "metrics.names": split_specs(metrics) if metrics is not None else None,
             **_under("metrics", tagger=tagger, clap=clap, aesthetics=aesthetics),
-            **_under(
-                "metrics",
-                tagger_weights=tagger_weights,
-                clap_weights=clap_weights,
-                aesthetics_weights=aesthetics_weights,
-            ),
-            "execution.device": device,
-            "execution.executor": executor,
-            "execution.workers": workers,
-            "execution.cpus": cpus,
-            "execution.ray.address": address,
+            "metrics.tagger_weights": tagger_weights,
+            "metrics.clap_weights": clap_weights,
+            "metrics.aesthetics_weights": aesthetics_weights,
+            **_under("execution", device=device, executor=executor, workers=workers, cpus=cpus),
             "execution.cell_timeout": cell_timeout,
+            "execution.ray.address": address,
         },
     )
     if plan:
