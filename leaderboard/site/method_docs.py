@@ -9,7 +9,9 @@ _PAGES = {
     "q-diffusion": "methods.html#q-diffusion",
     "mixup-prompt": "methods/prompts.html#mixed-prompts",
     **{name: f"methods/{name}.html" for name in _OWN_PAGE},
-    **dict.fromkeys(("smoothquant", "vidit-q", "gptq", "awq", "svdquant", "hqq", "nf4"), "methods/linear.html"),
+    **dict.fromkeys(
+        ("smoothquant", "vidit-q", "convrot", "gptq", "awq", "svdquant", "hqq", "nf4"), "methods/linear.html"
+    ),
     **dict.fromkeys(
         ("torchao-int8", "torchao-int4", "quanto-int8", "quanto-int4", "quanto-int2", "nncf-int8"),
         "methods/bridges.html",

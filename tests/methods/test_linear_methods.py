@@ -36,6 +36,7 @@ SPECS = [
     "nf4@w4a16",
     "svdquant@w4a4[positions=64,rank=2]",
     "vidit-q@w4a8",
+    "convrot@w4a8",
 ]
 LAYERS = {
     "linear": (lambda: nn.Linear(6, 5, bias=False), (4, 7, 6)),
@@ -178,7 +179,7 @@ def test_a_method_gives_finite_predictions_and_a_checkpoint_of_the_same_bits(
     assert {ends[name].scheme.weight.bits for name in ("conv_in", "conv_out")} == {8}
 
 
-@pytest.mark.parametrize("name", ["smoothquant", "gptq", "awq", "hqq", "nf4", "svdquant", "vidit-q"])
+@pytest.mark.parametrize("name", ["smoothquant", "gptq", "awq", "hqq", "nf4", "svdquant", "vidit-q", "convrot"])
 def test_16_bits_are_full_precision_bit_for_bit(name, audioldm, quantize, predict):
     assert torch.equal(predict(audioldm, quantize(audioldm, f"{name}@w16a16").module), predict(audioldm))
 
@@ -277,3 +278,34 @@ def test_awqs_search_never_loses_to_a_fixed_exponent(correlated, exponent):
 
     fixed = magnitude.clamp(min=1e-4) ** exponent
     assert error(search_scale(weight, gram, GROUPS, magnitude)) <= error(fixed / (fixed.max() * fixed.min()).sqrt())
+
+
+def test_vidit_q_gives_the_inputs_maxima_the_larger_exponent_and_rotates(audioldm, quantize):
+    """As the released code: x * max|W|**alpha / max|X|**(1 - alpha), which is then rotated."""
+    spec = "vidit-q@w8a8[prompts=2,timesteps=2,steps=2,momentum=0,alpha=0.25]"
+    layers = quantized_layers(quantize(audioldm, spec).module)
+    name = "mid_block.resnets.0.conv1"
+    weight = audioldm.backbone.get_submodule(name).weight.abs().transpose(0, 1).flatten(1).amax(1)
+    largest = (layers[name].input_scale * weight**0.25) ** (1 / 0.75)
+    method = methods.from_spec("naive@w8a8[prompts=2,timesteps=2,steps=2]")
+    calibration = method.calibrate(audioldm, [f"sound number {index}" for index in range(20)], seed=0)
+    seen = channel_statistics(audioldm, calibration.take(calibration.step.argsort(stable=True)[-32:]), [name])[name]
+    torch.testing.assert_close(largest, seen.largest, rtol=1e-3, atol=1e-4)
+    assert {layer.rotation for layer in layers.values()} == {4, 16, 64}
+    assert {
+        layer.rotation for layer in quantized_layers(quantize(audioldm, "vidit-q@w8a8[rotation=0]").module).values()
+    } == {0}
+
+
+def test_convrot_takes_no_data_and_rounds_symmetrically(audioldm):
+    method = methods.from_spec("convrot@w4a8")
+    assert method.calibrate(audioldm, [], seed=0) is None
+    layers = quantized_layers(method.quantize(audioldm, None).module)
+    assert {layer.scheme.weight.symmetric for layer in layers.values()} == {True}
+    assert {layer.scheme.activation.granularity for layer in layers.values()} == {"token", "sample"}
+    assert layers["conv_in"].scheme.weight.bits == 8
+    assert all(layer.rotation == 16 for layer in layers.values() if layer.shape[1] % 16 == 0)
+    ends = quantized_layers(methods.from_spec("convrot@mxfp4").quantize(audioldm, None).module)
+    assert {layer.scheme.weight.codebook for name, layer in ends.items() if name not in ("conv_in", "conv_out")} == {
+        "e2m1"
+    }
