@@ -3,9 +3,9 @@
 
 The input of a layer is rotated in groups of channels by a regular Hadamard matrix, like a convolution over channels
 whose stride is its width, and the weight with it. An outlier channel is spread over its group. So is an outlier token,
-whose numbers are all of one sign: all rows of a regular matrix have the same sum, where Sylvester's matrix collects such
-a token in its first channel. Then both sides are rounded to nearest, symmetric, up to the largest magnitude: weights per
-output channel, inputs per token at run time. No data, and nothing is searched.
+whose numbers are all of one sign: all rows of a regular matrix have the same sum, where Sylvester's matrix collects
+such a token in its first channel. Then both sides are rounded to nearest, symmetric, up to the largest magnitude:
+weights per output channel, inputs per token at run time. No data, and nothing is searched.
 
 Of the paper the abstract could be read, and the released code (feice-huang/ConvRot) of the layer.
 

@@ -6,7 +6,7 @@ halves of guidance share one (section 3.1). Channels are balanced in two ways (s
 all timesteps by a scale, s = EMA(max|X|)**(1 - alpha) / max|W|**alpha, and what comes and goes with them by a rotation
 of the scaled input.
 
-The exponents are those of the released code (thu-nics/ViDiT-Q), in which alpha belongs to the weight; up to version 1 it
+The exponents are those of the released code (thu-nics/ViDiT-Q), in which alpha belongs to the weight; in version 1 it
 was taken for the input's.
 
 Departures. Written for Linear layers of transformers; convolutions take part with one range per row of the batch, the

@@ -4,8 +4,8 @@ With an orthogonal matrix R over the input channels, x W^T = (x R) (W R)^T: in f
 is rounded, x R and W R, has no channel that sticks out of its group. (QuaRot, arXiv 2404.00456.)
 
 R is block-diagonal, a regular Hadamard matrix a group (ConvRot, arXiv 2512.03673): all its rows have the same sum, so
-that numbers of one sign do not pile up in the first channel, as they do under Sylvester's matrix. There are regular ones
-of 4^k channels: Kronecker products of
+that numbers of one sign do not pile up in the first channel, as they do under Sylvester's matrix. There are regular
+ones of 4^k channels: Kronecker products of
 
      1  1  1 -1
      1  1 -1  1
