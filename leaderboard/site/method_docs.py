@@ -130,6 +130,7 @@ _PAGES = {
         ),
     ),
     "convrot": DocsPage("methods/linear.html#rotations"),
+    "qera": DocsPage("methods/linear.html"),
     **dict.fromkeys(
         ("smoothquant", "vidit-q", "gptq", "awq", "svdquant", "hqq", "nf4"),
         DocsPage("methods/linear.html", _LINEAR),

@@ -38,6 +38,7 @@ METHODS = (
     "awq@w4a16",
     "hqq@w4a16",
     "nf4@w4a16",
+    "qera@w4a16",
     "svdquant@w4a16",
 )
 """Those of the ladder unless others are named."""
