@@ -5,15 +5,16 @@ from __future__ import annotations
 import select
 import signal
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 
 import psutil
 
 from admbench.bench.run.answers import last_line, said_reason, said_stage
 from admbench.bench.run.disk import is_full
-from admbench.bench.run.executors.base import Outcome, Stage, Task, blocked
+from admbench.bench.run.executors.base import Outcome, Stage, Task
 from admbench.bench.run.executors.forked import Forked, ForkServer, ServerDied
+from admbench.bench.run.executors.schedule import Schedule
 from admbench.bench.run.jobs import Job
 from admbench.files import remove, write_text_atomic
 
@@ -60,23 +61,19 @@ class LocalExecutor:
 
     def watch(self, tasks: Sequence[Task]) -> Generator[Stage | Outcome, None, None]:
         """Yield stages as jobs begin them, and outcomes as jobs end: all in one stream, for who passes it on."""
-        waiting = list(tasks)
+        schedule = Schedule(tasks)
         running: list[_Child] = []
-        ended: dict[str, Outcome] = {}
         servers = self._kept or Servers(self.program, self.held)
         servers.look(running)  # one that died while it was kept is not asked for a child
         try:
-            while waiting or running:
-                for task in list(waiting):
-                    admitted = self._admit(task, servers, len(running), ended)
-                    if admitted is None:
-                        continue
-                    waiting.remove(task)
-                    if isinstance(admitted, _Child):
-                        running.append(admitted)
-                    else:
-                        ended[task.job.key] = admitted
-                        yield admitted
+            while True:
+                while len(running) < self.workers and (task := schedule.next()) is not None:
+                    try:
+                        running.append(_Child(task.job, self.timeout, servers))
+                    except (OSError, ServerDied) as error:
+                        yield from schedule.ended(Outcome(task.job, f"cannot be started: {error}", 0.0))
+                if not running:
+                    return
                 servers.look(running)
                 for child in list(running):
                     try:
@@ -88,27 +85,12 @@ class LocalExecutor:
                         yield Stage(child.job, stage)
                     if child.outcome is not None:
                         running.remove(child)
-                        ended[child.job.key] = child.outcome
-                        yield child.outcome
-                if running:
+                        yield from schedule.ended(child.outcome)
+                if len(running) == self.workers or not schedule.has_ready:
                     servers.wait(POLL_SECONDS)
         finally:
             if running or self._kept is None:
                 servers.close()
-
-    def _admit(
-        self, task: Task, servers: Servers, running: int, ended: Mapping[str, Outcome]
-    ) -> _Child | Outcome | None:
-        """Start a task whose turn it is; None while it has to wait, an outcome if it will never run."""
-        blocker = next((ended[key] for key in task.after if key in ended and ended[key].failed), None)
-        if blocker is not None:
-            return blocked(task, blocker)
-        if running >= self.workers or any(key not in ended for key in task.after):
-            return None
-        try:
-            return _Child(task.job, self.timeout, servers)
-        except (OSError, ServerDied) as error:
-            return Outcome(task.job, f"cannot be started: {error}", 0.0)
 
 
 class Servers:
