@@ -26,6 +26,7 @@ from admbench.leaderboard.untrusted import read_bytes
 from admbench.leaderboard.view import ModelView, ViewRow
 from admbench.leaderboard.view_words import model_sentences
 from admbench.plain_text import visible_name
+from admbench.private_text import Private
 
 LOG_FILE = "log.txt"
 """In a cell's folder: what its processes printed."""
@@ -79,7 +80,7 @@ def again(record: Record) -> str:
 
 
 def log_tail(row: Row) -> str:
-    """Return the end of a cell's log; empty where there is none that may be read."""
+    """Return the end of a cell's log, without what is private here; empty where there is none that may be read."""
     path = row.loaded.cell / LOG_FILE
     if not path.is_file():
         return ""
@@ -88,7 +89,9 @@ def log_tail(row: Row) -> str:
     except DataError:
         return ""
     text = data[-LOG_BYTES:].decode("utf-8", "replace")
-    return text.replace(str(row.loaded.run), row.loaded.run.name).strip()
+    if len(data) > LOG_BYTES:
+        text = text.partition("\n")[2]  # half a line may hold half a path
+    return Private.here().hidden(text.replace(str(row.loaded.run), row.loaded.run.name)).strip()
 
 
 def write_models(output: Output, fronts: Sequence[Front], names: Names) -> None:
