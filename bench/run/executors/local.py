@@ -14,6 +14,7 @@ from admbench.bench.run.answers import last_line, said_reason, said_stage
 from admbench.bench.run.disk import is_full
 from admbench.bench.run.executors.base import Outcome, Stage, Task, blocked
 from admbench.bench.run.executors.forked import Forked, ForkServer, ServerDied
+from admbench.bench.run.executors.room import Place, Room
 from admbench.bench.run.jobs import Job
 from admbench.files import remove, write_text_atomic
 
@@ -33,6 +34,7 @@ class LocalExecutor:
         held: file descriptors that all child processes keep open until the last of them has gone: that of a lock.
         servers: that this executor takes and leaves, where one like it is made again and again in a process; None is
             its own, which end with each run.
+        room: what jobs share; one that does not fit beside those that run waits. None is no limit but `workers`.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class LocalExecutor:
         program: str = "admbench.bench.run.program",
         held: Sequence[int] = (),
         servers: Servers | None = None,
+        room: Room | None = None,
     ) -> None:
+        self._room = room or Room()
         self.held = tuple(held)
         self._kept = servers
         self.workers = workers
@@ -88,6 +92,7 @@ class LocalExecutor:
                         yield Stage(child.job, stage)
                     if child.outcome is not None:
                         running.remove(child)
+                        self._room.give_back(child.place)
                         ended[child.job.key] = child.outcome
                         yield child.outcome
                 if running:
@@ -105,9 +110,13 @@ class LocalExecutor:
             return blocked(task, blocker)
         if running >= self.workers or any(key not in ended for key in task.after):
             return None
+        place = self._room.take(task.resources)
+        if place is None:
+            return None
         try:
-            return _Child(task.job, self.timeout, servers)
+            return _Child(task.job, self.timeout, servers, place)
         except (OSError, ServerDied) as error:
+            self._room.give_back(place)
             return Outcome(task.job, f"cannot be started: {error}", 0.0)
 
 
@@ -124,11 +133,11 @@ class Servers:
         self._held = held
         self._servers: dict[int, ForkServer] = {}
 
-    def start(self, job: Job) -> Forked:
-        """Start the child of a job; its server too, if there is none."""
+    def start(self, job: Job, place: Place) -> Forked:
+        """Start the child of a job in its place; its server too, if there is none."""
         if job.threads not in self._servers:
             self._servers[job.threads] = ForkServer(self._program, job.threads, self._held)
-        return self._servers[job.threads].start([str(job.work.job)], job.work.log)
+        return self._servers[job.threads].start([str(job.work.job)], job.work.log, place.environment)
 
     def kill(self, job: Job, child: Forked) -> None:
         """End the child of a job; where its server died, it goes by itself."""
@@ -162,8 +171,9 @@ class Servers:
 class _Child:
     """One job in its process group, watched from outside."""
 
-    def __init__(self, job: Job, timeout: float, servers: Servers) -> None:
+    def __init__(self, job: Job, timeout: float, servers: Servers, place: Place) -> None:
         self.job = job
+        self.place = place
         self.outcome: Outcome | None = None
         self._timeout = timeout
         self._servers = servers
@@ -179,7 +189,7 @@ class _Child:
         self._stage = ""
         self._peak_bytes = 0
         self._started: float | None = None
-        self._process = self._servers.start(self.job)
+        self._process = self._servers.start(self.job, self.place)
 
     @property
     def unended(self) -> bool:
