@@ -4,7 +4,8 @@
     python -m benchmarks.cluster simulate [--cells 10000] [--workers 64,256,1024] [--work 60]
 
 `measure` carries out one grid of stub cells (as `benchmarks.overhead`) by one worker, by two, and by two Ray nodes of
-one core on loopback, and prints cells an hour; then what 10,000 tasks cost whoever began the run, with a scheduler
+one core on loopback, and prints cells an hour, the processor time of whoever began the run (planning, journal,
+records), and the load of the machine; then what 10,000 tasks cost whoever began the run, with a scheduler
 that answers at once.
 
 `simulate` draws a run event by event. A cell takes its work (lognormal, and some stragglers), the overhead of its
@@ -80,7 +81,7 @@ def measure(cells: int) -> None:
         real = grid_of(1, 1, folder / "real")
         assert [result.reason for result in run_grid(real, command="benchmark")] == [None]
         os.environ[TEMPLATE] = str(RunLayout(real.out).cell(MODEL, real.methods[0]).path)
-        print("executor        cells  seconds  cells_an_hour  load", flush=True)
+        print("executor        cells  seconds  cells_an_hour  parent_ms  load", flush=True)
         for workers in (1, 2):
             local = LocalExecutor(workers, TIMEOUT, PROGRAM)
             _print_rate(f"local, {workers}", grid_of(cells, workers, folder / f"local-{workers}"), local)
@@ -94,13 +95,14 @@ def measure(cells: int) -> None:
 
 
 def _print_rate(name: str, grid: GridSpec, executor: Executor) -> None:
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     failed = [result.reason for result in run_grid(grid, command="benchmark", executor=executor) if result.reason]
     seconds = time.perf_counter() - began
     assert not failed, failed[0]
     cells = len(grid.methods)
-    load = os.getloadavg()[0]
-    print(f"{name:14}  {cells:5}  {seconds:7.1f}  {3600 * cells / seconds:13.0f}  {load:.1f}", flush=True)
+    parent = 1000 * (time.process_time() - worked) / cells
+    rate = 3600 * cells / seconds
+    print(f"{name:14}  {cells:5}  {seconds:7.1f}  {rate:13.0f}  {parent:9.0f}  {os.getloadavg()[0]:4.1f}", flush=True)
 
 
 class _TwoRayNodes:
