@@ -159,21 +159,21 @@ IDLE, MADE = 0, 1
 
 @dataclass(frozen=True)
 class Costs:
-    """What is there beside the work of a cell; the defaults were measured, see docs/clusters.md."""
+    """What is there beside the work of a cell; where the defaults are from is in docs/clusters.md."""
 
-    overhead: float = 0.1
+    overhead: float = 2.5
     """Seconds of processes a cell, where the fork server is kept."""
     start: float = 0.0
     """Seconds until a node has imported what a cell needs, before each cell; of Slurm, with one cell a job."""
     queue: float = 0.0
     """Seconds in the scheduler's queue, before each cell."""
-    driver: float = 0.02
+    driver: float = 0.016
     """Seconds of whoever began the run a cell: submitting it, its reports, journal and records."""
-    files: int = 130
+    files: int = 113
     """Files that a cell writes to storage, one after the other."""
     latency: float = 0.002
     """Seconds of storage a file."""
-    megabytes: float = 8.0
+    megabytes: float = 15.0
     """Of a cell's files."""
     bandwidth: float = 1000.0
     """Megabytes a second of storage, which all nodes share."""
@@ -244,7 +244,7 @@ def simulate(cells: int, workers: int, work: Work, costs: Costs, seed: int = 0) 
 
 SCENARIOS = {
     "as measured": {},
-    "Slurm, a cell a job": {"start": 6.0, "queue": 5.0},
+    "Slurm, a cell a job": {"start": 7.6, "queue": 5.0},
     "slow storage": {"latency": 0.02, "bandwidth": 100.0},
     "slow driver": {"driver": 0.2},
 }

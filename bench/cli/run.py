@@ -22,8 +22,8 @@ from admbench.bench.cli.options import (
     TaggerWeights,
     captions_of,
 )
-from admbench.bench.cli.secrets import without_secrets
 from admbench.errors import BenchError, UsageError
+from admbench.private_text import Private
 
 if TYPE_CHECKING:
     from admbench.bench.run.runner import CellResult
@@ -158,4 +158,4 @@ def _kept(result: CellResult) -> str:
 
 
 def _command_line() -> str:
-    return without_secrets(shlex.join(["bench", *sys.argv[1:]]), Path.home())
+    return Private.here().hidden(shlex.join(["bench", *sys.argv[1:]]))

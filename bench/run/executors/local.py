@@ -5,16 +5,20 @@ from __future__ import annotations
 import select
 import signal
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 
 import psutil
 
 from admbench.bench.run.answers import last_line, said_reason, said_stage
 from admbench.bench.run.disk import is_full
-from admbench.bench.run.executors.base import Outcome, Stage, Task, blocked
+from admbench.bench.run.executors.base import Outcome, Stage, Task
 from admbench.bench.run.executors.forked import Forked, ForkServer, ServerDied
+<<<<<<< HEAD
 from admbench.bench.run.executors.room import Place, Room
+=======
+from admbench.bench.run.executors.schedule import Schedule
+>>>>>>> next
 from admbench.bench.run.jobs import Job
 from admbench.files import remove, write_text_atomic
 
@@ -64,23 +68,19 @@ class LocalExecutor:
 
     def watch(self, tasks: Sequence[Task]) -> Generator[Stage | Outcome, None, None]:
         """Yield stages as jobs begin them, and outcomes as jobs end: all in one stream, for who passes it on."""
-        waiting = list(tasks)
+        schedule = Schedule(tasks)
         running: list[_Child] = []
-        ended: dict[str, Outcome] = {}
         servers = self._kept or Servers(self.program, self.held)
         servers.look(running)  # one that died while it was kept is not asked for a child
         try:
-            while waiting or running:
-                for task in list(waiting):
-                    admitted = self._admit(task, servers, len(running), ended)
-                    if admitted is None:
-                        continue
-                    waiting.remove(task)
-                    if isinstance(admitted, _Child):
-                        running.append(admitted)
-                    else:
-                        ended[task.job.key] = admitted
-                        yield admitted
+            while True:
+                while len(running) < self.workers and (task := schedule.next()) is not None:
+                    try:
+                        running.append(_Child(task.job, self.timeout, servers))
+                    except (OSError, ServerDied) as error:
+                        yield from schedule.ended(Outcome(task.job, f"cannot be started: {error}", 0.0))
+                if not running:
+                    return
                 servers.look(running)
                 for child in list(running):
                     try:
@@ -92,15 +92,21 @@ class LocalExecutor:
                         yield Stage(child.job, stage)
                     if child.outcome is not None:
                         running.remove(child)
+<<<<<<< HEAD
                         self._room.give_back(child.place)
                         ended[child.job.key] = child.outcome
                         yield child.outcome
                 if running:
+=======
+                        yield from schedule.ended(child.outcome)
+                if len(running) == self.workers or not schedule.has_ready:
+>>>>>>> next
                     servers.wait(POLL_SECONDS)
         finally:
             if running or self._kept is None:
                 servers.close()
 
+<<<<<<< HEAD
     def _admit(
         self, task: Task, servers: Servers, running: int, ended: Mapping[str, Outcome]
     ) -> _Child | Outcome | None:
@@ -119,6 +125,8 @@ class LocalExecutor:
             self._room.give_back(place)
             return Outcome(task.job, f"cannot be started: {error}", 0.0)
 
+=======
+>>>>>>> next
 
 class Servers:
     """The fork server of each number of threads, as libraries read theirs when they are imported.

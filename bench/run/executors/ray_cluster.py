@@ -67,7 +67,7 @@ class RayCluster:
             self._batches[started.remote(batch.model_dump_json(), keep=True)] = batch
 
     def _warn_if_it_fits_nowhere(self, batch: Batch) -> None:
-        """Say that a batch waits for a node which is not there yet; Ray would wait in silence, and rightly if it grows."""
+        """Say that a batch waits for a node which is not there yet; Ray waits in silence, and rightly if it grows."""
         wanted = {"CPU": batch.cpus, "GPU": batch.gpus, "memory": batch.memory_bytes or 0}
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
