@@ -145,11 +145,14 @@ def test_what_a_job_started_ends_with_it_wherever_it_went(task: MakeTask) -> Non
     assert not psutil.pid_exists(int((outcome.job.work.path / "child.txt").read_text()))
 
 
-def test_a_job_sees_its_own_device_alone(task: MakeTask) -> None:
-    tasks = [replace(task("says-its-device"), resources=Resources(1, 1)), task("draws")]
+def test_a_job_sees_its_own_device_alone_and_others_wait_for_it(task: MakeTask) -> None:
+    tasks = [replace(task(name), resources=Resources(1, 1)) for name in ("killed", "says-its-device")]
+    stages: list[str] = []
     executor = LocalExecutor(2, 60.0, "fake_program", room=Room(["5"]))
-    (first, _) = sorted(executor.run(tasks, _ignore), key=lambda outcome: outcome.job.method, reverse=True)
-    assert first.job.work.log.read_text().splitlines()[0] == "5"
+    for outcome in executor.run(tasks, lambda job, stage: stages.append(job.key)):
+        if outcome.job.key == "key-of-killed":
+            assert set(stages) == {"key-of-killed"}, "the other has not begun"
+    assert outcome.job.work.log.read_text().splitlines()[0] == "5"
 
 
 def test_a_program_that_cannot_be_imported_is_named(task: MakeTask) -> None:

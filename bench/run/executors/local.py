@@ -14,11 +14,8 @@ from admbench.bench.run.answers import last_line, said_reason, said_stage
 from admbench.bench.run.disk import is_full
 from admbench.bench.run.executors.base import Outcome, Stage, Task
 from admbench.bench.run.executors.forked import Forked, ForkServer, ServerDied
-<<<<<<< HEAD
 from admbench.bench.run.executors.room import Place, Room
-=======
 from admbench.bench.run.executors.schedule import Schedule
->>>>>>> next
 from admbench.bench.run.jobs import Job
 from admbench.files import remove, write_text_atomic
 
@@ -70,14 +67,21 @@ class LocalExecutor:
         """Yield stages as jobs begin them, and outcomes as jobs end: all in one stream, for who passes it on."""
         schedule = Schedule(tasks)
         running: list[_Child] = []
+        held_back: Task | None = None  # the next, which does not fit beside those that run
         servers = self._kept or Servers(self.program, self.held)
         servers.look(running)  # one that died while it was kept is not asked for a child
         try:
             while True:
-                while len(running) < self.workers and (task := schedule.next()) is not None:
+                while len(running) < self.workers and (task := held_back or schedule.next()) is not None:
+                    place = self._room.take(task.resources)
+                    if place is None:
+                        held_back = task
+                        break
+                    held_back = None
                     try:
-                        running.append(_Child(task.job, self.timeout, servers))
+                        running.append(_Child(task.job, self.timeout, servers, place))
                     except (OSError, ServerDied) as error:
+                        self._room.give_back(place)
                         yield from schedule.ended(Outcome(task.job, f"cannot be started: {error}", 0.0))
                 if not running:
                     return
@@ -92,41 +96,16 @@ class LocalExecutor:
                         yield Stage(child.job, stage)
                     if child.outcome is not None:
                         running.remove(child)
-<<<<<<< HEAD
                         self._room.give_back(child.place)
-                        ended[child.job.key] = child.outcome
-                        yield child.outcome
-                if running:
-=======
                         yield from schedule.ended(child.outcome)
-                if len(running) == self.workers or not schedule.has_ready:
->>>>>>> next
+                if len(running) == self.workers or held_back is not None or not schedule.has_ready:
                     servers.wait(POLL_SECONDS)
         finally:
+            for child in running:
+                self._room.give_back(child.place)
             if running or self._kept is None:
                 servers.close()
 
-<<<<<<< HEAD
-    def _admit(
-        self, task: Task, servers: Servers, running: int, ended: Mapping[str, Outcome]
-    ) -> _Child | Outcome | None:
-        """Start a task whose turn it is; None while it has to wait, an outcome if it will never run."""
-        blocker = next((ended[key] for key in task.after if key in ended and ended[key].failed), None)
-        if blocker is not None:
-            return blocked(task, blocker)
-        if running >= self.workers or any(key not in ended for key in task.after):
-            return None
-        place = self._room.take(task.resources)
-        if place is None:
-            return None
-        try:
-            return _Child(task.job, self.timeout, servers, place)
-        except (OSError, ServerDied) as error:
-            self._room.give_back(place)
-            return Outcome(task.job, f"cannot be started: {error}", 0.0)
-
-=======
->>>>>>> next
 
 class Servers:
     """The fork server of each number of threads, as libraries read theirs when they are imported.
