@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_it_runs_as_soon_as_the_package_is_there(
 def test_the_command_line_says_what_was_skipped_and_does_the_rest(
     make_grid: Callable[..., GridSpec], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("admbench.bench.run.runner.LocalExecutor", lambda *_, **__: Here())
+    monkeypatch.setattr("admbench.bench.run.runner.run_grid", partial(run_grid, executor=Here()))
     grid = make_grid()
     command = ["run", "--models", "fake-adm", "--methods", "fp32,absent", "--steps", "2", "--suite", grid.suite]
     assert main([*command, "--metrics", "clap", "--out", str(grid.out)]) == 0
