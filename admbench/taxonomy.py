@@ -33,11 +33,21 @@ Family = Literal[
 - `package`: what another package does, by its own rules.
 """
 
+Difficulty = Literal["channel outliers", "heavy-tailed weights", "drifting ranges", "shifted inputs"]
+"""What makes a network hard to quantize, and what a method may claim to handle; `bench stress` holds it to that.
+
+- `channel outliers`: some channels of a layer's input are much larger than the others;
+- `heavy-tailed weights`: some columns of a weight are much larger than the others;
+- `drifting ranges`: inputs are wider at one end of the timesteps than at the other;
+- `shifted inputs`: an input is of one sign, and as wide as one of both.
+"""
+
 Read = Literal["whole", "abstract"]
 """`abstract`: nothing else of the paper could be read, and the method is reconstructed from it."""
 
 TRACKS: tuple[str, ...] = get_args(Track)
 FAMILIES: tuple[str, ...] = get_args(Family)
+DIFFICULTIES: tuple[Difficulty, ...] = get_args(Difficulty)
 
 
 @dataclass(frozen=True)

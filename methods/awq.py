@@ -56,6 +56,7 @@ class AWQ(GramMethod[ChannelStatistics, tuple[Tensor, Quantizer]]):
         "Lin et al., AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration, MLSys 2024",
     )
     takes_formats = True
+    claims = frozenset({"channel outliers"})
 
     def observe(self, model: DenoisingModel, calibration: CalibrationSet) -> Mapping[str, ChannelStatistics]:
         """See `LayerwiseMethod`: which channels matter."""

@@ -19,7 +19,7 @@ from admbench.methods.core.checkpoint.header import MethodHeader, SourceHeader
 from admbench.methods.core.reconstruction.objective import BlockReport
 from admbench.methods.protocol import DenoisingModel
 from admbench.methods.spec import MethodSpec
-from admbench.taxonomy import Family, Paper, Track
+from admbench.taxonomy import Difficulty, Family, Paper, Track
 
 QUICK_STEPS = 50
 """Most denoising steps of a trajectory of preset `quick` where `steps` was not typed: a model that is sampled in 200
@@ -142,6 +142,8 @@ class Method(ABC):
     """What it does to weights, the main thing of several; a literal, declared by the class itself."""
     paper: ClassVar[Paper | None]
     """What it is from; None where there is nothing to cite, as of rounding to nearest."""
+    claims: ClassVar[frozenset[Difficulty]] = frozenset()
+    """What it is to handle where rounding to nearest does not: `bench stress` tries it."""
     takes_bits: ClassVar[bool] = True
     """Whether a spec names bits."""
     takes_formats: ClassVar[bool] = False

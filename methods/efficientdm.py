@@ -83,6 +83,7 @@ class EfficientDM(BlockwiseMethod):
         "2310.03270",
         "He et al., EfficientDM: Efficient Quantization-Aware Fine-Tuning of Low-Bit Diffusion Models, ICLR 2024",
     )
+    claims = frozenset({"drifting ranges"})
     Config: ClassVar[type[EfficientDMConfig]] = EfficientDMConfig
     config: EfficientDMConfig
 

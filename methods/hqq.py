@@ -52,6 +52,7 @@ class HQQ(WeightOnlyMethod):
         "Badri and Shaji, Half-Quadratic Quantization of Large Machine Learning Models, Mobius Labs 2023",
         "https://mobiusml.github.io/hqq_blog/",
     )
+    claims = frozenset({"heavy-tailed weights"})
     Config: ClassVar[type[HQQConfig]] = HQQConfig
     config: HQQConfig
 

@@ -62,6 +62,7 @@ class Naive(CalibratedMethod):
     family = "rounding"
     paper: ClassVar[Paper | None] = None
     takes_formats = True
+    claims = frozenset({"shifted inputs"})
     Config: ClassVar[type[NaiveConfig]] = NaiveConfig
     config: NaiveConfig
 

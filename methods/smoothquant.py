@@ -56,6 +56,7 @@ class SmoothQuant(LayerwiseMethod[ChannelStatistics, None]):
         " ICML 2023",
     )
     takes_formats = True
+    claims = frozenset({"channel outliers"})
     Config: ClassVar[type[SmoothQuantConfig]] = SmoothQuantConfig
     config: SmoothQuantConfig
 

@@ -92,6 +92,7 @@ class SVDQuant(LayerwiseMethod[ChannelStatistics, Decomposition]):
         "Li et al., SVDQuant: Absorbing Outliers by Low-Rank Components for 4-Bit Diffusion Models, ICLR 2025",
     )
     takes_formats = True
+    claims = frozenset({"channel outliers", "heavy-tailed weights"})
     Config: ClassVar[type[SVDQuantConfig]] = SVDQuantConfig
     config: SVDQuantConfig
 

@@ -73,6 +73,7 @@ class TCAQDM(BlockwiseMethod):
         "2412.16700", "Huang et al., TCAQ-DM: Timestep-Channel Adaptive Quantization for Diffusion Models, 2024"
     )
     takes_formats = True
+    claims = frozenset({"channel outliers"})
     Config: ClassVar[type[TCAQConfig]] = TCAQConfig
     config: TCAQConfig
 

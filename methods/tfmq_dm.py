@@ -54,6 +54,7 @@ class TFMQDM(BlockwiseMethod):
         "2311.16503", "Huang et al., TFMQ-DM: Temporal Feature Maintenance Quantization for Diffusion Models, CVPR 2024"
     )
     takes_formats = True
+    claims = frozenset({"drifting ranges"})
     Config: ClassVar[type[TFMQConfig]] = TFMQConfig
     config: TFMQConfig
 

@@ -56,6 +56,7 @@ class ViDiTQ(LayerwiseMethod[ChannelStatistics, None]):
         " Generation, ICLR 2025",
     )
     takes_formats = True
+    claims = frozenset({"channel outliers", "drifting ranges"})
     Config: ClassVar[type[ViDiTQConfig]] = ViDiTQConfig
     config: ViDiTQConfig
 

@@ -36,6 +36,7 @@ from admbench.bench.cli import (
     run,
     score,
     status,
+    stress,
     table,
     validate,
     votes,
@@ -75,6 +76,7 @@ app.command("choose")(choose.choose)
 app.command("validate")(validate.validate)
 app.add_typer(results.app, name="results")
 app.command("ladder")(ladder.ladder)
+app.command("stress")(stress.stress)
 app.command("components")(components.components)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(cache.app, name="cache")

@@ -19,6 +19,9 @@ def train(
     jobs: Annotated[int | None, typer.Option(min=1, help="Stages side by side; one per core if left out.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier, interrupted training left.")] = False,
     install: Annotated[bool, typer.Option("--install", help="Replace the package's checkpoints at the end.")] = False,
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="Train tiny-dit on the components that the package ships.")
+    ] = False,
     scale: Annotated[float, typer.Option(hidden=True, help="Share of steps and clips, to try the chain.")] = 1.0,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -29,7 +32,8 @@ def train(
     """
     from admbench.bench.zoo.train import train as train_zoo
 
-    train_zoo(stages.split(",") if stages else None, out, jobs=jobs, fresh=fresh, install=install, scale=scale)
+    names = stages.split(",") if stages else None
+    train_zoo(names, out, jobs=jobs, fresh=fresh, install=install, reuse=reuse, scale=scale)
 
 
 @app.command("check")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from admbench.bench.models.checkpoints.shipped import CHECKPOINTS
 from admbench.bench.models.mel import log_mel
 from admbench.bench.models.pipelines.mel_latents import MelDecoder
 from admbench.bench.suites.corpus.corpus import CLIP_SECONDS, EVENTS, draw_clip, render_many
+from admbench.bench.zoo import transformers
 from admbench.bench.zoo.architectures import (
     BLUEPRINTS,
     MAX_TOKENS,
@@ -30,6 +32,7 @@ from admbench.bench.zoo.architectures import (
 from admbench.bench.zoo.architectures import vocoder as new_vocoder
 from admbench.bench.zoo.autoencoders import spectral_loss
 from admbench.bench.zoo.effort import scaled
+from admbench.bench.zoo.sharing import VOCODERS_KEPT, files_of, holder_of, leave_out, share_all
 from admbench.bench.zoo.texts import Towers
 from admbench.files import atomic_directory, read_json, write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
@@ -60,13 +63,21 @@ def export(work: Path) -> None:
             shutil.copytree(work / name / "shipped", folder / "judges" / name)
         for blueprint in BLUEPRINTS.values():
             write_pipeline(blueprint, work, folder / "checkpoints" / blueprint.name, folder / "judges")
+        share_all(folder / "checkpoints")
+        write_transformer(work, folder / "checkpoints" / transformers.NAME, folder / "checkpoints" / transformers.BASE)
+
+
+def export_transformer(work: Path) -> None:
+    """Writes work/export/shipped/checkpoints/tiny-dit alone, which shares components with the package's own files."""
+    with atomic_directory(work / "export" / "shipped") as folder:
+        write_transformer(work, folder / "checkpoints" / transformers.NAME, CHECKPOINTS / transformers.BASE)
 
 
 def install(work: Path) -> None:
     """Puts the exported files in the place of the package's own."""
     shipped = work / "export" / "shipped"
     for source, place in ((shipped / "judges", WEIGHTS), (shipped / "checkpoints", CHECKPOINTS)):
-        for folder in sorted(source.iterdir()):
+        for folder in sorted(source.iterdir()) if source.is_dir() else ():
             with atomic_directory(place / folder.name) as fresh:
                 shutil.copytree(folder, fresh, dirs_exist_ok=True)
 
@@ -77,6 +88,7 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
     vae.register_to_config(scaling_factor=read_json(work / blueprint.vae / "latents.json")["scaling_factor"])
     vocoder = _trained(new_vocoder(blueprint.mel), work / blueprint.vocoder)
     trials = try_decoders(blueprint, vae, vocoder, judges)
+    best = max(trials, key=lambda trial: (round(trial.top1, 2), -trial.spectral_distance))
     towers = _trained(Towers(), work / "texts")
     parts: dict[str, Any] = {
         "vae": vae.half(),
@@ -92,7 +104,6 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
         for name, part in parts.items():
             part.save_pretrained(folder / name)
     stages = (blueprint.vae, blueprint.decoder, "texts", blueprint.vocoder, blueprint.teacher, blueprint.name)
-    best = max(trials, key=lambda trial: (round(trial.top1, 2), -trial.spectral_distance))
     facts = {
         "version": VERSION,
         "family": blueprint.family,
@@ -106,9 +117,51 @@ def write_pipeline(blueprint: Blueprint, work: Path, folder: Path, judges: Path)
         "training": {name: _training(work / name) for name in stages if name},
     }
     write_json_atomic(folder / "admbench.json", facts)
+    write_manifest(folder)
+    if best.decoder == "griffin-lim" and blueprint.name not in VOCODERS_KEPT:
+        leave_out(folder, "vocoder")
+
+
+def write_transformer(work: Path, folder: Path, base: Path) -> None:
+    """tiny-dit as a pipeline directory; it shares autoencoder, text encoder and tokenizer with its base.
+
+    Args:
+        work: folder of the stages.
+        folder: gets the rest.
+        base: pipeline directory of `transformers.BASE`.
+    """
+    theirs = read_json(base / "admbench.json")
+    module = _trained(transformers.Denoiser(), work / transformers.NAME)
+    module.transformer.half().save_pretrained(folder / "transformer")
+    module.projections.half().save_pretrained(folder / "projection_model")
+    transformers.scheduler().save_pretrained(folder / "scheduler")
+    training = {name: notes for name, notes in theirs["training"].items() if name in ("vae-64", "decoder-64", "texts")}
+    facts = {
+        "version": VERSION,
+        "family": "stable-audio",
+        **{name: theirs[name] for name in ("mel", "seconds", "tokens", "decoder", "decoder_trials")},
+        "latent_shape": (transformers.CHANNELS, transformers.FRAMES),
+        "training": training | {transformers.NAME: _training(work / transformers.NAME)},
+    }
+    write_json_atomic(folder / "admbench.json", facts)
+    write_manifest(folder, dict.fromkeys(("text_encoder", "tokenizer", "vae"), base))
+
+
+def write_manifest(folder: Path, shared: Mapping[str, Path] | None = None) -> None:
+    """Writes the manifest of a pipeline directory.
+
+    Args:
+        folder: of the model, with all else that is in it.
+        shared: component folder -> pipeline directory of another model that has it, itself or from a third.
+    """
     files = {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    holders = {part: holder_of(model, part) for part, model in (shared or {}).items()}
+    for part, holder in holders.items():
+        files |= files_of(read_json(holder / "manifest.json")["files"], part)
+    content = {"shared": {part: holder.name for part, holder in holders.items()}} if holders else {}
+    files = dict(sorted(files.items()))
     weights = {name: digest for name, digest in files.items() if name.endswith(".safetensors")}
-    write_json_atomic(folder / "manifest.json", {"weights_sha256": sha256_json(weights), "files": files})
+    write_json_atomic(folder / "manifest.json", {"weights_sha256": sha256_json(weights), **content, "files": files})
 
 
 @torch.inference_mode()

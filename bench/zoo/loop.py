@@ -36,11 +36,17 @@ class Recipe:
     weight_decay: float = 0.01
     ema: float | None = None
     betas: tuple[float, float] = (0.9, 0.99)
+    cooldown: float | None = None
+    """Share of the steps, the last ones, over which the rate falls to nothing from what it was all along; None: the
+    rate falls with a cosine from the end of the warm-up. What comes before a cooldown is the same however many steps
+    follow, so that a training can be made longer."""
 
     def rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine to 2 % of the learning rate."""
+        """Linear warm-up, then a cosine to 2 % of the learning rate, or a constant and a linear cooldown."""
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
+        if self.cooldown is not None:
+            return self.learning_rate * min(1.0, (self.steps - step) / max(1.0, self.cooldown * self.steps))
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
         return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 

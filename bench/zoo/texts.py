@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from admbench.bench.models.checkpoints.components import require_exact
 from admbench.bench.suites.corpus.corpus import EVENTS, ClipSpec
 from admbench.bench.zoo.architectures import BLUEPRINTS, CLAP_DIM, TEXT_WIDTH, text_encoder, tokenizer
 from admbench.bench.zoo.data import Split
@@ -64,6 +65,20 @@ def hidden_states(encoder: Any, ids: Tensor, mask: Tensor) -> Tensor:
     out = encoder(ids, attention_mask=mask)
     states: Tensor = out if isinstance(out, Tensor) else out.last_hidden_state
     return states
+
+
+def load_encoder(kind: str, folder: Path) -> Any:
+    """One trained text encoder, as it ships: rounded to float16, in float32. `folder` is that of the stage.
+
+    Raises:
+        CheckpointError: the stage has left no weights of it, or those of another architecture.
+    """
+    prefix, encoder = f"texts.{kind}.", text_encoder(kind)
+    kept = torch.load(folder / "weights.pt", weights_only=True)
+    own = {name.removeprefix(prefix): value for name, value in kept.items() if name.startswith(prefix)}
+    missing, unexpected = encoder.load_state_dict(own, strict=False)
+    require_exact(str(folder / "weights.pt"), missing, unexpected)
+    return encoder.half().float().eval()
 
 
 def train_texts(training: Split, folder: Path) -> Towers:

@@ -2,7 +2,10 @@
 
 A stage is a function of the stages before it; what it makes lies in WORK/STAGE, and a stage that is done is not done
 again. Stages run as child processes with one thread each, as many at once as there are cores: networks this small use
-two cores better as two processes than as two threads of one. The last stage writes the shipped files.
+two cores better as two processes than as two threads of one; one stage alone has all of them. The last stage writes
+the shipped files.
+
+A model that joins those that are shipped is trained upon them, `--reuse`: see `admbench.bench.zoo.reuse`.
 """
 
 from __future__ import annotations
@@ -161,6 +164,17 @@ def _flow(work: Path) -> None:
     train_flow(teacher, network, conditions, pairs, work / "tiny-flow")
 
 
+def _transformer(work: Path) -> None:
+    from admbench.bench.zoo.autoencoders import load_latents
+    from admbench.bench.zoo.data import render_split
+    from admbench.bench.zoo.texts import load_encoder
+    from admbench.bench.zoo.transformers import NAME, encode_words, train_transformer
+
+    split = render_split(work / "corpus", "train", TRAIN_CLIPS)
+    words = encode_words(load_encoder("t5", work / "texts"), [spec.caption for spec in split.specs])
+    train_transformer(load_latents(work / "vae-64"), words, work / NAME)
+
+
 def _pair_count() -> int:
     """Number of tiny-flow's pairs, of all shards; each shard has at least one chunk of them."""
     from admbench.bench.zoo.effort import scaled
@@ -210,6 +224,7 @@ def stages() -> dict[str, Stage]:
         Stage("decoder-64", ("vae-64",), _decoder("decoder-64")),
         Stage("decoder-80", ("vae-80",), _decoder("decoder-80")),
         Stage("tiny-flow", ("pairs-0", "pairs-1", "tiny-tango", "texts"), _flow),
+        Stage("tiny-dit", ("vae-64", "texts"), _transformer),
         Stage("vocoder-64", ("corpus",), _vocoder("vocoder-64")),
         Stage("vocoder-80", ("corpus",), _vocoder("vocoder-80")),
     ]
@@ -236,6 +251,7 @@ def train(
     jobs: int | None = None,
     fresh: bool = False,
     install: bool = False,
+    reuse: bool = False,
     scale: float = 1.0,
 ) -> None:
     """Runs the stages that are not done yet, `jobs` at once (default: the number of cores).
@@ -243,13 +259,15 @@ def train(
     Args:
         only: names of stages; what they need must be done. None is all.
         work: folder of the stages.
-        jobs: stages side by side, each with one thread.
+        jobs: stages side by side, each with one thread; where there are fewer stages, they have so many in all.
         fresh: forget what these stages left.
         install: at the end, put the exported files in the place of the package's own.
+        reuse: train tiny-dit on the components that the package ships, and export it alone.
         scale: share of the steps and clips, to try the chain itself; what comes of less than 1 is of no other use.
 
     Raises:
-        UsageError: an unknown stage, one whose need is not done, or a folder that was begun at another scale.
+        UsageError: an unknown stage, one whose need is not done, a folder that was begun at another scale, or `reuse`
+            for other stages than tiny-dit.
         BenchError: a stage failed; names its log.
     """
     plan = stages()
@@ -260,17 +278,33 @@ def train(
     if fresh:
         for name in asked:
             shutil.rmtree(work / name, ignore_errors=True)
+    _check_scale(work, scale, install)
+    if reuse:
+        _reuse(work, asked, scale)
     wanted = [name for name in asked if not is_done(work, name)]
     for name in wanted:
         for need in plan[name].needs:
             if not is_done(work, need) and need not in wanted:
                 raise UsageError(f"stage {name} needs stage {need}, which is not done in {work}")
-    _check_scale(work, scale, install)
     _run_all(plan, wanted, work, jobs or os.cpu_count() or 1, scale)
+    if reuse:
+        from admbench.bench.zoo.export import export_transformer
+
+        export_transformer(work)
     if install:
         from admbench.bench.zoo.export import install as install_files
 
         install_files(work)
+
+
+def _reuse(work: Path, asked: list[str], scale: float) -> None:
+    """Fill the stages that tiny-dit needs from the package's own files."""
+    if asked != ["tiny-dit"]:
+        raise UsageError(f"--reuse with stages {', '.join(asked)}: expected tiny-dit alone")
+    from admbench.bench.zoo.reuse import reuse
+
+    os.environ[effort.VARIABLE] = str(scale)
+    reuse(work, TRAIN_CLIPS)
 
 
 def _check_scale(work: Path, scale: float, install: bool) -> None:
@@ -287,12 +321,13 @@ def _check_scale(work: Path, scale: float, install: bool) -> None:
 def _run_all(plan: dict[str, Stage], wanted: list[str], work: Path, jobs: int, scale: float) -> None:
     """Starts each stage in a child process as soon as its needs are done and a place is free."""
     running: dict[str, subprocess.Popen[bytes]] = {}
+    threads = max(1, jobs // max(1, len(wanted)))
     try:
         while wanted or running:
             for name in list(wanted):
                 if len(running) < jobs and all(is_done(work, n) for n in plan[name].needs):
                     wanted.remove(name)
-                    running[name] = _start(work, name, scale)
+                    running[name] = _start(work, name, scale, threads)
             time.sleep(0.5)
             for name, process in list(running.items()):
                 code = process.poll()
@@ -309,9 +344,9 @@ def _run_all(plan: dict[str, Stage], wanted: list[str], work: Path, jobs: int, s
             process.terminate()
 
 
-def _start(work: Path, name: str, scale: float) -> subprocess.Popen[bytes]:
+def _start(work: Path, name: str, scale: float, threads: int) -> subprocess.Popen[bytes]:
     (work / name).mkdir(parents=True, exist_ok=True)
-    settings = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", effort.VARIABLE: str(scale)}
+    settings = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), effort.VARIABLE: str(scale)}
     print(f"{name}: started", flush=True)
     with open(work / name / "log.txt", "ab") as log:
         return subprocess.Popen(

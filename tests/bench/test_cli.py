@@ -33,6 +33,7 @@ COMMANDS = (
     "leaderboard",
     "validate",
     "ladder",
+    "stress",
     "doctor",
     "new-method",
     "new-metric",

@@ -39,6 +39,16 @@ def test_rate_warms_up_and_decays():
     assert rates[-1] < 0.05 * RECIPE.learning_rate
 
 
+def test_what_comes_before_a_cooldown_does_not_depend_on_the_steps():
+    recipe = dataclasses.replace(RECIPE, cooldown=0.25)
+    longer = dataclasses.replace(recipe, steps=600)
+    rates = [recipe.rate(step) for step in range(60)]
+    assert rates[:45] == [longer.rate(step) for step in range(45)]
+    assert rates[5:46] == [recipe.learning_rate] * 41
+    assert np.allclose(np.diff(rates[45:]), -recipe.learning_rate / 15)
+    assert rates[-1] == pytest.approx(recipe.learning_rate / 15)
+
+
 def _toy(folder: Path, interrupt_at: int | None = None) -> torch.Tensor:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.1), nn.Linear(8, 1))

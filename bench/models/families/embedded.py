@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from admbench.bench.models.checkpoints import shipped
 from admbench.bench.models.components import Component
@@ -13,18 +14,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddedModel:
+class ShippedModel(ABC):
     """The plug-in of one embedded model; `summary` is written as a literal: lists read it from the source."""
 
     name: str
     """Registry name, and that of its folder among the shipped checkpoints."""
     summary: str
-    text_encoder: str
-    """Its class as `module:Class`."""
-    conditioner: str
-    """Its class as `module:Class`: the family's route from captions to the backbone."""
-    rectified_flow: bool = False
-    """Whether it goes from noise to the clip in equal steps of Euler's method, and not by DDIM."""
     default_steps: int = 25
     default_guidance: float = 3.0
     requires: tuple[str, ...] = ()
@@ -42,12 +37,33 @@ class EmbeddedModel:
         """Return the hash of the shipped weights."""
         return shipped.fingerprint(self.name)
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Return what a clip is made with unless something else is asked for."""
+        return {"default_steps": self.default_steps, "default_guidance": self.default_guidance}
+
+    @abstractmethod
     def load(self, *, random_weights: bool = False) -> AudioDiffusionModel:
         """Load the shipped pipeline directory in float32; with `random_weights`, all of it but the backbone.
 
         Raises:
             CheckpointError: a file is missing or not what was shipped; names it.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedModel(ShippedModel):
+    """A U-Net over the latents of pictures."""
+
+    text_encoder: str
+    """Its class as `module:Class`."""
+    conditioner: str
+    """Its class as `module:Class`: the family's route from captions to the backbone."""
+    rectified_flow: bool = False
+    """Whether it goes from noise to the clip in equal steps of Euler's method, and not by DDIM."""
+
+    def load(self, *, random_weights: bool = False) -> AudioDiffusionModel:
+        """See the base class."""
         from admbench.bench.models.pipelines import embedded
 
         return embedded.load(
@@ -55,9 +71,20 @@ class EmbeddedModel:
             text_encoder=self.text_encoder,
             conditioner=self.conditioner,
             rectified_flow=self.rectified_flow,
-            defaults={"default_steps": self.default_steps, "default_guidance": self.default_guidance},
+            defaults=self.defaults,
             random_weights=random_weights,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedTransformer(ShippedModel):
+    """A diffusion transformer, run as Stable Audio."""
+
+    def load(self, *, random_weights: bool = False) -> AudioDiffusionModel:
+        """See the base class."""
+        from admbench.bench.models.pipelines import embedded_transformer
+
+        return embedded_transformer.load(self.name, defaults=self.defaults, random_weights=random_weights)
 
 
 AUDIOLDM = EmbeddedModel(
@@ -86,4 +113,8 @@ FLOW = EmbeddedModel(
     rectified_flow=True,
     default_steps=4,
     default_guidance=1.0,
+)
+DIT = EmbeddedTransformer(
+    name="tiny-dit",  # Evans et al. 2024, trained as Novack et al. 2025
+    summary="Stable Audio's transformer in small (5.4 M): rotary positions, SwiGLU, T5, rectified flow in 25 steps",
 )

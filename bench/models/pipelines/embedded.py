@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -55,36 +56,66 @@ def load(
         CheckpointError: a file is missing or not what was shipped; names it.
     """
     shipped.verify(name)
-    folder = shipped.folder_of(name)
-    facts = read_json(folder / "admbench.json")
+    facts = read_json(shipped.folder_of(name) / "admbench.json")
     mel = MelSpec(**facts["mel"])
-    backbone = load_component(UNet2DConditionModel, folder / "unet", WEIGHTS["diffusers"])
-    if random_weights:
-        with seeded():
-            backbone = UNet2DConditionModel.from_config(backbone.config)
-    vae = load_component(AutoencoderKL, folder / "vae", WEIGHTS["diffusers"])
-    encoder = load_component(load_target(text_encoder), folder / "text_encoder", WEIGHTS["transformers"])
-    vocoder = load_component(SpeechT5HifiGan, folder / "vocoder", WEIGHTS["transformers"])
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+    backbone = load_backbone(UNet2DConditionModel, shipped.place(name, "unet"), random_weights=random_weights)
+    vae = load_component(AutoencoderKL, shipped.place(name, "vae"), WEIGHTS["diffusers"])
+    encoder = load_component(load_target(text_encoder), shipped.place(name, "text_encoder"), WEIGHTS["transformers"])
+    vocoder = load_vocoder(name, facts["decoder"])
+    tokenizer = load_tokenizer(name)
+    card = shipped_card(name, facts, defaults, random_weights=random_weights)
+    parts = {"backbone": backbone, "text_encoder": encoder, "vae": vae}
+    if vocoder is not None:
+        parts["vocoder"] = vocoder
+    decoder = MelDecoder(vae, vocoder, mel, facts["decoder"], facts["transposed"])
+    scheduler_class: Any = FlowMatchEulerDiscreteScheduler if rectified_flow else DDIMScheduler
+    scheduler = scheduler_class.from_pretrained(shipped.place(name, "scheduler"), local_files_only=True)
+    route = load_target(conditioner)(tokenizer, encoder)
+    model_class = RectifiedFlow if rectified_flow else AudioDiffusionModel
+    return model_class(card, parts, route, scheduler, decoder)
+
+
+def load_backbone(network: Any, folder: Path, *, random_weights: bool) -> Any:
+    """Load a backbone of a class of diffusers; with `random_weights`, its architecture with some from a fixed seed."""
+    trained = load_component(network, folder, WEIGHTS["diffusers"])
+    if not random_weights:
+        return trained
+    with seeded():
+        return network.from_config(trained.config)
+
+
+def load_vocoder(name: str, decoder: str) -> SpeechT5HifiGan | None:
+    """Load the vocoder of a shipped model; None where clips are heard without it, by Griffin-Lim."""
+    if decoder == "griffin-lim":
+        return None
+    vocoder: SpeechT5HifiGan = load_component(SpeechT5HifiGan, shipped.place(name, "vocoder"), WEIGHTS["transformers"])
+    return vocoder
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load the word-level tokenizer of a shipped model."""
+    return PreTrainedTokenizerFast.from_pretrained(shipped.place(name, "tokenizer"), local_files_only=True)
+
+
+def shipped_card(name: str, facts: dict[str, Any], defaults: dict[str, Any], *, random_weights: bool) -> ModelCard:
+    """The card of a shipped model.
+
+    Args:
+        name: of the model.
+        facts: content of its admbench.json.
+        defaults: `default_steps` and `default_guidance`.
+        random_weights: whether the backbone's are drawn.
+    """
     trained = shipped.fingerprint(name)
-    card = ModelCard(
+    return ModelCard(
         name=name,
         source="embedded",
         revision=facts["version"],
         weights_sha256=random_sha256(name, trained) if random_weights else trained,
         license="Apache-2.0",
-        sample_rate=mel.sample_rate,
+        sample_rate=facts["mel"]["sample_rate"],
         seconds=facts["seconds"],
         latent_shape=tuple(facts["latent_shape"]),
         random_weights=random_weights,
         **defaults,
     )
-    parts = {"backbone": backbone, "text_encoder": encoder, "vae": vae}
-    if facts["decoder"] != "griffin-lim":
-        parts["vocoder"] = vocoder
-    decoder = MelDecoder(vae, vocoder, mel, facts["decoder"], facts["transposed"])
-    scheduler_class: Any = FlowMatchEulerDiscreteScheduler if rectified_flow else DDIMScheduler
-    scheduler = scheduler_class.from_pretrained(folder / "scheduler", local_files_only=True)
-    route = load_target(conditioner)(tokenizer, encoder)
-    model_class = RectifiedFlow if rectified_flow else AudioDiffusionModel
-    return model_class(card, parts, route, scheduler, decoder)

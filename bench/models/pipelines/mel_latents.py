@@ -16,9 +16,14 @@ from admbench.errors import CheckpointError
 
 
 class MelDecoder:
-    """Scaled latents -> log-mel spectrogram -> waveform, through the vocoder or Griffin-Lim, as `decoder` names."""
+    """Scaled latents -> log-mel spectrogram -> waveform, through the vocoder or Griffin-Lim, as `decoder` names.
 
-    def __init__(self, vae: AutoencoderKL, vocoder: nn.Module, mel: MelSpec, decoder: str, transposed: bool) -> None:
+    Griffin-Lim needs no vocoder.
+    """
+
+    def __init__(
+        self, vae: AutoencoderKL, vocoder: nn.Module | None, mel: MelSpec, decoder: str, transposed: bool
+    ) -> None:
         self.vae, self.vocoder, self.mel, self.decoder, self.transposed = vae, vocoder, mel, decoder, transposed
 
     def spectrograms(self, latents: Tensor) -> Tensor:
@@ -35,6 +40,8 @@ class MelDecoder:
         """Waveforms (n, samples) of log-mel spectrograms."""
         if self.decoder == "griffin-lim":
             return griffin_lim(spectrograms, self.mel)
+        if self.vocoder is None:
+            raise ValueError(f"decoder {self.decoder}: there is no vocoder")
         made: Tensor = self.vocoder(spectrograms)
         return made[:, : spectrograms.shape[1] * self.mel.hop]
 

@@ -6,7 +6,7 @@ ends. Waveforms keep both channels; the networks that judge them hear their mean
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,16 +31,17 @@ class StableAudioModel(AudioDiffusionModel):
     Args:
         parts: the pipeline's.
         card: facts; `seconds` is the longest clip.
+        decode: latents (n, channels, frames) to waveforms; None: by the autoencoder over waveforms, `vae`.
     """
 
     _conditioner: TokenStates
 
-    def __init__(self, parts: Parts, card: ModelCard) -> None:
+    def __init__(self, parts: Parts, card: ModelCard, decode: Callable[[Tensor], Tensor] | None = None) -> None:
         tokenizer = parts["tokenizer"]
         tokenizer.model_max_length = min(tokenizer.model_max_length, CAPTION_TOKENS)
         conditioner = TokenStates(tokenizer, parts["text_encoder"])
-        decoder = OobleckDecoder(parts["vae"])
-        super().__init__(card, networks(parts), conditioner, parts["scheduler"], decoder)
+        decode = decode or OobleckDecoder(parts["vae"])
+        super().__init__(card, networks(parts), conditioner, parts["scheduler"], decode)
         self._longest = card.seconds
         self._rotary_width = parts["backbone"].config["attention_head_dim"] // 2
 

@@ -80,6 +80,10 @@ class CalibrationSet:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         return self.take(order[:count])
 
+    def readdressed(self, twin: DenoisingModel) -> CalibrationSet:
+        """Return the set as one of a model of other weights that compute the same; whoever asks knows that they do."""
+        return replace(self, weights_sha256=twin.weights_sha256)
+
     def check_model(self, model: DenoisingModel) -> None:
         """Raise UsageError unless the set was drawn from exactly this model's weights."""
         if self.weights_sha256 != model.weights_sha256:

@@ -167,6 +167,9 @@ def attach_clock(backbone: nn.Module) -> Clock | None:
 
 
 def clocks_of(backbone: nn.Module) -> list[Clock]:
-    """Return the clocks that the tables of a backbone read: what a copy that shares the tables must share too."""
-    found = {id(module.clock): module.clock for module in backbone.modules() if isinstance(module, TimestepTable)}
-    return [clock for clock in found.values() if clock is not None]
+    """Return the clocks that a backbone's tables, and any others of its modules, read as their `clock`.
+
+    A copy that shares these modules must share the clocks too.
+    """
+    found = [getattr(module, "clock", None) for module in backbone.modules()]
+    return list({id(clock): clock for clock in found if isinstance(clock, Clock)}.values())

@@ -32,7 +32,7 @@ from admbench.methods.core.layers.split import split_layers, watching_concatenat
 from admbench.methods.core.layers.temporal import TemporalBlock
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
-from admbench.methods.core.numbers.timesteps import Clock, TimestepTable, timesteps_of_calls
+from admbench.methods.core.numbers.timesteps import Clock, TimestepTable, clocks_of, timesteps_of_calls
 from admbench.methods.core.reconstruction.adaround import AdaRound, learn_weights
 from admbench.methods.core.reconstruction.objective import (
     EVALUATED_AT_ONCE,
@@ -144,6 +144,7 @@ class BlockwiseQuantization:
             return QuantizedLayer.from_float(layer, fitted, activation, weight=scaled, input_scale=scale)
 
         self.module = replace_layers(self.original, policy, make)
+        self._clock = next(iter(clocks_of(self.module)), None)  # of a network that itself reads the timestep inside
         self._input_schemes: dict[str, Scheme] = {}
         for name, layer in quantized_layers(self.module).items():
             scheme = layer.scheme.activation
