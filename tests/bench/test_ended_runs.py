@@ -25,6 +25,8 @@ from admbench.files import read_json
 from .in_process import JUDGES, Here
 
 GONE_SECONDS = 2.0
+START_SECONDS = 600.0
+"""Of a run beside much other work, until it waits or ends."""
 METHODS = "fp32,hangs"
 ENDS = ((signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGKILL, -9))
 """Signal -> exit code."""
@@ -63,7 +65,7 @@ def _as_in_the_foreground() -> None:
 
 def _waiting(process: psutil.Popen, run: Path, began: float) -> psutil.Process:
     """Return the process that waits; what an earlier run left in the folder is older than `began`."""
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + START_SECONDS
     while True:
         assert process.poll() is None
         assert time.monotonic() < deadline
@@ -103,7 +105,7 @@ def test_a_run_that_is_ended_in_every_way_leaves_no_process_and_ends_as_an_undis
             assert not is_held(run), number
     with started(command, run) as (process, child):  # that costs its cell alone
         os.kill(child.pid, signal.SIGKILL)
-        assert process.wait(timeout=200) == 1
+        assert process.wait(timeout=START_SECONDS) == 1
     by_method = {record["method"]["spec"]: record for record in map(read_json, RunLayout(run).records())}
     assert by_method["fp32"]["status"] == "done"
     assert by_method["hangs"]["status"] == "failed"
@@ -111,7 +113,7 @@ def test_a_run_that_is_ended_in_every_way_leaves_no_process_and_ends_as_an_undis
     with started(command, run) as (process, child):
         child.parent().parent().kill()  # the server: what it did is done again, by another
         go_on.touch()
-        assert process.wait(timeout=200) == 0
+        assert process.wait(timeout=START_SECONDS) == 0
     grid = make_grid(
         methods=METHODS.split(","), metrics__names=["fd"], execution__workers=1, out=tmp_path / "undisturbed"
     )
