@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +17,8 @@ from admbench.hashing import sha256_file, sha256_json
 
 ROOT = Path(__file__).resolve().parents[1]
 """Folder that holds this package: a source tree, or site-packages."""
+ROOMS = ("bench", "methods", "metrics", "leaderboard")
+"""Packages in this one, wherever they lie."""
 
 
 COMPUTING = {
@@ -73,12 +77,76 @@ def files_sha256(*modules: str) -> str:
 
 
 def distribution_versions(names: Iterable[str]) -> dict[str, str | None]:
-    """Return the version of each distribution; None of one that is not installed."""
-    return {name: next((one.version for one in metadata.distributions(name=name)), None) for name in names}
+    """Return the version of each distribution; None of one that is not installed.
+
+    It is read once for a state of what is installed.
+    """
+    state = installed_state()
+    return {name: _version_of(name, state) for name in names}
 
 
+@cache
+def _version_of(name: str, state: tuple[tuple[str, int], ...]) -> str | None:
+    return next((one.version for one in metadata.distributions(name=name)), None)
+
+
+def installed_state() -> tuple[tuple[str, int], ...]:
+    """Return what tells whether a distribution was installed, removed or replaced since: where each says what it is."""
+    found: list[tuple[str, int]] = []
+    for entry in sys.path:
+        try:
+            found += _told_in(entry or ".", os.stat(entry or ".").st_mtime_ns)
+        except OSError:  # there is no such folder: nothing is found in it
+            continue
+    return tuple(found)
+
+
+@cache
+def _told_in(folder: str, changed: int) -> tuple[tuple[str, int], ...]:
+    """Return the metadata of distributions in a folder, each with the time of its last change in nanoseconds.
+
+    A folder in which anything was added or removed has another time `changed`, and is looked through again.
+    """
+    with os.scandir(folder) as entries:
+        told = [one for one in entries if one.name.endswith((".dist-info", ".egg-info"))]
+        return tuple(sorted((one.path, one.stat().st_mtime_ns) for one in told))
+
+
+State = Mapping[str, tuple[int, int, int, int]]
+"""Path of a file -> its inode, its size, and the times of its content and of its inode in nanoseconds."""
+
+
+def source_state() -> State:
+    """Return what tells whether a file of our packages was edited since: each is looked at, and none is read."""
+    rooms = (sources.find_module(f"admbench.{room}") for room in ROOMS)
+    waiting = [
+        os.path.dirname(__file__),
+        *(place for one in rooms if one for place in one.submodule_search_locations or ()),
+    ]
+    state = {}
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting += [entry.path] if entry.name not in sources.NOT_SOURCE else []
+                    continue
+                status = entry.stat()
+                state[entry.path] = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return state
+
+
+def forget_source() -> None:
+    """Hash our source again when it is asked for: it is not what it was when it was hashed."""
+    for known in (source_sha256, common_sha256, files_sha256, git_state):
+        known.cache_clear()
+
+
+@cache
 def git_state() -> dict[str, Any] | None:
-    """Return commit and dirtiness of the source tree; None when the packages do not lie in one."""
+    """Return commit and dirtiness of the source tree; None when the packages do not lie in one.
+
+    As it was when it was first asked for, as with the hashes of the source.
+    """
     if not (ROOT / ".git").exists():
         return None
     commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")

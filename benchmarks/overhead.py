@@ -4,17 +4,21 @@
 
 One real cell is made first. Then grids of so many cells of the same model are run whose jobs do nothing but leave that
 cell's results under their own names (`benchmarks.stub_program`), each cell with a job for its quantization and one for
-the rest, each in a process of its own. A line a grid is printed: seconds of planning and of all, milliseconds a cell;
-seconds of the same again with everything finished; and the parent's memory at its end.
+the rest, each in a process of its own. A line a grid is printed: seconds until it was planned and until it ended, by
+the clock; seconds of processor time of all its processes, user and system; of these, milliseconds a cell beyond a grid
+of one cell, whose time is that of starting; seconds of the same again with everything finished; and the parent's memory
+at its end. Processor time is what tells where others use the machine too; the load is printed with it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -23,7 +27,7 @@ from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec, load_grid
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.runner import Events, run_grid
-from benchmarks.stub_program import TEMPLATE
+from benchmarks import TEMPLATE
 
 METHOD = "hqq@w4a16[iterations={}]"
 """A method without calibration data, and an option that makes as many of it as are wanted."""
@@ -44,13 +48,28 @@ def main() -> None:
         real = _grid(options.model, 1, options.workers, Path(folder) / "real")
         assert [result.reason for result in run_grid(real, command="benchmark")] == [None]
         os.environ[TEMPLATE] = str(RunLayout(real.out).cell(options.model, real.methods[0]).path)
-        print("cells  planning_s  run_s  ms_a_cell  again_s  memory_MB")
+        starting = _timed(_grid(options.model, 1, options.workers, Path(folder) / "start")).processor
+        print(f"starting: {starting:.1f} s of processor time, once a run")
+        print("cells  planned_s  run_s  cpu_s  cpu_ms_a_cell  again_s  memory_MB  load")
         for size, grid in zip(sizes, grids, strict=True):
-            planning, first = _timed(grid)
-            _, again = _timed(grid)
+            first, again = _timed(grid), _timed(grid)
             memory = psutil.Process().memory_info().rss / 1e6
-            per_cell = 1000 * first / size
-            print(f"{size:5}  {planning:10.2f}  {first:5.1f}  {per_cell:9.1f}  {again:7.2f}  {memory:9.0f}", flush=True)
+            per_cell = 1000 * (first.processor - starting) / max(1, size - 1)
+            print(
+                f"{size:5}  {first.planned:9.2f}  {first.ended:5.1f}  {first.processor:5.1f}  {per_cell:13.1f}"
+                f"  {again.ended:7.2f}  {memory:9.0f}  {os.getloadavg()[0]:4.1f}",
+                flush=True,
+            )
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of a run."""
+
+    planned: float
+    ended: float
+    processor: float
+    """User and system, of this process and all that it started."""
 
 
 def _grid(model: str, cells: int, workers: int, out: Path) -> GridSpec:
@@ -59,18 +78,22 @@ def _grid(model: str, cells: int, workers: int, out: Path) -> GridSpec:
     return load_grid(None, {**wanted, "out": out, "execution.workers": workers})
 
 
-def _timed(grid: GridSpec) -> tuple[float, float]:
-    """Run a grid; return the seconds until it was planned, and until it ended."""
+def _timed(grid: GridSpec) -> Timed:
+    """Run a grid."""
     planned = []
-    began = time.perf_counter()
+    began, used = time.perf_counter(), _processor_seconds()
     executor = LocalExecutor(grid.execution.workers, 600.0, "benchmarks.stub_program")
     events = Events(planned=lambda plan: planned.append(time.perf_counter()))
     results = run_grid(grid, command="benchmark", executor=executor, events=events)
-    ended = time.perf_counter()
     failed = [result for result in results if result.reason is not None]
     if failed:
         sys.exit(f"{failed[0].job.name}: {failed[0].reason}")
-    return planned[0] - began, ended - began
+    return Timed(planned[0] - began, time.perf_counter() - began, _processor_seconds() - used)
+
+
+def _processor_seconds() -> float:
+    found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in found)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Stands in for `admbench.bench.run.program` in `benchmarks.overhead`: does no work, and leaves what a job leaves.
 
-A cell gets the record and the per-caption results of a finished one, under its own name. It is validated, sealed and
-published as any other; nothing is loaded, generated or scored.
+The environment is checked as in any job. A cell gets the record and the per-caption results of a finished one, under
+its own name. It is validated, sealed and published as any other; nothing is loaded, generated or scored.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from admbench.bench.run import program
 from admbench.bench.run.jobs import CellJob, job_from_json
 from admbench.bench.run.layout import JobFolder
 from admbench.bench.run.products import seal_folder
@@ -17,14 +18,16 @@ from admbench.bench.run.records import method_identity, write_record
 from admbench.bench.run.stages import StageReport, publish
 from admbench.bench.run.times import StageTimes
 from admbench.files import link, read_json
+from benchmarks import TEMPLATE
 
-TEMPLATE = "ADMBENCH_STUB_CELL"
-"""Environment variable: folder of the finished cell."""
+PRELOADED = program.PRELOADED
+prepare = program.prepare
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do the job in a JSON file."""
     job = job_from_json(Path(arguments[0]).read_text(encoding="utf-8"))
+    program.check_environment(job)
     times = StageTimes(StageReport(job.work))
     times("stub")
     if isinstance(job, CellJob):

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from admbench.judged import without_judge
@@ -62,7 +63,15 @@ class Board:
     @property
     def groups(self) -> list[str]:
         """Group labels in the order of the rows."""
-        return list(dict.fromkeys(row.group for row in self.rows))
+        return list(self.by_group)
+
+    @cached_property
+    def by_group(self) -> dict[str, list[Row]]:
+        """The rows of each group."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.group, []).append(row)
+        return found
 
 
 @dataclass
@@ -114,9 +123,11 @@ def _board(pile: _Pile) -> Board:
     current, replaced = _latest(pile.members)
     labels = _group_labels(current)
     rows: list[Row] = []
-    for label in dict.fromkeys(labels):
-        named = _named([loaded for loaded, own in zip(current, labels, strict=True) if own == label])
-        rows += [Row(loaded, label) for loaded in named]
+    of_label: dict[str, list[LoadedRecord]] = {}
+    for loaded, label in zip(current, labels, strict=True):
+        of_label.setdefault(label, []).append(loaded)
+    for label, members in of_label.items():
+        rows += [Row(loaded, label) for loaded in _named(members)]
     rows.sort(key=_row_order)
     networks = dict(sorted(pile.networks.items()))
     return Board(pile.suite, pile.suite_sha256, pile.split, pile.n, networks, rows, replaced)
@@ -194,14 +205,18 @@ def _group_labels(records: Sequence[LoadedRecord]) -> list[str]:
     """The model's name per record; where one model has several weights or settings, what tells them apart is added."""
     variants: dict[str, list[dict[str, Any]]] = {}
     for loaded in records:
-        variants.setdefault(loaded.record.model.name, []).append(_variant(loaded.record))
+        known = variants.setdefault(loaded.record.model.name, [])
+        if (own := _variant(loaded.record)) and own not in known[:1]:
+            known.append(own)
+    apart = {
+        name: [key for key in known[0] if any(other[key] != known[0][key] for other in known)] if known else []
+        for name, known in variants.items()
+    }
     labels = []
     for loaded in records:
-        known = [variant for variant in variants[loaded.record.model.name] if variant]
-        own = _variant(loaded.record) or next(iter(known), {})
-        differing = [key for key in own if any(variant[key] != own[key] for variant in known)]
-        parts = [f"{key} {str(own[key])[:8]}" for key in differing]
-        labels.append(", ".join([loaded.record.model.name, *parts]))
+        name = loaded.record.model.name
+        own = _variant(loaded.record) or next(iter(variants[name]), {})
+        labels.append(", ".join([name, *(f"{key} {str(own[key])[:8]}" for key in apart[name])]))
     return labels
 
 

@@ -32,7 +32,21 @@ class ClipSource:
     """Why a clip may be missing."""
     clips: Mapping[str, Clip]
     """By id."""
-    results: PerCaption | None = None
+    scored: bool = False
+    """Whether they are a cell's, beside which per-caption results may lie."""
+
+    @cached_property
+    def results(self) -> PerCaption | None:
+        """The per-caption results of a cell; None without any, or where the board has said why they do not count."""
+        try:
+            return read_beside(self.run, self.folder) if self.scored else None
+        except DataError:
+            return None
+
+    @property
+    def sounds(self) -> bool:
+        """Whether there is a folder of audio, whatever is in it."""
+        return (self.folder / AUDIO).is_dir()
 
     def has(self, clip: Clip) -> bool:
         """Return whether there is a file for a caption, of whatever content."""
@@ -66,7 +80,7 @@ class ClipSource:
 
 def clip_sources(board: Board, group: str) -> Iterator[ClipSource]:
     """The reference folder, the baseline of a model, then its methods in the order of the board."""
-    rows = [row for row in board.rows if row.group == group]
+    rows = board.by_group[group]
     yield from _reference(rows)
     if all(row.record.method.name != FULL_PRECISION for row in rows):
         yield from _baseline(rows[0])
@@ -97,13 +111,9 @@ def _baseline(row: Row) -> Iterator[ClipSource]:
 def _method(row: Row) -> ClipSource:
     loaded, status = row.loaded, row.record.status
     without = f"{status}: {row.record.reason}" if status != "done" else "no audio in the run folder"
-    try:
-        results = read_beside(loaded.run, loaded.cell)
-    except DataError:
-        results = None  # the board has said why the cell has no place in an order
     kind: Kind = "baseline" if row.record.method.name == FULL_PRECISION else "method"
     clips = _clips(loaded.run, loaded.cell)
-    return ClipSource(row.name, kind, loaded.run, loaded.cell, without, clips, results)
+    return ClipSource(row.name, kind, loaded.run, loaded.cell, without, clips, scored=True)
 
 
 def _clips(run: Path, folder: Path) -> dict[str, Clip]:

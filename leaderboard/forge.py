@@ -221,7 +221,7 @@ FORGERIES: Mapping[str, Forgery] = {
         _set("method", "spec", to=lambda old: f"{old}[x={'y' * 20_000}]"),
     ),
     "options-huge": Forgery(
-        "options of a megabyte", "larger, or nested deeper", _set("method", "config", "x", to=["y" * 1000] * 1000)
+        "options of 14 MB", "larger, or nested deeper", _set("method", "config", "x", to=["y" * 1000] * 14_000)
     ),
     "not-a-number": Forgery(
         "NaN", "NaN is not JSON", text=lambda text: text.replace('"value": ', '"value": NaN, "x": ', 1)

@@ -41,7 +41,7 @@ from admbench.files import write_bytes_atomic
 from admbench.leaderboard.clips import MAX_CLIPS
 from admbench.leaderboard.fields import MetricName
 from admbench.leaderboard.inference.contrasts import score_interval
-from admbench.leaderboard.inference.influence import MINIMUM_CAPTIONS, Influence, Values, canonical_pairs
+from admbench.leaderboard.inference.influence import MINIMUM_CAPTIONS, Influence, Values
 from admbench.leaderboard.inference.scores import ScoreKind
 from admbench.leaderboard.run_folder import PER_CAPTION as PER_CAPTION
 from admbench.leaderboard.untrusted import clip_id, decode_json, read_bytes
@@ -115,7 +115,10 @@ class PerCaption:
 
     def captions_of(self, key: str) -> tuple[str, ...]:
         """Return the ids of the captions that a score is over."""
-        return tuple(self.captions[row] for row in self.scores[key].rows)
+        rows = self.scores[key].rows
+        if len(rows) == len(self.captions):  # ascending, so all of them
+            return self.captions
+        return tuple(self.captions[row] for row in rows)
 
     def influence(self, key: str, captions: Sequence[str]) -> Influence:
         """Return a score over some captions in their order, to be compared with another cell's.
@@ -127,7 +130,10 @@ class PerCaption:
         score = self.scores.get(key)
         if score is None:
             raise ValueError(f"no {key} per caption")
-        place = {name: k for k, name in enumerate(self.captions_of(key))}
+        own = self.captions_of(key)
+        if own == captions:  # as of almost every cell of a board: nothing is put in order
+            return score.influence.canonical
+        place = {name: k for k, name in enumerate(own)}
         lacking = [name for name in captions if name not in place]
         if lacking:
             raise ValueError(f"{key} is not over {len(lacking)} of the captions, such as {lacking[0]}")
@@ -136,7 +142,7 @@ class PerCaption:
             return Influence.of_clips(score.clips[order])
         if len(captions) != len(place):
             raise ValueError(f"{key} is of a set of {len(place)} captions, and says nothing of {len(captions)} of them")
-        return canonical_pairs(score.influence.reordered(order))
+        return score.influence.reordered(order).canonical
 
     def worst(self, key: str, count: int) -> list[tuple[str, float]]:
         """Return the captions that make a score worst, the worst first: with the clip's number, or its influence."""

@@ -14,6 +14,7 @@ was checked, so that a record, per-caption results or clips that change lose the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,11 +26,11 @@ from admbench.files import write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
 from admbench.leaderboard.clips import read_clips
 from admbench.leaderboard.fields import MetricName, Name, Section, Sha256, Text, Time
-from admbench.leaderboard.per_caption import PER_CAPTION
+from admbench.leaderboard.per_caption import PER_CAPTION, PerCaption, read_beside
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.run_folder import AUDIO, VALIDATION_FILE
 from admbench.leaderboard.untrusted import check_inside, read_json
-from admbench.leaderboard.validating import check_numbers
+from admbench.leaderboard.validating import ModelFolder, wrong_numbers
 
 State = Literal["re-scored", "checked", "self-reported"]
 LEAST_FIRST: tuple[State, ...] = ("self-reported", "checked", "re-scored")
@@ -66,27 +67,51 @@ class Validation(Section):
     """By MODEL/METHOD, the folders of the cell."""
 
 
+@dataclass
+class Checks:
+    """How far cells were checked; what is noted of a run, and the full precision of a model, are read once for all."""
+
+    _notes: dict[Path, dict[str, Rescored]] = field(default_factory=dict)
+    """By run."""
+    _models: dict[Path, ModelFolder] = field(default_factory=dict)
+
+    def state(self, loaded: LoadedRecord, content: PerCaption | None) -> State:
+        """Return how far a cell was checked; a note of another state of the cell counts not.
+
+        Args:
+            loaded: the cell.
+            content: of its per-caption results; None where it has none that are valid.
+        """
+        noted = self._noted(loaded.run).get(_name(loaded))
+        if (
+            noted is not None
+            and noted.result_sha256 == sha256_file(loaded.path)
+            and _fingerprint(loaded) == (noted.per_caption_sha256, noted.clips_sha256)
+        ):
+            return "re-scored"
+        if content is None:
+            return "self-reported"
+        folder = loaded.cell.parent
+        model = self._models.setdefault(folder, ModelFolder(loaded.run, folder))
+        return "self-reported" if wrong_numbers(loaded.record, content, loaded.cell, model) else "checked"
+
+    def of(self, loaded: LoadedRecord) -> State:
+        """Return how far a cell was checked, of which nothing was read yet but the record."""
+        try:
+            content = read_beside(loaded.run, loaded.cell)
+        except DataError:
+            content = None
+        return self.state(loaded, content)
+
+    def _noted(self, run: Path) -> dict[str, Rescored]:
+        if run not in self._notes:
+            self._notes[run] = _known(run)
+        return self._notes[run]
+
+
 def validation_state(loaded: LoadedRecord) -> State:
-    """Return how far a cell was checked; a note that cannot be read, or is of another state of the cell, counts not."""
-    try:
-        noted = read_validation(loaded.run).get(_name(loaded))
-    except DataError:
-        noted = None
-    if (
-        noted is not None
-        and noted.result_sha256 == sha256_file(loaded.path)
-        and _fingerprint(loaded)
-        == (
-            noted.per_caption_sha256,
-            noted.clips_sha256,
-        )
-    ):
-        return "re-scored"
-    try:
-        found = check_numbers(loaded.record, loaded.run, loaded.cell)
-    except DataError:
-        return "self-reported"
-    return "checked" if found == [] else "self-reported"
+    """Return how far one cell was checked; of many ask one `Checks`."""
+    return Checks().of(loaded)
 
 
 def read_validation(run: Path) -> dict[str, Rescored]:
@@ -126,7 +151,7 @@ def _known(run: Path) -> dict[str, Rescored]:
     try:
         return dict(read_validation(run))
     except DataError:
-        return {}  # damaged: written anew
+        return {}  # damaged: counts not, and is written anew
 
 
 def _write(run: Path, cells: Mapping[str, Rescored]) -> None:

@@ -55,7 +55,8 @@ def tidied_score(score: Json) -> Json:
 
 def untidy(record: Json) -> Iterator[str]:
     """Yield a line for each place in which a record is not what `tidied` makes of it, such as a hidden character."""
-    yield from _apart(record, tidied(record), ())
+    if (found := tidied(record)) is not record:
+        yield from _apart(record, found, ())
 
 
 def plain_json(value: Any) -> Json:

@@ -40,10 +40,10 @@ def validate(paths: Iterable[str | Path]) -> list[Checked]:
         DataError: a folder without records, or a path that does not exist.
     """
     checked = []
-    models: dict[Path, _Model] = {}
+    models: dict[Path, ModelFolder] = {}
     files = record_files(paths)
     for run, path in files:
-        model = models.setdefault(path.parent.parent, _Model(run, path.parent.parent))
+        model = models.setdefault(path.parent.parent, ModelFolder(run, path.parent.parent))
         checked.append(Checked(path, tuple(f"{path}: {visible(line)}" for line in _problems(run, path, model))))
     for run in dict.fromkeys(run for run, _ in files):
         try:
@@ -54,7 +54,7 @@ def validate(paths: Iterable[str | Path]) -> list[Checked]:
 
 
 @dataclass
-class _Model:
+class ModelFolder:
     """The cells of a model in a run, of which the one in full precision is read once."""
 
     run: Path
@@ -75,7 +75,7 @@ class _Model:
         return FullPrecision(record, content)
 
 
-def _problems(run: Path, path: Path, model: _Model) -> Iterator[str]:
+def _problems(run: Path, path: Path, model: ModelFolder) -> Iterator[str]:
     cell = path.parent
     try:
         record, found = parse(read_json(run, path))
@@ -101,15 +101,9 @@ def _problems(run: Path, path: Path, model: _Model) -> Iterator[str]:
     yield from unsound_clips(record, run, cell, clips)
 
 
-def check_numbers(record: Record, run: Path, cell: Path) -> list[str] | None:
-    """Return where a record's numbers are not what the per-caption results beside it give; None if there are none.
+def wrong_numbers(record: Record, content: PerCaption, cell: Path, model: ModelFolder) -> list[str]:
+    """Return where a record's numbers are not what the per-caption results beside it give.
 
     Like `validate`, but without the clips: for a board, which says of each cell whether it is `checked`.
-
-    Raises:
-        DataError: the per-caption results are not valid.
     """
-    content = read_beside(run, cell)
-    if content is None:
-        return None
-    return list(contradictions(content, record, run, cell, (), _Model(run, cell.parent).full_precision, audio=False))
+    return list(contradictions(content, record, model.run, cell, (), model.full_precision, audio=False))

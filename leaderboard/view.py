@@ -11,7 +11,8 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from admbench.errors import UsageError, nearest
@@ -28,12 +29,12 @@ from admbench.leaderboard.inference.board import (
 )
 from admbench.leaderboard.inference.contrasts import score_interval
 from admbench.leaderboard.inference.equivalence import Verdict
-from admbench.leaderboard.inference.repeats import read_results
+from admbench.leaderboard.inference.repeats import ModelResults, read_results
 from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, caution
 from admbench.leaderboard.per_caption import PER_CAPTION
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
-from admbench.leaderboard.states import LEAST_FIRST, State, validation_state
+from admbench.leaderboard.states import LEAST_FIRST, Checks, State
 
 TO_REAL_AUDIO = "fd"
 """The score of the second order."""
@@ -83,6 +84,8 @@ class ViewRow:
     """By score key: is it no worse than full precision? Empty for full precision itself."""
     drawn: dict[str, DrawnScore]
     """By score key: each score over all calibration draws; empty of a method that was run with one."""
+    states: tuple[State | None, ...]
+    """How far each record was checked; None of one that has no scores."""
 
     @property
     def draws(self) -> str:
@@ -103,11 +106,11 @@ class ViewRow:
         """The first record's content."""
         return self.row.record
 
-    @cached_property
+    @property
     def state(self) -> State | None:
         """How far it was checked, of several draws the one that was least; None of a cell that has no scores."""
-        done = [row.loaded for row in self.rows if row.record.status == "done"]
-        return min(map(validation_state, done), key=LEAST_FIRST.index) if done else None
+        known = [state for state in self.states if state is not None]
+        return min(known, key=LEAST_FIRST.index) if known else None
 
     @property
     def spec(self) -> str:
@@ -186,11 +189,11 @@ def view_board(board: Board, by: str | None = None, mapped: Callable[..., Iterab
     second = next((key for key in (TO_REAL_AUDIO, ORDERED_BY) if key != score and key in board.metrics), None)
     further = further_judges(board, score)
     orders = [key for key in dict.fromkeys((score, *further, second)) if key is not None]
-    rows = {group: [row for row in board.rows if row.group == group] for group in board.groups}
+    rows = board.by_group
     cells = ([row.loaded for row in own] for own in rows.values())
     judge = board.networks.get(score, ("the first judge", ""))[0]
-    concluded = mapped(partial(_conclusions, orders=orders, judge=judge, further=further), rows, cells)
-    models = tuple(_model(group, own, *found) for (group, own), found in zip(rows.items(), concluded, strict=True))
+    concluded = mapped(partial(_conclude, orders=orders, judge=judge, further=further), rows, cells)
+    models = tuple(_model(group, own, found) for (group, own), found in zip(rows.items(), concluded, strict=True))
     ordered = [row for model in models for own in model.rows for row in own.rows]
     return BoardView(
         board=replace(board, rows=ordered),
@@ -227,31 +230,49 @@ def bits_per_weight(record: Record) -> float | None:
     return record.size.effective_bits_per_weight or record.size.nominal_bits_per_weight
 
 
-def _conclusions(
+@dataclass(frozen=True)
+class _Concluded:
+    """What follows from the per-caption results of a model's cells, which are read once."""
+
+    conclusions: dict[str, ModelConclusion]
+    """By each score of an order, verdicts with the first."""
+    agreements: tuple[Agreement, ...]
+    states: dict[Path, State]
+    """How far each record that has scores was checked, by its path."""
+
+
+def _conclude(
     group: str, cells: Sequence[LoadedRecord], *, orders: Sequence[str], judge: str, further: Mapping[str, str]
-) -> tuple[dict[str, ModelConclusion], tuple[Agreement, ...]]:
-    """Conclude of a model by each score of an order, verdicts with the first; and whether further judges agree."""
+) -> _Concluded:
     results = read_results(cells)
     first = {orders[0]: conclude_model(group, results, orders[0])}
     conclusions = first | {key: conclude_model(group, results, key, margins={}) for key in orders[1:]}
-    return conclusions, _agreements(conclusions, judge, further)
+    return _Concluded(conclusions, _agreements(conclusions, judge, further), _states(cells, results))
+
+
+def _states(cells: Iterable[LoadedRecord], results: ModelResults) -> dict[Path, State]:
+    checks, found = Checks(), {}
+    for loaded in cells:
+        if loaded.record.status == "done":
+            content = results.content.get(loaded.name, {}).get(loaded.record.method.repeat)
+            found[loaded.path] = checks.state(loaded, content) if content else checks.of(loaded)
+    return found
 
 
 def _model(
     group: str,
     rows: Sequence[Row],
-    conclusions: dict[str, ModelConclusion],
-    agreements: tuple[Agreement, ...],
+    found: _Concluded,
 ) -> ModelView:
     of_spec: dict[str, list[Row]] = {}
     for row in rows:
         of_spec.setdefault(row.loaded.name, []).append(row)
-    first = next(iter(conclusions.values()))
-    known = {spec: _row(tuple(own), conclusions, first.verdicts) for spec, own in of_spec.items()}
+    first = next(iter(found.conclusions.values()))
+    known = {spec: _row(tuple(own), found, first.verdicts) for spec, own in of_spec.items()}
     order = first.pairs.order if first.pairs else ()
     above = [spec for spec in known if spec == FULL_PRECISION and spec not in order]
     rest = [spec for spec in known if spec not in order and spec not in above]
-    return ModelView(group, conclusions, tuple(known[spec] for spec in [*above, *order, *rest]), agreements)
+    return ModelView(group, found.conclusions, tuple(known[spec] for spec in [*above, *order, *rest]), found.agreements)
 
 
 def _agreements(
@@ -274,13 +295,13 @@ def _opinion(judge: str, one: ModelConclusion, kind: ScoreKind) -> Opinion:
 
 def _row(
     rows: tuple[Row, ...],
-    conclusions: Mapping[str, ModelConclusion],
+    found: _Concluded,
     verdicts: Mapping[str, Mapping[str, Verdict]],
 ) -> ViewRow:
     spec = rows[0].loaded.name
     standings: dict[str, Standing] = {}
     missing: dict[str, str] = {}
-    for key, one in conclusions.items():
+    for key, one in found.conclusions.items():
         if one.pairs and one.kind and spec in one.pairs.values:
             low, high = score_interval(one.cells[spec], one.kind)
             crossed = one.crossed.get(spec)
@@ -291,8 +312,9 @@ def _row(
         else:
             missing[key] = _why_not(rows, key, one.left_out.get(spec))
     own = {} if spec == FULL_PRECISION else dict(verdicts.get(spec, {}))
-    drawn = next((one.drawn[spec] for one in conclusions.values() if spec in one.drawn), {})
-    return ViewRow(rows, standings, missing, own, drawn)
+    drawn = next((one.drawn[spec] for one in found.conclusions.values() if spec in one.drawn), {})
+    states = tuple(found.states.get(row.loaded.path) for row in rows)
+    return ViewRow(rows, standings, missing, own, drawn, states)
 
 
 def _why_not(rows: tuple[Row, ...], score: str, reason: str | None) -> str:

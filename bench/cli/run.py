@@ -22,8 +22,8 @@ from admbench.bench.cli.options import (
     TaggerWeights,
     captions_of,
 )
-from admbench.bench.cli.secrets import without_secrets
 from admbench.errors import BenchError, UsageError
+from admbench.private_text import Private
 
 if TYPE_CHECKING:
     from admbench.bench.run.runner import CellResult
@@ -52,7 +52,9 @@ def run(
     clap_weights: ClapWeights = None,
     aesthetics_weights: AestheticsWeights = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
-    executor: Annotated[str | None, typer.Option(help="local: child processes on this machine.")] = None,
+    executor: Annotated[str | None, typer.Option(help="local, slurm or ray: who starts the cells.")] = None,
+    cpus: Annotated[int | None, typer.Option(help="Cores of each cell; a cluster asks for it.")] = None,
+    address: Annotated[str | None, typer.Option(help="With --executor ray: HOST:PORT of the cluster, or auto.")] = None,
     workers: Annotated[int | None, typer.Option(help="Cells side by side; each gets its share of the cores.")] = None,
     cell_timeout: Annotated[float | None, typer.Option(help="Seconds after which a cell is killed.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
@@ -106,6 +108,8 @@ def run(
             "execution.device": device,
             "execution.executor": executor,
             "execution.workers": workers,
+            "execution.cpus": cpus,
+            "execution.ray.address": address,
             "execution.cell_timeout": cell_timeout,
         },
     )
@@ -154,4 +158,4 @@ def _kept(result: CellResult) -> str:
 
 
 def _command_line() -> str:
-    return without_secrets(shlex.join(["bench", *sys.argv[1:]]), Path.home())
+    return Private.here().hidden(shlex.join(["bench", *sys.argv[1:]]))

@@ -32,7 +32,7 @@ def validate(
     """
     from admbench.errors import DataError
     from admbench.leaderboard.reading import gather
-    from admbench.leaderboard.states import validation_state
+    from admbench.leaderboard.states import Checks
     from admbench.leaderboard.validating import validate as check
     from admbench.plain_text import visible
 
@@ -48,7 +48,8 @@ def validate(
     for problem in (problem for problems in bad.values() for problem in problems):
         print(f"error: {visible(problem)}", file=sys.stderr)  # a folder's name may hold a line break
     if not quiet:
-        states = Counter(validation_state(one) for one in good if one.record.status == "done" and not bad[one.path])
+        checks = Checks()
+        states = Counter(checks.of(one) for one in good if one.record.status == "done" and not bad[one.path])
         said = "".join(f", {count} {state}" for state, count in states.items())
         print(f"{len(checked)} records, {sum(map(bool, bad.values()))} with problems{said}")
     return 2 if any(bad.values()) else 0

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from admbench.bench.models.components import check_components
 from admbench.bench.scoring.spec import JudgeSpec
@@ -54,17 +54,60 @@ class MetricsSpec(JudgeSpec):
         return JudgeSpec(**self.model_dump(include=set(JudgeSpec.model_fields)))
 
 
+class SlurmSpec(_Table):
+    """How jobs are asked for from Slurm; what is left out is the cluster's own default."""
+
+    partition: str | None = None
+    """Partition, as of `sbatch --partition`."""
+    account: str | None = None
+    """Account that is charged."""
+    qos: str | None = None
+    """Quality of service."""
+    constraint: str | None = None
+    """Features that a node must have."""
+    gres: str | None = None
+    """Generic resources, such as `gpu:h100:1`, in place of the plain number of GPUs that a cell needs."""
+    minutes: int = Field(default=240, ge=1)
+    """Time limit of a Slurm job, which holds `cells_per_job` cells one after the other."""
+    memory_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Memory of a Slurm job, where a cell's own is not known from earlier runs or is to be overruled."""
+    cells_per_job: int = Field(default=1, ge=1, le=1000)
+    """Cells in one Slurm job: more where they take less time than waiting in the queue."""
+    attempts: int = Field(default=3, ge=1, le=20)
+    """How many times a cell is tried whose Slurm job was lost: a node that failed, a time limit."""
+
+
+class RaySpec(_Table):
+    """Which Ray cluster carries out a run, and how often it may lose a cell."""
+
+    address: str = "auto"
+    """`HOST:PORT` of the cluster; `auto` is the one that this machine belongs to."""
+    attempts: int = Field(default=3, ge=1, le=20)
+    """How many times a cell is tried whose worker or node was lost."""
+
+
 class ExecutionSpec(_Table):
     """Where and how cells run; nothing here changes a result beyond float noise."""
 
     device: Literal["cpu", "cuda"] = "cpu"
     """Device of the models."""
-    executor: Literal["local"] = "local"
-    """Who starts the cells."""
+    executor: Literal["local", "slurm", "ray"] = "local"
+    """Who starts the cells: processes here, or the scheduler of a cluster whose nodes share a file system."""
     workers: int = Field(default=1, ge=1, le=256)
-    """Cells side by side; each gets an equal share of the cores."""
+    """Cells side by side; of Slurm, jobs in the queue or at work."""
+    cpus: int | None = Field(default=None, ge=1, le=1024)
+    """Cores of each cell; None is an equal share of this machine's, which says nothing about a cluster's."""
     cell_timeout: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
     """Seconds after which a cell is killed and counted as failed."""
+    slurm: SlurmSpec = SlurmSpec()
+    ray: RaySpec = RaySpec()
+
+    @model_validator(mode="after")
+    def _says_cores_of_a_cluster(self) -> ExecutionSpec:
+        """Results are bound to the number of threads: it must not come from the machine that only submits."""
+        if self.executor != "local" and self.cpus is None:
+            raise ValueError(f"executor {self.executor}: expected cpus, the cores of each cell on the cluster's nodes")
+        return self
 
 
 class GateSpec(_Table):

@@ -8,6 +8,7 @@
     RUN/quantized/MODEL/METHOD/    a packed checkpoint until its cell has it
     RUN/work/KEY/              a job at work; it becomes one of those above
     RUN/ladder.json            the sanity ladder, with the clips that are no cell's in RUN/ladder/NAME
+    RUN/batches/ID/            what a node of a cluster is at work on; gone when the run is done
     RUN/site/                  the leaderboard
     RUN/grid.json              what the last run was asked to do
     RUN/forecast.json          what it was expected to take, if its plan was asked for
@@ -178,6 +179,11 @@ class RunLayout:
     def all_work(self) -> Path:
         """Folder of the jobs at work; gone when none is."""
         return self.run / "work"
+
+    @property
+    def batches(self) -> Path:
+        """Folder of the batches that are given to a cluster's scheduler, and of what its nodes say of them."""
+        return self.run / "batches"
 
     @property
     def grid(self) -> Path:

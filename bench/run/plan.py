@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from admbench.bench.measurement.environment import cores
 from admbench.bench.run.asking import Findings, ask
-from admbench.bench.run.executors.base import Task
+from admbench.bench.run.executors.base import Resources, Task
 from admbench.bench.run.expecting import Expected, History
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
@@ -119,8 +119,13 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     made_of = [(cell, _quantization(cell, shared, found, keys)) for cell in pending]
     tasks = lay_out(reference, baselines, made_of, lambda job: fresh or not is_done(job, whole=True))
     expected = History(grid.out).expect((task.job for task in tasks), len(items)) if tasks else {}
+    tasks = tuple(replace(task, resources=_resources(task.job, expected)) for task in tasks)
     warnings = _missing_audio(suite, items)
     return Plan(grid.out, tuple(cells), tasks, warnings, skipped, once, expected, len(items), found.efforts)
+
+
+def _resources(job: Job, expected: Mapping[str, Expected]) -> Resources:
+    return Resources.of(job, expected[job.key].peak_bytes if job.key in expected else None)
 
 
 def _findings(grid: GridSpec, pending: Sequence[CellJob]) -> Findings:
@@ -129,7 +134,9 @@ def _findings(grid: GridSpec, pending: Sequence[CellJob]) -> Findings:
     So a finished run of one draw starts no process.
     """
     methods = grid.methods if grid.repeats > 1 else {cell.method for cell in pending}
-    return ask(sorted(methods), grid.execution.device) if methods else Findings()
+    execution = grid.execution
+    here = execution.device if execution.executor == "local" else "cpu"  # a login node has no device of its cluster's
+    return ask(sorted(methods), here) if methods else Findings()
 
 
 def _needed(grid: GridSpec) -> dict[Whose, list[Extractor]]:
@@ -166,7 +173,7 @@ def _shared_fields(grid: GridSpec, fresh: bool) -> dict[str, Any]:
         "run": grid.out,
         "seed": grid.seed,
         "device": grid.execution.device,
-        "threads": max(1, cores() // grid.execution.workers),
+        "threads": grid.execution.cpus or max(1, cores() // grid.execution.workers),
         "made_by": MadeBy(),
         "fresh": fresh,
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
+from admbench import versions
 from admbench.bench import models, suites
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
 from admbench.bench.run.made_by import MadeBy, made_by_here, refuse_others
@@ -17,7 +19,9 @@ from admbench.methods import registry as methods
 from admbench.methods.core.checkpoint.formats import registry as formats
 from admbench.methods.spec import FULL_PRECISION, MethodSpec
 from admbench.metrics import registry as metrics
+from admbench.metrics.embedders import registry as judges
 from admbench.metrics.extractors.base import Extractor, load_extractor
+from admbench.metrics.extractors.base import registry as extractors
 
 
 class Plugins:
@@ -104,10 +108,44 @@ def made_by(job: Job, plugins: Plugins | None = None) -> MadeBy:
     return known.made_by(known.of_job(job), job.device)
 
 
-def check_made_by(job: Job) -> None:
+class Inherited:
+    """What a fork server found out of this environment, for its children: each then looks whether it still holds.
+
+    A child that found it all out for itself would spend more than its fork takes: hashing our source, and reading what
+    every installed distribution says of itself. Plug-ins of other distributions are looked at by each child anew.
+    """
+
+    def __init__(self) -> None:
+        self._state = _state()  # before anything is read: an edit in between is seen
+        self._plugins = Plugins()
+        self._plugins.made_by((), "cpu")
+        for registry in _REGISTRIES:
+            registry.names()
+
+    def plugins(self) -> Plugins:
+        """Return what is known; nothing, if our source or what is installed was changed since."""
+        if _state() == self._state:
+            return self._plugins
+        versions.forget_source()
+        return Plugins()
+
+
+_REGISTRIES = (models.registry, methods, suites.registry, metrics, extractors, judges, formats)
+
+
+def _state() -> tuple[Any, ...]:
+    return versions.source_state(), versions.installed_state()
+
+
+def check_made_by(job: Job, inherited: Inherited | None = None) -> None:
     """Refuse a job that was planned with other code, packages, plug-ins or arithmetic than are here.
+
+    Args:
+        job: to be done in this process.
+        inherited: by this process from its fork server.
 
     Raises:
         UsageError: the first difference.
     """
-    refuse_others(job.made_by, made_by(job), job.name)
+    plugins = None if inherited is None else inherited.plugins()
+    refuse_others(job.made_by, made_by(job, plugins), job.name)

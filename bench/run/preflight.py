@@ -1,7 +1,8 @@
 """Before a run: can every method be built from its spec, what is not installed, and is the device there?
 
-Also which methods depend on their calibration data, and which data they ask for. Each spec is looked at in a child of
-this process, so that a plug-in that exits, hangs, prints or changes what is global says nothing about the next.
+Also which methods depend on their calibration data, and which data they ask for. The specs of a method are looked at in
+a child of this process, so that a plug-in that exits, hangs, prints or changes what is global says nothing about the
+next; specs behind one at which it did so are looked at in a child of their own.
 """
 
 from __future__ import annotations
@@ -66,68 +67,105 @@ def _effort(config: object) -> int:
     return iterations * batch if isinstance(iterations, int) and isinstance(batch, int) else 0
 
 
-def look_apart(spec: str, hidden: int) -> Answer:
-    """Look at a spec in a forked process. Whatever happens there, an answer that is none says nothing of the method.
+def look_at_all(specs: Sequence[str]) -> dict[str, Answer]:
+    """Look at specs in this process; a plug-in that fails to load is left for its cells."""
+    answers = {}
+    for spec in specs:
+        try:
+            answers[spec] = look(spec)
+        except Exception as error:  # a plug-in may fail in any way; its cells will say so
+            print(f"{spec}: {error}", file=sys.stderr)
+    return answers
+
+
+def look_apart(specs: Sequence[str], hidden: int) -> dict[str, Answer]:
+    """Look at specs in forked processes, one for those of a method.
+
+    Whatever happens in it, an answer that is none says nothing of the method, and the specs behind it are looked at in
+    another process.
 
     Args:
-        spec: method spec.
-        hidden: file descriptor that is not the plug-in's to write to.
+        specs: method specs.
+        hidden: file descriptor that is not the plug-ins' to write to.
     """
+    of_method: dict[str, list[str]] = {}
+    for spec in specs:
+        of_method.setdefault(spec.partition("@")[0].partition("[")[0], []).append(spec)
+    answers = {}
+    for left in of_method.values():
+        while left:
+            said = _said_apart(left, hidden)
+            answers |= dict(zip(left, said, strict=False))
+            left = left[len(said) :]
+    return answers
+
+
+def _said_apart(specs: Sequence[str], hidden: int) -> list[Answer]:
+    """Return the answers of a forked process up to the first that is none."""
     read, write = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         os.close(hidden)
-        _be_asked(spec, write, parent)
+        _be_asked(specs, write, parent)
     os.close(write)
+    said: list[Answer] = []
+    lines = _Lines(read)
     try:
-        said = _first_line(read, time.monotonic() + SECONDS_OF_A_SPEC)
-        return Answer.model_validate_json(said)
+        while len(said) < len(specs):
+            said.append(Answer.model_validate_json(lines.next(time.monotonic() + SECONDS_OF_A_SPEC)))
     except ValidationError:
-        return Answer()
+        said.append(Answer())
     finally:
         os.close(read)
         os.kill(pid, signal.SIGKILL)  # it is ours until it is waited for
         os.waitpid(pid, 0)
         end_descendants()
+    return said
 
 
-def _be_asked(spec: str, write: int, parent: int) -> NoReturn:
+def _be_asked(specs: Sequence[str], write: int, parent: int) -> NoReturn:
     try:
         end_with_parent(parent)
-        os.write(write, look(spec).model_dump_json().encode() + b"\n")
+        for spec in specs:
+            os.write(write, look(spec).model_dump_json().encode() + b"\n")
     finally:
         os._exit(0)
 
 
-def _first_line(read: int, deadline: float) -> bytes:
-    """Return what comes up to a line's end, the end of the pipe, the deadline or the limit."""
-    said = b""
-    while b"\n" not in said and len(said) < _MOST_BYTES:
-        if not select.select([read], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            break
-        received = os.read(read, _MOST_BYTES)
-        if not received:
-            break
-        said += received
-    return said.partition(b"\n")[0]
+class _Lines:
+    """What comes out of a pipe, line by line."""
+
+    def __init__(self, read: int) -> None:
+        self._read = read
+        self._unread = b""
+
+    def next(self, deadline: float) -> bytes:
+        """Return what comes up to a line's end, the end of the pipe, the deadline or the limit."""
+        while b"\n" not in self._unread and len(self._unread) < _MOST_BYTES:
+            if not select.select([self._read], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                break
+            received = os.read(self._read, _MOST_BYTES)
+            if not received:
+                break
+            self._unread += received
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
 
 
-def check(methods: Sequence[str], device: str, look: Callable[[str], Answer] = look) -> Findings:
-    """Return what is found of the specs and the device; a plug-in that fails to load is left for its cells.
+def check(
+    methods: Sequence[str], device: str, look_at: Callable[[Sequence[str]], dict[str, Answer]] = look_at_all
+) -> Findings:
+    """Return what is found of the specs and the device.
 
     Raises:
         UsageError: a spec has an option that its method does not know, or the device is not here.
     """
-    answers: dict[str, Answer] = {}
-    for spec in methods:
-        try:
-            answers[spec] = look(spec)
-        except Exception as error:  # a plug-in may fail in any way; its cells will say so
-            print(f"{spec}: {error}", file=sys.stderr)
-            continue
-        if (mistake := answers[spec].mistake) is not None:
-            raise UsageError(mistake)
+    found = look_at(methods)
+    answers = {spec: found[spec] for spec in methods if spec in found}
+    mistakes = [one.mistake for one in answers.values() if one.mistake is not None]
+    if mistakes:
+        raise UsageError(mistakes[0])
     if device == "cuda":
         import torch
 

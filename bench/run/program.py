@@ -26,7 +26,7 @@ from admbench.bench.run.jobs import (
     job_from_json,
 )
 from admbench.bench.run.layout import JobFolder
-from admbench.bench.run.plugins import check_made_by
+from admbench.bench.run.plugins import Inherited, check_made_by
 from admbench.bench.run.products import seal_folder
 from admbench.bench.run.quantizing import Calibration, Quantization
 from admbench.bench.run.stages import publish
@@ -34,9 +34,30 @@ from admbench.bench.run.work import ClipWork
 from admbench.errors import BenchError
 from admbench.files import write_json_atomic
 from admbench.progress import set_quiet
+from admbench.versions import git_state
 
 PRELOADED = ("admbench.methods.base", "diffusers.models.autoencoders.autoencoder_kl", "scipy.signal")
 """What most jobs import later; a fork server imports it with this module, once for all of them."""
+
+
+_inherited: Inherited | None = None
+"""What the fork server of this process found out for its children; None in a process of another kind."""
+
+
+def prepare() -> None:
+    """Find out once what every job asks; a fork server does it before it forks."""
+    global _inherited
+    _inherited = Inherited()
+    git_state()
+
+
+def check_environment(job: Job) -> None:
+    """Refuse a job that was planned for another environment than this process has.
+
+    Raises:
+        UsageError: the first difference.
+    """
+    check_made_by(job, _inherited)
 
 
 def run_job(job: Job) -> None:
@@ -46,7 +67,7 @@ def run_job(job: Job) -> None:
         BenchError: a user's mistake, a broken input, or other code than the job was planned with; anything else that a
             model or a method raises passes through.
     """
-    check_made_by(job)
+    check_environment(job)
     torch.set_num_threads(job.threads)
     job.work.path.mkdir(parents=True, exist_ok=True)
     work = _work(job)

@@ -29,6 +29,7 @@ from admbench.leaderboard.tidy import plain_json, tidied, tidied_score
 from admbench.leaderboard.untrusted import decode_json
 from admbench.methods.spec import FULL_PRECISION, MethodSpec
 from admbench.metrics.keys import score_keys
+from admbench.private_text import Private
 from admbench.versions import git_state
 
 Section = dict[str, Any]
@@ -145,12 +146,13 @@ def _requested_keys(job: CellJob) -> list[str]:
 
 
 def write_record(path: Path, record: Section) -> None:
-    """Make a record plain and tidy, validate it as a board would, and write it atomically.
+    """Make a record plain and tidy and take out what is private, validate it as a board would, and write it atomically.
 
     Raises:
         DataError: the record contradicts the schema or itself: a mistake of the harness or of a plug-in.
     """
-    text = json.dumps(tidied(plain_json(record)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    said = tidied(Private.here().hidden_in(plain_json(record)))
+    text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     parse_record(decode_json(text.encode(), path), path)
     write_text_atomic(path, text)
 

@@ -11,7 +11,7 @@ from admbench.bench.run import records, recovery
 from admbench.bench.run.attempts import has_result, write_attempt
 from admbench.bench.run.disk import probe
 from admbench.bench.run.executors.base import Executor, Outcome
-from admbench.bench.run.executors.local import LocalExecutor
+from admbench.bench.run.executors.choosing import make_executor
 from admbench.bench.run.expecting import seconds_of
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CellJob, Job
@@ -83,13 +83,13 @@ def run_grid(
         plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh)
         _check_inside(grid.out, plan)
         execution = grid.execution
+        executor = executor or make_executor(execution, grid.out, held=[lock.fileno()])
         try:
             _prepare(grid, plan, fresh=fresh)
             journal = _journal(plan, execution.workers)
         except OSError as error:
             raise unwritable(grid.out, error) from None
         events.planned(plan)
-        executor = executor or LocalExecutor(execution.workers, execution.cell_timeout, held=[lock.fileno()])
         ended = _carry_out(plan, executor, events, journal)
         _tidy(plan)
     return [_result(cell, ended.get(cell.key), plan.skipped.get(cell.key)) for cell in plan.cells]

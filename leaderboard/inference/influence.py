@@ -140,8 +140,21 @@ class Influence:
         where = np.argsort(places)
         return Influence(self.value, self.first[places], self.second, where[self.pairs])
 
+    @cached_property
+    def canonical(self) -> Influence:
+        """The same score with each pair, and the list of pairs, in ascending order, as `-` wants them alike."""
+        pairs = np.sort(self.pairs, axis=1)
+        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+        if np.array_equal(pairs[order], self.pairs):
+            return self
+        return Influence(self.value, self.first, self.second[order], pairs[order])
+
     def standard_error(self) -> float:
         """Return the standard error over captions, as in the module docstring."""
+        return self._standard_error
+
+    @cached_property
+    def _standard_error(self) -> float:
         n = self.n
         total = float(np.square(self.first - self.first.mean()).sum()) / (n * (n - 1))
         if not len(self.second):
@@ -154,10 +167,3 @@ class Influence:
         centred: Values = self.first - self.first.mean()
         plain = math.sqrt(float(np.square(centred).sum()) / (self.n * (self.n - 1)))
         return centred * (self.standard_error() / plain) if plain else centred
-
-
-def canonical_pairs(score: Influence) -> Influence:
-    """Return the score with each pair, and the list of pairs, in ascending order, as `-` wants them alike."""
-    pairs = np.sort(score.pairs, axis=1)
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    return Influence(score.value, score.first, score.second[order], pairs[order])

@@ -25,12 +25,14 @@ from admbench.leaderboard.site.badges import badges
 from admbench.leaderboard.site.columns import DASH, TONES, Column, Value, span, words
 from admbench.leaderboard.site.definitions import definition
 from admbench.leaderboard.site.folder import MARKER, Folder
-from admbench.leaderboard.site.front import Front, FrontCell, facets_of, front, front_data, method_detail
+from admbench.leaderboard.site.front import Front, FrontCell, front, method_detail
 from admbench.leaderboard.site.levels import ladder_table
 from admbench.leaderboard.site.listening import ListeningPage, write_clips, write_listening
+from admbench.leaderboard.site.markup import fact, tree
 from admbench.leaderboard.site.names import Names, anchor
 from admbench.leaderboard.site.numbers import fixed, interval
 from admbench.leaderboard.site.output import Output
+from admbench.leaderboard.site.packed import packed
 from admbench.leaderboard.view import BoardView, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
 from admbench.leaderboard.votes import Session
@@ -178,7 +180,7 @@ def _write_pages(
     names = Names()
     fronts = [front(view, names) for view in views]
     output = Output(folder, _shared(names, title, listening, bool(left_out)))
-    data = output.data("front", {"boards": [front_data(one, names) for one in fronts], "facets": facets_of(fronts)})
+    data = output.data("front", packed(fronts, names))
     boards = [view.board for view in views]
     output.page(
         "index.html",
@@ -235,6 +237,8 @@ def _shared(names: Names, title: str, listening: _Listening, left_out: bool) -> 
         "fixed": fixed,
         "interval": interval,
         "words": words,
+        "fact": fact,
+        "tree": tree,
         "tones": TONES,
         "span": span,
         "values": _values,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from admbench.leaderboard.identity import machine
 from admbench.leaderboard.inference.sentences import measured
 from admbench.leaderboard.record import FULL_PRECISION, Record
-from admbench.leaderboard.site.numbers import count, decimals, fixed
+from admbench.leaderboard.site.numbers import decimals, fixed
 from admbench.leaderboard.states import MEANING
 from admbench.leaderboard.view import ViewRow, bits_per_weight
 from admbench.leaderboard.view_words import NO_WORSE_BY, short_verdict
@@ -245,7 +245,7 @@ def _text(of: Callable[[Record], str | None]) -> Callable[[ViewRow], Value]:
 
 
 def _draws(own: ViewRow) -> Value:
-    return Value(len(own.rows), note=count(len(own.rows), "calibration draw"))
+    return Value(len(own.rows))
 
 
 def _components(record: Record) -> str:

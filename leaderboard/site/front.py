@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from admbench.leaderboard.identity import submitter
@@ -13,11 +14,12 @@ from admbench.leaderboard.matrix import Matrix, MethodRow, matrix
 from admbench.leaderboard.record import FULL_PRECISION, Record, Score
 from admbench.leaderboard.site.columns import Column, Value, columns_of, kernels, width
 from admbench.leaderboard.site.definitions import against, definition
+from admbench.leaderboard.site.layers import classes_of
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.numbers import Scale, count, decimals
 from admbench.leaderboard.view import BoardView, ViewRow
 from admbench.leaderboard.view_words import short_verdict
-from admbench.plain_text import visible_lines, visible_name
+from admbench.plain_text import visible_name
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class FrontCell:
     values: dict[str, Value]
     facets: dict[str, str]
 
+    @cached_property
+    def classes(self) -> list[tuple[str, int, float]]:
+        """Class of layers, how many, and the median error of their weights in dB."""
+        return classes_of(self.own.record)
+
 
 @dataclass(frozen=True)
 class Front:
@@ -101,6 +108,7 @@ _FACETS: tuple[tuple[str, str, Callable[[ViewRow], str | None]], ...] = (
     ("machine", "Machine", lambda own: _machine(own.record)),
     ("submitter", "Submitter", lambda own: submitter(own.record)),
 )
+FACETS = tuple(key for key, _, _ in _FACETS)
 NOT_SAID = "not said"
 
 
@@ -161,33 +169,6 @@ def facets_of(fronts: Sequence[Front]) -> list[dict[str, Any]]:
     return found
 
 
-def front_data(one: Front, names: Names) -> dict[str, Any]:
-    """Return a front page as JSON: what front.js and plots.js read. Names and notes show all they hold."""
-    keys = list(one.cells)
-    models = {model: place for place, model in enumerate(one.matrix.models)}
-    specs = {row.spec: place for place, row in enumerate(one.matrix.rows)}
-    return {
-        "score": one.view.score,
-        "models": [{"name": visible_name(model), "page": names.model(model)} for model in models],
-        "methods": [_method(row, names) for row in one.matrix.rows],
-        "scores": [_choice(choice) for choice in one.scores],
-        "columns": [_column(column) for column in one.columns],
-        "cells": [
-            {
-                "model": models[model],
-                "method": specs[spec],
-                "page": cell.page,
-                "status": cell.own.record.status,
-                "scores": {key: _place(place) for key, place in cell.scores.items()},
-                "values": {key: _value(value) for key, value in cell.values.items()},
-                "facets": cell.facets,
-            }
-            for (model, spec), cell in one.cells.items()
-        ],
-        "told": _told(one, {key: place for place, key in enumerate(keys)}),
-    }
-
-
 def _scores(view: BoardView, rows: Sequence[ViewRow]) -> list[ScoreChoice]:
     """Return the scores that any cell has: that of the order first."""
     found = []
@@ -216,80 +197,10 @@ def _scores(view: BoardView, rows: Sequence[ViewRow]) -> list[ScoreChoice]:
     return found
 
 
-def _told(one: Front, number: Mapping[tuple[str, str], int]) -> dict[str, list[tuple[int, int]]]:
-    """Return by score which cell of a model is shown to be better than which, as numbers of cells."""
-    told: dict[str, list[tuple[int, int]]] = {}
-    for model in one.view.models:
-        for key, conclusion in model.conclusions.items():
-            pairs = conclusion.pairs.told_apart if conclusion.pairs else ()
-            told.setdefault(key, []).extend(
-                (number[model.name, better], number[model.name, worse]) for better, worse in pairs
-            )
-    return told
-
-
-def _method(row: MethodRow, names: Names) -> dict[str, Any]:
-    record = next(iter(row.cells.values())).record
-    return {"name": visible_name(row.spec), "page": names.method(row.spec), "detail": method_detail(record)}
-
-
 def method_detail(record: Record) -> str:
     """Return a method in two or three words."""
     family = record.method.family or ("full precision" if record.method.name == FULL_PRECISION else "")
     return ", ".join(filter(None, (family, "fine-tuned" if record.method.track == "fine-tuned" else "")))
-
-
-def _choice(choice: ScoreChoice) -> dict[str, Any]:
-    return {
-        "key": choice.key,
-        "label": visible_name(choice.label),
-        "detail": visible_lines(choice.detail),
-        "meaning": choice.meaning,
-        "better": choice.better,
-        "places": choice.places,
-        "scale": {"low": choice.scale.low, "high": choice.scale.high, "log": choice.scale.log},
-        "ticks": choice.ticks,
-    }
-
-
-def _column(column: Column) -> dict[str, Any]:
-    return {
-        "key": column.key,
-        "label": column.label,
-        "detail": column.detail,
-        "meaning": column.meaning,
-        "better": column.better,
-        "unit": column.unit,
-        "places": column.places,
-        "shown": column.shown,
-    }
-
-
-def _place(place: Place) -> dict[str, Any]:
-    """Return what is there of a score; absent keys are empty."""
-    found = {
-        "value": place.value,
-        "low": place.low,
-        "high": place.high,
-        "letters": place.letters,
-        "first": place.first,
-        "last": place.last,
-        "word": place.word,
-        "note": visible_lines(place.note),
-        "missing": visible_lines(place.missing),
-    }
-    return {key: value for key, value in found.items() if value is not None and value != ""}
-
-
-def _value(value: Value) -> dict[str, Any]:
-    found = {
-        "number": value.number,
-        "text": visible_name(value.text),
-        "note": visible_lines(value.note),
-        "tone": value.tone,
-        "missing": visible_lines(value.missing),
-    }
-    return {key: item for key, item in found.items() if item is not None and item != ""}
 
 
 def _machine(record: Record) -> str | None:

@@ -73,6 +73,8 @@ def write_listening(
 
 def _model_data(board: Board, group: str, folder: Folder, most: int) -> ListeningData | None:
     sources = list(clip_sources(board, group))
+    if not any(source.sounds for source in sources if source.kind != "reference"):
+        return None
     clips = captions_of(sources)
     scores = _score_words(sources)
     worst_by = _worst_by(scores)

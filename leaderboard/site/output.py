@@ -58,7 +58,9 @@ class Output:
     def data(self, name: str, value: Any) -> str:
         """Write a JSON value as a script that sets `boardData.NAME`, and return its path from the root of the site."""
         text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-        script = f'"use strict";(globalThis.boardData??={{}})[{json.dumps(name)}]={text};\n'
+        # browsers read megabytes of JSON in half the time that they read them as a script
+        quoted = text.replace("\\", "\\\\").replace("'", "\\'")
+        script = f"\"use strict\";(globalThis.boardData??={{}})[{json.dumps(name)}]=JSON.parse('{quoted}');\n"
         return self._write("data", f"{name}.js", script.encode("ascii"))
 
     def page(self, path: str, template: str, **context: Any) -> None:

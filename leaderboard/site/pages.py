@@ -11,17 +11,18 @@ from admbench.leaderboard.boards import Row
 from admbench.leaderboard.component_table import SCORES as COMPONENT_SCORES
 from admbench.leaderboard.component_table import ComponentRow, component_rows
 from admbench.leaderboard.inference.sentences import measured
+from admbench.leaderboard.matrix import MethodRow
 from admbench.leaderboard.record import FULL_PRECISION, Record
 from admbench.leaderboard.site import summary
-from admbench.leaderboard.site.curves import group_data, layer_data
+from admbench.leaderboard.site.curves import On, group_data
 from admbench.leaderboard.site.definitions import FAMILIES
 from admbench.leaderboard.site.front import Front, FrontCell, place_of
-from admbench.leaderboard.site.method_docs import method_docs
+from admbench.leaderboard.site.layers import layer_data, most_sensitive
+from admbench.leaderboard.site.method_docs import described, method_docs
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.output import Output
-from admbench.leaderboard.states import validation_state
 from admbench.leaderboard.untrusted import read_bytes
-from admbench.leaderboard.view import ViewRow
+from admbench.leaderboard.view import ModelView, ViewRow
 from admbench.leaderboard.view_words import model_sentences
 from admbench.plain_text import visible_name
 
@@ -49,7 +50,7 @@ def _write_cell(output: Output, one: Front, own: ViewRow, row: Row, names: Names
         own=own,
         row=row,
         record=record,
-        state=validation_state(row.loaded) if len(own.rows) > 1 else own.state,
+        state=own.states[own.rows.index(row)],
         cautions=one.view.cautions,
         places={key: place_of(own, key) for key in record.scores},
         verdicts={key: f"{said.word}: {measured(said)}, margin {said.margin}" for key, said in own.verdicts.items()},
@@ -90,15 +91,17 @@ def log_tail(row: Row) -> str:
 
 def write_models(output: Output, fronts: Sequence[Front], names: Names) -> None:
     """Write the page of each model."""
-    for model in dict.fromkeys(model for one in fronts for model in one.matrix.models):
-        tables, cells = [], []
-        for one in fronts:
-            view = next((view for view in one.view.models if view.name == model), None)
-            if view is None:
-                continue
+    views: dict[str, list[tuple[Front, ModelView]]] = {}
+    for one in fronts:
+        for view in one.view.models:
+            views.setdefault(view.name, []).append((one, view))
+    for model, found in views.items():
+        tables, own_cells = [], []
+        for one, view in found:
             rows = [(own.spec, one.cells[model, own.spec]) for own in view.rows]
-            cells += [cell for _, cell in rows]
+            own_cells += [On(one, cell) for _, cell in rows]
             tables.append(_table(one, "Method", rows, model_sentences(one.view, view)))
+        cells = [on.cell for on in own_cells]
         record = cells[0].own.record
         output.page(
             names.model(model),
@@ -107,7 +110,9 @@ def write_models(output: Output, fronts: Sequence[Front], names: Names) -> None:
             paragraphs=[],
             facts=_model_facts(record),
             tables=tables,
-            data=output.data("group", group_data(fronts, cells, "method")),
+            data=output.data("group", group_data(own_cells, own_cells, "method")),
+            documented=None,
+            sensitive=most_sensitive(cell.own.record for cell in cells if cell.own.record.status == "done"),
             components=_components(cells),
             component_scores=COMPONENT_SCORES,
             widths_title="Damage by bit width",
@@ -123,13 +128,21 @@ def _components(cells: Iterable[FrontCell]) -> list[ComponentRow]:
 
 def write_methods(output: Output, fronts: Sequence[Front], names: Names) -> None:
     """Write the page of each method."""
-    for spec in dict.fromkeys(row.spec for one in fronts for row in one.matrix.rows):
-        tables, cells = [], []
-        for one in fronts:
-            rows = [(model, cell) for (model, other), cell in one.cells.items() if other == spec]
-            if rows:
-                cells += [cell for _, cell in rows]
-                tables.append(_table(one, "Model", rows, []))
+    found: dict[str, list[tuple[Front, MethodRow]]] = {}
+    of_name: dict[str, list[On]] = {}  # of one method at all its bit widths
+    for one in fronts:
+        for row in one.matrix.rows:
+            found.setdefault(row.spec, []).append((one, row))
+            for cell in one.of(row):
+                of_name.setdefault(cell.own.record.method.name, []).append(On(one, cell))
+    for spec, own_rows in found.items():
+        tables, own_cells = [], []
+        for one, row in own_rows:
+            rows = list(zip(row.cells, one.of(row), strict=True))
+            own_cells += [On(one, cell) for _, cell in rows]
+            tables.append(_table(one, "Model", rows, []))
+        cells = [on.cell for on in own_cells]
+        names_of = dict.fromkeys(cell.own.record.method.name for cell in cells)
         record = next((cell.own.record for cell in cells if cell.own.record.status == "done"), cells[0].own.record)
         output.page(
             names.method(spec),
@@ -138,7 +151,11 @@ def write_methods(output: Output, fronts: Sequence[Front], names: Names) -> None
             paragraphs=_method_paragraphs(record),
             facts=_method_facts(record),
             tables=tables,
-            data=output.data("group", group_data(fronts, cells, "model")),
+            data=output.data(
+                "group", group_data(own_cells, [on for name in names_of for on in of_name[name]], "model")
+            ),
+            sensitive=[],
+            documented=method_docs(record.method.name),
             components=[],
             component_scores=(),
             widths_title="The same method at other bit widths",
@@ -183,7 +200,13 @@ def _method_paragraphs(record: Record) -> list[str]:
         words.append("It trains the weights of the whole network, so it is on another track than the others.")
     if method.paper is not None and method.paper.read == "abstract":
         words.append("Of its paper only the abstract could be read; it is reconstructed from that.")
-    return [" ".join(words)] if words else []
+    own = described(method.name)
+    paragraphs = [" ".join(words)] if words else []
+    if own is not None:
+        paragraphs += own.text.split("\n")
+        if method.version is not None and own.version not in (None, method.version):
+            paragraphs.append(f"This is said of version {own.version}; the cells here are of version {method.version}.")
+    return paragraphs
 
 
 def _method_facts(record: Record) -> list[tuple[str, Any]]:
@@ -195,7 +218,7 @@ def _method_facts(record: Record) -> list[tuple[str, Any]]:
     bits, docs = method.bits, method_docs(method.name)
     found = [
         ("Paper", paper),
-        ("Step by step, and measured", {"text": "documentation", "url": docs} if docs else None),
+        ("Step by step, and measured", {"text": "documentation", "url": docs.url} if docs else None),
         ("Track", method.track),
         ("Family", method.family),
         ("Nominal bits", f"weights {bits.weight}, activations {bits.activation}" if bits and bits.weight else None),

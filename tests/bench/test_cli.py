@@ -35,6 +35,7 @@ COMMANDS = (
     "ladder",
     "stress",
     "doctor",
+    "selftest",
     "new-method",
     "new-metric",
     "new-model",
@@ -115,7 +116,8 @@ RUN_MISTAKES = {
     "no grid": (["none.toml"], "none.toml: no such grid file"),
     "limit": (["--limit", "0"], "--limit: input should be greater than or equal to 1"),
     "device": (["--device", "tpu"], "--device: input should be 'cpu' or 'cuda'; found 'tpu'"),
-    "executor": (["--executor", "slurm"], "--executor: input should be 'local'; found 'slurm'"),
+    "executor": (["--executor", "pbs"], "--executor: input should be 'local', 'slurm' or 'ray'; found 'pbs'"),
+    "executor without cores": (["--executor", "ray"], "executor ray: expected cpus, the cores of each cell"),
     "out is a file": (["--out", "/dev/null"], "/dev/null: cannot be written"),
     "out below a file": (["--out", "/dev/null/run"], "/dev/null/run: cannot be written (Not a directory)"),
 }

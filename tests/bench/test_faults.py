@@ -5,7 +5,6 @@ The next run, on a sound disk, comes to the records that a run without faults ha
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,12 +19,12 @@ from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.runner import CellResult, run_grid
 from admbench.errors import BenchError
-from admbench.hashing import sha256_file
 from admbench.leaderboard.reading import read_record
 from admbench.leaderboard.validating import validate
 
 from ..fuzz.faulty_files import KINDS, Death, FaultyFiles, Kind
 from .in_process import JUDGES, Here
+from .settled import settled
 
 FIRST, SECOND = "fp32", "naive@w8a8[prompts=1,timesteps=1,steps=2]"
 EVERY = 12
@@ -40,25 +39,6 @@ pytestmark = [
 
 def run(grid: GridSpec) -> list[CellResult]:
     return run_grid(grid, command="bench run", judges=JUDGES, executor=Here())
-
-
-def settled(grid: GridSpec) -> dict[str, Any]:
-    """Everything that a run came to, but for times: its records, its clips, its checkpoints."""
-    found: dict[str, Any] = {}
-    for cell in sorted(grid.out.glob("cells/*/*")):
-        record = json.loads(read_record(cell / "result.json").model_dump_json())
-        for section in ("memory", "provenance"):
-            del record[section]
-        record["method"].pop("seconds", None)
-        record["latency"] = {key: record["latency"].get(key) for key in ("kernel", "layers", "reason", "sqnr_db")}
-        (record["calibration"] or {}).pop("seconds", None)
-        products = {
-            path.relative_to(cell).as_posix(): sha256_file(path)
-            for path in sorted(cell.rglob("*"))
-            if path.suffix in (".wav", ".safetensors") and path.is_file()
-        }
-        found[cell.name] = [record, products]
-    return found
 
 
 @pytest.fixture

@@ -129,14 +129,18 @@ def on_page(site: SitePaths, model: str) -> Iterator[tuple[str, str, str, str, s
 def in_data(site: SitePaths) -> Iterator[tuple[str, str, str, str, str]]:
     """What the front page's script reads, model by model, each in the order of its rank intervals and values."""
     (path,) = site.root.glob("data/front-*.js")
-    (one,) = json.loads(path.read_text().split("=", 2)[2].rstrip().rstrip(";"))["boards"]
-    rows = [(cell["model"], cell["method"], cell["scores"]) for cell in one["cells"]]
-    for model, method, scores in sorted(rows, key=lambda row: (row[0], row[2][one["score"]].get("value", -1))):
-        place = scores[one["score"]]
-        first, last = place.get("first", "-"), place.get("last", "-")
-        rank = f"{first}" if first == last else f"{first}-{last}"
-        word, name = scores["fd"].get("word", ""), one["methods"][method]["name"]
-        yield one["models"][model]["name"], name, rank, place.get("letters", "-"), word
+    (quoted,) = re.findall(r"JSON\.parse\('(.*)'\);", path.read_text())
+    packed = json.loads(re.sub(r"\\(.)", r"\1", quoted))
+    (one,) = packed["boards"]
+    keys = [choice["key"] for choice in one["scores"]]
+    order, judged = keys.index(one["score"]), keys.index("fd")
+    cells = [(cell[0], cell[1], [place or [None] for place in cell[5]]) for cell in one["cells"]]
+    for model, method, scores in sorted(cells, key=lambda cell: (cell[0], cell[2][order][0] or -1)):
+        _, _, _, first, last, letters, *_ = [*scores[order], *[None] * 9]
+        rank = "-" if first is None else f"{first}" if first == last else f"{first}-{last}"
+        word = packed["texts"][[*scores[judged], *[None] * 9][6] or 0]
+        name = one["methods"][method]["name"]
+        yield one["models"][model]["name"], name, rank, packed["texts"][letters] if letters else "-", word
 
 
 def in_table(run: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[tuple[str, str, str, str, str]]:

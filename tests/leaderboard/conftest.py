@@ -12,6 +12,7 @@ import pytest
 
 from admbench.files import slug
 from admbench.leaderboard import SitePaths, build_site, read_runs
+from admbench.leaderboard.reading import Quarantined
 
 from .browsing import CHROMIUM, FLAGS, new_page
 from .written_results import write_results
@@ -213,7 +214,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> SitePaths:
     folder = tmp_path_factory.mktemp("site")
     run = write_run(folder / "run", [*records, failed(n=SITE_CAPTIONS)], audio=True)
     write_results(run, SITE_NOISE, SITE_CAPTIONS)
-    return build_site(read_runs([run]), folder / "site", max_captions=3)
+    left_out = Quarantined(run / "cells" / "tiny-tango" / "forged" / "result.json", f"model.name: {'long' * 100}")
+    return build_site(read_runs([run]), folder / "site", max_captions=3, quarantined=[left_out])
 
 
 @pytest.fixture

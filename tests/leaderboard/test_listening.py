@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import wave
 
 import numpy as np
@@ -24,7 +25,8 @@ def data_of(site):
     found = {}
     for page in sorted((site.root / "listen").glob("*.html")):
         (script,) = [path for path in site.root.glob("data/listening-*.js") if path.name in page.read_text()]
-        value = ListeningData.model_validate_json(script.read_text().partition('["listening"]=')[2].rstrip(";\n"))
+        (quoted,) = re.findall(r"\[\"listening\"\]=JSON\.parse\('(.*)'\);", script.read_text())
+        value = ListeningData.model_validate_json(re.sub(r"\\(.)", r"\1", quoted))
         found[value.model] = value
     return found
 

@@ -1,4 +1,9 @@
-"""What an executor is: it takes jobs with their prerequisites and says how each ended."""
+"""What an executor is: it takes jobs with their prerequisites and says how each ended.
+
+Two kinds of it are here. `LocalExecutor` starts each job in a process of its own on this machine. `RemoteExecutor`
+hands batches of jobs to a scheduler (a `Backend`: Slurm, Ray), and on the node that gets one a `LocalExecutor` carries
+it out. So isolation, timeouts and the reason that a failed cell gives are the same wherever it ran: the code is one.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,40 @@ from admbench.bench.run.jobs import CellJob, Job
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a job holds while it runs; a scheduler does not start what does not fit beside what runs."""
+
+    cpus: int = 1
+    gpus: int = 0
+    memory_bytes: int | None = None
+    """Of its process; None where nothing tells, and then a scheduler goes by its own default."""
+
+    @classmethod
+    def of(cls, job: Job, peak_bytes: int | None = None) -> Resources:
+        """Return what a job needs: its threads, and a device of its own if it computes on one.
+
+        Args:
+            job: to be carried out.
+            peak_bytes: memory that such a job had at most when it was carried out before.
+        """
+        return cls(job.threads, int(job.device == "cuda"), peak_bytes)
+
+
+@dataclass(frozen=True)
 class Task:
-    """A job and the keys of the jobs that have to be done before it."""
+    """A job, the keys of the jobs that have to be done before it, and what it needs to run."""
 
     job: Job
     after: tuple[str, ...] = ()
+    resources: Resources = Resources()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A running job has begun a stage."""
+
+    job: Job
+    name: str
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import select
 import signal
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
 
 import psutil
 
 from admbench.bench.run.answers import last_line, said_reason, said_stage
 from admbench.bench.run.disk import is_full
-from admbench.bench.run.executors.base import Outcome, Task, blocked
+from admbench.bench.run.executors.base import Outcome, Stage, Task
 from admbench.bench.run.executors.forked import Forked, ForkServer, ServerDied
+from admbench.bench.run.executors.schedule import Schedule
 from admbench.bench.run.jobs import Job
 from admbench.files import remove, write_text_atomic
 
@@ -31,6 +32,8 @@ class LocalExecutor:
         timeout: seconds after which a job's process group is killed.
         program: module that does the job in a JSON file; `admbench.bench.run.program.main` says what is expected.
         held: file descriptors that all child processes keep open until the last of them has gone: that of a lock.
+        servers: that this executor takes and leaves, where one like it is made again and again in a process; None is
+            its own, which end with each run.
     """
 
     def __init__(
@@ -39,64 +42,66 @@ class LocalExecutor:
         timeout: float,
         program: str = "admbench.bench.run.program",
         held: Sequence[int] = (),
+        servers: Servers | None = None,
     ) -> None:
         self.held = tuple(held)
+        self._kept = servers
         self.workers = workers
         self.timeout = timeout
         self.program = program
 
     def run(self, tasks: Sequence[Task], on_stage: Callable[[Job, str], None]) -> Generator[Outcome, None, None]:
         """Yield outcomes as jobs end; see `admbench.bench.run.executors.base.Executor`."""
-        waiting = list(tasks)
+        with closing(self.watch(tasks)) as reports:
+            for report in reports:
+                if isinstance(report, Stage):
+                    on_stage(report.job, report.name)
+                else:
+                    yield report
+
+    def watch(self, tasks: Sequence[Task]) -> Generator[Stage | Outcome, None, None]:
+        """Yield stages as jobs begin them, and outcomes as jobs end: all in one stream, for who passes it on."""
+        schedule = Schedule(tasks)
         running: list[_Child] = []
-        ended: dict[str, Outcome] = {}
-        servers = _Servers(self.program, self.held)
+        servers = self._kept or Servers(self.program, self.held)
+        servers.look(running)  # one that died while it was kept is not asked for a child
         try:
-            while waiting or running:
-                for task in list(waiting):
-                    admitted = self._admit(task, servers, len(running), ended)
-                    if admitted is None:
-                        continue
-                    waiting.remove(task)
-                    if isinstance(admitted, _Child):
-                        running.append(admitted)
-                    else:
-                        ended[task.job.key] = admitted
-                        yield admitted
+            while True:
+                while len(running) < self.workers and (task := schedule.next()) is not None:
+                    try:
+                        running.append(_Child(task.job, self.timeout, servers))
+                    except (OSError, ServerDied) as error:
+                        yield from schedule.ended(Outcome(task.job, f"cannot be started: {error}", 0.0))
+                if not running:
+                    return
                 servers.look(running)
                 for child in list(running):
                     try:
-                        child.watch(on_stage)
+                        stage = child.watch()
                     except OSError as error:  # what one job does to its folder ends no other
+                        stage = None
                         child.give_up(f"cannot be watched: {error}")
+                    if stage is not None:
+                        yield Stage(child.job, stage)
                     if child.outcome is not None:
                         running.remove(child)
-                        ended[child.job.key] = child.outcome
-                        yield child.outcome
-                if running:
+                        yield from schedule.ended(child.outcome)
+                if len(running) == self.workers or not schedule.has_ready:
                     servers.wait(POLL_SECONDS)
         finally:
-            servers.close()
-
-    def _admit(
-        self, task: Task, servers: _Servers, running: int, ended: Mapping[str, Outcome]
-    ) -> _Child | Outcome | None:
-        """Start a task whose turn it is; None while it has to wait, an outcome if it will never run."""
-        blocker = next((ended[key] for key in task.after if key in ended and ended[key].failed), None)
-        if blocker is not None:
-            return blocked(task, blocker)
-        if running >= self.workers or any(key not in ended for key in task.after):
-            return None
-        try:
-            return _Child(task.job, self.timeout, servers)
-        except (OSError, ServerDied) as error:
-            return Outcome(task.job, f"cannot be started: {error}", 0.0)
+            if running or self._kept is None:
+                servers.close()
 
 
-class _Servers:
-    """The fork server of each number of threads, as libraries read theirs when they are imported."""
+class Servers:
+    """The fork server of each number of threads, as libraries read theirs when they are imported.
 
-    def __init__(self, program: str, held: Sequence[int]) -> None:
+    Args:
+        program: see `LocalExecutor`.
+        held: see `LocalExecutor`.
+    """
+
+    def __init__(self, program: str, held: Sequence[int] = ()) -> None:
         self._program = program
         self._held = held
         self._servers: dict[int, ForkServer] = {}
@@ -131,15 +136,15 @@ class _Servers:
             select.select(list(self._servers.values()), [], [], seconds)
 
     def close(self) -> None:
-        """End the servers, and with them all children."""
-        for server in self._servers.values():
-            server.close()
+        """End the servers, and with them all children; the next child gets a new one."""
+        while self._servers:
+            self._servers.popitem()[1].close()
 
 
 class _Child:
     """One job in its process group, watched from outside."""
 
-    def __init__(self, job: Job, timeout: float, servers: _Servers) -> None:
+    def __init__(self, job: Job, timeout: float, servers: Servers) -> None:
         self.job = job
         self.outcome: Outcome | None = None
         self._timeout = timeout
@@ -182,25 +187,26 @@ class _Child:
     def _seconds(self) -> float:
         return 0.0 if self._started is None else time.monotonic() - self._started
 
-    def watch(self, on_stage: Callable[[Job, str], None]) -> None:
-        """See whether the process ended; else note its memory and stage, and stop it at its timeout."""
+    def watch(self) -> str | None:
+        """See whether the process ended; else note its memory, stop it at its timeout, and return a stage it began."""
         if self.outcome is not None or (self._process.pid is None and self._process.code is None):
-            return  # one whose guard was killed at once ended without having been said to have started
+            return None  # one whose guard was killed at once ended without having been said to have started
         if self._started is None:
             self._started = time.monotonic()
         if self._process.code is not None:
             self.outcome = Outcome(self.job, self._reason(self._process.code), self._seconds)
-            return
+            return None
         if self._process.pid is not None:
             self._peak_bytes = max(self._peak_bytes, _resident_bytes(self._process.pid))
-        stage = self._said_stage
-        if stage != self._stage:
-            self._stage = stage
-            on_stage(self.job, stage)
         if self._seconds > self._timeout:
             if not self._timed_out:
                 self._servers.kill(self.job, self._process)
             self._timed_out = True
+        stage = self._said_stage
+        if stage == self._stage:
+            return None
+        self._stage = stage
+        return stage
 
     @property
     def _said_stage(self) -> str:

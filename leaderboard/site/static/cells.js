@@ -4,7 +4,7 @@
 
 (() => {
   const { h, fixed, ranked } = board;
-  const { boards } = board.data.front;
+  const { boards } = board.front;
   const tables = [], built = new Set();
 
   function rowsOf(one) {

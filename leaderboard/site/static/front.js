@@ -4,13 +4,15 @@
 
 const front = (() => {
   const { h, svg, fixed, interval, spec, ranked } = board;
-  const { boards, facets } = board.data.front;
+  const { boards, facets } = board.front;
   const tables = [...document.querySelectorAll("table.matrix")];
   const tools = document.getElementById("tools");
   const listeners = [];
   const BAR = { width: 120, height: 16, pad: 6 };
   const MOST_MODELS = 6, MOST_ROWS = 50;
   let everything = false;
+
+  const textOf = (value) => JSON.stringify(value, (_, one) => (one instanceof Set ? [...one] : one));
 
   const columnsOf = () => {
     const found = new Map();
@@ -61,6 +63,7 @@ const front = (() => {
       for (const [key, values] of Object.entries(state.chosen)) {
         if (key !== "model" && !values.has(cell.facets[key])) return false;
       }
+      if (!words.length) return true;
       const text = `${method.name} ${method.detail} ${model} ${Object.values(cell.facets).join(" ")}`.toLowerCase();
       return words.every((word) => text.includes(word));
     });
@@ -201,7 +204,7 @@ const front = (() => {
     const button = h("button", { type: "button", "data-sort": key, onclick: () => {
       const now = read();
       write({ ...now, sort: key, order: now.sort === key && now.order === "best" ? "worst" : "best" });
-      document.querySelector(`button[data-sort="${CSS.escape(key)}"]`)?.focus();
+      document.querySelector(`button[data-sort="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
     } }, label, better ? h("span", { class: "arrow", "aria-hidden": "true" }, better === "lower" ? "↓" : "↑") : "",
     better ? h("span", { class: "unseen" }, ` (${better} is better)`) : "");
     return h("th", { scope: "col", "aria-sort": sorting }, button, ...extra, detail ? h("small", {}, detail) : "");
@@ -213,9 +216,21 @@ const front = (() => {
     return number ? `${name}-${number + 1}` : name;
   }
 
+  // Returns what makes the row of a method, or has it from before: a sort puts other rows in order, and changes none.
+  const kept = new Map();
+  function keptRows(table, shows, make) {
+    const now = textOf(shows);
+    if (kept.get(table)?.now !== now) kept.set(table, { now, rows: new Map() });
+    const { rows } = kept.get(table);
+    return (method) => {
+      if (!rows.has(method)) rows.set(method, make(method));
+      return rows.get(method);
+    };
+  }
+
   function renderBoard(table, one, state) {
     const view = arranged(one, state);
-    if (view.order.slice(MOST_ROWS).some((method) => rowName(one, method) === board.hash())) everything = true;
+    if (board.hash() && view.order.slice(MOST_ROWS).some((method) => rowName(one, method) === board.hash())) everything = true;
     const { shown, rows, score } = view;
     const order = everything ? view.order : view.order.slice(0, MOST_ROWS);
     const columns = one.columns.filter((column) => state.columns.includes(column.key));
@@ -228,16 +243,17 @@ const front = (() => {
         cell.title = column.meaning;
         return cell;
       }));
-    const body = order.map((method) => {
+    const row = (method) => {
       const own = rows.get(method), about = one.methods[method];
-      const cells = [...own.values()].filter((cell) => shown.includes(cell.model));
+      const cells = shown.map((model) => own.get(model)).filter(Boolean);
       const failed = cells.filter((cell) => cell.status !== "done");
       return h("tr", { "data-method": about.name, id: rowName(one, method), class: "hue-" + (method % 8) + (board.hash() === rowName(one, method) ? " pointed" : "") },
         h("th", { scope: "row" }, h("a", { href: about.page }, svg("svg", { class: "dot", viewBox: "0 0 10 10", "aria-hidden": "true" }, svg("circle", { cx: 5, cy: 5, r: 4.5 })), spec(about.name)), " ", board.permalink(rowName(one, method)), h("small", {}, about.detail),
           failed.length ? h("small", { class: "bad" }, `${failed[0].status} on ${failed.length} of ${cells.length}`) : ""),
         shown.map((model) => scoreCell(one, own.get(model), score, one.models[model].name)),
         columns.map((column) => factCell(column, cells)));
-    });
+    };
+    const body = order.map(keptRows(table, [score?.key, shown, columns.map((column) => column.key), state.chosen, state.q, board.hash()], row));
     const left = [];
     if (order.length < view.order.length) left.push(`${view.order.length - order.length} more methods`);
     if (shown.length < view.models.length) left.push(`${view.models.length - shown.length} more models`);
@@ -261,7 +277,11 @@ const front = (() => {
     return box;
   }
 
+  let tooled = "";
   function renderTools(state) {
+    const { sort, order, ...asked } = state;
+    const now = textOf(asked);
+    if (now === tooled) return; // of a sort the tools say nothing
     const open = tools.querySelector("details[open]")?.dataset.menu;
     const focused = document.activeElement?.closest?.("#tools") ? [open, document.activeElement.value, document.activeElement.type] : null;
     const menus = facets.filter((facet) => facet.values.length > 1).map((facet) => {
@@ -291,6 +311,7 @@ const front = (() => {
     if (document.activeElement?.id === "q" && tools.contains(document.activeElement)) {
       return; // typing goes on in the field that is there
     }
+    tooled = now;
     tools.replaceChildren(...[score, ...menus, columns, search, buttons].filter(Boolean));
     tools.hidden = false;
     if (open) {

@@ -92,6 +92,7 @@
     clock.select(state.source);
     match();
     byId("seek").max = clock.length;
+    showPosition();
     byId("status").textContent = "";
     select(state.source);
     setLoop(byId("loop").getAttribute("aria-pressed") === "true");

@@ -50,14 +50,25 @@ const plots = (() => {
   }
 
   // Draw into an element what `option` returns, again when the colours or the width change. Arrow keys move along points.
-  function draw(element, label, option) {
+  // Of many plots each is drawn when it comes near the view, has the focus, or is printed.
+  function draw(element, label, option, many = false) {
     element.setAttribute("role", "img");
     element.setAttribute("aria-label", label + "; the table below has the same numbers");
     element.tabIndex = 0;
-    const chart = echarts.init(element, null, { renderer: "svg" });
+    let near = !many, chart = null;
     const one = {
       element,
+      come: () => {
+        if (near) return;
+        near = true;
+        one.draw();
+      },
       draw: () => {
+        if (!near) return;
+        if (!chart) {
+          chart = echarts.init(element, null, { renderer: "svg" });
+          new ResizeObserver(() => chart.resize()).observe(element);
+        }
         const wanted = option();
         one.series = wanted.series.map((series, place) => [place, series]).filter(([, series]) => series.type !== "custom" && series.data.length);
         chart.setOption({
@@ -70,18 +81,27 @@ const plots = (() => {
     let at = -1;
     element.addEventListener("keydown", (event) => {
       if (event.key !== "ArrowRight" && event.key !== "ArrowLeft") return;
+      one.come();
       const points = one.series.flatMap(([place, series]) => series.data.map((_, index) => [place, index]));
       if (!points.length) return;
       at = (at + (event.key === "ArrowRight" ? 1 : points.length - 1) + (at < 0 && event.key === "ArrowLeft" ? 1 : 0)) % points.length;
       chart.dispatchAction({ type: "showTip", seriesIndex: points[at][0], dataIndex: points[at][1] });
       event.preventDefault();
     });
-    new ResizeObserver(() => chart.resize()).observe(element);
     charts.push(one);
     one.draw();
+    if (many) coming.observe(element);
     return one;
   }
 
+  const coming = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      coming.unobserve(target);
+      charts.find((one) => one.element === target).come();
+    }
+  }, { rootMargin: "300px" });
+  window.addEventListener("beforeprint", () => { for (const one of charts) one.come(); });
   dark.addEventListener("change", () => { for (const one of charts) one.draw(); });
   return { draw, axis, at, logged, whiskers, hue, shape, tone };
 })();

@@ -25,9 +25,8 @@
   }
 
   // Nothing that is at least as good across is shown to be better.
-  function fronted(one, points, x, y) {
-    const beaten = new Map();
-    for (const [better, worse] of one.told[y.key] ?? []) beaten.set(worse, [...(beaten.get(worse) ?? []), better]);
+  function fronted(one, model, points, x, y) {
+    const beaten = one.beaten(y.key, model);
     const sign = x.better === "higher" ? -1 : 1;
     const at = new Map(points.map((point) => [point.number, point.x]));
     return new Set(points.filter((point) => !(beaten.get(point.number) ?? []).some((other) =>
@@ -38,14 +37,14 @@
     return cells.filter((cell) => cell.model === model).map((cell) => {
       const place = cell.scores[y.key], value = cell.values[x.key];
       return place?.value === undefined || value?.number === undefined ? null
-        : { number: one.cells.indexOf(cell), name: one.methods[cell.method].name, method: cell.method, x: value.number, busy: value.tone === "busy", place, cell };
+        : { number: cell.number, name: one.methods[cell.method].name, method: cell.method, x: value.number, busy: value.tone === "busy", place, cell };
     }).filter(Boolean);
   }
 
-  function option(one, points, x, y, choice) {
+  function option(one, model, points, x, y, choice) {
     const { scale } = choice;
     const [least, most] = [Math.min(...points.map((point) => point.x)), Math.max(...points.map((point) => point.x))];
-    const own = fronted(one, points, x, y), ordered = Boolean(one.told[y.key]?.length);
+    const own = fronted(one, model, points, x, y), ordered = one.ordered(y.key, model);
     return {
       grid: { left: 58, right: 24, top: 24, bottom: 46 },
       xAxis: plots.axis(`${x.label}, ${x.detail}${x.unit ? "," + x.unit : ""}`, { type: "value", nameGap: 28, boundaryGap: ["6%", "6%"] }),
@@ -89,14 +88,14 @@
         const plot = h("div", { class: "plot" }), name = want.one.models[want.model].name;
         panel = { want, figure: h("figure", { "data-model": name }, h("figcaption", {}, name), plot) };
         panels.append(panel.figure);
-        panel.chart = plots.draw(plot, `${y.label} over ${x.label}, ${name}`, () => option(panel.want.one, panel.want.points, ...Object.values(axes()), panel.want.choice));
+        panel.chart = plots.draw(plot, `${y.label} over ${x.label}, ${name}`, () => option(panel.want.one, panel.want.model, panel.want.points, ...Object.values(axes()), panel.want.choice), true);
         known.set(want.key, panel);
       } else { panel.want = want; panel.chart.draw(); }
       panel.chart.element.setAttribute("aria-label", `${y.label} over ${x.label}, ${want.one.models[want.model].name}; the table below has the same numbers`);
     }
     table.tHead.replaceChildren(h("tr", {}, ["Model", "Method", x.label + (x.unit ? "," + x.unit : ""), y.label, "On the front"].map((text) => h("th", { scope: "col" }, text))));
     table.tBodies[0].replaceChildren(...wanted.flatMap(({ one, model, points }) => {
-      const own = fronted(one, points, x, y), ordered = Boolean(one.told[y.key]?.length);
+      const own = fronted(one, model, points, x, y), ordered = one.ordered(y.key, model);
       return points.map((point) => h("tr", {}, h("td", {}, one.models[model].name), h("th", { scope: "row" }, board.spec(point.name)),
         h("td", {}, fixed(point.x, x.places)), h("td", {}, `${fixed(point.place.value, y.places)}${point.place.low === undefined ? "" : " " + interval(point.place.low, point.place.high, y.places)} ${point.place.letters ?? ""}`),
         h("td", {}, !ordered ? "no paired test by this score here" : own.has(point.number) ? "yes" : "no")));

@@ -23,11 +23,17 @@ def server() -> int:
 def main(arguments: Sequence[str]) -> int:
     path = Path(arguments[0])
     job = json.loads(path.read_text())
-    (path.parent / "stage.txt").write_text("generate")
     method = job.get("method", job["kind"])
+    if method.endswith("-waits"):
+        with open(path.parent / "tried.txt", "a") as tried:
+            tried.write(f"{os.getpid()}\n")
+    (path.parent / "stage.txt").write_text("generate")
     if method == "hangs" and not os.path.exists(os.environ.get("FAKE_ADM_GO_ON", "/nowhere/at/all")):
         (path.parent / "child.txt").write_text(str(os.getpid()))
         time.sleep(600)
+    elif method.endswith("-waits"):
+        while not (Path(job["run"]) / "go-on").exists():
+            time.sleep(0.05)
     elif method == "killed":
         block = bytearray(60_000_000)
         time.sleep(0.5)
@@ -66,6 +72,13 @@ def main(arguments: Sequence[str]) -> int:
         if not marker.exists():
             marker.touch()
             os.kill(server(), signal.SIGKILL)
+            time.sleep(600)
+    elif method in ("fells-its-node", "once-fells-its-node"):
+        marker = path.parent / "felled.txt"
+        tried = marker.read_text() if marker.exists() else ""
+        if method == "fells-its-node" or not tried:
+            marker.write_text(tried + "x")
+            os.kill(psutil.Process(server()).ppid(), signal.SIGKILL)
             time.sleep(600)
     elif method == "fells-its-guard":
         os.kill(os.getppid(), signal.SIGKILL)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from admbench.leaderboard.inference.contrasts import contrast, level, score_interval
-from admbench.leaderboard.inference.influence import Influence, canonical_pairs
+from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.scores import KINDS
 from admbench.leaderboard.per_caption import PER_CAPTION, CaptionScore, read_per_caption, write_per_caption
 from admbench.metrics.fad_infinity import PairedExtrapolation
@@ -105,8 +105,8 @@ def test_captions_in_another_order_are_the_same_score():
     moved = one.reordered(order)
     np.testing.assert_array_equal(moved.first, one.first[order])
     assert moved.standard_error() == pytest.approx(one.standard_error())
-    back = canonical_pairs(moved.reordered(np.argsort(order)))
-    assert contrast(back, canonical_pairs(other)).interval() == pytest.approx(contrast(one, other).interval())
+    back = moved.reordered(np.argsort(order)).canonical
+    assert contrast(back, other.canonical).interval() == pytest.approx(contrast(one, other).interval())
 
 
 def test_a_logarithm_carries_the_relative_error():

@@ -1,0 +1,69 @@
+"""Parts of a page that it has by the thousand, as markup: a board of 1,000 records spends seconds in macros for them.
+
+Every text is escaped and shows all it holds, as where a template writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from admbench.leaderboard.site.columns import DASH, Column, Value, words
+from admbench.plain_text import visible_lines
+
+
+def shown(text: str) -> str:
+    """Return a text as it stands between tags or in an attribute.
+
+    >>> shown('a < "b"\\u200b')
+    'a &lt; &#34;b&#34;\\\\u200b'
+    """
+    return str(escape(visible_lines(text)))
+
+
+def tree(value: Any) -> Markup:
+    """Return plain data as nested lists of keys and values.
+
+    >>> tree({"bits": [4, 8], "fit": True})
+    Markup('<dl><div><dt>bits</dt><dd>4, 8</dd></div><div><dt>fit</dt><dd>yes</dd></div></dl>')
+    """
+    return Markup(_tree(value))
+
+
+def _tree(value: Any) -> str:
+    if isinstance(value, str):
+        return shown(value)
+    if value is None:
+        return '<span class="null">null</span>'
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, Mapping):
+        entries = "".join(f"<div><dt>{shown(str(key))}</dt><dd>{_tree(item)}</dd></div>" for key, item in value.items())
+        return f"<dl>{entries}</dl>" if entries else "none"
+    return ", ".join(map(_tree, value)) or "none"
+
+
+def fact(column: Column, value: Value, *, noted: bool = True) -> Markup:
+    """Return what a cell has in a column.
+
+    Args:
+        column: for its decimals and unit.
+        value: of the cell.
+        noted: whether notes and reasons stand beside it; else they are its tooltip.
+    """
+    tooltip = "" if noted else value.missing or value.note
+    title = f' title="{shown(tooltip)}"' if tooltip else ""
+    if value.missing:
+        beside = f" <small>{shown(value.missing)}</small>" if noted else ""
+        return Markup(f'<span class="none"{title}>{DASH}</span>{beside}')
+    tone = f' class="{value.tone}"' if value.tone else ""
+    said = f"<span{tone}{title}>{shown(words(column, value))}</span>"
+    if value.tone == "busy" and not noted:
+        said += ' <small class="busy">\N{WARNING SIGN} busy machine</small>'
+    if value.note and noted:
+        said += f" <small>{shown(value.note)}</small>"
+    return Markup(said)

@@ -1,0 +1,139 @@
+"""Clusters of two nodes on this machine, for tests: Ray's own processes, and Slurm's without systemd."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+STARTING_SECONDS = 30.0
+SLURM = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "srun")
+_CONFIGURATION = """
+ClusterName=admbench
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/none
+CredType=cred/none
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+JobRequeue=0
+ReturnToService=2
+SlurmdTimeout=5
+KillWait=2
+UnkillableStepTimeout=10
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def wait_for(happens: Callable[[], bool], seconds: float = STARTING_SECONDS) -> None:
+    """Look again and again until something happens; an assertion fails if it does not."""
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, "waited for in vain"
+        time.sleep(0.05)
+
+
+@contextmanager
+def ray_cluster() -> Iterator[Any]:
+    """Start two nodes on loopback, each with one core to give; gone at the end, whatever happens."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils", reason="ray is not installed: pip install 'admbench[ray]'")
+    # Ray takes 127.0.0.1 for a mistake, and puts the machine's outer address in its place
+    node = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.2"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_agent_register_timeout_ms", "120000")  # a raylet ends when its agents are slow to start
+        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        try:
+            cluster.add_node(**node)
+            yield cluster
+        finally:
+            cluster.shutdown()
+
+
+@dataclass(frozen=True)
+class SlurmCluster:
+    """A controller and the daemons of its nodes."""
+
+    configuration: Path
+    nodes: dict[str, subprocess.Popen[bytes]]
+
+    def kill(self, node: str) -> None:
+        """End a node at once, with all that runs on it, as a loss of power does; its controller is not told."""
+        daemon = psutil.Process(self.nodes[node].pid)
+        for process in [daemon, *daemon.children(recursive=True)]:
+            process.kill()
+        self.nodes[node].wait()
+
+
+@contextmanager
+def slurm_cluster(folder: Path) -> Iterator[SlurmCluster]:
+    """Start slurmctld and two slurmd on loopback, each with one core to give; gone at the end, with their jobs.
+
+    Args:
+        folder: an empty one, for their state and logs.
+    """
+    missing = [name for name in SLURM if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"no {missing[0]} here: apt-get install slurmctld slurmd slurm-client")
+    (folder / "state").mkdir()
+    configuration = folder / "slurm.conf"
+    user, host = psutil.Process().username(), socket.gethostname()
+    text = _CONFIGURATION.format(folder=folder, host=host, user=user, port=_free_port())
+    for node in ("n1", "n2"):
+        text += f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={_free_port()} CPUs=1 State=UNKNOWN\n"
+    configuration.write_text(text)
+    environment = os.environ | {"SLURM_CONF": str(configuration)}
+    with ExitStack() as daemons:
+        _daemon(daemons, ["slurmctld", "-D", "-f", str(configuration)], folder / "slurmctld.log", environment)
+        nodes = {}
+        for node in ("n1", "n2"):
+            command = ["slurmd", "-D", "-f", str(configuration), "-N", node]
+            nodes[node] = _daemon(daemons, command, folder / f"{node}.log", environment)
+
+        def is_up() -> bool:
+            states = subprocess.run(["sinfo", "-h", "-N", "-o", "%T"], env=environment, capture_output=True, text=True)
+            return states.stdout.split() == ["idle", "idle"]
+
+        wait_for(is_up)
+        yield SlurmCluster(configuration, nodes)
+
+
+def _daemon(daemons: ExitStack, command: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    with open(log, "wb") as output:
+        daemon = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
+
+    def end() -> None:
+        if daemon.poll() is not None:
+            return
+        for process in psutil.Process(daemon.pid).children(recursive=True):
+            process.kill()
+        daemon.kill()
+        daemon.wait()
+
+    daemons.callback(end)
+    return daemon
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

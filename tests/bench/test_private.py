@@ -1,0 +1,77 @@
+"""Nothing that a run writes for others says who made it, where, or with which password."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from admbench.bench.cli.app import main
+from admbench.bench.run.grid import GridSpec
+from admbench.bench.run.publishing import publish_site
+from admbench.bench.run.runner import run_grid
+from admbench.private_text import Private
+
+from .in_process import JUDGES, Here
+
+USER = "jane-tellmore"
+TOKEN = "correct-horse-battery"
+URL_TOKEN = "fJ3kd92mXq71"
+
+
+@pytest.mark.usefixtures("check_specs_here")
+def test_records_pages_and_what_is_published_of_a_run_name_no_home_no_user_and_no_token(
+    make_grid: Callable[..., GridSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / USER
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USER", USER)
+    monkeypatch.setenv("LOGNAME", USER)
+    monkeypatch.setenv("HUB_TOKEN", TOKEN)
+    said = f"cannot open {home}/w.bin, /scratch/{USER}/w.bin (401, {TOKEN}, s3://jane:pw0rd@host/w?X-Token={URL_TOKEN})"
+    monkeypatch.setattr("fake_adm.Raises.quantize", _raise(said), raising=False)
+    captions = home / "captions.txt"
+    captions.write_text("a dog barks\nrain on a tin roof\n")
+    command = f"bench run --out {home}/runs --suite {captions}"
+    grid = make_grid(methods=["fp32", "raises"], suite=str(captions), out=home / "runs")
+    done, failed = run_grid(grid, command=command, judges=JUDGES, executor=Here())
+    assert done.reason is None
+    assert said in str(failed.reason), "who runs it is told everything"
+    publish_site(grid.out)
+    board = tmp_path / "board"
+    assert main(["results", "init", str(board), "--quiet"]) == 0
+    assert main(["results", "add", str(grid.out), str(board), "--quiet"]) == 0
+    published = [
+        *grid.out.glob("cells/*/*/result.json"),
+        *grid.out.glob("cells/*/*/per-caption.safetensors"),
+        *grid.out.glob("cells/*/*/captions.json"),
+        *(grid.out / "site").rglob("*"),
+        *board.rglob("*"),
+    ]
+    files = [path for path in published if path.is_file()]
+    assert len(files) > 10
+    for path in files:
+        content = path.read_bytes()
+        for private in (USER, TOKEN, URL_TOKEN, "pw0rd"):
+            assert private.encode() not in content, f"{path} holds {private}"
+            assert private not in path.relative_to(home if path.is_relative_to(home) else tmp_path).as_posix()
+
+
+def _raise(message: str) -> Callable[..., None]:
+    def quantize(*_: object, **__: object) -> None:
+        raise RuntimeError(message)
+
+    return quantize
+
+
+def test_what_is_no_path_of_the_user_stays() -> None:
+    root = Private(Path("/"), "", {"TOKEN": "short", "PATH": "/usr/bin:/usr/local/bin"})
+    for text in ("/usr/bin/x", "short", "a/b?steps=3", "hf_short", "https://host/a@b"):
+        assert root.hidden(text) == text
+    ann = Private(Path("/home/ann"), "ann", {})
+    for text in ("/home/anna/x", "/mnt/home/ann2", "annotations", "ann"):
+        assert ann.hidden(text) == text
+    assert ann.hidden_in({"at": ["/home/ann", {"/home/ann/x": 3}]}) == {"at": ["~", {"~/x": 3}]}
+    assert ann.hidden("hf_abcdefghijklmnopqrstuvwxyz") == "..."
