@@ -28,7 +28,7 @@ from admbench.leaderboard.site.folder import MARKER, Folder
 from admbench.leaderboard.site.front import Front, FrontCell, front, method_detail
 from admbench.leaderboard.site.levels import ladder_table
 from admbench.leaderboard.site.listening import ListeningPage, write_clips, write_listening
-from admbench.leaderboard.site.markup import fact, tree
+from admbench.leaderboard.site.markup import FactRows, fact, tree
 from admbench.leaderboard.site.names import Names, anchor
 from admbench.leaderboard.site.numbers import fixed, interval
 from admbench.leaderboard.site.output import Output
@@ -41,6 +41,8 @@ from admbench.plain_text import visible_lines, visible_name
 TITLE = "How much does quantization cost audio diffusion models?"
 MOST_ROWS, MOST_MODELS = 40, 6
 """Of the matrix without scripts; with them every method and model is there."""
+MOST_ACROSS = 100
+"""Methods that are held against rounding, or against full precision, on the front page."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,7 @@ def _write_pages(
         heard=listening.heard,
         most_rows=MOST_ROWS,
         most_models=MOST_MODELS,
+        most_across=MOST_ACROSS,
         everything=True,
     )
     output.page("cells.html", "cells.html.jinja", data=data, fronts=fronts)
@@ -238,6 +241,7 @@ def _shared(names: Names, title: str, listening: _Listening, left_out: bool) -> 
         "interval": interval,
         "words": words,
         "fact": fact,
+        "fact_rows": FactRows(),
         "tree": tree,
         "tones": TONES,
         "span": span,
