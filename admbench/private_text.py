@@ -11,7 +11,6 @@ import getpass
 import os
 import re
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,6 @@ def _home() -> Path:
         return Path("/")
 
 
-@cache
 def _user() -> str:
     try:
         return getpass.getuser()

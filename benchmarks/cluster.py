@@ -34,7 +34,7 @@ from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.made_by import MadeBy
 from admbench.bench.run.runner import run_grid
 from admbench.bench.scoring.spec import JudgeSpec
-from benchmarks.stub_program import TEMPLATE
+from benchmarks import TEMPLATE
 
 MODEL = "tiny-tango"
 PROGRAM = "benchmarks.stub_program"

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from admbench import arithmetic, children
 from admbench.bench.measurement.latency import NO_INTEGERS, Settings, time_steps, without_kernels
 from admbench.bench.measurement.size import size_section
-from admbench.bench.measurement.trajectory import CAPTIONS, latents_apart
-from admbench.bench.models.quantization import BACKBONE, run_seed
+from admbench.bench.measurement.trajectory import Against, latents_apart, watched_first_batch
+from admbench.bench.models.quantization import BACKBONE
 from admbench.bench.run import records
 from admbench.bench.run.caption_results import caption_results
 from admbench.bench.run.checkpoint import STAGE
 from admbench.bench.run.generating import Generating
 from admbench.bench.run.jobs import TRAJECTORY, CellJob
-from admbench.bench.run.layout import CHECKPOINT, JobFolder
-from admbench.bench.run.products import read_sealed
+from admbench.bench.run.layout import ALONG_FILE, CHECKPOINT, JobFolder
+from admbench.bench.run.products import read_sealed, require_intact
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import features_in
 from admbench.bench.scoring.judges import reading
@@ -42,6 +44,7 @@ class Cell(Generating):
     def __init__(self, job: CellJob) -> None:
         super().__init__(job, [job.quantized, *([] if job.fresh else [job.target]), job.baseline])
         self._clock = records.Clock()
+        self._against: Against | None = None
 
     def run(self) -> None:
         """Time, generate and score, and leave the record and what it knows of each caption."""
@@ -122,29 +125,37 @@ class Cell(Generating):
         """
         if self.job.method == FULL_PRECISION:
             raise ValueError("this is full precision")
-        inputs = [self.networks, audio["sha256"], audio["generation"], CAPTIONS, self.made(TRAJECTORY, self.loading)]
-        apart = self.stages.run(TRAJECTORY, inputs, [], lambda: self._build_trajectory(audio))
+        apart = self.stages.run(TRAJECTORY, self.trajectory_inputs(audio), [], lambda: self._build_trajectory(audio))
         if "reason" in apart:
             raise ValueError(apart["reason"])
         decibels = np.array(apart["decibels"])
         return latent_features([item.id for item in self.items[: len(decibels)]], decibels, apart["timesteps"])
 
+    def watching(self, model: Any) -> AbstractContextManager[None]:
+        """Compare latents with full precision's while they are made, where those of the first batch are asked for."""
+        if LATENTS not in self.job.extractors or self.job.method == FULL_PRECISION or not self.first_batch_is_compared:
+            return nullcontext()
+        self._against = self._against_full()
+        return nullcontext() if self._against is None else watched_first_batch(model, self._against)
+
+    def _against_full(self) -> Against | None:
+        """Return what compares with full precision's latents; None where its baseline kept none."""
+        if not self.job.baseline.along.is_file():
+            return None
+        require_intact(self.job.baseline, [ALONG_FILE])
+        return Against(self.job.baseline.along)
+
     def _build_trajectory(self, audio: Facts) -> Facts:
-        quantized = self.quantized_model()
-        del self.model  # what `quantized` is, with its components in their place: the next one is whole
-        full, compared, sampling = self.model_of_wanted_length(), self.items[:CAPTIONS], audio["generation"]
-        seeds = [run_seed(item.seed, self.job.seed) for item in compared]
-        try:
-            return latents_apart(
-                full,
-                quantized,
-                [item.caption for item in compared],
-                seeds,
-                steps=sampling["steps"],
-                guidance=sampling["guidance"],
-            )
-        except ValueError as error:
-            return {"reason": str(error)}
+        if self._against is not None and (seen := self._against.apart) is not None:
+            return seen
+        quantized, against = self.quantized_model(), self._against_full()
+        if against is None:
+            del self.model  # what `quantized` is, with its components in their place: the next one is whole
+            trajectories = (self.denoised(model, audio) for model in (self.model_of_wanted_length(), quantized))
+            return latents_apart(*trajectories)
+        for timestep, latents in self.denoised(quantized, audio):
+            against(timestep, latents)
+        return against.apart or {"reason": "fewer steps than full precision"}
 
     def _build_latency(self) -> Facts:
         if not self.kernelled.kernels:

@@ -4,10 +4,15 @@ A few captions are generated in full precision with two numbers of steps, by the
 thrown away. From the two follow the time of a denoising step and that of a caption beside its steps. What a method
 costs is reckoned in passes through the backbone, each as long as one in full precision:
 
-- a calibration set: a step for each prompt and step of its trajectory;
-- quantization: where the method reconstructs blocks, the samples of every iteration forward and backward, which is as
-  long as three passes forward;
-- a cell: a caption's steps for each caption, its features, and the timing of a step.
+- a calibration set: a step for each prompt and step of its trajectory; twice where the sampler measures what each
+  layer reads there (`activation-aware`);
+- quantization: the search for ranges, as long as 120 steps; where the method reconstructs blocks, the samples of every
+  iteration forward and backward, through rounding and blocks that are asked twice: as long as 5.5 steps a sample;
+- a cell: a caption's steps for each caption, its features, and the timing of a step; full precision's latents that
+  cells are compared with once a model.
+
+These numbers of steps are what q-diffusion, ptq4adm and naive at W4A8 took on the embedded models beside what a step
+took in the same run (4.5 to 6.4 a sample, 116 to 158 for ranges, 1.8 to 2.5 for the sampler).
 
 Kernels make a step shorter and simulated numbers make it longer; neither is foreseen.
 """
@@ -19,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from admbench.bench.measurement.trajectory import CAPTIONS as COMPARED
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.expecting import Expected
@@ -28,10 +34,17 @@ from admbench.bench.run.times import read_times
 from admbench.errors import BenchError
 from admbench.files import directory_bytes
 from admbench.methods.spec import FLOAT_BITS, FULL_PRECISION, MethodSpec
+from admbench.metrics.latents import LATENTS
 
 CAPTIONS = 4
 """Most that are generated."""
 FEW_STEPS, MORE_STEPS = 3, 9
+SEARCH_STEPS = 120
+"""As long as these is the search for the ranges of a method's integers."""
+SAMPLE_STEPS = 5.5
+"""As long as these is a sample of a reconstruction's iteration."""
+MEASURING = frozenset({"activation-aware"})
+"""Samplers that measure what every layer reads, which takes as long again as the steps themselves."""
 TIMED_STEPS = 12
 """Steps of a cell's own timing, of full precision and with kernels."""
 MODEL_STEPS = 25
@@ -72,11 +85,18 @@ class Pace:
             case CalibrationJob():
                 steps = job.request.steps or min(MODEL_STEPS, job.request.most_steps or MODEL_STEPS)
                 samples = 2 * job.request.prompts * job.request.timesteps * self.clip_bytes // 4
-                return Expected(self.start + job.request.prompts * steps * self.step, self.peak_bytes, samples)
+                passes = 2 if job.request.sampler in MEASURING else 1
+                seconds = self.start + passes * job.request.prompts * steps * self.step
+                return Expected(seconds, self.peak_bytes, samples)
             case QuantizeJob():
-                return Expected(self.start + effort * 1.5 * self.step, self.peak_bytes, 0)
+                asked = MethodSpec.parse(job.method)
+                integers = asked.weight_format is not None or (asked.weight_bits or FLOAT_BITS) < FLOAT_BITS
+                search = SEARCH_STEPS if integers else 0
+                return Expected(self.start + (search + effort * SAMPLE_STEPS) * self.step, self.peak_bytes, 0)
             case BaselineJob():
-                return Expected(self._clips(job, captions), self.peak_bytes, self.checkpoint_bytes + clips)
+                compared = min(COMPARED, captions) if LATENTS in job.extractors else 0
+                seconds = self._clips(job, captions) + compared * self._steps(job) * self.step
+                return Expected(seconds, self.peak_bytes, self.checkpoint_bytes + clips)
             case CellJob():
                 if job.method == FULL_PRECISION:  # its audio is the baseline's
                     return Expected(self.start / 2, self.peak_bytes, 0)
@@ -85,8 +105,10 @@ class Pace:
                 return Expected(self._clips(job, captions) + 2 * TIMED_STEPS * self.step, self.peak_bytes, disk)
 
     def _clips(self, job: BaselineJob | CellJob, captions: int) -> float:
-        steps = job.generation.steps or MODEL_STEPS
-        return self.start + captions * (steps * self.step + self.caption + self.features)
+        return self.start + captions * (self._steps(job) * self.step + self.caption + self.features)
+
+    def _steps(self, job: BaselineJob | CellJob) -> int:
+        return job.generation.steps or MODEL_STEPS
 
 
 def gauge(cell: CellJob, captions: int) -> Pace | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
 from admbench.bench.measurement.latency import kernels_in
 from admbench.bench.measurement.memory import peak_resident_bytes
+from admbench.bench.measurement.trajectory import CAPTIONS, is_first_batch
 from admbench.bench.models.quantization import BACKBONE, load_component, read_headers, run_seed
 from admbench.bench.run.checkpoint import STAGE
-from admbench.bench.run.jobs import BaselineJob, CellJob
+from admbench.bench.run.jobs import TRAJECTORY, BaselineJob, CellJob
 from admbench.bench.run.layout import CLIPS, JobFolder
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import ClipWork
@@ -39,8 +41,8 @@ class Generating(ClipWork):
         """The model in full precision, on the job's device."""
         from admbench.bench.models import load_model
 
-        self.stages.report("load")
-        return load_model(self.job.model, device=self.job.device)
+        with self.times.within("load"):
+            return load_model(self.job.model, device=self.job.device)
 
     def generate(self) -> Facts:
         """Generate from the packed checkpoint as it is on disk, with the integer kernels that this processor has.
@@ -84,6 +86,27 @@ class Generating(ClipWork):
             model.set_component(name, network.to(self.job.device))
         return model
 
+    def watching(self, model: Any) -> AbstractContextManager[None]:
+        """Look on while the model generates inside of the block."""
+        return nullcontext()
+
+    def trajectory_inputs(self, audio: Facts) -> list[Any]:
+        """Return what determines the latents along the way of the captions whose trajectories are compared."""
+        made = self.made(TRAJECTORY, self.loading)
+        return [self.networks, audio["sha256"], audio["generation"], CAPTIONS, made]
+
+    def denoised(self, model: Any, audio: Facts) -> Iterator[tuple[int, Any]]:
+        """Denoise these captions; yield, after each step, its timestep and the latents, float32 (n, ...)."""
+        compared, sampling = self.items[:CAPTIONS], audio["generation"]
+        seeds = [run_seed(item.seed, self.job.seed) for item in compared]
+        captions = [item.caption for item in compared]
+        yield from model.denoise(captions, seeds, steps=sampling["steps"], guidance=sampling["guidance"])
+
+    @property
+    def first_batch_is_compared(self) -> bool:
+        """Whether the captions whose trajectories are compared are the first batch of what is generated."""
+        return is_first_batch(len(self.items), self.job.generation.batch_size)
+
     def _build_audio(self) -> Facts:
         wanted, model = self.job.generation, self.quantized_model()
         steps = wanted.steps if wanted.steps is not None else model.default_steps
@@ -91,9 +114,9 @@ class Generating(ClipWork):
         self.stages.report("generate")
         seeds = [run_seed(item.seed, self.job.seed) for item in self.items]
         started = time.perf_counter()
-        waveforms = model.generate(
-            [item.caption for item in self.items], seeds, steps=steps, guidance=guidance, batch_size=wanted.batch_size
-        )
+        captions, batch = [item.caption for item in self.items], wanted.batch_size
+        with self.watching(model):
+            waveforms = model.generate(captions, seeds, steps=steps, guidance=guidance, batch_size=batch)
         computing = time.perf_counter() - started
         model.require_finite(waveforms)
         faults = faults_of([levels(clip, model.sample_rate) for clip in waveforms], seconds=model.seconds)

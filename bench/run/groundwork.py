@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from admbench.bench.measurement.trajectory import AlongTheWay
 from admbench.bench.run.checkpoint import STAGE, write_checkpoint
 from admbench.bench.run.generating import Generating
 from admbench.bench.run.jobs import BaselineJob, ReferenceJob
-from admbench.bench.run.layout import CHECKPOINT, CLIPS
+from admbench.bench.run.layout import ALONG_FILE, CHECKPOINT, CLIPS
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import ClipWork
 from admbench.methods.spec import FULL_PRECISION
+from admbench.metrics.latents import LATENTS
 
 
 class Reference(ClipWork):
@@ -39,9 +41,20 @@ class Baseline(Generating):
         super().__init__(job, [] if job.fresh else [job.target])
 
     def run(self) -> None:
-        """Write checkpoint, clips and features."""
+        """Write checkpoint, clips and features, and the latents that those of the model's cells are compared with."""
         self.stages.run(STAGE, self.job.checkpoint, [CHECKPOINT], self._build_checkpoint)
-        self.embed(self.generate())
+        audio = self.generate()
+        if LATENTS in self.job.extractors:
+            self.stages.run("latents", self.trajectory_inputs(audio), [ALONG_FILE], lambda: self._keep_latents(audio))
+        self.embed(audio)
+
+    def _keep_latents(self, audio: Facts) -> Facts:
+        self.__dict__.pop("model", None)  # its backbone is the checkpoint's, whose layers add in another order
+        along = AlongTheWay()
+        for timestep, latents in self.denoised(self.model_of_wanted_length(), audio):
+            along(timestep, latents)
+        along.save(self.job.work.along)
+        return {}
 
     def _build_checkpoint(self) -> Facts:
         model = self.model

@@ -43,6 +43,8 @@ CHECKPOINT = "checkpoint"
 """The packed checkpoint, in a job's folder."""
 FEATURES_FILE = "features.safetensors"
 """The features of the clips, in a job's folder."""
+ALONG_FILE = "trajectory.safetensors"
+"""Full precision's latents along the way, of the captions whose trajectories are compared; in a baseline's folder."""
 _KEY_DIGITS = 16
 
 
@@ -86,6 +88,11 @@ class JobFolder:
     def features(self) -> Path:
         """Features of the clips."""
         return self.path / FEATURES_FILE
+
+    @property
+    def along(self) -> Path:
+        """Full precision's latents along the way; a baseline's only."""
+        return self.path / ALONG_FILE
 
     @property
     def stages(self) -> Path:

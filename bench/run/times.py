@@ -7,7 +7,8 @@ note of one execution: no key depends on it, and no record is made of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -73,6 +74,16 @@ class StageTimes:
         self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + now - self._began
         self._stage, self._began = stage, now
         self._report(stage)
+
+    @contextmanager
+    def within(self, stage: str) -> Iterator[None]:
+        """Note that a stage is interrupted by another, and goes on after it."""
+        outer = self._stage
+        self(stage)
+        try:
+            yield
+        finally:
+            self(outer)
 
     def write(self, job: Job, captions: int) -> None:
         """Leave the times in the job's work folder: the last stage ends."""

@@ -21,10 +21,12 @@ from admbench.leaderboard.site.layers import layer_data, most_sensitive
 from admbench.leaderboard.site.method_docs import described, method_docs
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.output import Output
+from admbench.leaderboard.site.roofline import roofline_of
 from admbench.leaderboard.untrusted import read_bytes
 from admbench.leaderboard.view import ModelView, ViewRow
 from admbench.leaderboard.view_words import model_sentences
 from admbench.plain_text import visible_name
+from admbench.private_text import Private
 
 LOG_FILE = "log.txt"
 """In a cell's folder: what its processes printed."""
@@ -43,7 +45,7 @@ def write_cells(output: Output, fronts: Sequence[Front], names: Names) -> None:
 
 def _write_cell(output: Output, one: Front, own: ViewRow, row: Row, names: Names) -> None:
     record = row.record
-    layers = layer_data(record)
+    layers, roofline = layer_data(record), roofline_of(record)
     output.page(
         names.cell(row),
         "cell.html.jinja",
@@ -56,6 +58,7 @@ def _write_cell(output: Output, one: Front, own: ViewRow, row: Row, names: Names
         verdicts={key: f"{said.word}: {measured(said)}, margin {said.margin}" for key, said in own.verdicts.items()},
         facts=[(column, column.of(own)) for column in one.columns] if record.status == "done" else [],
         layers=output.data("layers", layers) if layers["layers"] else None,
+        roofline=output.data("roofline", roofline) if roofline else None,
         again=again(record),
         log=log_tail(row),
         settings=summary.settings(record),
@@ -77,7 +80,7 @@ def again(record: Record) -> str:
 
 
 def log_tail(row: Row) -> str:
-    """Return the end of a cell's log; empty where there is none that may be read."""
+    """Return the end of a cell's log, without what is private here; empty where there is none that may be read."""
     path = row.loaded.cell / LOG_FILE
     if not path.is_file():
         return ""
@@ -86,7 +89,9 @@ def log_tail(row: Row) -> str:
     except DataError:
         return ""
     text = data[-LOG_BYTES:].decode("utf-8", "replace")
-    return text.replace(str(row.loaded.run), row.loaded.run.name).strip()
+    if len(data) > LOG_BYTES:
+        text = text.partition("\n")[2]  # half a line may hold half a path
+    return Private.here().hidden(text.replace(str(row.loaded.run), row.loaded.run.name)).strip()
 
 
 def write_models(output: Output, fronts: Sequence[Front], names: Names) -> None:

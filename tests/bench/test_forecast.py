@@ -111,7 +111,16 @@ def test_a_calibrated_machine_is_reckoned_in_passes_through_the_backbone(make: M
     cell = next(job for job in plan.jobs if isinstance(job, CellJob) and job.method == NAIVE)
     assert PACE.expect(by_kind["baseline"], 4, 0) == Expected(2.0 + 4 * (10 * 0.1 + 0.75), 10, 3600)
     assert PACE.expect(by_kind["calibration"], 4, 0).seconds == pytest.approx(2.0 + 2 * 2 * 0.1)
-    assert PACE.expect(by_kind["quantize"], 4, 100).seconds == pytest.approx(2.0 + 150 * 0.1)
+    searching = PACE.expect(by_kind["quantize"], 4, 0).seconds
+    assert searching == pytest.approx(2.0 + 120 * 0.1)
+    assert PACE.expect(by_kind["quantize"], 4, 100).seconds == pytest.approx(searching + 550 * 0.1)
+    floats = by_kind["quantize"].model_copy(update={"method": "bf16"})
+    assert PACE.expect(floats, 4, 0).seconds == 2.0
+    aware = by_kind["calibration"].request.model_copy(update={"sampler": "activation-aware"})
+    calibration = by_kind["calibration"].model_copy(update={"request": aware})
+    assert PACE.expect(calibration, 4, 0).seconds == pytest.approx(2.0 + 2 * 2 * 2 * 0.1)
+    compared = by_kind["baseline"].model_copy(update={"extractors": ("latents",)})
+    assert PACE.expect(compared, 4, 0).seconds == pytest.approx(2.0 + 4 * (10 * 0.1 + 0.75) + 4 * 10 * 0.1)
     told = PACE.expect(cell, 4, 0)
     assert told.seconds == pytest.approx(9.0 + 24 * 0.1)
     assert told.disk_bytes == 3200 * 4 // 32 + 400

@@ -39,7 +39,12 @@ def test_records_pages_and_what_is_published_of_a_run_name_no_home_no_user_and_n
     done, failed = run_grid(grid, command=command, judges=JUDGES, executor=Here())
     assert done.reason is None
     assert said in str(failed.reason), "who runs it is told everything"
+    for cell in (done, failed):
+        cell.job.target.log.write_text(f"{said}\n")
     publish_site(grid.out)
+    assert b"~/w.bin" in b"".join(path.read_bytes() for path in grid.out.glob("site/**/*.html")), (
+        "the log's end is shown"
+    )
     board = tmp_path / "board"
     assert main(["results", "init", str(board), "--quiet"]) == 0
     assert main(["results", "add", str(grid.out), str(board), "--quiet"]) == 0
