@@ -20,10 +20,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from admbench.bench.measurement.environment import cores
 from admbench.files import directory_bytes
 from admbench.leaderboard import build_site, gather
 from admbench.leaderboard.many import write_many
 
+TITLE = "Made-up records"
 SORTS = 5
 """Of which the median is said."""
 _SORT = """(selector) => {
@@ -40,11 +42,23 @@ PAGES = (
 
 @contextmanager
 def timed(what: str) -> Iterator[None]:
-    """Print the seconds of a block, of the clock and of this process."""
-    clock, own = time.perf_counter(), time.process_time()
+    """Print the seconds of a block, of the clock and of processors."""
+    clock, own = time.perf_counter(), _processor_seconds()
     yield
-    clock, own = time.perf_counter() - clock, time.process_time() - own
-    print(f"{what:<28} {clock:8.1f} s, {own:8.1f} s of a processor", flush=True)
+    clock, own = time.perf_counter() - clock, _processor_seconds() - own
+    print(f"{what:<28} {clock:8.1f} s, {own:8.1f} s of processors", flush=True)
+
+
+def _processor_seconds() -> float:
+    """Of this process and of those that it started and that have ended."""
+    return sum(os.times()[:4])
+
+
+def _peak_megabytes() -> float:
+    """Of this process, and of the largest that it started, as many of them as there are cores."""
+    used = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, largest = used
+    return own + cores() * largest
 
 
 def measure_build(runs: Path, records: int, site: Path) -> None:
@@ -53,15 +67,15 @@ def measure_build(runs: Path, records: int, site: Path) -> None:
         with timed(f"making {records} records"):
             write_many(runs, records)
     with timed("reading"):
-        gathered = gather(sorted(runs.glob("run-*")))
+        gathered = gather(sorted(runs.glob("run-*")), processes=cores())
     print(f"{len(gathered.records)} records, {len(gathered.quarantined)} left out")
     with timed("building"):
-        built = build_site(gathered.records, site, title="Made-up records", quarantined=gathered.quarantined)
+        built = build_site(gathered.records, site, title=TITLE, processes=cores())
     with timed("building again"):
-        again = build_site(gathered.records, site, title="Made-up records", quarantined=gathered.quarantined)
+        again = build_site(gathered.records, site, title=TITLE, processes=cores())
     print(f"{built.written} files; the second time {again.written} written, {again.kept} unchanged")
     print(f"{directory_bytes(site) / 1e6:.0f} MB, index.html {(site / 'index.html').stat().st_size / 1e3:.0f} kB")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, {os.cpu_count()} cores")
+    print(f"peak memory {_peak_megabytes():.0f} MB at most, {cores()} cores")
 
 
 def measure_browser(site: Path) -> None:

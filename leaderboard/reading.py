@@ -3,7 +3,9 @@
 What `bench validate` makes of them is in `admbench.leaderboard.validating`.
 """
 
+import multiprocessing
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from admbench.leaderboard.tidy import tidied, untidy
 from admbench.leaderboard.untrusted import check_inside, read_json
 from admbench.plain_text import visible
 
+AT_ONCE = 50
+"""Records that another process reads before it sends them."""
 SHOWN = 60
 """Characters of a value, or of a key, that a line of what is wrong with it shows."""
 
@@ -102,26 +106,39 @@ def read_runs(paths: Iterable[str | Path]) -> list[LoadedRecord]:
     return [LoadedRecord(read_one(run, path), path, run) for run, path in record_files(paths)]
 
 
-def gather(paths: Iterable[str | Path]) -> Gathered:
+def gather(paths: Iterable[str | Path], *, processes: int = 1) -> Gathered:
     """Read every record of some run folders (or single `result.json` files); one bad record costs itself alone.
 
     A record is left out too if the captions or the per-caption results beside it are not valid, or the latter do not
     give its scores.
 
+    Args:
+        paths: of the folders or files.
+        processes: that read. More than one are started anew, as by `view_boards`.
+
     Raises:
         DataError: a folder without records, or no record among them that is valid; then of the first.
     """
-    good: list[LoadedRecord] = []
-    bad: list[Quarantined] = []
-    for run, path in record_files(paths):
-        try:
-            good.append(read_whole(run, path))
-        except DataError as error:
-            bad.append(Quarantined(path, visible(str(error).removeprefix(f"{path}: "))))
+    files = record_files(paths)
+    if processes < 2:
+        read = [_read(file) for file in files]
+    else:
+        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+            read = list(pool.map(_read, files, chunksize=AT_ONCE))
+    good = [one for one in read if isinstance(one, LoadedRecord)]
+    bad = [one for one in read if isinstance(one, Quarantined)]
     if not good:
         more = f" (and {len(bad) - 1} more records that are not valid)" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{more}")
     return Gathered(good, tuple(bad))
+
+
+def _read(file: tuple[Path, Path]) -> LoadedRecord | Quarantined:
+    run, path = file
+    try:
+        return read_whole(run, path)
+    except DataError as error:
+        return Quarantined(path, visible(str(error).removeprefix(f"{path}: ")))
 
 
 def read_whole(run: Path, path: Path) -> LoadedRecord:

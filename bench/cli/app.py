@@ -35,6 +35,7 @@ from admbench.bench.cli import (
     results,
     run,
     score,
+    selftest,
     status,
     stress,
     table,
@@ -81,6 +82,7 @@ app.command("components")(components.components)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)
+app.command("selftest")(selftest.selftest)
 app.command("new-method")(new_method.new_method)
 app.command("new-metric")(new_metric.new_metric)
 app.command("new-model")(new_model.new_model)

@@ -14,7 +14,7 @@ from admbench.bench.cli.tables import print_table
 
 def ladder(
     models: Annotated[
-        str | None, typer.Option(help="Models, separated by commas; the embedded ones but tiny-flow if left out.")
+        str | None, typer.Option(help="Models, separated by commas; the embedded U-Nets of 25 steps if left out.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Captions; the whole suite if left out.")] = None,
     out: Annotated[Path, typer.Option(help="Run folder that ladder.json is written to.")] = Path("runs/ladder"),

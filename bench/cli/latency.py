@@ -10,7 +10,16 @@ import typer
 from admbench.bench.cli.options import Debug, Device, Quiet, RandomWeights
 from admbench.bench.cli.tables import megabytes, print_table
 
-ENGINE_NAMES = ("torch-compile", "openvino", "openvino-int8", "onnxruntime-int8")
+ENGINE_NAMES = (
+    "autocast:float16",
+    "autocast:bfloat16",
+    "torch-compile",
+    "openvino",
+    "openvino-int8",
+    "onnxruntime-int8",
+    "exported:openvino",
+    "exported:onnx",
+)
 """Keys of `admbench.bench.measurement.engines.ENGINES`, without importing torch; a test keeps the two equal."""
 
 
@@ -26,8 +35,9 @@ def latency(
     baselines: Annotated[
         str,
         typer.Option(
-            help="Method specs timed beside it; fp32 always is. Also torch-compile, openvino, openvino-int8 and"
-            " onnxruntime-int8, where they are installed."
+            help="Method specs timed beside it; fp32 always is. Also autocast:float16, autocast:bfloat16,"
+            " torch-compile, openvino, openvino-int8 and onnxruntime-int8, and the method itself as exported:openvino"
+            " and exported:onnx, where they are installed."
         ),
     ] = "fp32,bf16",
     unpack: Annotated[

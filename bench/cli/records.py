@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from admbench.leaderboard.reading import Gathered
 
 MANY_RECORDS = 1000
-"""From so many on every core concludes: fewer are concluded from while the processes would start."""
+"""From so many on every core reads and concludes: fewer are done while the processes would start."""
 
 
 def concluding(records: Sized) -> int:
-    """Return how many processes conclude from some records."""
+    """Return how many processes read some records, or conclude from them."""
     from admbench.bench.measurement.environment import cores
 
     return cores() if len(records) >= MANY_RECORDS else 1
@@ -23,10 +23,11 @@ def concluding(records: Sized) -> int:
 
 def gather_records(runs: Iterable[Path]) -> Gathered:
     """Read every record of some run folders, and say which are left out and why; raises as `reading.gather`."""
-    from admbench.leaderboard.reading import gather
+    from admbench.leaderboard.reading import gather, record_files
     from admbench.plain_text import visible
 
-    gathered = gather(runs)
+    runs = list(runs)
+    gathered = gather(runs, processes=concluding(record_files(runs)))
     for one in gathered.quarantined:
         print(f"warning: left out: {visible(str(one))}", file=sys.stderr)
     return gathered

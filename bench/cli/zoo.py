@@ -40,10 +40,11 @@ def train(
 def check(
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
     card: Annotated[Path | None, typer.Option(help="Write the model card to this file.")] = None,
+    models: Annotated[str | None, typer.Option(help="Models, separated by commas; all if left out.")] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Verify hashes of the embedded checkpoints and the figures of their model card."""
     from admbench.bench.zoo.check import check as check_zoo
 
-    return check_zoo(json, card)
+    return check_zoo(json, card, models.split(",") if models else None)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from admbench.bench.exporting.subject import Subject
 from admbench.bench.exporting.target import Target, Written
-from admbench.bench.measurement.latency import sqnr_db
+from admbench.bench.models.sqnr import sqnr_db
 from admbench.errors import CheckpointError, UsageError
 from admbench.files import atomic_directory, directory_bytes, write_json_atomic
 

@@ -34,7 +34,6 @@ class GGUFFile(Target):
     name = "gguf"
     summary = "the backbone's weights as GGUF blocks, of checkpoints in GGUF's formats"
     packages = ("gguf",)
-    extra = "gguf"
 
     def required_sqnr_db(self, subject: Subject) -> float:
         """See `Target`: the values are the same, and sums may be in another order."""

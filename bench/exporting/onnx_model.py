@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,6 @@ class OnnxModel(Target):
     name = "onnx"
     summary = "the backbone in QDQ form, weights as integers of 4 or 8 bits, for ONNX Runtime"
     packages = ("onnx", "onnxruntime")
-    extra = "onnxruntime"
 
     def required_sqnr_db(self, subject: Subject) -> float:
         """See `Target`."""
@@ -59,21 +59,12 @@ class OnnxModel(Target):
         Raises:
             UsageError: a layer or an attention is quantized in a way that ONNX's operators do not express.
         """
-        integers = write_onnx(subject, folder / FILE)
+        integers = write_onnx(subject.function, subject.inputs, folder / FILE)
         return Written(f"{FILE}: {signature(subject)}, {integers} weights as integers", not_exported(subject))
 
     def load(self, subject: Subject, folder: Path) -> Run:
-        """See `Target`: on the CPU, by ONNX Runtime with all of its optimisations."""
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(folder / FILE, providers=["CPUExecutionProvider"])
-        known = {node.name for node in session.get_inputs()}
-
-        def run(inputs: Inputs) -> Tensor:
-            feed = {name: tensor.numpy() for name, tensor in inputs.items() if name in known}
-            return torch.from_numpy(session.run([PREDICTION], feed)[0])
-
-        return run
+        """See `Target`."""
+        return run_of_onnx(folder / FILE)
 
 
 def required_of_runtime(subject: Subject) -> float:
@@ -86,20 +77,47 @@ def signature(subject: Subject) -> str:
     return f"{', '.join(subject.function.names)} -> {PREDICTION}"
 
 
-def write_onnx(subject: Subject, file: Path) -> int:
-    """Write the subject's backbone; return how many weights of it are integers.
+def run_of_onnx(file: Path, threads: int | None = None) -> Run:
+    """Return a file's backbone as ONNX Runtime runs it on the CPU, with all of its optimisations.
+
+    Args:
+        file: that `write_onnx` wrote.
+        threads: what it may use; None: as many as it takes.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    known = {node.name for node in session.get_inputs()}
+
+    def run(inputs: Inputs) -> Tensor:
+        feed = {name: tensor.numpy() for name, tensor in inputs.items() if name in known}
+        return torch.from_numpy(session.run([PREDICTION], feed)[0])
+
+    return run
+
+
+def write_onnx(function: NamedBackbone, calls: Sequence[Inputs], file: Path) -> int:
+    """Write a quantized backbone; return how many weights of it are integers.
+
+    Args:
+        function: the backbone, a simulation.
+        calls: of it. What differs in their first dimension is free in the file.
+        file: what is written.
 
     Raises:
         UsageError: see `OnnxModel.write`; or it does not compute in float32.
     """
     import onnx
 
-    backbone = subject.model.backbone
+    backbone = function.backbone
     if any(one.is_floating_point() and one.dtype != torch.float32 for one in backbone.parameters()):
         raise UsageError("backbone: not in float32, which ONNX export expects beside the integers")
     with tempfile.TemporaryDirectory() as scratch:  # torch writes large weights into files of their own
         traced_file = Path(scratch) / FILE
-        _trace(subject.function.of(onnx_network(backbone)), _varying(subject), traced_file)
+        _trace(function.of(onnx_network(backbone)), _varying(calls), traced_file)
         model: Any = onnx.load(traced_file)
     integers = _finish(model)
     large = sum(len(one.raw_data) for one in model.graph.initializer) > LARGEST_FILE
@@ -121,11 +139,9 @@ def onnx_network(backbone: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def _varying(subject: Subject) -> list[str]:
-    """Return the inputs whose first dimension differs between the subject's calls: the rows of a batch."""
-    return [
-        name for name in subject.function.names if len({tuple(inputs[name].shape[:1]) for inputs in subject.inputs}) > 1
-    ]
+def _varying(calls: Sequence[Inputs]) -> list[str]:
+    """Return the inputs whose first dimension differs between calls: the rows of a batch."""
+    return [name for name in calls[0] if len({tuple(inputs[name].shape[:1]) for inputs in calls}) > 1]
 
 
 def _trace(function: NamedBackbone, varying: list[str], file: Path) -> None:

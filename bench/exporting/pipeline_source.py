@@ -11,7 +11,7 @@ from admbench.bench.models.checkpoints.repositories import locate
 from admbench.bench.models.directory import path_of
 from admbench.bench.models.families import recognise
 from admbench.bench.models.families.base import PublishedModel
-from admbench.bench.models.families.embedded import EmbeddedModel
+from admbench.bench.models.families.embedded import ShippedModel
 from admbench.bench.models.families.pipeline import PipelineFamily
 from admbench.errors import CheckpointError, UsageError
 
@@ -41,7 +41,7 @@ def _folder_of(name: str) -> Path:
     if folder is not None:
         return folder
     plugin = registry.get(name)
-    if isinstance(plugin, EmbeddedModel):
+    if isinstance(plugin, ShippedModel):
         return shipped.folder_of(name)
     if isinstance(plugin, PublishedModel):
         return locate(plugin, download=False)

@@ -36,13 +36,11 @@ class Target(ABC):
     """One line on what is written."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Modules that writing and checking it import."""
-    extra: ClassVar[str] = ""
-    """Optional dependency of this package that brings them."""
 
     def missing(self) -> str | None:
         """Return why it cannot be written here, None if it can."""
         absent = [name for name in self.packages if util.find_spec(name) is None]
-        return f"not installed: {', '.join(absent)}; pip install admbench[{self.extra}]" if absent else None
+        return f"not installed: {', '.join(absent)}; pip install admbench[export]" if absent else None
 
     def reference(self, subject: Subject) -> nn.Module:
         """Return the network whose predictions an export has to make: the simulation, or what the form has of it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from admbench.bench.measurement.timing import (
     load_average,
     threads,
 )
+from admbench.bench.models.sqnr import sqnr_db
 from admbench.bench.suites import calibration_prompts
 from admbench.methods.core.checkpoint.third_party import third_party_layers
 from admbench.methods.core.kernels import WithKernels, with_kernels
@@ -235,12 +235,6 @@ def run_backbone(model: AudioDiffusionModel, backbone: nn.Module, inputs: dict[s
     finally:
         model.backbone = own
     return predicted
-
-
-def sqnr_db(expected: Tensor, found: Tensor) -> float | None:
-    """Return the mean square of `expected` over that of the difference, dB; None where there is no difference."""
-    power, error = expected.double().pow(2).mean().item(), (found - expected).double().pow(2).mean().item()
-    return 10 * math.log10(power / error) if power > 0 and error > 0 else None
 
 
 def without_kernels(kernelled: WithKernels) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from admbench.bench.measurement import environment
 from admbench.bench.measurement.alone import measured_alone
 from admbench.bench.measurement.cost import LayerCost, cost_section
 from admbench.bench.measurement.engines import ENGINES, EngineBackbone, recorded_call
+from admbench.bench.measurement.engines.base import PositionalBackbone
 from admbench.bench.measurement.latency import (
     BASELINE,
     PIPELINE_STEPS,
@@ -82,7 +83,7 @@ def measure_latency(
         raise UsageError(f"{model.name}: its backbone is quantized already; expected one in full precision")
     quantized, ranges = _quick_backbone(model, method)
     began, building = started, time.perf_counter()
-    engines = _built_engines(model, [name for name in baselines if name in ENGINES], settings)
+    engines = _built_engines(model, quantized.module, [name for name in baselines if name in ENGINES], settings)
     started += time.perf_counter() - building  # no limit is meant for what engines take to build
     others = {
         spec: kernels_in(model, _quick_backbone(model, spec)[0].module).module
@@ -127,8 +128,10 @@ class _Built:
     said: dict[str, Any]
 
 
-def _built_engines(model: AudioDiffusionModel, names: Sequence[str], settings: Settings) -> dict[str, _Built]:
-    """Build engines from the full-precision backbone; one that is not there or fails is left out, with the reason."""
+def _built_engines(
+    model: AudioDiffusionModel, quantized: nn.Module, names: Sequence[str], settings: Settings
+) -> dict[str, _Built]:
+    """Build engines from the backbone that each takes; one that is not there or fails is left out, with the reason."""
     if not names:
         return {}
     inputs = step_inputs(model, settings.batch)
@@ -141,7 +144,8 @@ def _built_engines(model: AudioDiffusionModel, names: Sequence[str], settings: S
         if reason is None:
             try:
                 with threads(settings.threads):
-                    run = engine.build(network, network.example, settings.threads)
+                    taken = PositionalBackbone(quantized, network.call) if engine.takes_method else network
+                    run = engine.build(taken, network.example, settings.threads)
                 said: dict[str, Any] = {"compile_seconds": time.perf_counter() - before, "engine": engine.summary}
                 built[name] = _Built(EngineBackbone(run), said)
                 continue

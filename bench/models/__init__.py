@@ -20,6 +20,7 @@ EMBEDDED = {
     "tiny-tango": "admbench.bench.models.families.embedded:TANGO",
     "tiny-make-an-audio": "admbench.bench.models.families.embedded:MAKE_AN_AUDIO",
     "tiny-flow": "admbench.bench.models.families.embedded:FLOW",
+    "tiny-dit": "admbench.bench.models.families.embedded:DIT",
 }
 """The models that come with the package."""
 
@@ -54,7 +55,7 @@ registry = Registry("admbench.models", "model", BUILTIN)
 - `fingerprint() -> str`, a hash of its weights that is had without loading them;
 - `components`, names of those that methods can quantize, `backbone` among them; left out: the backbone alone.
 
-`families.base.PublishedModel` and `families.embedded.EmbeddedModel` are those of the built-in models."""
+`families.base.PublishedModel` and `families.embedded.ShippedModel` are those of the built-in models."""
 
 DEFAULT_COMPONENTS: tuple[Component, ...] = ("backbone",)
 DTYPES = ("float32", "bfloat16")

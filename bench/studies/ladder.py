@@ -48,7 +48,7 @@ from admbench.registry import missing_distributions
 from admbench.versions import git_state
 
 MODELS = ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
-"""Those that the steps below are known of; tiny-flow has a ladder where it is named."""
+"""Those that the steps below are known of; tiny-flow and tiny-dit have a ladder where they are named."""
 METRICS = ("fd", "kl", "clap")
 NEARNESS = "zimtohrli"
 """Metric that says how far a level is from full precision's own clips."""

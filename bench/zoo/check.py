@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admbench.bench.suites.corpus.corpus import EVENTS, ClipSpec, check_corpus, draw_clip, render_many
+from admbench.errors import UsageError
 from admbench.files import read_json, write_json_atomic
 from admbench.progress import track
 
@@ -56,13 +57,28 @@ class Figure:
         return f"{'ok  ' if self.holds else 'FAIL'}  {self.name}\t{self.value:.4g}\t(required: {self.required})"
 
 
-def check(json_path: Path | None = None, card_path: Path | None = None) -> int:
+def check(json_path: Path | None = None, card_path: Path | None = None, only: Sequence[str] | None = None) -> int:
     """Prints every figure with what is required; writes them, and the model card, where asked.
 
+    Args:
+        json_path: gets the figures.
+        card_path: gets the model card.
+        only: names of models; None is all that are embedded. The judges are checked in any case.
+
     Returns 0 if all hold, 1 if one does not.
+
+    Raises:
+        UsageError: there is no such embedded model, or a card is asked for without all of them.
     """
+    from admbench.bench.models import EMBEDDED
+
+    for name in only or ():
+        if name not in EMBEDDED:
+            raise UsageError(f"no embedded model {name!r}: expected some of {', '.join(EMBEDDED)}")
+    if card_path and only:
+        raise UsageError("the model card tells of all embedded models; expected --card without --models")
     started = time.monotonic()
-    judges, models = _measure()
+    judges, models = _measure(list(only or EMBEDDED))
     parts = [judges, *models.values()]
     report = {
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()},
@@ -90,24 +106,24 @@ def _processor() -> str:
     return cpu_name()
 
 
-def _measure() -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def _measure(names: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Figures and details of the judges and of each ADM."""
-    from admbench.bench.models import EMBEDDED
     from admbench.bench.models.checkpoints.shipped import verify
 
-    for name in EMBEDDED:
+    for name in names:
         verify(name)
     count, few = SINGLES_PER_EVENT * len(EVENTS), RANDOM_PER_EVENT * len(EVENTS)
     fewer = FEW_PER_EVENT * len(EVENTS)
     chunks = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _single_thread) as pool:
-        trained = {name: [pool.submit(hear, name, chunk) for chunk in chunks] for name in EMBEDDED}
+        trained = {name: [pool.submit(hear, name, chunk) for chunk in chunks] for name in names}
         untrained = {
-            name: pool.submit(hear, name, slice(0, few), steps=RANDOM_STEPS, random_weights=True) for name in EMBEDDED
+            name: pool.submit(hear, name, slice(0, few), steps=RANDOM_STEPS, random_weights=True) for name in names
         }
         hurried = {
             name: {steps: pool.submit(hear, name, slice(0, fewer), steps=steps) for steps in own}
             for name, own in HURRIED.items()
+            if name in names
         }
         judges = pool.submit(check_judges)
         real = pool.submit(hear_real, few)

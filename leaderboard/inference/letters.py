@@ -32,11 +32,15 @@ def compact_letters(names: Sequence[str], told_apart: Iterable[tuple[str, str]])
         raise ValueError("a name appears twice")
     place = {name: k for k, name in enumerate(names)}
     sets = [(1 << len(names)) - 1]  # a set of cells is a number whose bit k is cell k
+    later = [0] * len(names)  # of each cell those after it that are told apart from it, as a set
     for first, second in told_apart:
-        one, other = 1 << place[first], 1 << place[second]
-        both = one | other
-        kept = [cells for cells in sets if cells & both != both]
-        parts = {cells & ~bit for cells in sets if cells & both == both for bit in (one, other)}
+        one, other = sorted((place[first], place[second]))
+        later[one] |= 1 << other
+    for k, others in enumerate(later):
+        # all pairs of a cell at once: a letter is replaced by one without the cell and one without all the others
+        split = [cells for cells in sets if cells >> k & 1 and cells & others]
+        kept = [cells for cells in sets if not (cells >> k & 1 and cells & others)]
+        parts = {part for cells in split for part in (cells & ~(1 << k), cells & ~others)}
         largest = (cells for cells in parts if not any(cells & more == cells != more for more in parts))
         # what was kept is in none of the parts
         sets = [*kept, *(cells for cells in largest if not any(cells & more == cells for more in kept))]

@@ -28,7 +28,7 @@ from admbench.leaderboard.site.folder import MARKER, Folder
 from admbench.leaderboard.site.front import Front, FrontCell, front, method_detail
 from admbench.leaderboard.site.levels import ladder_table
 from admbench.leaderboard.site.listening import ListeningPage, write_clips, write_listening
-from admbench.leaderboard.site.markup import fact, tree
+from admbench.leaderboard.site.markup import FactRows, fact, tree
 from admbench.leaderboard.site.names import Names, anchor
 from admbench.leaderboard.site.numbers import fixed, interval
 from admbench.leaderboard.site.output import Output
@@ -238,6 +238,7 @@ def _shared(names: Names, title: str, listening: _Listening, left_out: bool) -> 
         "interval": interval,
         "words": words,
         "fact": fact,
+        "fact_rows": FactRows(),
         "tree": tree,
         "tones": TONES,
         "span": span,

@@ -206,6 +206,12 @@ def _weights_in_memory(own: ViewRow) -> Value:
     return _number(found if isinstance(found, int) else None, "no kernels ran", 1e-6)
 
 
+def _operations(own: ViewRow) -> Value:
+    cost = (own.record.latency.model_extra or {}).get("cost") if own.record.latency else None
+    found = cost.get("bit_operations") if isinstance(cost, dict) else None
+    return _number(found if isinstance(found, int | float) else None, "not counted", 1e-9)
+
+
 def _calibration(own: ViewRow) -> Value:
     calibration = own.record.calibration
     return _number(calibration.seconds if calibration else None, "it needs no calibration set")
@@ -325,6 +331,14 @@ _COLUMNS = (
         _weights_in_memory,
         "lower",
         " MB",
+    ),
+    Column(
+        "operations",
+        "Bit operations",
+        "billions a call",
+        "Multiplications of the layers in one call of the backbone, each times the bits of its two numbers.",
+        _operations,
+        "lower",
     ),
     Column(
         "calibration", "Calibration", "of the set", "Time to draw the calibration set.", _calibration, "lower", " s"

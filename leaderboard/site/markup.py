@@ -5,12 +5,13 @@ Every text is escaped and shows all it holds, as where a template writes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
 
 from admbench.leaderboard.site.columns import DASH, Column, Value, words
+from admbench.leaderboard.site.front import FrontCell
 from admbench.plain_text import visible_lines
 
 
@@ -67,3 +68,20 @@ def fact(column: Column, value: Value, *, noted: bool = True) -> Markup:
     if value.note and noted:
         said += f" <small>{shown(value.note)}</small>"
     return Markup(said)
+
+
+class FactRows:
+    """Rows of facts. A cell has one on the page of its model and then on that of its method: made once, and let go."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, Markup] = {}
+
+    def __call__(self, columns: Sequence[Column], cell: FrontCell) -> Markup:
+        """Return the entries of a table for one cell, a column each; a cell is on one board, and has its columns."""
+        if id(cell) in self._made:
+            return self._made.pop(id(cell))  # the second page is the last
+        entries = (
+            f'<td data-key="{column.key}">{fact(column, cell.values[column.key], noted=False)}</td>'
+            for column in columns
+        )
+        return self._made.setdefault(id(cell), Markup("".join(entries)))

@@ -21,6 +21,7 @@ from admbench.leaderboard.site.layers import layer_data, most_sensitive
 from admbench.leaderboard.site.method_docs import described, method_docs
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.output import Output
+from admbench.leaderboard.site.roofline import roofline_of
 from admbench.leaderboard.untrusted import read_bytes
 from admbench.leaderboard.view import ModelView, ViewRow
 from admbench.leaderboard.view_words import model_sentences
@@ -44,7 +45,7 @@ def write_cells(output: Output, fronts: Sequence[Front], names: Names) -> None:
 
 def _write_cell(output: Output, one: Front, own: ViewRow, row: Row, names: Names) -> None:
     record = row.record
-    layers = layer_data(record)
+    layers, roofline = layer_data(record), roofline_of(record)
     output.page(
         names.cell(row),
         "cell.html.jinja",
@@ -57,6 +58,7 @@ def _write_cell(output: Output, one: Front, own: ViewRow, row: Row, names: Names
         verdicts={key: f"{said.word}: {measured(said)}, margin {said.margin}" for key, said in own.verdicts.items()},
         facts=[(column, column.of(own)) for column in one.columns] if record.status == "done" else [],
         layers=output.data("layers", layers) if layers["layers"] else None,
+        roofline=output.data("roofline", roofline) if roofline else None,
         again=again(record),
         log=log_tail(row),
         settings=summary.settings(record),

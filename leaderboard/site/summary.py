@@ -115,6 +115,8 @@ def settings(record: Record) -> list[tuple[str, Any]]:
     for key in ("step_ms", "baseline_step_ms"):
         if dump["latency"] and dump["latency"].get(key):
             dump["latency"][key].pop("values")
+    if dump["latency"]:
+        dump["latency"].pop("roofline", None)  # the page draws it
     return [
         (name, bounded(_without_reasoned_nulls(value)))
         for name, value in dump.items()

@@ -35,6 +35,7 @@ COMMANDS = (
     "ladder",
     "stress",
     "doctor",
+    "selftest",
     "new-method",
     "new-metric",
     "new-model",

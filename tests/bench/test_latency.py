@@ -21,9 +21,10 @@ from admbench.bench.cli.latency import ENGINE_NAMES
 from admbench.bench.measurement import environment, latency_section
 from admbench.bench.measurement.cost import LayerCost, cost_section, layer_costs
 from admbench.bench.measurement.engines import ENGINES, Engine, EngineBackbone, recorded_call
-from admbench.bench.measurement.latency import Settings, sqnr_db
+from admbench.bench.measurement.latency import Settings
 from admbench.bench.measurement.roofline import Roof, roofline_section
 from admbench.bench.measurement.timing import LEAST_REPEATS, OtherWork, Samples, interleave
+from admbench.bench.models.sqnr import sqnr_db
 from admbench.bench.run.runner import run_grid
 from admbench.leaderboard.record import Latency
 from admbench.methods.core.numbers.scheme import LayerScheme, activation_scheme, weight_scheme

@@ -10,9 +10,9 @@ import admbench.bench
 ORDER = (
     "suites",
     "models",
+    "exporting",
     "scoring",
     "measurement",
-    "exporting",
     "run",
     "studies",
     "conformance",
@@ -22,7 +22,7 @@ ORDER = (
     "zoo",
     "cli",
 )
-"""Lowest first: captions, models, scores, what is measured of a model, its exports, runs, and what is asked of runs."""
+"""Lowest first: captions, models, exports, scores, what is measured of a model, runs, and what is asked of runs."""
 FOLDER = Path(str(admbench.bench.__file__)).parent
 
 

@@ -17,6 +17,7 @@ from admbench.bench.models.pipelines.embedded_transformer import TIME_UNITS, fol
 from admbench.bench.zoo import train as zoo
 from admbench.bench.zoo import transformers
 from admbench.bench.zoo.autoencoders import Latents
+from admbench.bench.zoo.check import check
 from admbench.bench.zoo.export import write_transformer
 from admbench.bench.zoo.transformers import Denoiser, encode_words, train_transformer, training_times
 from admbench.errors import CheckpointError, UsageError
@@ -132,3 +133,10 @@ def test_a_holder_that_does_not_hold_is_refused(
 def test_only_the_model_that_shares_is_trained_on_what_is_shipped(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected tiny-dit alone"):
         zoo.train(["tiny-tango"], tmp_path, reuse=True)
+
+
+def test_a_check_of_some_models_says_what_it_cannot_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no embedded model 'tiny-dot': expected some of tiny-audioldm"):
+        check(only=["tiny-dot"])
+    with pytest.raises(UsageError, match="expected --card without --models"):
+        check(card_path=tmp_path / "card.md", only=[DIT.name])

@@ -203,6 +203,20 @@ SITE_NOISE = {"fp32": 0.0, "naive@w8a8": 0.05, "naive@w4a8": 0.4}
 """How far the per-caption results of the site's cells are from full precision."""
 
 
+ROOFLINE = {
+    "float_flops_per_second": 1.4e11,
+    "integer_flops_per_second": 1.4e12,
+    "bytes_per_second": 1e10,
+    "limits": {},
+    "layers": [
+        {"name": f"down.{k}", "kernel": kernel, "ms": 2.0, "bound_ms": 1.0, "limited_by": "memory"}
+        | {"flops_per_byte": 3.0 * 4**k, "flops_per_second": 2e10 * 3**k}
+        for k, kernel in enumerate(("onednn-int8-linear", "onednn-int8-linear", "float"))
+    ],
+}
+"""As `bench latency --roofline` measures it, made up."""
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> SitePaths:
     """Two models, three methods and a failed cell, with audio of 12 captions, three of them to hear. Read only."""
@@ -211,6 +225,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> SitePaths:
         for model in ("tiny-audioldm", "tiny-tango")
         for spec, loss in (("fp32", 0.0), ("naive@w8a8", 0.5), ("naive@w4a8", 7.0))
     ]
+    records[-2]["latency"] |= {"roofline": ROOFLINE, "cost": {"bit_operations": 2_500_000_000}}
     folder = tmp_path_factory.mktemp("site")
     run = write_run(folder / "run", [*records, failed(n=SITE_CAPTIONS)], audio=True)
     write_results(run, SITE_NOISE, SITE_CAPTIONS)

@@ -197,11 +197,18 @@ def test_plots_name_every_point_and_have_a_table(site, page):
     rows = page.locator("#tradeoff-table tbody tr")
     assert rows.count() == 4
     assert rows.first.locator("td").last.text_content() == "yes"
+    page.locator("#axis-x").select_option("operations")
+    assert rows.count() == 1
+    assert rows.first.locator("td").nth(1).text_content() == "2.50"
     page.locator("#axis-x").select_option("bits")
     page.locator("#axis-y").select_option("clap")
     assert parse_qs(urlsplit(page.url).query) == {"x": ["bits"], "y": ["clap"]}
     assert "CLAP" in panels.first.locator("svg").text_content()
     assert page.locator("#tradeoff-table thead").text_content().startswith("ModelMethodBitsCLAP")
+    (cell,) = site.root.glob("cells/tiny-tango-naive-w8a8-*.html")
+    page.goto(cell.as_uri())
+    assert "onednn-int8-linear" in page.locator("#roofline-plot svg").text_content()
+    assert page.locator("#roofline-table tbody tr").count() == 3
     page.goto(next(site.root.glob("models/tiny-tango.html")).as_uri())
     assert page.locator("#widths-plot svg").is_visible()
     assert page.locator("#widths-table tbody tr").count() == 2

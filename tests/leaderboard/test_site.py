@@ -13,7 +13,7 @@ from admbench.leaderboard import build_site, gather, read_runs
 from admbench.leaderboard.site.folder import MARKER, Folder
 from admbench.leaderboard.site.method_docs import DOCUMENTATION
 
-from .conftest import HASH
+from .conftest import HASH, ROOFLINE
 
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7*7 }}</style></title>"""
 
@@ -86,7 +86,8 @@ def test_pages_behind_the_front_page_say_the_rest(site):
     ):
         assert shown in text, shown
     (method,) = (site.root / "methods").glob("naive-w4a8-*.html")
-    assert "weights go to the nearest code" in words(method)
+    for shown in ("weights go to the nearest code", "Round every weight and every layer input to the nearest of"):
+        assert shown in words(method)
 
 
 def test_too_few_captions_are_a_caution_on_every_page_with_a_conclusion(site):
@@ -134,6 +135,15 @@ def test_a_time_beside_other_work_is_marked_wherever_it_stands(make_run, make_re
     assert "other work on 1.3 cores ran beside it" in words(busy)
     assert "timed on a busy machine" in words(site.index)
     assert "times fp32's" in words(site.index)
+
+
+@pytest.mark.parametrize(("key", "value"), [("bytes_per_second", "fast"), ("layers", [{"ms": -1}]), ("layers", 3)])
+def test_a_roofline_that_is_none_is_not_drawn(make_run, make_record, changed, tmp_path, key, value):
+    record = changed(
+        make_record(), latency={"kernel": None, "reason": "simulated", "roofline": {**ROOFLINE, key: value}}
+    )
+    site = build_site(read_runs([make_run([record])]), tmp_path / "site")
+    assert "roofline-plot" not in cell_pages(site)[0].read_text()
 
 
 def test_downloads_hold_the_same_rows(site):

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 
 class Engine(ABC):
-    """A compiler or runtime that takes a full-precision backbone and runs it its own way."""
+    """A compiler or runtime that takes a backbone and runs it its own way."""
 
     name: ClassVar[str]
     """What `--baselines` calls it."""
@@ -23,6 +23,8 @@ class Engine(ABC):
     """Modules that it imports."""
     extra: ClassVar[str] = ""
     """Optional dependency of this package that brings them."""
+    takes_method: ClassVar[bool] = False
+    """Whether it takes the quantized backbone of the method that is measured; else that in full precision."""
 
     def missing(self) -> str | None:
         """Return why it cannot be built here, None if it can."""
@@ -34,7 +36,7 @@ class Engine(ABC):
         """Compile a network; this may take minutes.
 
         Args:
-            network: `PositionalBackbone`, in full precision, on the CPU.
+            network: `PositionalBackbone`, on the CPU: in full precision, or a simulation where it takes that.
             example: its arguments. An engine that quantizes takes them as its calibration data.
             threads: what it may use.
 

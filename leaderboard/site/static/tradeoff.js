@@ -3,7 +3,7 @@
 
 (() => {
   const { h, fixed, interval } = board;
-  const X = ["size", "step", "bits", "speedup", "weights_memory", "memory"];
+  const X = ["size", "step", "bits", "operations", "speedup", "weights_memory", "memory"];
   const panels = document.getElementById("tradeoff-panels"), tools = document.getElementById("tradeoff-tools");
   const table = document.getElementById("tradeoff-table");
   const { boards } = front;
