@@ -30,6 +30,8 @@ BUILTIN = {
     "hqq": "admbench.methods.hqq:HQQ",
     "nf4": "admbench.methods.nf4:NF4",
     "svdquant": "admbench.methods.svdquant:SVDQuant",
+    "convrot": "admbench.methods.convrot:ConvRot",
+    "qera": "admbench.methods.qera:QERA",
     "vidit-q": "admbench.methods.vidit_q:ViDiTQ",
     "ptq4dm": "admbench.methods.ptq4dm:PTQ4DM",
     "ptq4adm": "admbench.methods.ptq4adm:PTQ4ADM",

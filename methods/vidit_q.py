@@ -2,13 +2,20 @@
 Generation" (arXiv 2406.02540, ICLR 2025).
 
 Weights per output channel, activations per token, their ranges found at run time, so that neither timesteps nor the two
-halves of guidance share one (section 3.1). Channels are balanced, static and dynamic: a scale as SmoothQuant's, but of
-maxima that follow the trajectory, s = EMA(max|X|)**alpha / max|W|**(1 - alpha) (section 3.2).
+halves of guidance share one (section 3.1). Channels are balanced in two ways (section 3.2): what is out of balance at
+all timesteps by a scale, s = EMA(max|X|)**(1 - alpha) / max|W|**alpha, and what comes and goes with them by a rotation
+of the scaled input.
+
+The exponents are those of the released code (thu-nics/ViDiT-Q), in which alpha belongs to the weight; in version 1 it
+was taken for the input's.
 
 Departures. Written for Linear layers of transformers; convolutions take part with one range per row of the batch, the
 finest one that a convolution can compute with. One scale serves all timesteps: its maxima are an exponential average
 over the batches of the calibration set, in the order of the trajectory, where the paper may keep one per range of
-timesteps. Its rotation of weights and its metric-decoupled mixed precision are not part of this plug-in.
+timesteps. The rotation is a regular Hadamard matrix a group of channels, the largest power of 4 that divides them and
+is at most `rotation`, where the released code has a random Hadamard matrix of all channels. A weight is rounded once;
+that code rounds it when it is scaled, and again when it is rotated. Metric-decoupled mixed precision is not part of
+this plug-in.
 """
 
 from __future__ import annotations
@@ -24,8 +31,9 @@ from admbench.methods.base import CalibratedConfig
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import check_finite, watch_inputs
 from admbench.methods.core.calibration.statistics import ChannelStatistics, channel_rows
-from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers
+from admbench.methods.core.layers.kinds import QuantizableLayer, input_channels, quantizable_layers
 from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.layers.rotation import rotation_size
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, per_token
 from admbench.methods.core.reconstruction.smoothing import smoothed, smoothing_scale
 from admbench.methods.layerwise import LayerwiseMethod
@@ -37,7 +45,10 @@ class ViDiTQConfig(CalibratedConfig):
     """Options of `vidit-q`."""
 
     alpha: float = Field(default=0.11, ge=0, le=1)
-    """Balance: 0 leaves the difficulty with the activations. 0.11 or 0.3 in the released configurations."""
+    """Exponent of the weight's maxima: 0 gives all of the difficulty to the weights. 0.11 or 0.3 in the released
+    configurations."""
+    rotation: int = Field(default=256, ge=0, le=4096)
+    """Most input channels that are rotated together; 0 for none."""
     momentum: float = Field(default=0.95, ge=0, lt=1)
     """Of the average of channel maxima; not stated in what could be read, the value is ours."""
 
@@ -46,8 +57,8 @@ class ViDiTQ(LayerwiseMethod[ChannelStatistics, None]):
     """Balance channels, round weights per channel and activations per token at run time."""
 
     name = "vidit-q"
-    summary = "per-token dynamic activations, channels balanced along the trajectory (2406.02540)"
-    version = "1"
+    summary = "per-token dynamic activations, channels balanced by scales and rotated (2406.02540)"
+    version = "2"
     track = "post-training"
     family = "transform"
     paper = arxiv(
@@ -84,9 +95,23 @@ class ViDiTQ(LayerwiseMethod[ChannelStatistics, None]):
         if scheme.activation is not None:
             own = per_token if isinstance(layer, nn.Linear) else per_sample
             scheme = scheme.model_copy(update={"activation": own(scheme.activation)})
-        return smoothed(name, layer, scheme, smoothing_scale(layer, seen, self.config.alpha), seen)
+        alpha = self.config.alpha
+        whole = getattr(layer, "groups", 1) == 1
+        return smoothed(
+            name,
+            layer,
+            scheme,
+            smoothing_scale(layer, seen, 1 - alpha, alpha),
+            seen,
+            rotation=rotation_size(input_channels(layer), self.config.rotation) if whole else 0,
+        )
 
 
 def per_sample(scheme: Scheme) -> Scheme:
-    """Return a scheme of inputs of the same bits whose ranges are found at run time, one per row of the batch."""
+    """Return a scheme of inputs of the same bits whose ranges are found at run time, one per row of the batch.
+
+    A number format says itself what shares a scale, and stays.
+    """
+    if scheme.published:
+        return scheme
     return Scheme(bits=scheme.bits, granularity="sample", symmetric=False, dynamic=True)

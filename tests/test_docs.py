@@ -12,7 +12,7 @@ import typer
 
 from admbench.bench.cli.app import app
 from admbench.bench.conformance import check_plugin
-from admbench.leaderboard.site.method_docs import DOCUMENTATION, method_docs
+from admbench.leaderboard.site.method_docs import method_docs
 from admbench.methods import BUILTIN
 from admbench.methods.core.checkpoint import allowed
 from admbench.methods.core.layers.quantized import quantized_layers
@@ -84,9 +84,9 @@ def test_commands_and_options_exist(page):
 
 def test_pages_of_methods_on_a_board_lead_to_pages_that_tell_of_them():
     for name in set(BUILTIN) - {"fp32", "bf16"}:
-        address = method_docs(name)
-        assert address is not None, name
-        page, _, anchor = address.removeprefix(DOCUMENTATION).partition("#")
+        told = method_docs(name)
+        assert told is not None, name
+        page, _, anchor = told.page.partition("#")
         source = ROOT / "docs" / Path(page).with_suffix(".md")
         assert name in source.read_text(encoding="utf-8"), (name, page)
         assert not anchor or anchor in anchors(source)

@@ -129,6 +129,8 @@ _PAGES = {
             "On the model of few steps it is, by FD. By KL and by latents the intervals leave it open.",
         ),
     ),
+    "convrot": DocsPage("methods/linear.html#rotations"),
+    "qera": DocsPage("methods/linear.html"),
     **dict.fromkeys(
         ("smoothquant", "vidit-q", "gptq", "awq", "svdquant", "hqq", "nf4"),
         DocsPage("methods/linear.html", _LINEAR),

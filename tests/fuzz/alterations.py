@@ -137,11 +137,11 @@ def places_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def apply(folder: Path, alterations: Iterable[Alteration]) -> None:
-    """Alter a folder, in the order given."""
+    """Alter a folder, in the order given; what an earlier alteration linked to, outside of it, is never written to."""
     for kind, name, *more in alterations:
         file = folder / name
-        if file.is_file() or kind in ("folder", "pipe"):
-            _KINDS[kind](file, *more)
+        if kind in _REPLACED or (file.is_file() and not file.is_symlink()):
+            KINDS[kind](file, *more)
 
 
 def _edit(file: Path, change: Callable[[Any, Any], str | None], place: list[Any]) -> None:
@@ -215,9 +215,9 @@ def _copy(file: Path, name: str) -> None:
 
 def _pickle(file: Path) -> None:
     """Put code that runs in place of a file, and beside it where torch would look for its own format."""
-    data = pickle.dumps(Runs())
-    file.write_bytes(data)
-    file.with_suffix(".bin").write_bytes(data)
+    for path in (file, file.with_suffix(".bin")):
+        path.unlink(missing_ok=True)
+        path.write_bytes(pickle.dumps(Runs()))
 
 
 def _tensor(file: Path, name: str, change: str) -> None:
@@ -232,7 +232,9 @@ def _tensor(file: Path, name: str, change: str) -> None:
         save_file(tensors, file)
 
 
-_KINDS: dict[str, Callable[..., Any]] = {
+_REPLACED = ("folder", "pipe")
+"""Kinds that put something in the place of whatever is there."""
+KINDS: dict[str, Callable[..., Any]] = {
     "set": _set,
     "delete": _delete,
     "add": _add,

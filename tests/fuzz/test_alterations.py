@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .alterations import Alteration, apply, drawn
+from .alterations import KINDS, Alteration, apply, drawn
 from .contract import ask
 from .targets import TARGETS, copy_of, good, meant
 
@@ -92,3 +92,31 @@ def test_any_alteration_is_read_as_meant_known_or_refused_in_one_line(name: str,
 def test_what_once_broke_a_promise_holds(file: Path) -> None:
     kept = json.loads(file.read_text(encoding="utf-8"))
     check(kept["target"], kept["alterations"])
+
+
+WORDS: dict[str, list[Any]] = {
+    "set": [["a"], 2],
+    "delete": [["a"]],
+    "add": [["a"], "b", 2],
+    "twice": [["a"]],
+    "cut": [0],
+    "flip": [0, 1],
+    "splice": [0, 1, "00"],
+    "link": ["nowhere"],
+    "copy": ["copy"],
+    "tensor": ["a", "nan"],
+    "text": ["other"],
+}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("name", ["x.json", "x.bin"])
+def test_no_alteration_reaches_through_a_link_that_one_before_it_made(tmp_path: Path, kind: str, name: str) -> None:
+    outside, folder = tmp_path / "outside.json", tmp_path / "folder"
+    outside.write_text('{"a": [1]}')
+    folder.mkdir()
+    (folder / "x.json").write_text("{}")
+    (folder / "x.bin").write_text("{}")
+    apply(folder, [["link", name, str(outside)], [kind, "x.json", *WORDS.get(kind, [])]])
+    assert outside.read_text() == '{"a": [1]}'
+    assert outside.stat().st_mode & 0o600 == 0o600

@@ -251,6 +251,24 @@ def one_of_each(site):
     return [*site.root.glob("*.html"), *below]
 
 
+def test_headings_and_methods_stay_in_view(site, page):
+    page.set_viewport_size({"width": 760, "height": 320})
+    page.goto(site.index.as_uri())
+    right, down, heading, method = page.locator(".scroll:has(> .matrix)").evaluate(
+        """box => {
+          box.scrollTo(150, 120);
+          const place = (one, side) =>
+            box.querySelector(one).getBoundingClientRect()[side] - box.getBoundingClientRect()[side];
+          return [
+            box.scrollLeft, box.scrollTop,
+            place("thead th:last-child", "top"), place("tbody tr:last-child > :first-child", "left"),
+          ];
+        }"""
+    )
+    assert min(right, down) > 50
+    assert max(abs(heading), abs(method)) < 2
+
+
 def test_on_a_phone_a_method_is_a_card(site, page):
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto(site.index.as_uri())

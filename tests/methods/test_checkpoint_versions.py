@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from admbench import methods
+from admbench.bench.conformance.tiny_models import tiny_tango
 from admbench.errors import CheckpointError
 from admbench.methods.core.checkpoint.header import read_header, sealed
 from admbench.methods.core.checkpoint.reading import load
@@ -79,6 +81,44 @@ def test_a_stored_checkpoint_still_loads_embeddings_and_transposed_convolutions(
     assert expected in {layer.kind for layer in header.layers.values()}
     stored = load_file(folder / "expected.safetensors")
     torch.testing.assert_close(output_of(load(folder), stored["inputs"]), stored["output"], rtol=1e-3, atol=1e-4)
+
+
+def test_a_stored_checkpoint_still_loads_rotated_inputs():
+    folder = STORED / "version-6" / "text_encoder"
+    header = read_header(folder)
+    assert header.format_version == 6
+    assert {layer.parts.rotation for layer in header.layers.values()} == {4}
+    stored = load_file(folder / "expected.safetensors")
+    torch.testing.assert_close(output_of(load(folder), stored["inputs"]), stored["output"], rtol=1e-3, atol=1e-4)
+
+
+def test_rotations_have_a_version_of_their_own_and_files_without_them_do_not_know_the_key(tmp_path):
+    for version, change in ((5, {"format_version": 5}), (6, {})):
+        folder = shutil.copytree(STORED / "version-6" / "text_encoder", tmp_path / str(version))
+        header = folder / "quantization.json"
+        header.write_text(json.dumps(sealed(json.loads(header.read_text()) | change)))
+        if version == 5:
+            with pytest.raises(CheckpointError, match="version 5 has no rotated inputs"):
+                read_header(folder)
+        else:
+            assert read_header(folder).layers
+    method = methods.from_spec("convrot@w8a8[rotation=0]")
+    method.quantize(tiny_tango(), None).pack(tmp_path / "plain")
+    assert '"format_version": 5' in (tmp_path / "plain" / "quantization.json").read_text()
+    assert "rotation" not in json.dumps(json.loads((tmp_path / "plain" / "quantization.json").read_text())["layers"])
+
+
+@pytest.mark.attack("packed checkpoint, edited to fit its hashes")
+@pytest.mark.parametrize("size", [3, 16, -4, 2**40])
+def test_a_rotation_that_cannot_be_is_refused(size, tmp_path):
+    folder = shutil.copytree(STORED / "version-6" / "text_encoder", tmp_path / "packed")
+    path = folder / "quantization.json"
+    header = json.loads(path.read_text())
+    name = min(header["layers"])
+    header["layers"][name]["parts"]["rotation"] = size
+    path.write_text(json.dumps(sealed(header)))
+    with pytest.raises(CheckpointError, match=r"layers\..*rotat"):
+        load(folder)
 
 
 def test_every_part_comes_back_bit_for_bit(everything, audioldm, predict, tmp_path):

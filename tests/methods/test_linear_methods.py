@@ -22,6 +22,7 @@ from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, weight_sch
 from admbench.methods.core.reconstruction.smoothing import smoothed, smoothing_scale
 from admbench.methods.gptq import gptq_codes
 from admbench.methods.hqq import fit_zero_points
+from admbench.methods.qera import error_branch, reconstruct
 from admbench.methods.svdquant import CANDIDATES, RunLayer, decompose, leading_components
 
 CHANNEL = weight_scheme(4, "channel")
@@ -36,6 +37,8 @@ SPECS = [
     "nf4@w4a16",
     "svdquant@w4a4[positions=64,rank=2]",
     "vidit-q@w4a8",
+    "convrot@w4a8",
+    "qera@w4a16[positions=64,rank=2]",
 ]
 LAYERS = {
     "linear": (lambda: nn.Linear(6, 5, bias=False), (4, 7, 6)),
@@ -127,6 +130,38 @@ def test_a_branch_holds_the_leading_components(correlated):
     assert left == pytest.approx(float(torch.linalg.svdvals(weight)[4:].square().sum()), rel=0.01)
 
 
+NF4 = Scheme(bits=4, granularity="group", symmetric=True, group_size=8, codebook="nf4")
+
+
+def test_qeras_branch_is_the_best_of_its_rank_for_the_outputs(correlated):
+    """Against the form that the paper has, by the root of R and its inverse."""
+    weight, gram = correlated
+    error = weight - fit_weight(NF4, weight).fake_quantize(weight)
+    down, up = error_branch(error, gram, 4)
+    values, vectors = torch.linalg.eigh(gram.double())
+    root, inverse = (vectors * values.sqrt()) @ vectors.T, (vectors / values.sqrt()) @ vectors.T
+    left, singular, right = torch.linalg.svd(error.double() @ root)
+    expected = (left[:, :4] * singular[:4]) @ right[:4] @ inverse
+    torch.testing.assert_close(up.double() @ down.double(), expected, rtol=1e-2, atol=1e-4)
+    remains = float(output_error(error - up.float() @ down.float(), gram))
+    assert remains == pytest.approx(float(singular[4:].square().sum()), rel=1e-3)
+    plain_down, plain_up = leading_components(error, 4)  # of least error in the weight itself
+    assert remains < 0.9 * float(output_error(error - plain_up.float() @ plain_down.float(), gram))
+
+
+def test_turns_of_rounding_and_branch_never_raise_the_output_error(correlated):
+    weight, gram = correlated
+
+    def error(iterations):
+        quantizer, codes, (down, up) = reconstruct(weight, gram, NF4, 4, iterations)
+        return float(output_error(weight - quantizer.dequantize(codes) - up.float() @ down.float(), gram))
+
+    alone = float(output_error(weight - fit_weight(NF4, weight).fake_quantize(weight), gram))
+    found = [error(iterations) for iterations in (1, 2, 5)]
+    assert found[0] < 0.5 * alone
+    assert found == sorted(found, reverse=True)
+
+
 @torch.no_grad()
 def test_smoothing_saves_a_layer_whose_input_has_an_outlier_channel():
     torch.manual_seed(0)
@@ -178,7 +213,7 @@ def test_a_method_gives_finite_predictions_and_a_checkpoint_of_the_same_bits(
     assert {ends[name].scheme.weight.bits for name in ("conv_in", "conv_out")} == {8}
 
 
-@pytest.mark.parametrize("name", ["smoothquant", "gptq", "awq", "hqq", "nf4", "svdquant", "vidit-q"])
+@pytest.mark.parametrize("name", ["smoothquant", "gptq", "awq", "hqq", "nf4", "svdquant", "vidit-q", "convrot", "qera"])
 def test_16_bits_are_full_precision_bit_for_bit(name, audioldm, quantize, predict):
     assert torch.equal(predict(audioldm, quantize(audioldm, f"{name}@w16a16").module), predict(audioldm))
 
@@ -189,6 +224,8 @@ def test_16_bits_are_full_precision_bit_for_bit(name, audioldm, quantize, predic
         ("hqq@w4a8", "hqq@w4a16"),
         ("nf4@w4a8", "nf4@w4a16"),
         ("nf4@w3a16", "4 bits"),
+        ("qera@w4a8", "qera@w4a16"),
+        ("qera@w3a16", "qera@w4a16"),
         ("smoothquant@w8a8[alpha=2]", "alpha"),
     ],
 )
@@ -277,3 +314,35 @@ def test_awqs_search_never_loses_to_a_fixed_exponent(correlated, exponent):
 
     fixed = magnitude.clamp(min=1e-4) ** exponent
     assert error(search_scale(weight, gram, GROUPS, magnitude)) <= error(fixed / (fixed.max() * fixed.min()).sqrt())
+
+
+def test_vidit_q_gives_the_inputs_maxima_the_larger_exponent_and_rotates(audioldm, quantize):
+    """As the released code: x * max|W|**alpha / max|X|**(1 - alpha), which is then rotated."""
+    spec = "vidit-q@w8a8[prompts=2,timesteps=2,steps=2,momentum=0,alpha=0.25]"
+    layers = quantized_layers(quantize(audioldm, spec).module)
+    name = "mid_block.resnets.0.conv1"
+    weight = audioldm.backbone.get_submodule(name).weight.abs().transpose(0, 1).flatten(1).amax(1)
+    largest = (layers[name].input_scale * weight**0.25) ** (1 / 0.75)
+    method = methods.from_spec("naive@w8a8[prompts=2,timesteps=2,steps=2]")
+    calibration = method.calibrate(audioldm, [f"sound number {index}" for index in range(20)], seed=0)
+    seen = channel_statistics(audioldm, calibration.take(calibration.step.argsort(stable=True)[-32:]), [name])[name]
+    torch.testing.assert_close(largest, seen.largest, rtol=1e-3, atol=1e-4)
+    assert {layer.rotation for layer in layers.values()} == {4, 16, 64}
+    assert {
+        layer.rotation for layer in quantized_layers(quantize(audioldm, "vidit-q@w8a8[rotation=0]").module).values()
+    } == {0}
+
+
+def test_convrot_takes_no_data_and_rounds_symmetrically(audioldm):
+    method = methods.from_spec("convrot@w4a8")
+    assert method.calibrate(audioldm, [], seed=0) is None
+    layers = quantized_layers(method.quantize(audioldm, None).module)
+    assert {layer.scheme.weight.symmetric for layer in layers.values()} == {True}
+    assert {layer.scheme.activation.granularity for layer in layers.values()} == {"token", "sample"}
+    assert layers["conv_in"].scheme.weight.bits == 8
+    largest = {8: 4, 16: 16, 24: 4, 32: 16, 64: 64}
+    assert all(layer.rotation == largest[layer.shape[1]] for layer in layers.values())
+    ends = quantized_layers(methods.from_spec("convrot@mxfp4").quantize(audioldm, None).module)
+    assert {layer.scheme.weight.codebook for name, layer in ends.items() if name not in ("conv_in", "conv_out")} == {
+        "e2m1"
+    }

@@ -30,6 +30,7 @@ METHODS = (
     "naive@w8a8",
     "smoothquant@w8a8",
     "vidit-q@w8a8",
+    "convrot@w8a8",
     "svdquant@w8a8",
     "tfmq-dm@w8a8[iterations=0]",
     "naive@w4a16",
@@ -37,6 +38,7 @@ METHODS = (
     "awq@w4a16",
     "hqq@w4a16",
     "nf4@w4a16",
+    "qera@w4a16",
     "svdquant@w4a16",
 )
 """Those of the ladder unless others are named."""

@@ -25,7 +25,9 @@ from admbench.methods.core.numbers.scheme import (
 )
 
 FORMAT_VERSION: Literal[5] = 5
-READABLE_VERSIONS = (1, 2, 3, 4, 5)
+ROTATED_VERSION: Literal[6] = 6
+"""Of a checkpoint with a layer whose input is rotated, which is all that version 5 lacks; others stay as they were."""
+READABLE_VERSIONS = (1, 2, 3, 4, 5, 6)
 """Version 4 is version 5 without the hash of the header; version 3 is version 4 without number formats; version 2 is
 version 3 without quantized embeddings, transposed convolutions and corrections; version 1 is version 2 without
 attentions, parts of layers, and any scheme but static uniform ones."""
@@ -109,7 +111,7 @@ def _schemes(layers: Iterable[LayerHeader]) -> list[Scheme]:
 class Header(Section):
     """What `quantization.json` holds."""
 
-    format_version: Literal[1, 2, 3, 4, 5]
+    format_version: Literal[1, 2, 3, 4, 5, 6]
     """Version of the format."""
     component: Component
     """Component of the pipeline that the checkpoint replaces."""
@@ -137,6 +139,8 @@ class Header(Section):
     def _check_version(self) -> Header:
         """A reader of that version must have known all that is in it."""
         schemes = _schemes(self.layers.values())
+        if self.format_version < ROTATED_VERSION and any(layer.parts.rotation for layer in self.layers.values()):
+            raise ValueError(f"version {self.format_version} has no rotated inputs")
         if self.format_version < 4 and any(scheme.published for scheme in schemes):
             raise ValueError(f"version {self.format_version} has no number formats but integers, nf4 and log2")
         kinds = {layer.kind for layer in self.layers.values()}

@@ -16,6 +16,7 @@ from admbench.methods.core.checkpoint.architectures import describe_network
 from admbench.methods.core.checkpoint.header import (
     FORMAT_VERSION,
     HEADER_FILE,
+    ROTATED_VERSION,
     SEAL,
     TENSOR_FILE,
     BackboneHeader,
@@ -51,8 +52,9 @@ def pack(
     architecture, config = describe_network(module)
     correction = correction_of(module)
     tensors = {name: _stored(name, slot) for name, slot in slots_of(module).items()}
+    layers = {name: _layer_header(layer) for name, layer in quantized_layers(module).items()}
     header = Header(
-        format_version=FORMAT_VERSION,
+        format_version=ROTATED_VERSION if any(layer.parts.rotation for layer in layers.values()) else FORMAT_VERSION,
         component=component,
         method=method,
         source=source,
@@ -62,7 +64,7 @@ def pack(
         splits=splits_of(module),
         attentions={name: sites.scheme for name, sites in attention_sites(module).items()},
         correction=0 if correction is None else len(correction.mean),
-        layers={name: _layer_header(layer) for name, layer in quantized_layers(module).items()},
+        layers=layers,
         tensors={name: sha256_of(tensor) for name, tensor in tensors.items()},
     )
     try:

@@ -3,11 +3,11 @@
 The codes, scales and zero points are the layer's only numbers: the simulation dequantizes them, a checkpoint packs
 them, an integer kernel reads them. With all optional parts a layer computes
 
-    y = W_q fake_quantize((x - shift) / scale) + up(down((x - shift) / scale)) + bias
+    y = W_q fake_quantize(u) + up(down(u)) + bias,    u = R (x - shift) / scale
 
-where W_q are the codes of W * scale less what the low-rank branch holds, and the bias includes W shift. Without
-quantization that is W x + bias, whatever scale, shift and branch are. Of embeddings and transposed convolutions only
-the weight is quantized.
+where W_q are the codes of W * scale, rotated by R, less what the low-rank branch holds, and the bias includes W shift.
+Without quantization that is W x + bias, whatever scale, shift, rotation and branch are. Of embeddings and transposed
+convolutions only the weight is quantized.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from admbench.methods.core.layers.kinds import (
     weight_of,
     with_weight,
 )
+from admbench.methods.core.layers.rotation import is_rotation_size, rotate
 from admbench.methods.core.layers.transposed import conv_transpose1d, conv_transpose2d
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.fitting import dynamic_quantizer, quantizer_class
@@ -68,6 +69,8 @@ class QuantizedLayer(nn.Module):
             divided input. (SmoothQuant, arXiv 2211.10438, and its successors.)
         input_shift: (in,) float32: subtracted from the input before that; the bias must make up for it. Only where no
             zeros are padded.
+        rotation: number of input channels that are then rotated together, see `layers.rotation`; the weight is that of
+            the rotated input. 0 is none.
         low_rank: (down, up) of a branch in floating point: `down` of the weight's shape but for (rank, ...) outputs,
             `up` (out, rank). Kept as they come, in half precision if they are, and computed in the input's type.
 
@@ -99,9 +102,11 @@ class QuantizedLayer(nn.Module):
         activation_quantizer: Quantizer | None = None,
         input_scale: Tensor | None = None,
         input_shift: Tensor | None = None,
+        rotation: int = 0,
         low_rank: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__()
+        self.rotation = rotation
         self.kind: LayerKind = layer_kind(layer)
         self.shape = tuple(weight_of(layer).shape)
         self.register_buffer("weight_codes", weight_codes)
@@ -173,6 +178,7 @@ class QuantizedLayer(nn.Module):
             activation_quantizer=_unfitted_input(activation, layer, parts.timesteps) if activation else None,
             input_scale=empty(input_channels(layer)) if parts.input_scale else None,
             input_shift=empty(input_channels(layer)) if parts.input_shift else None,
+            rotation=parts.rotation,
             low_rank=(half(parts.rank, *shape[1:]), half(shape[0], parts.rank)) if parts.rank else None,
         )
 
@@ -193,6 +199,7 @@ class QuantizedLayer(nn.Module):
             input_shift=self.input_shift is not None,
             rank=0 if self.low_rank_down is None else len(self.low_rank_down),
             timesteps=len(table.timesteps) if isinstance(table, TimestepTable) else 0,
+            rotation=self.rotation,
         )
 
     @property
@@ -218,19 +225,23 @@ class QuantizedLayer(nn.Module):
 
     @property
     def effective_weight(self) -> Tensor:
-        """The weight that the layer applies to its input as it comes: scale and low-rank branch taken in."""
+        """The weight that the layer applies to its input as it comes: scale, rotation and low-rank branch taken in."""
         weight = self.weight
         if self.low_rank_down is not None and self.low_rank_up is not None:
             branch = self.low_rank_up.float() @ self.low_rank_down.float().flatten(1)
             weight = weight + branch.view(weight.shape)
+        if self.rotation:
+            weight = rotate(weight, self.rotation, 1)
         if self.input_scale is not None:
             weight = weight / over_inputs(self.input_scale, weight)
         return weight
 
     def folded(self, weight: Tensor) -> Tensor:
-        """Return what the codes are of where a weight is to be applied: times the scale, less the low-rank branch."""
+        """Return what the codes are of where a weight is to be applied: scaled, rotated, less the low-rank branch."""
         if self.input_scale is not None:
             weight = weight * self.input_scale.view(1, -1, *[1] * (weight.ndim - 2))
+        if self.rotation:
+            weight = rotate(weight, self.rotation, 1)
         if self.low_rank_down is not None and self.low_rank_up is not None:
             weight = weight - (self.low_rank_up.float() @ self.low_rank_down.float().flatten(1)).view(weight.shape)
         return weight
@@ -254,11 +265,13 @@ class QuantizedLayer(nn.Module):
         return out if branch is None else out + branch
 
     def prepare_input(self, x: Tensor) -> Tensor:
-        """Return the input shifted and divided, as far as the layer does that: what its input quantizer rounds."""
+        """Return the input shifted, divided and rotated, as far as the layer does: what its input quantizer rounds."""
         if self.input_shift is not None:
             x = x - self._over_channels(self.input_shift, x)
         if self.input_scale is not None:
             x = x / self._over_channels(self.input_scale, x)
+        if self.rotation:
+            x = rotate(x, self.rotation, channel_dimension(self.kind))
         return x
 
     def low_rank_branch(self, x: Tensor) -> Tensor | None:
@@ -278,8 +291,10 @@ class QuantizedLayer(nn.Module):
         if self.input_shift is not None and geometry and geometry["padding"] not in ("valid", (0,), (0, 0)):
             raise ValueError("a shifted input cannot be padded with zeros")
         if self.parts.model_copy(update={"timesteps": 0}) != NO_PARTS and geometry.get("groups", 1) != 1:
-            raise ValueError("a convolution in groups has neither a scaled input nor a low-rank branch")
+            raise ValueError("a convolution in groups has no scaled or rotated input and no low-rank branch")
         channels = self.shape[1]
+        if self.rotation and (not is_rotation_size(self.rotation) or channels % self.rotation):
+            raise ValueError(f"{channels} input channels cannot be rotated in groups of {self.rotation}")
         for part in (self.input_scale, self.input_shift):
             if part is not None and tuple(part.shape) != (channels,):
                 raise ValueError(f"expected {channels} numbers for the input's channels, found {tuple(part.shape)}")

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Granularity = Literal["tensor", "channel", "group", "token", "sample"]
 Codebook = Literal["uniform", "log2", "nf4", "e4m3", "e5m2", "e2m1"]
@@ -182,6 +189,13 @@ class LayerParts(BaseModel):
     """Rank of a floating-point branch beside it; 0 is none."""
     timesteps: int = Field(default=0, ge=0)
     """Entries of its input quantizer's table over timesteps; 0 is one scale for all."""
+    rotation: int = Field(default=0, ge=0)
+    """Input channels that are rotated together, see `layers.rotation`; 0 is none, and then no header has the key."""
+
+    @model_serializer(mode="wrap")
+    def _without_no_rotation(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        keys: dict[str, Any] = handler(self)
+        return keys if self.rotation else {key: value for key, value in keys.items() if key != "rotation"}
 
 
 NO_PARTS = LayerParts()

@@ -14,6 +14,7 @@ from admbench.methods.core.calibration.statistics import ChannelStatistics
 from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs
 from admbench.methods.core.layers.policy import input_quantizer
 from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.layers.rotation import rotate
 from admbench.methods.core.numbers.fitting import fit_weight
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
@@ -42,9 +43,24 @@ def smoothing_scale(
 
 
 def smoothed(
-    name: str, layer: QuantizableLayer, scheme: LayerScheme, scale: Tensor, seen: ChannelStatistics
+    name: str,
+    layer: QuantizableLayer,
+    scheme: LayerScheme,
+    scale: Tensor,
+    seen: ChannelStatistics,
+    *,
+    rotation: int = 0,
 ) -> QuantizedLayer:
-    """Return a layer whose input is divided by `scale`, (in,), rounded to nearest between minimum and maximum."""
+    """Return a layer whose input is divided by a scale and rotated, rounded to nearest between minimum and maximum.
+
+    Args:
+        name: of the layer.
+        layer: in full precision.
+        scheme: of weight and input; an input that is rotated has ranges of run time.
+        scale: (in,) float32.
+        seen: of the input.
+        rotation: input channels that are rotated together; 0 is none.
+    """
 
     def fit(scheme: Scheme, name: str) -> Quantizer:
         return Quantizer.min_max(scheme, seen.range_over(scale))
@@ -52,10 +68,12 @@ def smoothed(
     activation = input_quantizer(name, layer, scheme.activation, fit)
     in_groups = getattr(layer, "groups", 1) != 1
     weight = layer.weight.detach() if in_groups else layer.weight.detach() * over_inputs(scale, layer.weight)
+    weight = rotate(weight, rotation, 1) if rotation else weight
     return QuantizedLayer.from_float(
         layer,
         None if scheme.weight is None else fit_weight(scheme.weight, weight),
         activation,
         weight=weight,
         input_scale=None if in_groups else scale,
+        rotation=rotation,
     )
