@@ -4,7 +4,8 @@
     python -m benchmarks.cluster simulate [--cells 10000] [--workers 64,256,1024] [--work 60]
 
 `measure` carries out one grid of stub cells (as `benchmarks.overhead`) by one worker, by two, and by two Ray nodes of
-one core on loopback, and prints cells an hour; then what 10,000 tasks cost whoever began the run, with a scheduler
+one core on loopback, and prints cells an hour, the processor time of whoever began the run (planning, journal,
+records), and the load of the machine; then what 10,000 tasks cost whoever began the run, with a scheduler
 that answers at once.
 
 `simulate` draws a run event by event. A cell takes its work (lognormal, and some stragglers), the overhead of its
@@ -80,7 +81,7 @@ def measure(cells: int) -> None:
         real = grid_of(1, 1, folder / "real")
         assert [result.reason for result in run_grid(real, command="benchmark")] == [None]
         os.environ[TEMPLATE] = str(RunLayout(real.out).cell(MODEL, real.methods[0]).path)
-        print("executor        cells  seconds  cells_an_hour  load", flush=True)
+        print("executor        cells  seconds  cells_an_hour  parent_ms  load", flush=True)
         for workers in (1, 2):
             local = LocalExecutor(workers, TIMEOUT, PROGRAM)
             _print_rate(f"local, {workers}", grid_of(cells, workers, folder / f"local-{workers}"), local)
@@ -94,13 +95,14 @@ def measure(cells: int) -> None:
 
 
 def _print_rate(name: str, grid: GridSpec, executor: Executor) -> None:
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     failed = [result.reason for result in run_grid(grid, command="benchmark", executor=executor) if result.reason]
     seconds = time.perf_counter() - began
     assert not failed, failed[0]
     cells = len(grid.methods)
-    load = os.getloadavg()[0]
-    print(f"{name:14}  {cells:5}  {seconds:7.1f}  {3600 * cells / seconds:13.0f}  {load:.1f}", flush=True)
+    parent = 1000 * (time.process_time() - worked) / cells
+    rate = 3600 * cells / seconds
+    print(f"{name:14}  {cells:5}  {seconds:7.1f}  {rate:13.0f}  {parent:9.0f}  {os.getloadavg()[0]:4.1f}", flush=True)
 
 
 class _TwoRayNodes:
@@ -157,21 +159,21 @@ IDLE, MADE = 0, 1
 
 @dataclass(frozen=True)
 class Costs:
-    """What is there beside the work of a cell; the defaults were measured, see docs/clusters.md."""
+    """What is there beside the work of a cell; where the defaults are from is in docs/clusters.md."""
 
-    overhead: float = 0.1
+    overhead: float = 2.5
     """Seconds of processes a cell, where the fork server is kept."""
     start: float = 0.0
     """Seconds until a node has imported what a cell needs, before each cell; of Slurm, with one cell a job."""
     queue: float = 0.0
     """Seconds in the scheduler's queue, before each cell."""
-    driver: float = 0.02
+    driver: float = 0.016
     """Seconds of whoever began the run a cell: submitting it, its reports, journal and records."""
-    files: int = 130
+    files: int = 113
     """Files that a cell writes to storage, one after the other."""
     latency: float = 0.002
     """Seconds of storage a file."""
-    megabytes: float = 8.0
+    megabytes: float = 15.0
     """Of a cell's files."""
     bandwidth: float = 1000.0
     """Megabytes a second of storage, which all nodes share."""
@@ -242,7 +244,7 @@ def simulate(cells: int, workers: int, work: Work, costs: Costs, seed: int = 0) 
 
 SCENARIOS = {
     "as measured": {},
-    "Slurm, a cell a job": {"start": 6.0, "queue": 5.0},
+    "Slurm, a cell a job": {"start": 7.6, "queue": 5.0},
     "slow storage": {"latency": 0.02, "bandwidth": 100.0},
     "slow driver": {"driver": 0.2},
 }

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,31 @@ class SlurmCluster:
 
     def kill(self, node: str) -> None:
         """End a node at once, with all that runs on it, as a loss of power does; its controller is not told."""
-        daemon = psutil.Process(self.nodes[node].pid)
-        for process in [daemon, *daemon.children(recursive=True)]:
-            process.kill()
+        self.nodes[node].kill()
         self.nodes[node].wait()
+        _end_jobs(self.configuration, node)
+
+
+def _end_jobs(configuration: Path, node: str | None = None) -> None:
+    """End what jobs of a Slurm started, on one node or on all; first who would tell: `slurmstepd` leaves its daemon."""
+    marks = {"SLURM_CONF": str(configuration)} | ({} if node is None else {"SLURMD_NODENAME": node})
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if marks.items() <= process.environ().items():
+                found[process.pid] = process
+                above = process.parent()
+                if above is not None and above.name().startswith("slurmstepd"):
+                    found[above.pid] = above
+    for process in sorted(found.values(), key=lambda one: not _name(one).startswith("slurmstepd")):
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def _name(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return str(process.name())
+    return ""
 
 
 @contextmanager
@@ -103,6 +124,7 @@ def slurm_cluster(folder: Path) -> Iterator[SlurmCluster]:
     configuration.write_text(text)
     environment = os.environ | {"SLURM_CONF": str(configuration)}
     with ExitStack() as daemons:
+        daemons.callback(_end_jobs, configuration)
         _daemon(daemons, ["slurmctld", "-D", "-f", str(configuration)], folder / "slurmctld.log", environment)
         nodes = {}
         for node in ("n1", "n2"):
@@ -122,12 +144,9 @@ def _daemon(daemons: ExitStack, command: list[str], log: Path, environment: dict
         daemon = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
 
     def end() -> None:
-        if daemon.poll() is not None:
-            return
-        for process in psutil.Process(daemon.pid).children(recursive=True):
-            process.kill()
-        daemon.kill()
-        daemon.wait()
+        if daemon.poll() is None:
+            daemon.kill()
+            daemon.wait()
 
     daemons.callback(end)
     return daemon

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from admbench.bench.run.executors.base import Executor, Outcome, Task
+from admbench.bench.run.executors.base import Executor, Outcome, Resources, Task
+from admbench.bench.run.executors.batches import make_batch
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.executors.remote import PROGRAM, RemoteExecutor
 from admbench.bench.run.grid import GenerationSpec, GridSpec, SlurmSpec
@@ -234,6 +236,19 @@ def _number(path: Path) -> int:
     """Read a number as soon as it is there."""
     wait_for(lambda: path.exists() and bool(path.read_text()))
     return int(path.read_text())
+
+
+@pytest.mark.slow
+def test_what_fits_on_no_ray_node_waits_and_says_so(
+    ray_nodes: Any, task: Callable[..., Task], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from admbench.bench.run.executors.ray_cluster import RayCluster
+
+    with closing(RayCluster(os.environ["RAY_ADDRESS"])) as backend:
+        needs = [replace(task(name), resources=Resources(cpus=64, memory_bytes=1)) for name in ("works", "draws")]
+        backend.submit([make_batch([one], number, 60.0, "fake_program") for number, one in enumerate(needs)])
+    said = "no node of the Ray cluster has 64 CPU, 1 memory, which cells need: they wait for one"
+    assert capsys.readouterr().err.count(said) == 1
 
 
 @pytest.fixture(scope="module")

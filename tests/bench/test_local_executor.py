@@ -10,13 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from admbench.bench.run.executors.base import Outcome, Task
+from admbench.bench.run.executors.base import Outcome, Resources, Task
 from admbench.bench.run.executors.local import LocalExecutor
+from admbench.bench.run.executors.room import Room
 from admbench.bench.run.grid import GenerationSpec
 from admbench.bench.run.jobs import CellJob, Job
 from admbench.bench.run.lock import hold
@@ -141,6 +143,16 @@ def test_what_a_job_started_ends_with_it_wherever_it_went(task: MakeTask) -> Non
     (outcome,) = LocalExecutor(1, 60.0, "fake_program").run([task("leaves-a-daemon")], _ignore)
     assert outcome.reason is None
     assert not psutil.pid_exists(int((outcome.job.work.path / "child.txt").read_text()))
+
+
+def test_a_job_sees_its_own_device_alone_and_others_wait_for_it(task: MakeTask) -> None:
+    tasks = [replace(task(name), resources=Resources(1, 1)) for name in ("killed", "says-its-device")]
+    stages: list[str] = []
+    executor = LocalExecutor(2, 60.0, "fake_program", room=Room(["5"]))
+    for outcome in executor.run(tasks, lambda job, stage: stages.append(job.key)):
+        if outcome.job.key == "key-of-killed":
+            assert set(stages) == {"key-of-killed"}, "the other has not begun"
+    assert outcome.job.work.log.read_text().splitlines()[0] == "5"
 
 
 def test_a_program_that_cannot_be_imported_is_named(task: MakeTask) -> None:

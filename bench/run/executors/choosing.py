@@ -8,6 +8,7 @@ from pathlib import Path
 from admbench.bench.run.executors.base import Executor
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.executors.remote import RemoteExecutor
+from admbench.bench.run.executors.room import Room
 from admbench.bench.run.grid import ExecutionSpec
 from admbench.errors import UsageError
 from admbench.registry import missing_distributions
@@ -29,7 +30,8 @@ def make_executor(execution: ExecutionSpec, run: Path, held: Sequence[int] = ())
     """
     name = execution.executor
     if name == "local":
-        return LocalExecutor(execution.workers, execution.cell_timeout, held=held)
+        room = Room.of_this_machine(execution.device)
+        return LocalExecutor(execution.workers, execution.cell_timeout, held=held, room=room)
     if missing_distributions([REQUIRES[name]]) is not None:
         raise UsageError(f"--executor {name}: {REQUIRES[name]} is not installed; pip install 'admbench[{name}]'")
     workers, timeout = execution.workers, execution.cell_timeout

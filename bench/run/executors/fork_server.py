@@ -5,8 +5,9 @@ Importing torch, diffusers and transformers takes seconds and most of a gigabyte
 share what was imported. The standard library's forkserver was tried first: it is one a process, keeps the environment
 of its first use, and runs the caller's main script again in each child.
 
-It talks over a socket, a line of JSON at a time. In: `{"id", "arguments", "log"}` starts `MODULE.main(arguments)` in a
-child in a process group of its own, with its output at the end of the file `log`; `{"id", "kill": true}` ends it. Out:
+It talks over a socket, a line of JSON at a time. In: `{"id", "arguments", "log", "environment"}` starts
+`MODULE.main(arguments)` in a child in a process group of its own, with its output at the end of the file `log` and
+variables of its own, such as the device that it sees; `{"id", "kill": true}` ends it. Out:
 `{"id", "pid"}` when a child has started, `{"id", "code"}` when it has ended (minus the signal, if one ended it).
 
 Between the server and each child stands a guard, a process that only waits: for the child, or for the wish to end it.
@@ -214,6 +215,7 @@ class _Server:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
             _redirect(request["log"])
+            os.environ.update(request["environment"])  # before the child's CUDA is initialized, which reads it
             _reseed()
             code = _exit_code(self._main, request["arguments"])
         except BaseException:

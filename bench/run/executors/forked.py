@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,15 +61,21 @@ class ForkServer:
             )
         self._channel.setblocking(False)
 
-    def start(self, arguments: Sequence[str], log: Path) -> Forked:
+    def start(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Forked:
         """Ask for a child whose output goes to the end of a file.
+
+        Args:
+            arguments: of `module.main`.
+            log: the file.
+            environment: variables that the child has beside those of the server.
 
         Raises:
             ServerDied: there is no server any more.
         """
         child = Forked(str(len(self._forked)))
         self._forked[child.id] = child
-        self._ask({"id": child.id, "arguments": list(arguments), "log": os.path.abspath(log)})
+        request = {"id": child.id, "arguments": list(arguments), "log": os.path.abspath(log)}
+        self._ask(request | {"environment": dict(environment)})
         return child
 
     def kill(self, child: Forked) -> None:

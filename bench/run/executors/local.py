@@ -14,6 +14,7 @@ from admbench.bench.run.answers import last_line, said_reason, said_stage
 from admbench.bench.run.disk import is_full
 from admbench.bench.run.executors.base import Outcome, Stage, Task
 from admbench.bench.run.executors.forked import Forked, ForkServer, ServerDied
+from admbench.bench.run.executors.room import Place, Room
 from admbench.bench.run.executors.schedule import Schedule
 from admbench.bench.run.jobs import Job
 from admbench.files import remove, write_text_atomic
@@ -34,6 +35,7 @@ class LocalExecutor:
         held: file descriptors that all child processes keep open until the last of them has gone: that of a lock.
         servers: that this executor takes and leaves, where one like it is made again and again in a process; None is
             its own, which end with each run.
+        room: what jobs share; one that does not fit beside those that run waits. None is no limit but `workers`.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class LocalExecutor:
         program: str = "admbench.bench.run.program",
         held: Sequence[int] = (),
         servers: Servers | None = None,
+        room: Room | None = None,
     ) -> None:
+        self._room = room or Room()
         self.held = tuple(held)
         self._kept = servers
         self.workers = workers
@@ -63,14 +67,21 @@ class LocalExecutor:
         """Yield stages as jobs begin them, and outcomes as jobs end: all in one stream, for who passes it on."""
         schedule = Schedule(tasks)
         running: list[_Child] = []
+        held_back: Task | None = None  # the next, which does not fit beside those that run
         servers = self._kept or Servers(self.program, self.held)
         servers.look(running)  # one that died while it was kept is not asked for a child
         try:
             while True:
-                while len(running) < self.workers and (task := schedule.next()) is not None:
+                while len(running) < self.workers and (task := held_back or schedule.next()) is not None:
+                    place = self._room.take(task.resources)
+                    if place is None:
+                        held_back = task
+                        break
+                    held_back = None
                     try:
-                        running.append(_Child(task.job, self.timeout, servers))
+                        running.append(_Child(task.job, self.timeout, servers, place))
                     except (OSError, ServerDied) as error:
+                        self._room.give_back(place)
                         yield from schedule.ended(Outcome(task.job, f"cannot be started: {error}", 0.0))
                 if not running:
                     return
@@ -85,10 +96,13 @@ class LocalExecutor:
                         yield Stage(child.job, stage)
                     if child.outcome is not None:
                         running.remove(child)
+                        self._room.give_back(child.place)
                         yield from schedule.ended(child.outcome)
-                if len(running) == self.workers or not schedule.has_ready:
+                if len(running) == self.workers or held_back is not None or not schedule.has_ready:
                     servers.wait(POLL_SECONDS)
         finally:
+            for child in running:
+                self._room.give_back(child.place)
             if running or self._kept is None:
                 servers.close()
 
@@ -106,11 +120,11 @@ class Servers:
         self._held = held
         self._servers: dict[int, ForkServer] = {}
 
-    def start(self, job: Job) -> Forked:
-        """Start the child of a job; its server too, if there is none."""
+    def start(self, job: Job, place: Place) -> Forked:
+        """Start the child of a job in its place; its server too, if there is none."""
         if job.threads not in self._servers:
             self._servers[job.threads] = ForkServer(self._program, job.threads, self._held)
-        return self._servers[job.threads].start([str(job.work.job)], job.work.log)
+        return self._servers[job.threads].start([str(job.work.job)], job.work.log, place.environment)
 
     def kill(self, job: Job, child: Forked) -> None:
         """End the child of a job; where its server died, it goes by itself."""
@@ -144,8 +158,9 @@ class Servers:
 class _Child:
     """One job in its process group, watched from outside."""
 
-    def __init__(self, job: Job, timeout: float, servers: Servers) -> None:
+    def __init__(self, job: Job, timeout: float, servers: Servers, place: Place) -> None:
         self.job = job
+        self.place = place
         self.outcome: Outcome | None = None
         self._timeout = timeout
         self._servers = servers
@@ -161,7 +176,7 @@ class _Child:
         self._stage = ""
         self._peak_bytes = 0
         self._started: float | None = None
-        self._process = self._servers.start(self.job)
+        self._process = self._servers.start(self.job, self.place)
 
     @property
     def unended(self) -> bool:

@@ -9,6 +9,7 @@ one job hands to the next is a folder and not an object.
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -42,6 +43,8 @@ class RayCluster:
         self._connected = False
         self._batches: dict[Any, Batch] = {}
         """Stream of a batch's reports -> the batch."""
+        self._warned: set[str] = set()
+        """Needs that no node had."""
         if ray.is_initialized():  # by whoever calls this, who also ends it
             return
         stopping = signal.getsignal(signal.SIGTERM)
@@ -58,9 +61,21 @@ class RayCluster:
         """Start batches as tasks; Ray queues those for which no node has room."""
         remote: Any = ray.remote(carry_out)
         for batch in batches:
+            self._warn_if_it_fits_nowhere(batch)
             wanted = {"num_cpus": batch.cpus, "num_gpus": batch.gpus, "memory": batch.memory_bytes or 0}
             started = remote.options(**wanted, num_returns="streaming", max_retries=0, name=batch.id)
             self._batches[started.remote(batch.model_dump_json(), keep=True)] = batch
+
+    def _warn_if_it_fits_nowhere(self, batch: Batch) -> None:
+        """Say that a batch waits for a node which is not there yet; Ray waits in silence, and rightly if it grows."""
+        wanted = {"CPU": batch.cpus, "GPU": batch.gpus, "memory": batch.memory_bytes or 0}
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
+            return
+        needs = ", ".join(f"{amount} {name}" for name, amount in wanted.items() if amount)
+        if needs not in self._warned:
+            self._warned.add(needs)
+            print(f"no node of the Ray cluster has {needs}, which cells need: they wait for one", file=sys.stderr)
 
     def reports(self) -> Iterator[Stage | Outcome | Lost]:
         """Yield what was said; see `Backend`."""

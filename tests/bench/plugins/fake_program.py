@@ -83,6 +83,8 @@ def main(arguments: Sequence[str]) -> int:
     elif method == "fells-its-guard":
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(600)
+    elif method == "says-its-device":
+        print(os.environ.get("CUDA_VISIBLE_DEVICES"))
     elif method.startswith("draws"):
         print(random.random(), os.getpid() != IMPORTED_BY, IMPORTED_BY, os.getppid())
     elif method == "leaves-a-thread":
