@@ -3,7 +3,8 @@
     python -m benchmarks.exports CHECKPOINT [--formats onnx,openvino] [--limit 48] [--steps 25]
 
 Captions, seeds and real audio are those of the suite `foley`. Our clips are those of the simulation. Those of an
-export are made with its backbone, run by its own runtime, in the simulation's place; all else is the same.
+export are made with its backbone, run by its own runtime, in the simulation's place; all else is the same. `control` is
+the simulation again, with torch's other convolutions: what the last bits of sums alone make of a clip.
 A line a form and margin is printed: the gate's word, the estimate with its 95 % interval, and its limit.
 """
 
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+
+import torch
 
 from admbench.bench import api
 from admbench.bench.exporting import TARGETS, Target
@@ -46,10 +49,12 @@ def main() -> None:
             assert audio is not None
             write_wav(root / "real" / f"{item.id}.wav", audio, suite.sample_rate)
         _make(model, items, options.steps, root / "ours")
-        for name in options.formats.split(","):
+        for name in ("control", *filter(None, options.formats.split(","))):
             simulation = model.backbone
-            model.backbone = _exported(subject, TARGETS[name], root / f"export-{name}")
-            _make(model, items, options.steps, root / name)
+            if name != "control":
+                model.backbone = _exported(subject, TARGETS[name], root / f"export-{name}")
+            with torch.backends.mkldnn.flags(enabled=name != "control"):
+                _make(model, items, options.steps, root / name)
             model.backbone = simulation
             gate = api.gate_folders(root / name, root / "ours", root / "real", margins=MARGINS)
             for score, verdict in gate.cells[0].verdicts.items():

@@ -41,6 +41,8 @@ class Line:
 
     method: str
     """Spec, as typed."""
+    version: str | None
+    """Of the method: another one gives other numbers; None of a record that does not say it."""
     preset: str | None
     standing: Standing | None
     """Its place in the order of the model; None with a reason."""
@@ -157,6 +159,7 @@ def _line(own: ViewRow, score: str, keys: Sequence[str]) -> Line:
     bits = record.method.bits
     return Line(
         method=own.spec,
+        version=record.method.version,
         preset=record.method.preset,
         standing=own.standings.get(score),
         not_ordered=own.missing.get(score),
@@ -231,6 +234,7 @@ def _line_json(line: Line) -> dict[str, Any]:
     place = line.standing
     return {
         "method": line.method,
+        "method_version": line.version,
         "preset": line.preset,
         "rank": None if place is None else [place.first, place.last],
         "letters": None if place is None else place.letters,

@@ -19,6 +19,7 @@ _SECONDS = "quantizing, s"
 _SIZE = "MB"
 _BITS = "bits a weight"
 _STATE = "checked"
+_VERSION = "version"
 _DRAWS = "draws (of the variance)"
 _WORDS = ("worse", "cannot be told", "no worse")
 VERSUS = ("model", "method", "is", "than", "ratio or difference [95 %, all pairs at once]", "n")
@@ -41,7 +42,8 @@ def to_tsv(comparisons: Iterable[Comparison]) -> str:
     comparisons = list(comparisons)
     metrics = list(dict.fromkeys(key for one in comparisons for key in one.metrics))
     ends = ("", "_low", "_high", "_verdict", "_captions_needed")
-    before = ["suite", "n", "model", "method", "preset", "state", "weight_bits", "activation_bits", "bits_per_weight"]
+    before = ["suite", "n", "model", "method", "method_version", "preset", "state"]
+    before += ["weight_bits", "activation_bits", "bits_per_weight"]
     before += ["order_by", "rank_low", "rank_high", "letters", "draws", "share_draws"]
     after = ["megabytes", "seconds", "missing"]
     columns = [score_column(key, {*before, *after}) for key in metrics]
@@ -49,7 +51,7 @@ def to_tsv(comparisons: Iterable[Comparison]) -> str:
     for one in comparisons:
         for table in one.models:
             for line in table.lines:
-                about = (one.suite, one.n, table.model, line.method, line.preset, line.state)
+                about = (one.suite, one.n, table.model, line.method, line.version, line.preset, line.state)
                 rows.append([_plain(value) for value in (*about, *_numbers(line, one.sorted_by, metrics))])
     return "".join("\t".join(row) + "\n" for row in rows)
 
@@ -117,7 +119,7 @@ def _section(one: Comparison, notes: _Footnotes) -> str:
 def _model(one: Comparison, table: ModelTable, notes: _Footnotes) -> list[str]:
     several = any(line.draws != "1" for line in table.lines)
     header = ["method", "rank", "letters", *map(_label, one.metrics), "no worse?"]
-    header += [*([_DRAWS] if several else []), _BITS, _SIZE, _SECONDS, _STATE]
+    header += [*([_DRAWS] if several else []), _VERSION, _BITS, _SIZE, _SECONDS, _STATE]
     places = {key: _places([line.scores[key] for line in table.lines]) for key in one.metrics}
     rows = [
         [
@@ -126,6 +128,7 @@ def _model(one: Comparison, table: ModelTable, notes: _Footnotes) -> list[str]:
             *(_cell(line.scores[key], places[key], notes) for key in one.metrics),
             _words(line),
             *([line.draws] if several else []),
+            escaped(line.version or "-"),
             _cell(line.bits_per_weight, 1, notes),
             _cell(line.megabytes, 2, notes),
             _cell(line.seconds, 1 if (line.seconds.value or 0) < 10 else 0, notes),

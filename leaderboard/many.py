@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from admbench.files import slug
 from admbench.hashing import sha256_json
+from admbench.leaderboard.inference.closed_forms import squared_distance
 from admbench.leaderboard.inference.contrasts import contrast, score_interval
 from admbench.leaderboard.inference.scores import KINDS, OWN_AUDIO, score_kind
-from admbench.leaderboard.inference.simulate import squared_distance
 from admbench.leaderboard.per_caption import HEALTH, PER_CAPTION, CaptionScore, PerCaption, write_per_caption
 from admbench.leaderboard.record import FULL_PRECISION, SCHEMA_VERSION
 from admbench.leaderboard.run_folder import CELLS, RECORD_FILE

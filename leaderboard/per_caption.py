@@ -3,9 +3,9 @@
 With it any two cells of one suite are compared, paired over captions, without features or audio, from one run or from
 two machines: `admbench.leaderboard.inference`. The file is read as untrusted input, like the record.
 
-Format, version 1. A safetensors file whose metadata hold one entry, `per_caption`, a JSON object:
+Format, version 2. A safetensors file whose metadata hold one entry, `per_caption`, a JSON object:
 
-    schema_version   1
+    schema_version   2
     captions         ids of the n captions, in the order of every row below
     scores           KEY -> how it is made (`per`), its `value`, and its kind: `higher_is_better`, `ratio_scale`,
                      `share`, `low` and `high` (null where it has no bound)
@@ -20,7 +20,9 @@ and these tensors, of which no other may be there:
     second.KEY        float64 (p,)    and its second-order part on the pairs
     pairs.M           int32 (p, 2)    pairs of captions, by their place among the m = M of a score
 
-`first` and `second` are defined in `admbench.leaderboard.inference.influence`.
+`first` and `second` are defined in `admbench.leaderboard.inference.influence`. Version 1 has the same contents; it says
+that the intervals of the record beside it are of before: from the variance all was taken off that the jackknife counts
+twice, not half. Conclusions are drawn from either version alike.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,6 +48,10 @@ from admbench.leaderboard.inference.scores import ScoreKind
 from admbench.leaderboard.run_folder import PER_CAPTION as PER_CAPTION
 from admbench.leaderboard.untrusted import clip_id, decode_json, read_bytes
 
+FORMAT = 2
+"""Version that is written."""
+TAKEN_OFF_BEFORE = 1.0
+"""Share of what the jackknife counts twice that intervals beside files of version 1 take off."""
 HEALTH = ("silent", "clipped", "too_short", "nan")
 """What can be wrong with a clip: docs/metrics.md."""
 MAX_BYTES = 64 * 2**20
@@ -94,6 +100,8 @@ class PerCaption:
     """Fault -> (n,) whether a clip has it; every fault is there."""
     scores: dict[str, CaptionScore]
     """By key."""
+    format: int = FORMAT
+    """Version of the file that they were read from."""
 
     def __post_init__(self) -> None:
         n = len(self.captions)
@@ -144,6 +152,10 @@ class PerCaption:
             raise ValueError(f"{key} is of a set of {len(place)} captions, and says nothing of {len(captions)} of them")
         return score.influence.reordered(order).canonical
 
+    def as_recorded(self, score: Influence) -> Influence:
+        """Return a score with the standard error that intervals of the record beside these results have."""
+        return replace(score, taken_off=TAKEN_OFF_BEFORE) if self.format < FORMAT else score
+
     def worst(self, key: str, count: int) -> list[tuple[str, float]]:
         """Return the captions that make a score worst, the worst first: with the clip's number, or its influence."""
         score = self.scores[key]
@@ -189,7 +201,7 @@ class _Header(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     captions: Annotated[list[Annotated[str, AfterValidator(clip_id)]], Field(min_length=1, max_length=MAX_CLIPS)]
     scores: Annotated[dict[MetricName, _Score], Field(max_length=MAX_SCORES)]
 
@@ -215,7 +227,7 @@ def write_per_caption(path: Path, content: PerCaption) -> None:
         if not np.array_equal(tensors.setdefault(name, pairs), pairs):
             raise ValueError(f"scores.{key}: second-order part on other pairs of captions than another score's")
     header = _Header(
-        schema_version=1,
+        schema_version=FORMAT,
         captions=list(content.captions),
         scores={key: _described(score) for key, score in content.scores.items()},
     )
@@ -317,7 +329,7 @@ def _content(header: _Header, tensors: dict[str, NDArray[Any]]) -> PerCaption:
             rows = _take(tensors, f"rows.{key}", "<i4", (None,)).astype(np.int64)
         scores[key] = _score(key, described, rows, tensors, pairs)
     digests = tuple(bytes(row).hex() for row in hashes)
-    return PerCaption(tuple(header.captions), digests, health, scores)
+    return PerCaption(tuple(header.captions), digests, health, scores, header.schema_version)
 
 
 def _score(
@@ -395,7 +407,7 @@ def disagreements(content: PerCaption, scores: Mapping[str, Any], *, tolerance: 
             lines.append(f"scores.{key}.value: {recorded.value:g}, per caption {score.influence.value:g}")
         if recorded.ci95 is not None:
             try:
-                own = score_interval(score.influence, score.kind)
+                own = score_interval(content.as_recorded(score.influence), score.kind)
             except ValueError as error:  # numbers of a size that no arithmetic stands
                 lines.append(f"scores.{key}.ci95: per caption none: {error}")
                 continue

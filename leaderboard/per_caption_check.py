@@ -106,7 +106,7 @@ def _differences(content: PerCaption, record: Record, full: FullPrecision) -> It
             continue
         try:
             theirs = full.content.influence(key, content.captions_of(key))
-            own = contrast(content.influence(key, content.captions_of(key)), theirs)
+            own = contrast(content.as_recorded(content.influence(key, content.captions_of(key))), theirs)
         except ValueError:
             continue  # full precision has no such score of these captions
         found = (own.estimate, *score.kind.difference_inside(own.interval()))

@@ -1,6 +1,7 @@
 """The tables of docs/results.md, made from the records of runs.
 
     python -m admbench.leaderboard.results_page PAGE NAME=RUN ...
+    python -m admbench.leaderboard.results_page --short README.md default=runs/default
 
 Each run has a section of the page between two lines
 
@@ -9,7 +10,8 @@ Each run has a section of the page between two lines
 
 and everything between them is replaced: what the records are, what can be told of them, which methods are shown to be
 nearer to full precision than rounding to nearest at the same bits, one table a model, and every such pair. The rest of
-the page stays as it is. What is printed is what `bench table RUN --versus naive` prints, from the same engine.
+the page stays as it is. What is printed is what `bench table RUN --versus naive` prints, from the same engine. With
+`--short` a section is the conclusion and one table of methods by models.
 """
 
 from __future__ import annotations
@@ -25,11 +27,18 @@ from admbench.files import write_text_atomic
 from admbench.leaderboard.comparison import compare_views
 from admbench.leaderboard.comparison_text import code_span, markdown_table, to_markdown, versus_markdown
 from admbench.leaderboard.reading import LoadedRecord, gather
+from admbench.leaderboard.short_table import short_markdown
 from admbench.leaderboard.versus import Statement, Word, versus
 from admbench.leaderboard.view import view_boards
 
 ROUNDING = "naive"
 _WORDS: tuple[Word, ...] = ("better", "not told apart", "worse", "not compared")
+
+
+def short_section(records: Sequence[LoadedRecord]) -> str:
+    """Return the markdown of one run's section in short: what the records are, the conclusion, and one table."""
+    shown = [short_markdown(one) for one in compare_views(view_boards(records))]
+    return "\n\n".join([*shown, _made_from(records)])
 
 
 def section(name: str, records: Sequence[LoadedRecord]) -> str:
@@ -96,19 +105,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m admbench.leaderboard.results_page", description=(__doc__ or "").partition("\n")[0]
     )
+    parser.add_argument("--short", action="store_true", help="the conclusion and one table of methods by models")
     parser.add_argument("page", type=Path, help="markdown with a begin and an end line for each section")
     parser.add_argument("sections", nargs="+", metavar="NAME=RUN", help="section and the run folder it is made from")
     given = parser.parse_args(arguments)
     try:
         page = given.page.read_text(encoding="utf-8")
-        for text in given.sections:
-            name, equals, run = text.partition("=")
+        for wanted in given.sections:
+            name, equals, run = wanted.partition("=")
             if not equals or not re.fullmatch(r"[a-z0-9-]+", name):
-                raise UsageError(f'"{text}": expected NAME=RUN, such as methods=runs/methods')
+                raise UsageError(f'"{wanted}": expected NAME=RUN, such as methods=runs/methods')
             found = gather([run])
             for one in found.quarantined:
                 print(f"left out: {one}", file=sys.stderr)
-            page = replaced(page, name, section(name, found.records))
+            text = short_section(found.records) if given.short else section(name, found.records)
+            page = replaced(page, name, text)
     except (BenchError, OSError, UnicodeDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -8,19 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from admbench.bench.cli.options import (
-    Aesthetics,
-    AestheticsWeights,
-    Clap,
-    ClapWeights,
-    Debug,
-    FileEncoding,
-    Quiet,
-    Tagger,
-    TaggerWeights,
-    captions_of,
-    judge_spec,
-)
+from admbench.bench.cli import options
 from admbench.bench.cli.tables import print_table
 from admbench.errors import UsageError
 
@@ -49,18 +37,18 @@ def gate(
     generated: Annotated[Path | None, typer.Option(help="Folder of clips, held against the folder --baseline.")] = None,
     reference: Annotated[Path | None, typer.Option(help="With --generated: folder of real audio.")] = None,
     prompts: Annotated[str | None, typer.Option(help="With --generated: caption file or suite, for clap.")] = None,
-    encoding: FileEncoding = None,
-    tagger: Tagger = None,
-    clap: Clap = None,
-    aesthetics: Aesthetics = None,
-    tagger_weights: TaggerWeights = None,
-    clap_weights: ClapWeights = None,
-    aesthetics_weights: AestheticsWeights = None,
+    encoding: options.FileEncoding = None,
+    tagger: options.Tagger = None,
+    clap: options.Clap = None,
+    aesthetics: options.Aesthetics = None,
+    tagger_weights: options.TaggerWeights = None,
+    clap_weights: options.ClapWeights = None,
+    aesthetics_weights: options.AestheticsWeights = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as for a pull request.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all numbers to this file.")] = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
 ) -> int:
     """Say which cells are no worse than full precision, by margins that you name.
 
@@ -95,9 +83,9 @@ def gate(
             generated,
             baseline,
             reference,
-            prompts=captions_of("--prompts", prompts, encoding),
+            prompts=options.captions_of("--prompts", prompts, encoding),
             margins=margins,
-            judges=judge_spec(**chosen),
+            judges=options.judge_spec(**chosen),
             allow_undecided=bool(allow_undecided),
         )
     _say(found, junit, json, markdown=markdown, quiet=quiet)

@@ -9,23 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from admbench.bench.cli.options import (
-    Aesthetics,
-    AestheticsWeights,
-    Clap,
-    ClapWeights,
-    Components,
-    Debug,
-    FileEncoding,
-    Quiet,
-    Tagger,
-    TaggerWeights,
-    captions_of,
-)
+from admbench.bench.cli import options
 from admbench.errors import BenchError, UsageError
 from admbench.private_text import Private
 
 if TYPE_CHECKING:
+    from admbench.bench.run.grid import GridSpec
     from admbench.bench.run.runner import CellResult
 
 
@@ -35,9 +24,9 @@ def run(
     ] = None,
     models: Annotated[str | None, typer.Option(help="Models, separated by commas.")] = None,
     methods: Annotated[str | None, typer.Option(help="Method specs, separated by commas.")] = None,
-    components: Components = None,
+    components: options.Components = None,
     suite: Annotated[str | None, typer.Option(help="Suite, or a caption file (.csv, .jsonl, .txt).")] = None,
-    encoding: FileEncoding = None,
+    encoding: options.FileEncoding = None,
     limit: Annotated[int | None, typer.Option(help="Stratified subset of so many captions.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     repeats: Annotated[int | None, typer.Option(help="Calibration draws of every method that depends on them.")] = None,
@@ -45,12 +34,12 @@ def run(
     guidance: Annotated[float | None, typer.Option(help="Classifier-free guidance scale.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Captions per batch.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Metrics, separated by commas.")] = None,
-    tagger: Tagger = None,
-    clap: Clap = None,
-    aesthetics: Aesthetics = None,
-    tagger_weights: TaggerWeights = None,
-    clap_weights: ClapWeights = None,
-    aesthetics_weights: AestheticsWeights = None,
+    tagger: options.Tagger = None,
+    clap: options.Clap = None,
+    aesthetics: options.Aesthetics = None,
+    tagger_weights: options.TaggerWeights = None,
+    clap_weights: options.ClapWeights = None,
+    aesthetics_weights: options.AestheticsWeights = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     executor: Annotated[str | None, typer.Option(help="local, slurm or ray: who starts the cells.")] = None,
     cpus: Annotated[int | None, typer.Option(help="Cores of each cell; a cluster asks for it.")] = None,
@@ -68,8 +57,8 @@ def run(
     cost_per_hour: Annotated[
         float | None, typer.Option(min=0, help="With --plan: price of an hour of this machine, in any currency.")
     ] = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
 ) -> int:
     """Run a grid of models and methods.
 
@@ -77,10 +66,7 @@ def run(
 
     The same command again goes on where it stopped: finished cells are not done again, changed ones are.
     """
-    from admbench.bench.cli.run_progress import RunProgress
-    from admbench.bench.cli.stopping import signal_of, stopped_by_signals
     from admbench.bench.run.grid import load_grid
-    from admbench.bench.run.runner import run_grid
     from admbench.methods.spec import split_specs
 
     spec = load_grid(
@@ -88,38 +74,50 @@ def run(
         {
             "models": split_specs(models) if models is not None else None,
             "methods": split_specs(methods) if methods is not None else None,
-            "suite": captions_of("--suite", suite, encoding),
+            "suite": options.captions_of("--suite", suite, encoding),
             "components": split_specs(components) if components is not None else None,
             "limit": limit,
             "repeats": repeats,
             "seed": seed,
             "out": out,
             "submitter": submitter,
-            "generation.steps": steps,
-            "generation.guidance": guidance,
-            "generation.batch_size": batch_size,
+            **_under("generation", steps=steps, guidance=guidance, batch_size=batch_size),
             "metrics.names": split_specs(metrics) if metrics is not None else None,
-            "metrics.tagger": tagger,
-            "metrics.clap": clap,
-            "metrics.aesthetics": aesthetics,
+            **_under("metrics", tagger=tagger, clap=clap, aesthetics=aesthetics),
             "metrics.tagger_weights": tagger_weights,
             "metrics.clap_weights": clap_weights,
             "metrics.aesthetics_weights": aesthetics_weights,
-            "execution.device": device,
-            "execution.executor": executor,
-            "execution.workers": workers,
-            "execution.cpus": cpus,
-            "execution.ray.address": address,
+            **_under("execution", device=device, executor=executor, workers=workers, cpus=cpus),
             "execution.cell_timeout": cell_timeout,
+            "execution.ray.address": address,
         },
     )
-    if cost_per_hour is not None and not plan:
-        raise UsageError("--cost-per-hour: says nothing without --plan")
     if plan:
-        from admbench.bench.cli.run_plan import show_plan
+        return _plan(spec, cost_per_hour, fresh=fresh)
+    if cost_per_hour is not None:
+        raise UsageError("--cost-per-hour: says nothing without --plan")
+    return _run(spec, fresh=fresh, quiet=quiet)
 
-        show_plan(spec, command=_command_line(), fresh=fresh, cost_per_hour=cost_per_hour)
-        return 0
+
+def _under(section: str, **values: object) -> dict[str, object]:
+    """Return settings of a section of a grid by their full names."""
+    return {f"{section}.{name}": value for name, value in values.items()}
+
+
+def _plan(spec: GridSpec, cost_per_hour: float | None, *, fresh: bool) -> int:
+    """Show what would run; return the exit code."""
+    from admbench.bench.cli.run_plan import show_plan
+
+    show_plan(spec, command=_command_line(), fresh=fresh, cost_per_hour=cost_per_hour)
+    return 0
+
+
+def _run(spec: GridSpec, *, fresh: bool, quiet: bool) -> int:
+    """Run the grid and publish it; return the exit code."""
+    from admbench.bench.cli.run_progress import RunProgress
+    from admbench.bench.cli.stopping import signal_of, stopped_by_signals
+    from admbench.bench.run.runner import run_grid
+
     try:
         with stopped_by_signals(), RunProgress(quiet) as progress:
             results = run_grid(spec, command=_command_line(), fresh=fresh, events=progress.events)

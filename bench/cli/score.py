@@ -8,20 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from admbench.bench.cli.options import (
-    Aesthetics,
-    AestheticsWeights,
-    Clap,
-    ClapWeights,
-    Debug,
-    FileEncoding,
-    Quiet,
-    Tagger,
-    TaggerWeights,
-    captions_of,
-    judge_spec,
-    names_of,
-)
+from admbench.bench.cli import options
 from admbench.bench.cli.tables import print_table
 from admbench.errors import UsageError
 
@@ -37,17 +24,17 @@ def score(
         Path | None, typer.Option(help="Folder of the full-precision model's own audio, for scores against it.")
     ] = None,
     prompts: Annotated[str | None, typer.Option(help="Caption file (.csv, .jsonl, .txt) or suite, for clap.")] = None,
-    encoding: FileEncoding = None,
+    encoding: options.FileEncoding = None,
     metrics: Annotated[
         str | None,
         typer.Option(help="Metrics, separated by commas; fd,kl,is,clap if left out, with --baseline zimtohrli too."),
     ] = None,
-    tagger: Tagger = None,
-    clap: Clap = None,
-    aesthetics: Aesthetics = None,
-    tagger_weights: TaggerWeights = None,
-    clap_weights: ClapWeights = None,
-    aesthetics_weights: AestheticsWeights = None,
+    tagger: options.Tagger = None,
+    clap: options.Clap = None,
+    aesthetics: options.Aesthetics = None,
+    tagger_weights: options.TaggerWeights = None,
+    clap_weights: options.ClapWeights = None,
+    aesthetics_weights: options.AestheticsWeights = None,
     pairing: Annotated[
         Pairing, typer.Option(help="Compare clips of one name, or each set as a whole, whatever its clips are called.")
     ] = "paired",
@@ -62,28 +49,22 @@ def score(
         ),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores to this file.")] = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
 ) -> int:
     """Score a folder of audio.
 
     Clips of one name are compared, and those without a partner are left out and said; --pairing whole compares all of
     both folders. A score that cannot be computed is listed with its reason.
     """
-    from admbench.bench.cli.checks import check_writable_file
-    from admbench.bench.scoring.per_clip_file import check_suffix, write_per_clip
-    from admbench.files import write_json_atomic
+    from admbench.bench.scoring.report import score_report
     from admbench.metrics import registry
 
-    names = None if metrics is None else names_of("--metrics", metrics)
-    captions = captions_of("--prompts", prompts, encoding)
+    names = None if metrics is None else options.names_of("--metrics", metrics)
+    captions = options.captions_of("--prompts", prompts, encoding)
     for name in names or ():
         registry.check(name)
-    for path in (json, per_clip):
-        if path is not None:
-            check_writable_file(path)
-    if per_clip is not None:
-        check_suffix(per_clip)
+    _check_files(json, per_clip)
     if convention is not None:
         _refuse_with_convention(
             {
@@ -97,12 +78,8 @@ def score(
                 "--pairing": None if pairing == "paired" else pairing,
             }
         )
-        if reference is None:
-            raise UsageError("--convention compares with real audio: name its folder by --reference")
         return _by_convention(convention, generated, reference, captions, tagger, tagger_weights, json)
-    from admbench.bench.scoring.report import score_report
-
-    judges = judge_spec(
+    judges = options.judge_spec(
         tagger=tagger,
         clap=clap,
         aesthetics=aesthetics,
@@ -113,18 +90,32 @@ def score(
     report = score_report(
         generated, reference, baseline=baseline, prompts=captions, metrics=names, judges=judges, pairing=pairing
     )
-    scores = report["scores"]
-    print_table(
-        ("metric", "value", "95 % interval", "n", "against", "network", "note"),
-        [_row(key, value) for key, value in scores.items()],
-    )
-    _say_beside(report, quiet)
+    _say(report, quiet=quiet)
+    _write(report, json, per_clip)
+    return _code(report["scores"])
+
+
+def _check_files(json: Path | None, per_clip: Path | None) -> None:
+    from admbench.bench.cli.checks import check_writable_file
+    from admbench.bench.scoring.per_clip_file import check_suffix
+
+    for path in (json, per_clip):
+        if path is not None:
+            check_writable_file(path)
+    if per_clip is not None:
+        check_suffix(per_clip)
+
+
+def _write(report: dict[str, Any], json: Path | None, per_clip: Path | None) -> None:
+    """Write the clips' own scores to a file of their own, and all else."""
+    from admbench.bench.scoring.per_clip_file import write_per_clip
+    from admbench.files import write_json_atomic
+
     rows = report.pop("clips")
     if per_clip is not None:
         write_per_clip(per_clip, rows)
     if json is not None:
         write_json_atomic(json, report)
-    return _code(scores)
 
 
 def _code(scores: dict[str, Any]) -> int:
@@ -136,10 +127,14 @@ def _code(scores: dict[str, Any]) -> int:
     return 2
 
 
-def _say_beside(report: dict[str, Any], quiet: bool) -> None:
-    """Say on standard error which clips were compared, what is wrong with some, and what it cost."""
+def _say(report: dict[str, Any], *, quiet: bool) -> None:
+    """Print the scores; on standard error which clips were compared, what is wrong with some, and what it cost."""
     from admbench.bench.scoring.report import sets_in_words
 
+    print_table(
+        ("metric", "value", "95 % interval", "n", "against", "network", "note"),
+        [_row(key, value) for key, value in report["scores"].items()],
+    )
     for line in sets_in_words(report):
         print(line, file=sys.stderr)
     for whose, counts in report["audio"].items():
@@ -159,16 +154,24 @@ def _refuse_with_convention(options: dict[str, Any]) -> None:
 
 
 def _by_convention(
-    name: str, generated: Path, reference: Path, captions: Any, tagger: Any, weights: str | None, json: Path | None
+    name: str,
+    generated: Path,
+    reference: Path | None,
+    captions: Any,
+    tagger: str | None,
+    weights: str | None,
+    json: Path | None,
 ) -> int:
     """Print the numbers of another tool; exit code as of the command."""
     from admbench.bench.scoring.audio_folder import left_out_in_words
     from admbench.bench.scoring.conventional import convention_called, score_by_convention
     from admbench.files import write_json_atomic
 
+    if reference is None:
+        raise UsageError("--convention compares with real audio: name its folder by --reference")
     first, judge = convention_called(name).slots[0].judge, None
     if tagger or weights:
-        judge, *more = judge_spec(tagger=tagger or first, tagger_weights=weights).of_role("tagger").values()
+        judge, *more = options.judge_spec(tagger=tagger or first, tagger_weights=weights).of_role("tagger").values()
         if more:
             raise UsageError(f"--tagger {tagger}: expected one judge, in the place of the convention's {first}")
     report = score_by_convention(name, generated, reference, judge, captions)

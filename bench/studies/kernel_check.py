@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from admbench.bench.models.sqnr import sqnr_db
 from admbench.methods.core.kernels.base import FLOAT_BITS, Kernel, Support
+from admbench.methods.core.layers.kinds import QuantizableLayer
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
@@ -37,8 +38,8 @@ def layers_for(kernel: Kernel, device: str) -> Iterator[tuple[QuantizedLayer, Te
                     generator = torch.Generator().manual_seed(width + bits)
                     layer, x = _layer(kernel.kind, width), _input(kernel.kind, width, rows, generator)
                     with torch.no_grad():
-                        layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator))
-                        layer.bias.copy_(torch.randn(width, generator=generator))
+                        for parameter in layer.parameters():
+                            parameter.copy_(torch.randn(parameter.shape, generator=generator))
                     yield _quantized(layer, bits, scheme, x).to(device), x.to(device)
 
 
@@ -86,10 +87,9 @@ def _input(kind: LayerKind, width: int, rows: tuple[int, ...], generator: torch.
     return torch.randn(shape, generator=generator) + 0.7  # not centred: the zero point is none of the usual ones
 
 
-def _quantized(layer: nn.Module, bits: int, scheme: Scheme | None, x: Tensor) -> QuantizedLayer:
+def _quantized(layer: QuantizableLayer, bits: int, scheme: Scheme | None, x: Tensor) -> QuantizedLayer:
     weights = weight_scheme(bits, "channel")
     assert weights is not None
-    assert isinstance(layer.weight, Tensor)
     rounding: Quantizer | None = None
     if scheme is not None:
         rounding = DynamicQuantizer(scheme, -1) if scheme.dynamic else Quantizer.min_max(scheme, x)

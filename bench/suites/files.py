@@ -267,7 +267,7 @@ def _seed(where: str, value: Any, derived_from: list[str]) -> int:
     if value is None or value == "":
         return int(sha256_json(derived_from)[:8], 16) >> 1
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,19}", value.strip()):
-        value = int(value)
+        value = int(value.strip())  # int() does not take all that strip() takes away
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _SEED_LIMIT:
         raise DataError(f"{where}: expected the seed as an integer from 0 to 2**63 - 1, found {_show(value)}")
     return value

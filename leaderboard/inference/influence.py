@@ -10,16 +10,17 @@ For a mean over clips first_i is the clip's own number minus the mean, and secon
 those of a difference of two scores over the same captions are the differences of theirs: what the captions' ease and
 difficulty have in common cancels. The standard error is the one of `admbench.metrics.intervals`, to the last digits:
 
-    variance = max(S - P', P'),    S = sum (first_i - mean)^2 / (n (n-1)),    P' = (n-1)/n mean second_ij^2 / 2
+    variance = max(S - P'/2, P'),    S = sum (first_i - mean)^2 / (n (n-1)),    P' = (n-1)/n mean second_ij^2 / 2
 
 The jackknife S alone counts the part of the variance that comes of pairs twice. Near a Frechet distance of zero, where
-almost everything is pairs, intervals would be 1.4 times too long without the second-order part; so it is kept.
+almost everything is pairs, intervals would be 1.4 times too long without the second-order part; so it is kept. Half of
+what is counted twice is taken off; why not all of it, is there.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,6 +31,9 @@ Pairs = NDArray[np.int64]
 
 MINIMUM_CAPTIONS = 4
 """Fewer have no interval."""
+TAKEN_OFF = 0.5
+"""Share of the part of the variance that the jackknife counts twice which is taken off, as in
+`admbench.metrics.intervals`."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Influence:
     """(p,) second-order part of each pair; empty for a mean over clips, of which it is zero."""
     pairs: Pairs
     """(p, 2) the captions of each pair, by their place."""
+    taken_off: float = TAKEN_OFF
+    """What `standard_error` takes off: another share in intervals of records that are older than it."""
 
     def __post_init__(self) -> None:
         if self.first.ndim != 1:
@@ -110,17 +116,16 @@ class Influence:
         second = np.zeros(len(pairs))
         second[: len(self.second)] += self.second  # one without a second-order part has zero everywhere
         second[: len(other.second)] -= other.second
-        return Influence(self.value - other.value, self.first - other.first, second, pairs)
+        return Influence(self.value - other.value, self.first - other.first, second, pairs, self.taken_off)
 
     def scaled(self, factor: float) -> Influence:
         """Return the score times a number."""
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then is refused below, in words
-            return Influence(self.value * factor, self.first * factor, self.second * factor, self.pairs)
+            return replace(self, value=self.value * factor, first=self.first * factor, second=self.second * factor)
 
     @cached_property
     def _log(self) -> Influence:
-        linear = self.scaled(1 / self.value)
-        return Influence(math.log(self.value), linear.first, linear.second, linear.pairs)
+        return replace(self.scaled(1 / self.value), value=math.log(self.value))
 
     def log(self) -> Influence:
         """Return the score's logarithm, linearized at its value (delta method).
@@ -138,7 +143,7 @@ class Influence:
         if not np.array_equal(np.sort(places), np.arange(self.n)):
             raise ValueError(f"not an order of {self.n} captions")
         where = np.argsort(places)
-        return Influence(self.value, self.first[places], self.second, where[self.pairs])
+        return replace(self, first=self.first[places], pairs=where[self.pairs])
 
     @cached_property
     def canonical(self) -> Influence:
@@ -147,7 +152,7 @@ class Influence:
         order = np.lexsort((pairs[:, 1], pairs[:, 0]))
         if np.array_equal(pairs[order], self.pairs):
             return self
-        return Influence(self.value, self.first, self.second[order], pairs[order])
+        return replace(self, second=self.second[order], pairs=pairs[order])
 
     def standard_error(self) -> float:
         """Return the standard error over captions, as in the module docstring."""
@@ -160,7 +165,7 @@ class Influence:
         if not len(self.second):
             return math.sqrt(total)
         twice_counted = (n - 1) / n * float(np.square(self.second).mean()) / 2
-        return math.sqrt(max(total - twice_counted, twice_counted))
+        return math.sqrt(max(total - self.taken_off * twice_counted, twice_counted))
 
     def calibrated(self) -> Values:
         """Return (n,) influences of mean zero, scaled so that their classical standard error is `standard_error`."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from admbench.leaderboard.inference.bootstrap import Differences, Family, Rows
 from admbench.leaderboard.inference.contrasts import Cell, Contrast, contrast, share_error
-from admbench.leaderboard.inference.influence import Influence, Values
+from admbench.leaderboard.inference.influence import TAKEN_OFF, Influence, Values
 from admbench.leaderboard.inference.scores import ScoreKind
 
 NEAR = 1e-6
@@ -127,7 +127,7 @@ class _Table:
         variance = squares / (n * (n - 1))
         if self.second.shape[1]:
             twice = (n - 1) / n * np.square(self.second[j] - self.second[later]).mean(axis=1) / 2
-            variance = np.maximum(variance - twice, twice)
+            variance = np.maximum(variance - TAKEN_OFF * twice, twice)
         return self.values[j] - self.values[later], np.sqrt(variance), rows, np.sqrt(squares)
 
 

@@ -7,7 +7,8 @@ Three kinds of scores, drawn where the truth is known, K cells over the same n c
   is biased upwards; its jackknife values have a closed form;
 - `near zero`: the same of sets of one distribution, where the second-order part is all there is.
 
-A row of the table is a rate with its number of trials, the bound that it is held to, and what it is.
+Frechet distances themselves are in `admbench.leaderboard.inference.closed_forms`. A row of the table is a rate with
+its trials, the bound that it is held to, and what it is.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from admbench.leaderboard.inference.agreement import Opinion, agreement
 from admbench.leaderboard.inference.bootstrap import studentized_draws
+from admbench.leaderboard.inference.closed_forms import CASES, squared_distance, wrongly_told_apart
 from admbench.leaderboard.inference.contrasts import Cell, Contrast
 from admbench.leaderboard.inference.crossed import crossed_mean
 from admbench.leaderboard.inference.equivalence import Verdict, judge
@@ -63,22 +65,6 @@ class Rate:
     def rate(self) -> float:
         """Share of the trials."""
         return self.hits / self.trials
-
-
-def squared_distance(generated: Array, reference: Array) -> Influence:
-    """Return |m1 - m2|^2 of (n, d) sets, row by row of one caption each, with its influences in closed form.
-
-    Without a set S of m captions the difference of the means, u, is u + (m u - sum_S g) / (n - m), where g are the rows
-    of the difference.
-    """
-    rows = generated - reference
-    n, whole = len(rows), rows.mean(axis=0)
-    pairs = np.stack([np.arange(n), np.roll(np.arange(n), 1)], axis=1)
-    pairs = np.concatenate([pairs, np.stack([np.arange(n), np.roll(np.arange(n), 3)], axis=1)])
-    one = whole + (whole - rows) / (n - 1)
-    two = whole + (2 * whole - rows[pairs].sum(axis=1)) / (n - 2)
-    squares = (np.square(one).sum(axis=1), np.square(two).sum(axis=1))
-    return Influence.of_jackknife(float(np.square(whole).sum()), *squares, pairs)
 
 
 def draw_means(rng: np.random.Generator, n: int, effects: Sequence[float]) -> Cells:
@@ -204,13 +190,13 @@ def distance_at(n: int, ratio: float, base_shift: float = 0.6) -> DrawPair:
     return lambda rng: _two(draw_distances(rng, n, (shift, base_shift)))
 
 
+def _two(cells: Cells) -> tuple[Influence, Influence]:
+    return cells["cell 0"], cells["cell 1"]
+
+
 def mean_at(n: int, effect: float) -> DrawPair:
     """Return a draw of a cell whose true mean is off by `effect` from that of full precision, and the latter."""
     return lambda rng: _two(draw_means(rng, n, (effect, 0.0)))
-
-
-def _two(cells: Cells) -> tuple[Influence, Influence]:
-    return cells["cell 0"], cells["cell 1"]
 
 
 def crossed_misses(draws: int, n: int, ratio: float, trials: int, seed: int = 0) -> int:
@@ -278,6 +264,7 @@ def judged_twice(
 def table(trials: int) -> Iterator[Rate]:
     """Yield every row of the table."""
     yield from _error_rates(trials)
+    yield from frechet_rates(trials)
     yield from _margin_rates(trials)
     yield from _repeated_rates(trials)
     yield from agreement_rates(trials)
@@ -304,6 +291,13 @@ def _error_rates(trials: int) -> Iterator[Rate]:
             counts = simultaneous(partial(draw, n=n, effects=effects), truth, key, trials)
             for what in ("wrongly told apart", "interval misses", "rank misses"):
                 yield Rate(f"{name}, 5 cells, n = {n}: any {what}", counts[what], trials, "<= 5 %")
+
+
+def frechet_rates(trials: int) -> Iterator[Rate]:
+    """Yield the rows on Frechet distances, a pair of equal cells each."""
+    for n, (name, case) in product((48, 96, 260), CASES.items()):
+        what = f"Frechet distances of two equal cells, {name}, n = {n}: told apart"
+        yield Rate(what, wrongly_told_apart(n, case, trials), trials, "<= 6.5 %" if "tail" in case else "<= 5.5 %")
 
 
 def _repeated_rates(trials: int) -> Iterator[Rate]:

@@ -41,6 +41,8 @@ from admbench.plain_text import visible_lines, visible_name
 TITLE = "How much does quantization cost audio diffusion models?"
 MOST_ROWS, MOST_MODELS = 40, 6
 """Of the matrix without scripts; with them every method and model is there."""
+MOST_ACROSS = 100
+"""Methods that are held against rounding, or against full precision, on the front page."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,7 @@ def _write_pages(
         heard=listening.heard,
         most_rows=MOST_ROWS,
         most_models=MOST_MODELS,
+        most_across=MOST_ACROSS,
         everything=True,
     )
     output.page("cells.html", "cells.html.jinja", data=data, fronts=fronts)

@@ -308,7 +308,7 @@ def test_score_prints_a_line_per_score_and_writes_them_as_json(
     plugins: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judges = JudgeSpec(tagger="band-tagger", clap="band-clap")
-    monkeypatch.setattr("admbench.bench.cli.score.judge_spec", lambda **_: judges)
+    monkeypatch.setattr("admbench.bench.cli.options.judge_spec", lambda **_: judges)
     noise = np.random.default_rng(0).normal(scale=0.1, size=(2, 5, 2048)).astype(np.float32)
     ids = [f"clip-{number}" for number in range(5)]
     for name, waveforms in zip(("made", "real"), noise, strict=True):

@@ -28,6 +28,8 @@ from admbench.methods.core.checkpoint.header import sealed
 from admbench.methods.core.checkpoint.reading import load as load_network
 from admbench.methods.core.layers.quantized import QuantizedLayer
 
+from .in_process import JUDGES, Here
+
 SPEC = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 PROMPTS = ["a dog barks", "rain falls"]
 
@@ -246,8 +248,9 @@ def test_a_run_quantizes_and_records_each_component(plugins, make_grid, tmp_path
     from admbench.bench.run.runner import run_grid
     from admbench.files import read_json
 
-    grid = make_grid(models=["tiny-tango"], methods=["fp32", SPEC], components=["backbone", "vae"], limit=4)
-    assert [result.reason for result in run_grid(grid, command="bench run")] == [None, None]
+    grid = make_grid(models=["tiny-tango"], methods=["fp32", SPEC], components=["backbone", "vae"], limit=2)
+    results = run_grid(grid, command="bench run", judges=JUDGES, executor=Here())
+    assert [result.reason for result in results] == [None, None]
     records = {record["method"]["spec"]: record for record in map(read_json, grid.out.glob("cells/*/*/result.json"))}
     assert records["fp32"]["method"]["components"] == ["backbone"]
     record = records[SPEC]

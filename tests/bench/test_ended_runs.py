@@ -18,16 +18,10 @@ import pytest
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.lock import is_held
-from admbench.bench.run.preflight import check
-from admbench.bench.run.runner import run_grid
 from admbench.files import read_json
-
-from .in_process import JUDGES, Here
 
 GONE_SECONDS = 2.0
 METHODS = "fp32,hangs"
-ENDS = ((signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGKILL, -9))
-"""Signal -> exit code."""
 
 
 @pytest.fixture
@@ -87,36 +81,46 @@ def _without_times(run: Path) -> list[Any]:
     return records
 
 
-@pytest.mark.slow(150)
-def test_a_run_that_is_ended_in_every_way_leaves_no_process_and_ends_as_an_undisturbed_one(
-    command: list[str], make_grid: Callable[..., GridSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow(310)
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
+)
+def test_whatever_ends_a_run_leaves_no_process(command: list[str], tmp_path: Path, number: int, code: int) -> None:
+    run = tmp_path / "ended"
+    with started(command, run) as (process, _):
+        all_of_it = process.children(recursive=True)
+        process.send_signal(number)
+        assert process.wait(timeout=GONE_SECONDS + 10) == code
+        _, alive = psutil.wait_procs(all_of_it, timeout=GONE_SECONDS)
+        assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+        assert not is_held(run)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_and_whose_server_was_killed_ends_as_an_undisturbed_one(
+    command: list[str], tmp_path: Path
 ) -> None:
-    """One run, started again after each end: a start takes the time of three processes that import torch."""
     run, go_on = tmp_path / "ended", tmp_path / "go-on"
-    for number, code in ENDS:
-        with started(command, run) as (process, _):
-            all_of_it = process.children(recursive=True)
-            process.send_signal(number)
-            assert process.wait(timeout=GONE_SECONDS + 10) == code
-            _, alive = psutil.wait_procs(all_of_it, timeout=GONE_SECONDS)
-            assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == [], number
-            assert not is_held(run), number
-    with started(command, run) as (process, child):  # that costs its cell alone
+    with started(command, run) as (process, _):
+        process.kill()
+        process.wait()
+    with started(command, run) as (process, child):
+        child.parent().parent().kill()  # the server: what it did is done again, by another
+        go_on.touch()
+        assert process.wait(timeout=200) == 0
+    undisturbed = tmp_path / "undisturbed"
+    assert subprocess.run([*command, str(undisturbed)], timeout=200, stdout=subprocess.DEVNULL).returncode == 0
+    assert len(_without_times(run)) == 2
+    assert _without_times(run) == _without_times(undisturbed)
+
+
+@pytest.mark.slow
+def test_a_child_that_is_killed_costs_its_cell_alone(command: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "ended"
+    with started(command, run) as (process, child):
         os.kill(child.pid, signal.SIGKILL)
         assert process.wait(timeout=200) == 1
     by_method = {record["method"]["spec"]: record for record in map(read_json, RunLayout(run).records())}
     assert by_method["fp32"]["status"] == "done"
     assert by_method["hangs"]["status"] == "failed"
     assert by_method["hangs"]["reason"].startswith("killed by SIGKILL in stage quantize")
-    with started(command, run) as (process, child):
-        child.parent().parent().kill()  # the server: what it did is done again, by another
-        go_on.touch()
-        assert process.wait(timeout=200) == 0
-    grid = make_grid(
-        methods=METHODS.split(","), metrics__names=["fd"], execution__workers=1, out=tmp_path / "undisturbed"
-    )
-    monkeypatch.setattr("admbench.bench.run.plan.ask", check)
-    results = run_grid(grid, command="bench run", judges=JUDGES, executor=Here())
-    assert [result.reason for result in results] == [None, None]
-    assert len(_without_times(run)) == 2
-    assert _without_times(run) == _without_times(grid.out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,18 @@ import pytest
 from admbench.bench.cli.app import main
 from admbench.bench.cli.checks import check_method
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.runner import run_grid
+from admbench.bench.run.runner import CellResult, run_grid
 from admbench.errors import PluginError
 from admbench.files import read_json
 from admbench.leaderboard.reading import read_record
 
+from .in_process import JUDGES, Here
+
 REASON = "needs no-such-distribution: pip install no-such-distribution"
+
+
+def run(grid: GridSpec) -> list[CellResult]:
+    return run_grid(grid, command="bench run", judges=JUDGES, executor=Here())
 
 
 def record_file(grid: GridSpec) -> Path:
@@ -26,7 +33,7 @@ def record_file(grid: GridSpec) -> Path:
 @pytest.mark.usefixtures("check_specs_here")
 def test_a_cell_that_cannot_run_here_is_skipped_with_the_reason(make_grid: Callable[..., GridSpec]) -> None:
     grid = make_grid(methods=["absent"])
-    (result,) = run_grid(grid, command="bench run")
+    (result,) = run(grid)
     assert (result.skipped, result.reason, result.resumed) == (True, REASON, False)
     record = read_record(record_file(grid))
     assert (record.status, record.reason) == ("skipped", REASON)
@@ -40,24 +47,26 @@ def test_it_runs_as_soon_as_the_package_is_there(
     make_grid: Callable[..., GridSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid = make_grid(methods=["absent"])
-    run_grid(grid, command="bench run")
+    run(grid)
     monkeypatch.setattr("fake_adm.Absent.requires", ())
-    (result,) = run_grid(grid, command="bench run")
+    (result,) = run(grid)
     assert (result.skipped, result.reason) == (False, None)
     assert read_json(record_file(grid))["status"] == "done"
     monkeypatch.setattr("fake_adm.Absent.requires", ("no-such-distribution",))
-    (result,) = run_grid(make_grid(methods=["absent"], seed=1), command="bench run")
+    (result,) = run(make_grid(methods=["absent"], seed=1))
     assert (result.skipped, result.kept) == (True, True)
     assert read_json(record_file(grid))["status"] == "done", "an attempt never replaces a result"
     assert read_json(record_file(grid).with_name("attempt.json"))["status"] == "skipped"
 
 
+@pytest.mark.usefixtures("check_specs_here", "fake_judges")
 def test_the_command_line_says_what_was_skipped_and_does_the_rest(
-    make_grid: Callable[..., GridSpec], fake_judges: None, capsys: pytest.CaptureFixture[str]
+    make_grid: Callable[..., GridSpec], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("admbench.bench.run.runner.run_grid", partial(run_grid, executor=Here()))
     grid = make_grid()
     command = ["run", "--models", "fake-adm", "--methods", "fp32,absent", "--steps", "2", "--suite", grid.suite]
-    assert main([*command, "--out", str(grid.out)]) == 0
+    assert main([*command, "--metrics", "clap", "--out", str(grid.out)]) == 0
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
     assert lines[0] == "2 cells, 0 of them already done"

@@ -10,9 +10,9 @@ import numpy as np
 
 from admbench.hashing import sha256_file
 from admbench.leaderboard import read_runs
+from admbench.leaderboard.inference.closed_forms import squared_distance
 from admbench.leaderboard.inference.contrasts import contrast, score_interval
 from admbench.leaderboard.inference.scores import KINDS
-from admbench.leaderboard.inference.simulate import squared_distance
 from admbench.leaderboard.per_caption import HEALTH, PER_CAPTION, CaptionScore, PerCaption, write_per_caption
 
 from .conftest import record, write_run

@@ -49,13 +49,26 @@ def difference(value: float, half: float) -> dict[str, Any]:
     }
 
 
+def scores_of(loss: float, n: int, *, full_precision: bool) -> dict[str, Any]:
+    """The scores of a cell that is so much worse than full precision, or of full precision itself."""
+    paired = (lambda value, half: None) if full_precision else difference
+    return {
+        "fd": score(21 + loss, 2.5, n, difference=paired(loss, 1.2)),
+        "kl": score(1.1 + loss / 40, 0.1, n, direction="reference || generated", difference=paired(loss / 40, 0.03)),
+        "is": score(7.2 - loss / 20, 0.6, n, against=None, higher_is_better=True, splits=2),
+        "clap": score(0.41 - loss / 300, 0.02, n, "tiny-clap", against=None, higher_is_better=True),
+        "fd_vs_baseline": {"value": None, "reason": "this is the baseline"}
+        if full_precision
+        else score(abs(loss), abs(loss) / 4, n, against="baseline"),
+    }
+
+
 def record(model: str = "tiny-tango", spec: str = "naive@w4a8", n: int = 4, loss: float = 6.0) -> dict[str, Any]:
     """A consistent record. `loss`: how much worse than full precision; 0 with spec `fp32` is the baseline itself."""
     name = spec.split("@")[0].split("[")[0]
     bits = spec.split("@w")[1].split("[")[0].split("a") if "@w" in spec else None
     weight_bits = int(bits[0]) if bits else None
     size = int(22_400_000 * (weight_bits or (16 if name == "bf16" else 32)) / 32) + 41_000
-    paired = (lambda value, half: None) if name == "fp32" else difference
     return {
         "schema_version": 3,
         "status": "done",
@@ -94,17 +107,7 @@ def record(model: str = "tiny-tango", spec: str = "naive@w4a8", n: int = 4, loss
             "sample_rate": RATE,
             "seconds": SECONDS,
         },
-        "scores": {
-            "fd": score(21 + loss, 2.5, n, difference=paired(loss, 1.2)),
-            "kl": score(
-                1.1 + loss / 40, 0.1, n, direction="reference || generated", difference=paired(loss / 40, 0.03)
-            ),
-            "is": score(7.2 - loss / 20, 0.6, n, against=None, higher_is_better=True, splits=2),
-            "clap": score(0.41 - loss / 300, 0.02, n, "tiny-clap", against=None, higher_is_better=True),
-            "fd_vs_baseline": {"value": None, "reason": "this is the baseline"}
-            if name == "fp32"
-            else score(abs(loss), abs(loss) / 4, n, against="baseline"),
-        },
+        "scores": scores_of(loss, n, full_precision=name == "fp32"),
         "audio": {"clips": n, "silent": 0, "clipped": 0, "too_short": 0, "nan": 0},
         "size": {
             "checkpoint_bytes": size,

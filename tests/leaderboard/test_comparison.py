@@ -109,7 +109,7 @@ def test_text_from_a_record_cannot_leave_its_cell(make_run, make_record, changed
     text = to_markdown(compare(read_runs([make_run([value])])))
     (row,) = (line for line in text.splitlines() if line.startswith("| `naive"))
     assert row.startswith("| `naive@w4a8[x='\\|<script> \\| y]` |")
-    assert len(re.findall(r"(?<!\\)\|", row)) == 12
+    assert len(re.findall(r"(?<!\\)\|", row)) == 13
     assert "`x'\\|<script> \\| y`: nothing can be ordered." in text
 
 

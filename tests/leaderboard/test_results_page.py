@@ -1,5 +1,6 @@
 """The tables of a page are those of the records: what `bench table` says, between two lines of the page."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from admbench.leaderboard.comparison import compare
 from admbench.leaderboard.comparison_text import to_markdown
 from admbench.leaderboard.results_page import against, main, replaced, section
 from admbench.leaderboard.versus import Statement
+from admbench.methods import registry
 from tests.leaderboard.written_results import agree, write_results
 
 PAGE = "# Results\n\n<!-- methods: begin -->\nof before\n<!-- methods: end -->\n\nWhat follows stays.\n"
@@ -63,3 +65,57 @@ def test_a_section_holds_no_mark_of_another(run):
     assert "[^one-1]: " in first
     assert "[^one-" not in second
     assert replaced("<!-- x: begin -->\n<!-- x: end -->", "x", first).count("[^one-1]: ") == 1
+
+
+def test_in_short_it_is_the_conclusion_and_one_table_of_methods_by_models(make_run, make_record, tmp_path):
+    models = ("tiny-tango", "tiny-audioldm")
+    folder = make_run([make_record(model=model, spec=spec, n=96) for model in models for spec in SPECS])
+    write_results(folder, SPECS)
+    agree(folder)
+    page = tmp_path / "README.md"
+    page.write_text(PAGE)
+    assert main(["--short", str(page), f"methods={folder}"]) == 0
+    lines = page.read_text().splitlines()
+    comparison = compare(read_runs([folder]))[0]
+    table = [line for line in lines if line.startswith("|")]
+    assert table[0] == (
+        "| method | version | bits a weight, with scales | "
+        + " | ".join(f"`{one.model}`" for one in comparison.models)
+        + " |"
+    )
+    assert [row.split(" | ")[0].strip("| `") for row in table[2:]] == ["gptq@w4a8", "naive@w4a8"]  # nearest first
+    for one in comparison.models:
+        for line in one.lines[1:]:
+            own, place = line.scores["fd_vs_baseline"], line.standing
+            row = next(row for row in table if row.startswith(f"| `{line.method}` | 1 | "))
+            cell = row.strip("| ").split(" | ")[3 + comparison.models.index(one)]
+            assert f"{own.value:.2f} [{own.low:.2f}, {own.high:.2f}], {place.letters}, rank {place.rank}" in cell
+            assert cell.endswith(line.verdicts["fd"].word)
+    assert "> At 4-bit weights gptq@w4a8" in page.read_text().replace("\\", "")
+    assert "Made from 6 records" in page.read_text()
+
+
+def versions_shown(page: str) -> set[tuple[str, str]]:
+    """Return method and version of each row of the tables of a page that have both columns."""
+    found, columns = set(), []
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split(" | ")] if line.startswith("|") else []
+        if not cells:
+            columns = []
+        elif {"method", "version"} <= set(cells):
+            columns = cells
+        elif columns and not set(cells[0]) <= {"-", ":"}:
+            spec, version = (cells[columns.index(name)].strip("`") for name in ("method", "version"))
+            found.add((re.split(r"[@\[]", spec)[0], version))
+    return found
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
+def test_a_page_names_the_methods_whose_numbers_are_of_an_earlier_version(name):
+    page = (Path(__file__).parents[2] / name).read_text(encoding="utf-8")
+    shown = versions_shown(page)
+    assert len(shown) > 2
+    earlier = {method for method, version in shown if version != registry.get(method).version}
+    said = re.search(r"\*\*Methods that have changed since\.\*\* (.*?)\n\n", page, re.DOTALL)
+    named = set(re.findall(r"`([a-z0-9-]+)`", said[1].split("What is of the version")[0])) if said else set()
+    assert earlier <= named

@@ -146,6 +146,17 @@ def test_a_roofline_that_is_none_is_not_drawn(make_run, make_record, changed, tm
     assert "roofline-plot" not in cell_pages(site)[0].read_text()
 
 
+def test_the_front_page_of_a_large_board_is_bounded(site, tmp_path, monkeypatch):
+    for name, most in (("MOST_ROWS", 2), ("MOST_MODELS", 1), ("MOST_ACROSS", 1)):
+        monkeypatch.setattr(f"admbench.leaderboard.site.build.{name}", most)
+    page = build_site(read_runs([site.root.parent / "run"]), tmp_path / "site").index.read_text()
+    matrix, tradeoff, *across = re.findall(r"<tbody>(.*?)</tbody>", page, re.S)
+    assert [len(re.findall("<tr", one)) for one in (matrix, *across)] == [2, 1]
+    assert len(re.findall("<tr", tradeoff)) <= 2
+    assert "and 1 more" in across[0]
+    assert "4 methods on 2 models" in page
+
+
 def test_downloads_hold_the_same_rows(site):
     rows = json.loads(site.table_json.read_text())
     with site.table_csv.open(newline="") as file:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from admbench.leaderboard import read_runs
+from admbench.leaderboard.inference.closed_forms import squared_distance
 from admbench.leaderboard.inference.contrasts import score_interval
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.scores import KINDS, OWN_AUDIO
-from admbench.leaderboard.inference.simulate import squared_distance
 from admbench.leaderboard.per_caption import (
     HEALTH,
     PER_CAPTION,

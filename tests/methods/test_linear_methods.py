@@ -5,16 +5,19 @@ import torch
 from torch import nn
 
 from admbench import methods
+from admbench.bench.models import load_model
 from admbench.errors import UsageError
 from admbench.methods.awq import clipped, search_scale
 from admbench.methods.core.calibration.statistics import (
     ChannelStatistics,
     channel_statistics,
     input_grams,
+    input_rows,
     output_error,
     patches,
 )
 from admbench.methods.core.checkpoint.reading import load
+from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.numbers.fitting import fit_weight
 from admbench.methods.core.numbers.quantizer import Quantizer
@@ -346,3 +349,21 @@ def test_convrot_takes_no_data_and_rounds_symmetrically(audioldm):
     assert {layer.scheme.weight.codebook for name, layer in ends.items() if name not in ("conv_in", "conv_out")} == {
         "e2m1"
     }
+
+
+@pytest.mark.slow(20)
+@torch.no_grad()
+def test_svdquants_search_is_as_good_as_its_authors_on_what_a_trained_model_reads():
+    """Their 39 candidates, written out anew, on a layer of a trained network with its own inputs, at W4A4."""
+    model = load_model("tiny-flow")
+    drawn = methods.from_spec("naive@w4a4[prompts=2,timesteps=2]").calibrate(model, ["rain", "a dog barks"], seed=0)
+    layers = quantizable_layers(model.backbone)
+    full = next(layer for layer in layers if layer.endswith("attn1.to_q"))
+    ((_, rows),) = input_rows(model, drawn, [full], 128)
+    inputs = Scheme(bits=4, granularity="group", symmetric=True, group_size=16, dynamic=True)
+    run = RunLayer.of(layers[full], LayerScheme(weight=GROUPS, activation=inputs), rows)
+    seen = ChannelStatistics(rows.amin(0), rows.amax(0), rows.abs().mean(0))
+    found = decompose(run, seen, rank=8, iterations=1)
+    rounded = Quantizer.min_max(run.scheme, found.residual).fake_quantize(found.residual)
+    tried = [_authors_error(run, seen, alpha, beta, 8) for alpha, beta in CANDIDATES]
+    assert run.error(found.scale, rounded, found.branch) <= 1.05 * min(tried)

@@ -25,7 +25,7 @@ def test_a_paired_difference_of_means_is_that_of_the_differences():
     assert difference.interval() == pytest.approx(Replicates.of(Mean(first - second)).interval(), rel=1e-9)
 
 
-def test_a_statistic_of_pairs_has_its_own_variance_not_twice_it():
+def test_a_statistic_of_pairs_has_one_and_a_half_times_its_variance_where_the_jackknife_has_twice():
     # The squared length of the mean of n standard normal vectors is 1/n of a chi-squared value: variance 2 d / n^2.
     n, d, repetitions = 40, 16, 100
 
@@ -39,8 +39,11 @@ def test_a_statistic_of_pairs_has_its_own_variance_not_twice_it():
             kept = self.vectors.sum(axis=0) - self.vectors[subsets].sum(axis=1)
             return np.square(kept / (n - subsets.shape[1])).sum(axis=1)
 
-    variance = np.mean([Replicates.of(SquaredLength()).standard_error() ** 2 for _ in range(repetitions)])
-    assert 0.95 < variance / (2 * d / n**2) < 1.5
+    drawn = [Replicates.of(SquaredLength()) for _ in range(repetitions)]
+    ours = np.mean([one.standard_error() ** 2 for one in drawn])
+    plain = np.mean([(n - 1) / n * np.square(one.without_one - one.without_one.mean()).sum() for one in drawn])
+    assert 1.3 < ours / (2 * d / n**2) < 1.8
+    assert 1.8 < plain / (2 * d / n**2) < 2.3
 
 
 @pytest.mark.parametrize("n", [4, 5, 48])

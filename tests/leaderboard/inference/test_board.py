@@ -7,10 +7,10 @@ import pytest
 
 from admbench.leaderboard import read_runs
 from admbench.leaderboard.inference.board import against_rounding, conclude, conclude_model, report
+from admbench.leaderboard.inference.closed_forms import squared_distance
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.repeats import read_results
 from admbench.leaderboard.inference.scores import KINDS
-from admbench.leaderboard.inference.simulate import squared_distance
 from admbench.leaderboard.per_caption import (
     HEALTH,
     PER_CAPTION,

@@ -5,11 +5,12 @@ import pytest
 from scipy.stats import studentized_range, t
 
 from admbench.leaderboard.inference.bootstrap import Rows, critical_value, largest_draws
+from admbench.leaderboard.inference.closed_forms import squared_distance
 from admbench.leaderboard.inference.contrasts import contrast
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.pairs import MAXIMUM_CELLS, all_pairs
 from admbench.leaderboard.inference.scores import KINDS
-from admbench.leaderboard.inference.simulate import draw_distances, draw_means, squared_distance
+from admbench.leaderboard.inference.simulate import draw_distances, draw_means
 
 
 def drawn(effects=(0.0, 0.1, 0.4, 0.8), n=96, seed=0):

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from admbench.leaderboard.inference.bootstrap import Rows, critical_value, largest_draws
+from admbench.leaderboard.inference.closed_forms import squared_distance
 from admbench.leaderboard.inference.contrasts import contrast
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.pairs import all_pairs
 from admbench.leaderboard.inference.pairwise import pairwise
 from admbench.leaderboard.inference.scores import KINDS
-from admbench.leaderboard.inference.simulate import draw_distances, draw_repeated, squared_distance
+from admbench.leaderboard.inference.simulate import draw_distances, draw_repeated
 
 RNG = np.random.default_rng(0)
 SETS = RNG.normal(size=(96, 12))

@@ -10,10 +10,10 @@ from safetensors.numpy import load, save
 
 from admbench.errors import DataError
 from admbench.leaderboard import parse_record
+from admbench.leaderboard.inference.closed_forms import squared_distance
 from admbench.leaderboard.inference.contrasts import contrast, score_interval
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.scores import KINDS, ScoreKind
-from admbench.leaderboard.inference.simulate import squared_distance
 from admbench.leaderboard.per_caption import (
     HEALTH,
     PER_CAPTION,
@@ -23,6 +23,7 @@ from admbench.leaderboard.per_caption import (
     read_per_caption,
     write_per_caption,
 )
+from admbench.leaderboard.record import Score
 
 N = 24
 
@@ -81,7 +82,11 @@ def test_a_file_of_format_1_is_read_forever():
         "too_short": 0,
         "nan": 1,
     }
-    found = {key: (one.influence.value, *score_interval(one.influence, one.kind)) for key, one in old.scores.items()}
+    assert old.format == 1
+    found = {
+        key: (one.influence.value, *score_interval(old.as_recorded(one.influence), one.kind))
+        for key, one in old.scores.items()
+    }
     assert found == {
         "fd": pytest.approx((0.6590646318747655, 0.041153153443060204, 10.554870104649753), rel=1e-9),
         "kl": pytest.approx((0.9064120799291864, 0.5871999949609512, 1.3991533816279902), rel=1e-9),
@@ -89,6 +94,27 @@ def test_a_file_of_format_1_is_read_forever():
         "snr_vs_baseline": pytest.approx((-0.22273155915226006, -0.8216062594054079, 0.37614314110088776), rel=1e-9),
     }
     assert old.scores["snr_vs_baseline"].rows.tolist() == [0, 2, 4, 6, 8, 10]
+    low, high = score_interval(old.scores["fd"].influence, old.scores["fd"].kind)
+    assert low < found["fd"][1]  # what is concluded of it takes off half of what is counted twice
+    assert high > found["fd"][2]
+
+
+def test_an_interval_is_that_of_the_format_it_lies_beside():
+    """Intervals of before are no disagreement beside a file of format 1, and one beside a file of format 2."""
+    new = content()
+    old = replace(new, format=1)
+    for beside, other in ((new, old), (old, new)):
+        scores = {
+            key: Score(
+                value=one.influence.value,
+                ci95=list(score_interval(beside.as_recorded(one.influence), one.kind)),
+                n=one.influence.n,
+                higher_is_better=one.kind.higher_is_better,
+            )
+            for key, one in beside.scores.items()
+        }
+        assert not disagreements(beside, scores)
+        assert any("ci95" in line for line in disagreements(other, scores))
 
 
 def test_the_same_content_gives_the_same_bytes(written, tmp_path):
@@ -225,7 +251,7 @@ def edit(*keys, value):
 
 
 FORGERIES = {
-    "another version": (edit("schema_version", value=2), "schema_version"),
+    "another version": (edit("schema_version", value=3), "schema_version"),
     "an id that is a path": (edit("captions", 0, value="../x"), "no clip id"),
     "a long id": (edit("captions", 0, value="x" * 129), "no clip id"),
     "an id twice": (edit("captions", 0, value="foley-001"), "'foley-001' appears twice"),
