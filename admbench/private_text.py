@@ -38,7 +38,7 @@ class Private:
     """
 
     def __init__(self, home: Path, user: str, environment: Mapping[str, str]) -> None:
-        self._home = None
+        self._home: re.Pattern[str] | None = None
         if home != home.parent:  # not the root of all
             self._home = re.compile(rf"(?<![\w.-]){re.escape(str(home))}(?![\w.-])")
         self._user = re.compile(rf"(?<=/){re.escape(user)}(?=/)") if user else None

@@ -1,9 +1,9 @@
 """What jobs are expected to take, from what such jobs took before on the same class of machine.
 
 Looked at are the notes (`times.json`) of the run itself and of the runs beside it. A job is expected to take what the
-same job took there, the same kind, model and method: generating scaled by captions and steps, embedding by captions,
-and all else as it was. Where several notes fit, the run's own counts, then the newest. A job of which none tells is
-expected to take what `bench run --plan` foresaw, if it was asked for in this folder.
+same job took there, the same kind, model and method: generating scaled by captions and steps, embedding and scoring by
+captions, and all else as it was. Where several notes fit, the run's own counts, then the newest. A job of which none
+tells is expected to take what `bench run --plan` foresaw, if it was asked for in this folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_RUNS = 50
 """Runs beside this one that are looked at, the newest first."""
 PER_STEP = frozenset({"generate"})
 """Stages that take as long as there are captions and steps."""
-PER_CAPTION = frozenset({"generate", "features", "audio"})
+PER_CAPTION = frozenset({"generate", "features", "audio", "score"})
 """Stages that take as long as there are captions."""
 _MOST_JOB_BYTES = 1 << 16
 _MOST_FORECAST_BYTES = 1 << 26

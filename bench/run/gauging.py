@@ -9,7 +9,7 @@ costs is reckoned in passes through the backbone, each as long as one in full pr
 - quantization: the search for ranges, as long as 120 steps; where the method reconstructs blocks, the samples of every
   iteration forward and backward, through rounding and blocks that are asked twice: as long as 5.5 steps a sample;
 - a cell: a caption's steps for each caption, its features, and the timing of a step; full precision's latents that
-  cells are compared with once a model.
+  cells are compared with once a model. `zimtohrli` hears pairs of clips for `HEARING_SECONDS` each.
 
 These numbers of steps are what q-diffusion, ptq4adm and naive at W4A8 took on the embedded models beside what a step
 took in the same run (4.5 to 6.4 a sample, 116 to 158 for ranges, 1.8 to 2.5 for the sampler).
@@ -45,6 +45,10 @@ SAMPLE_STEPS = 5.5
 """As long as these is a sample of a reconstruction's iteration."""
 MEASURING = frozenset({"activation-aware"})
 """Samplers that measure what every layer reads, which takes as long again as the steps themselves."""
+HEARING_SECONDS = 0.07
+"""Of `zimtohrli` for a pair of clips of 2.6 s."""
+SCORING_SECONDS = 0.5
+"""Of a cell's other scores, and of its record."""
 TIMED_STEPS = 12
 """Steps of a cell's own timing, of full precision and with kernels."""
 MODEL_STEPS = 25
@@ -98,11 +102,13 @@ class Pace:
                 seconds = self._clips(job, captions) + compared * self._steps(job) * self.step
                 return Expected(seconds, self.peak_bytes, self.checkpoint_bytes + clips)
             case CellJob():
+                scoring = SCORING_SECONDS + captions * HEARING_SECONDS * ("zimtohrli" in job.metrics)
                 if job.method == FULL_PRECISION:  # its audio is the baseline's
-                    return Expected(self.start / 2, self.peak_bytes, 0)
+                    return Expected(scoring, self.peak_bytes, 0)
                 bits = MethodSpec.parse(job.method).weight_bits or FLOAT_BITS  # of bf16, which names none
                 disk = self.checkpoint_bytes * bits // 32 + clips
-                return Expected(self._clips(job, captions) + 2 * TIMED_STEPS * self.step, self.peak_bytes, disk)
+                timing = 2 * TIMED_STEPS * self.step
+                return Expected(self._clips(job, captions) + timing + scoring, self.peak_bytes, disk)
 
     def _clips(self, job: BaselineJob | CellJob, captions: int) -> float:
         return self.start + captions * (self._steps(job) * self.step + self.caption + self.features)

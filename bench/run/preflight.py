@@ -91,7 +91,7 @@ def look_apart(specs: Sequence[str], hidden: int) -> dict[str, Answer]:
     of_method: dict[str, list[str]] = {}
     for spec in specs:
         of_method.setdefault(spec.partition("@")[0].partition("[")[0], []).append(spec)
-    answers = {}
+    answers: dict[str, Answer] = {}
     for left in of_method.values():
         while left:
             said = _said_apart(left, hidden)

@@ -122,7 +122,10 @@ def test_a_calibrated_machine_is_reckoned_in_passes_through_the_backbone(make: M
     compared = by_kind["baseline"].model_copy(update={"extractors": ("latents",)})
     assert PACE.expect(compared, 4, 0).seconds == pytest.approx(2.0 + 4 * (10 * 0.1 + 0.75) + 4 * 10 * 0.1)
     told = PACE.expect(cell, 4, 0)
-    assert told.seconds == pytest.approx(9.0 + 24 * 0.1)
+    assert "zimtohrli" in cell.metrics
+    assert told.seconds == pytest.approx(9.0 + 24 * 0.1 + 0.5 + 4 * 0.07)
+    silent = PACE.expect(cell.model_copy(update={"metrics": ("fd",)}), 4, 0)
+    assert silent.seconds == pytest.approx(told.seconds - 4 * 0.07)
     assert told.disk_bytes == 3200 * 4 // 32 + 400
 
 

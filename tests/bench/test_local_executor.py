@@ -225,6 +225,14 @@ def test_children_share_imports_and_not_random_numbers(task: MakeTask) -> None:
     assert (shared, server) == ("True", other), "one process imported for both"
 
 
+def test_one_guard_after_another_job_guards_the_next_and_one_that_was_killed_is_replaced(task: MakeTask) -> None:
+    names = ("draws", "draws-again", "fells-its-guard", "draws-then", "draws-at-last")
+    ended = carry_out(*map(task, names), workers=1)
+    assert str(ended.pop("fells-its-guard").reason).startswith("killed by SIGKILL")
+    first, again, then, last = (int(one.job.work.log.read_text().split()[3]) for one in ended.values())
+    assert first == again != then == last
+
+
 def _ignore(job: Job, stage: str) -> None:
     pass
 

@@ -11,10 +11,11 @@ variables of its own, such as the device that it sees; `{"id", "kill": true}` en
 `{"id", "pid"}` when a child has started, `{"id", "code"}` when it has ended (minus the signal, if one ended it).
 
 Between the server and each child stands a guard, a process that only waits: for the child, or for the wish to end it.
-When the child has ended, however, the guard kills whatever it started, in its process group or out of it, and ends in
-the same way as the child. If the guard itself is killed, the child goes with it, and the server ends what is left. If
-the server is killed, the guards end their children. When the other end of the socket closes, the server has all guards
-do so. Until there are children it goes when its parent goes.
+When the child has ended, however, the guard kills whatever it started, in its process group or out of it, says how it
+ended, and waits for the next, which it forks as the server would: no job's code ever runs in it. If the guard itself is
+killed, the child goes with it, and the server ends what is left. If the server is killed, the guards end their
+children. When the other end of the socket closes, the server has all guards do so. Until there are children it goes
+when its parent goes.
 
 Nothing here starts a thread before it forks (OpenBLAS does when it is imported, and knows of forks), and no plug-in is
 imported: children load them. What `MODULE.PRELOADED` names is imported too, and `MODULE.prepare()` is called, if the
@@ -31,7 +32,6 @@ import logging
 import multiprocessing.util
 import os
 import random
-import resource
 import select
 import signal
 import socket
@@ -40,6 +40,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -50,12 +51,26 @@ Main = Callable[[Sequence[str]], int | None]
 _RECEIVED = 1 << 16
 
 
+@dataclass
+class _Guard:
+    """A guard, as its server knows it."""
+
+    pid: int
+    requests: int
+    """Descriptor that it is told of children by."""
+    said: int
+    """Descriptor that it says by what became of them."""
+    busy: str | None
+    """Id of the request that it is at; None while it waits for one."""
+    unread: bytes = b""
+
+
 class _Server:
     def __init__(self, channel: socket.socket, main: Main) -> None:
         self._channel = channel
         self._main = main
-        self._guards: dict[int, str] = {}
-        """Process id -> the request's id."""
+        self._guards: dict[int, _Guard] = {}
+        """By process id."""
         self._unread = b""
         self._woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wake = wake
@@ -67,7 +82,10 @@ class _Server:
         """Fork and report until the other end closes."""
         try:
             while True:
-                ready, _, _ = select.select([self._channel.fileno(), self._woken], [], [])
+                saying = {guard.said: guard for guard in self._guards.values()}
+                ready, _, _ = select.select([self._channel.fileno(), self._woken, *saying], [], [])
+                for descriptor in saying.keys() & set(ready):
+                    self._pass_on(saying[descriptor])
                 if self._woken in ready:
                     os.read(self._woken, _RECEIVED)
                     self._report_ended()
@@ -81,60 +99,113 @@ class _Server:
         except (BrokenPipeError, ConnectionResetError):
             return
         finally:
-            for guard in self._guards:
-                os.kill(guard, signal.SIGTERM)
-            for guard in self._guards:
-                os.waitpid(guard, 0)  # in a container the first process may never do it
+            for guard in self._guards.values():
+                os.close(guard.requests)  # so that there is no next
+                os.kill(guard.pid, signal.SIGTERM)
+            for pid in self._guards:
+                os.waitpid(pid, 0)  # in a container the first process may never do it
             end_descendants()
 
     def _obey(self, request: dict[str, Any]) -> None:
         if request.get("kill"):
-            for guard, name in self._guards.items():
-                if name == request["id"]:
-                    os.kill(guard, signal.SIGTERM)
+            for guard in self._guards.values():
+                if guard.busy == request["id"]:
+                    os.kill(guard.pid, signal.SIGTERM)
             return
+        for guard in self._guards.values():
+            if guard.busy is None:
+                with suppress(BrokenPipeError):  # it was killed while it waited
+                    os.write(guard.requests, json.dumps(request).encode() + b"\n")
+                    guard.busy = request["id"]
+                    return
+        self._start_guard(request)
+
+    def _start_guard(self, request: dict[str, Any]) -> None:
+        told, requests = os.pipe2(os.O_CLOEXEC)
+        said, saying = os.pipe2(os.O_CLOEXEC)
         server = os.getpid()
-        guard = os.fork()
-        if guard == 0:
-            self._guard(request, server)
-        self._guards[guard] = request["id"]
+        pid = os.fork()
+        if pid == 0:
+            for other in self._guards.values():
+                os.close(other.requests)
+                os.close(other.said)
+            os.close(requests)
+            os.close(said)
+            self._be_guard(request, server, told, saying)
+        os.close(told)
+        os.close(saying)
+        os.set_blocking(said, False)
+        self._guards[pid] = _Guard(pid, requests, said, request["id"])
+
+    def _pass_on(self, guard: _Guard) -> None:
+        """Say what a guard has said, line by line."""
+        with suppress(BlockingIOError):
+            guard.unread += os.read(guard.said, _RECEIVED)
+        *lines, guard.unread = guard.unread.split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "code" in message:
+                guard.busy = None
+            _say(self._channel, message)
 
     def _report_ended(self) -> None:
-        for guard in list(self._guards):
-            ended, status = os.waitpid(guard, os.WNOHANG)
-            if ended:
-                _say(self._channel, {"id": self._guards.pop(guard), "code": os.waitstatus_to_exitcode(status)})
+        for guard in list(self._guards.values()):
+            ended, status = os.waitpid(guard.pid, os.WNOHANG)
+            if not ended:
+                continue
+            self._pass_on(guard)
+            if guard.busy is not None:
+                _say(self._channel, {"id": guard.busy, "code": os.waitstatus_to_exitcode(status)})
+            os.close(guard.requests)
+            os.close(guard.said)
+            del self._guards[guard.pid]
         end_descendants(but=self._guards)  # of a guard that was killed
 
-    def _guard(self, request: dict[str, Any], server: int) -> NoReturn:
-        """Be the guard of a new child: wait for it, end what it started, and end as it did."""
+    def _be_guard(self, request: dict[str, Any], server: int, told: int, saying: int) -> NoReturn:
+        """Be the guard of one child after another."""
         try:
             signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             awaited = {signal.SIGTERM, signal.SIGCHLD}
             signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
             end_with_parent(server, signal.SIGTERM)
             adopt_orphans()
+            self._channel.close()
             os.close(self._woken)
             os.close(self._wake)
-            guard = os.getpid()
-            child = os.fork()
-            if child == 0:
-                self._be_child(request, guard, awaited)
-            with suppress(PermissionError):  # it did it itself, and went on to run another program
-                os.setpgid(child, child)  # whoever comes first: from now on the group can be killed
-            _say(self._channel, {"id": request["id"], "pid": child})
-            self._channel.close()
-            while os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-                if signal.sigwait(awaited) == signal.SIGTERM:
-                    kill_group(child)
-            kill_group(child)
-            _, status = os.waitpid(child, 0)
-            end_descendants()
-            _end_as(os.waitstatus_to_exitcode(status))
+            with open(told, "rb") as requests:
+                while True:
+                    code = self._guard(request, awaited, (told, saying))
+                    os.write(saying, json.dumps({"id": request["id"], "code": code}).encode() + b"\n")
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # which ends it now
+                    line = requests.readline()
+                    if not line:
+                        os._exit(0)
+                    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+                    request = json.loads(line)
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(1)
+
+    def _guard(self, request: dict[str, Any], awaited: set[signal.Signals], own: tuple[int, int]) -> int:
+        """Start a child and wait for it, end what it started, and return as what it ended."""
+        guard = os.getpid()
+        child = os.fork()
+        if child == 0:
+            for descriptor in own:
+                os.close(descriptor)
+            self._be_child(request, guard, awaited)
+        with suppress(PermissionError):  # it did it itself, and went on to run another program
+            os.setpgid(child, child)  # whoever comes first: from now on the group can be killed
+        os.write(own[1], json.dumps({"id": request["id"], "pid": child}).encode() + b"\n")
+        while os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            if signal.sigwait(awaited) == signal.SIGTERM:
+                kill_group(child)
+        kill_group(child)
+        _, status = os.waitpid(child, 0)
+        end_descendants()
+        return os.waitstatus_to_exitcode(status)
 
     def _be_child(self, request: dict[str, Any], guard: int, awaited: set[signal.Signals]) -> NoReturn:
         code = 1
@@ -143,7 +214,6 @@ class _Server:
             os.setpgid(0, 0)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
-            self._channel.close()
             _redirect(request["log"])
             os.environ.update(request["environment"])  # before the child's CUDA is initialized, which reads it
             _reseed()
@@ -159,17 +229,6 @@ class _Server:
 def _say(channel: socket.socket, message: dict[str, Any]) -> None:
     with suppress(BrokenPipeError, ConnectionResetError):  # nobody listens: the server learns of it by itself
         channel.sendall(json.dumps(message).encode() + b"\n")
-
-
-def _end_as(code: int) -> NoReturn:
-    """End this process as another one ended: with its exit code, or by its signal (minus its number)."""
-    if code < 0:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with suppress(OSError):  # of SIGKILL
-            signal.signal(-code, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
-        os.kill(os.getpid(), -code)
-    os._exit(code)
 
 
 def _redirect(log: str) -> None:

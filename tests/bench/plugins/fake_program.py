@@ -86,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
     elif method == "says-its-device":
         print(os.environ.get("CUDA_VISIBLE_DEVICES"))
     elif method.startswith("draws"):
-        print(random.random(), os.getpid() != IMPORTED_BY, IMPORTED_BY)
+        print(random.random(), os.getpid() != IMPORTED_BY, IMPORTED_BY, os.getppid())
     elif method == "leaves-a-thread":
         threading.Thread(target=time.sleep, args=(600,)).start()
     print("done", os.environ["OMP_NUM_THREADS"])
