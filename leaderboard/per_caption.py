@@ -32,7 +32,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,7 +48,7 @@ from admbench.leaderboard.inference.scores import ScoreKind
 from admbench.leaderboard.run_folder import PER_CAPTION as PER_CAPTION
 from admbench.leaderboard.untrusted import clip_id, decode_json, read_bytes
 
-FORMAT = 2
+FORMAT: Final = 2
 """Version that is written."""
 TAKEN_OFF_BEFORE = 1.0
 """Share of what the jackknife counts twice that intervals beside files of version 1 take off."""

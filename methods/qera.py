@@ -9,6 +9,9 @@ the k leading eigenvectors of E R E^T. In that form no root is taken and nothing
 Then rounding and branch take turns, Q = round(W - L), as in LoftQ (Li et al., arXiv 2310.08659, ICLR 2024), as long as
 the error falls. The first turn is QERA.
 
+The paper itself could not be read: the closed form is from its abstract and from others' accounts of it, and a test
+holds it to the form with the root and its inverse.
+
 Departures. R is that of random positions of the calibration set, and of unfolded patches in convolutions. NF4 has
 blocks that do not cross output channels, as `nf4` does. The rank is at most half of what the weight could have.
 """
@@ -73,6 +76,7 @@ class QERA(GramMethod[MinMax, Reconstruction]):
     paper = arxiv(
         "2410.06040",
         "Zhang et al., QERA: an Analytical Framework for Quantization Error Reconstruction, ICLR 2025",
+        read="abstract",
     )
     Config: ClassVar[type[QERAConfig]] = QERAConfig
     config: QERAConfig

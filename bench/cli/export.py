@@ -52,7 +52,7 @@ def export(
     missing = target.missing()
     if missing is not None:  # said before the model is loaded
         raise UsageError(f"--format {form}: {missing}")
-    headers = read_headers(checkpoint)
+    headers = {str(name): header for name, header in read_headers(checkpoint).items()}
     made = write(Subject.of(api.load_checkpoint(checkpoint, model=model), headers), target, out)
     print(f"{out}: {made.written.holds}, {megabytes(made.size)}")
     for line in made.written.left_out:

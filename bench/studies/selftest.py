@@ -35,7 +35,7 @@ of two cores."""
 METHOD = "naive@w8a8"
 LEAST_MODEL_DB = 20.0
 """Of a backbone with kernels against full precision, at W8A8: below it something else than rounding is wrong."""
-GRID = {
+GRID: dict[str, Any] = {
     "models": ["tiny-audioldm", "tiny-tango"],
     "methods": ["fp32", "naive@w8a8", "naive@w4a8"],
     "limit": 4,

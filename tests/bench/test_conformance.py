@@ -40,7 +40,19 @@ def nothing_stays_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     listed.cache_clear()
 
 
-LONG = ("awq", "eda-dm", "efficientdm", "passionsr", "ptq4dm", "qncd", "svdquant", "tcaq-dm", "tfmq-dm")
+LONG = (
+    "awq",
+    "convrot",
+    "eda-dm",
+    "efficientdm",
+    "passionsr",
+    "ptq4dm",
+    "qera",
+    "qncd",
+    "svdquant",
+    "tcaq-dm",
+    "tfmq-dm",
+)
 """Methods that search or learn for long even when they are configured small, and are checked with the slow tests."""
 
 
