@@ -101,7 +101,7 @@ _PAGES = {
             "FD: the increase of FD against the reference over that of the full-precision model, as a share of the "
             "latter, is below 0.05.",
             "So the first claim holds on all three, the second on two; on tiny-audioldm the draws decide (one alone "
-            "gave -2.2 % [-5.6, +1.2]).",
+            "gave -2.2 %).",
         ),
     ),
     "qncd": DocsPage(
@@ -134,6 +134,10 @@ _PAGES = {
     **dict.fromkeys(
         ("smoothquant", "vidit-q", "gptq", "awq", "svdquant", "hqq", "nf4"),
         DocsPage("methods/linear.html", _LINEAR),
+    ),
+    **dict.fromkeys(
+        ("convrot", "qera"),
+        DocsPage("methods/linear.html", ("convrot and qera have not been measured by clips yet.",)),
     ),
     **dict.fromkeys(
         ("torchao-int8", "torchao-int4", "quanto-int8", "quanto-int4", "quanto-int2", "nncf-int8"),
