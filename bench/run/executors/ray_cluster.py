@@ -79,11 +79,13 @@ class RayCluster:
 
     def reports(self) -> Iterator[Stage | Outcome | Lost]:
         """Yield what was said; see `Backend`."""
+        ready: list[Any]
         ready, _ = ray.wait(list(self._batches), num_returns=1, timeout=POLL_SECONDS, fetch_local=False)
         for stream in ready:
             batch = self._batches[stream]
             try:
-                report = understand(ray.get(next(stream)), batch)
+                said: Any = ray.get(next(stream))
+                report = understand(said, batch)
             except StopIteration:
                 lost = Lost(batch.id, "its Ray task ended without a word of it")
             except RayError as error:

@@ -219,7 +219,7 @@ class Slurm:
     def _cancel_leftovers(self) -> None:
         """Cancel the jobs of an earlier run that was killed: two nodes at work on one cell would spoil each other."""
         ids = _job_ids(self._noted) if self._cluster == "slurm" else []
-        jobs = [submitit.SlurmJob(self._jobs, number) for number in ids]
+        jobs: list[submitit.SlurmJob[Any]] = [submitit.SlurmJob(self._jobs, number) for number in ids]
         for job in jobs:
             job.cancel(check=False)
         if not self._wait_for(jobs):
