@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-import admbench
 from admbench.bench import api
 from admbench.bench.cli.app import main
 
-PAGE = Path(admbench.__file__).resolve().parents[1] / "docs" / "exporting.md"
+PAGE = Path(__file__).parents[2] / "docs" / "exporting.md"
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "gguf": "gguf", "diffusers": "diffusers"}
 """What each form needs; diffusers is in all, as it runs the rest of the pipeline."""
 OF_OTHERS = ("admbench", "__editable__", "onnx", "openvino", "gguf")
