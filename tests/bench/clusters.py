@@ -119,8 +119,10 @@ def slurm_cluster(folder: Path) -> Iterator[SlurmCluster]:
     configuration = folder / "slurm.conf"
     user, host = psutil.Process().username(), socket.gethostname()
     text = _CONFIGURATION.format(folder=folder, host=host, user=user, port=_free_port())
+    memory = psutil.virtual_memory().total // 2**20 // 2  # MB a node; what is not said is 1 MB, which no job fits into
     for node in ("n1", "n2"):
-        text += f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={_free_port()} CPUs=1 State=UNKNOWN\n"
+        at = f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={_free_port()}"
+        text += f"{at} CPUs=1 RealMemory={memory} State=UNKNOWN\n"
     configuration.write_text(text)
     environment = os.environ | {"SLURM_CONF": str(configuration)}
     with ExitStack() as daemons:
