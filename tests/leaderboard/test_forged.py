@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,12 @@ def test_a_newline_in_a_spec_forges_no_line_of_validate(
     (checked,) = validate([run])
     assert checked.problems
     assert all("\n" not in line for line in checked.problems)
+
+
+@pytest.mark.slow
+def test_several_processes_read_what_one_does(good: Path, tmp_path: Path) -> None:
+    bad = shutil.copytree(good, tmp_path / "bad")
+    next(bad.glob("cells/*/*/result.json")).write_text("{}")
+    one, two = (gather([good, bad], processes=count) for count in (1, 2))
+    assert one == two
+    assert len(one.quarantined) == 1
