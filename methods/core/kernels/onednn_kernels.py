@@ -21,6 +21,7 @@ from admbench.methods.core.kernels.onednn import (
 )
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.scheme import LayerKind, LayerParts, Scheme
+from admbench.methods.core.numbers.timesteps import TimestepTable
 from admbench.methods.core.processor import is_x86, product_refusal
 
 ALL_PARTS = frozenset(LayerParts.model_fields)
@@ -95,7 +96,7 @@ def _most(scheme: Scheme) -> int:
 
 def _build(product: type[nn.Module], layer: QuantizedLayer) -> nn.Module:
     module = product(layer)
-    if layer.parts.timesteps:
+    if isinstance(layer.activation_quantizer, TimestepTable):
         module = TableInt8(module)
     return WithParts(layer, module) if any(layer.parts.model_dump(exclude={"timesteps"}).values()) else module
 
