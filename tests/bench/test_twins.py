@@ -102,9 +102,9 @@ def test_random_weights_have_a_twin_that_their_hash_tells() -> None:
     ],
 )
 def test_what_has_no_twin_is_refused(name: str, expected: str) -> None:
+    known = check_model if "tango" not in name else load_model  # what a backbone is, only loading tells
     with pytest.raises(UsageError, match=expected):
-        check_model(name)
-        load_model(name)
+        known(name)
 
 
 def test_other_names_are_no_twins() -> None:
