@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -61,7 +61,13 @@ class Plan:
         return tuple(task.job for task in self.tasks)
 
 
-def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = False) -> Plan:
+Asking = Callable[[list[str], str, int], Findings]
+"""Says what is to be known of method specs on a device, with so many threads."""
+
+
+def make_plan(
+    grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = False, asking: Asking | None = None
+) -> Plan:
     """Check every name of a grid and lay out its jobs.
 
     Args:
@@ -69,6 +75,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
         command: command line, for the records.
         judges: judge of each role.
         fresh: whether finished cells are to be done again.
+        asking: who is asked of method specs; None is a process that is started for it.
 
     Raises:
         BenchError: an unknown model, method, metric, suite or judge, a bad method spec, a broken caption file, or the
@@ -110,7 +117,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
             )
             cells.append(_made(cell, keys))
     pending = [cell for cell in cells if fresh or not is_done(cell)]
-    found = _findings(grid, pending)
+    found = _findings(grid, pending, asking)
     cells = [cell for cell in cells if not cell.repeat or cell.method not in found.fixed]
     pending = [cell for cell in pending if not cell.repeat or cell.method not in found.fixed]
     skipped = {cell.key: found.unavailable[cell.method] for cell in pending if cell.method in found.unavailable}
@@ -128,7 +135,7 @@ def _resources(job: Job, expected: Mapping[str, Expected]) -> Resources:
     return Resources.of(job, expected[job.key].peak_bytes if job.key in expected else None)
 
 
-def _findings(grid: GridSpec, pending: Sequence[CellJob]) -> Findings:
+def _findings(grid: GridSpec, pending: Sequence[CellJob], asking: Asking | None) -> Findings:
     """Return what is to be known of the methods of cells that are not done; of several draws, of all methods.
 
     So a finished run of one draw starts no process.
@@ -136,7 +143,9 @@ def _findings(grid: GridSpec, pending: Sequence[CellJob]) -> Findings:
     methods = grid.methods if grid.repeats > 1 else {cell.method for cell in pending}
     execution = grid.execution
     here = execution.device if execution.executor == "local" else "cpu"  # a login node has no device of its cluster's
-    return ask(sorted(methods), here) if methods else Findings()
+    if not methods:
+        return Findings()
+    return ask(sorted(methods), here) if asking is None else asking(sorted(methods), here, _threads(grid))
 
 
 def _needed(grid: GridSpec) -> dict[Whose, list[Extractor]]:
@@ -173,10 +182,14 @@ def _shared_fields(grid: GridSpec, fresh: bool) -> dict[str, Any]:
         "run": grid.out,
         "seed": grid.seed,
         "device": grid.execution.device,
-        "threads": grid.execution.cpus or max(1, cores() // grid.execution.workers),
+        "threads": _threads(grid),
         "made_by": MadeBy(),
         "fresh": fresh,
     }
+
+
+def _threads(grid: GridSpec) -> int:
+    return grid.execution.cpus or max(1, cores() // grid.execution.workers)
 
 
 def _clip_fields(grid: GridSpec, suite_name: str, judges: JudgeSpec) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from admbench.bench.run.attempts import has_result, write_attempt
 from admbench.bench.run.disk import probe
 from admbench.bench.run.executors.base import Executor, Outcome
 from admbench.bench.run.executors.choosing import make_executor
+from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.expecting import seconds_of
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CellJob, Job
@@ -78,12 +79,18 @@ def run_grid(
         BenchError: a bad name, spec or caption file, or an output folder that cannot be written; before anything runs.
     """
     events = events or Events()
-    with hold(grid.out) as lock:
+    execution = grid.execution
+    with hold(grid.out) as lock, ExitStack() as ending:
         _put_back(grid.out)
-        plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh)
+        asking = None
+        if executor is None and execution.executor == "local":
+            executor = make_executor(execution, grid.out, held=[lock.fileno()])
+        if isinstance(executor, LocalExecutor):
+            ending.callback(executor.close)
+            asking = executor.ask
+        plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh, asking=asking)
         _check_inside(grid.out, plan)
-        execution = grid.execution
-        executor = executor or make_executor(execution, grid.out, held=[lock.fileno()])
+        executor = executor or make_executor(execution, grid.out)  # a cluster is reached when all names are known
         try:
             _prepare(grid, plan, fresh=fresh)
             journal = _journal(plan, execution.workers)
