@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from admbench.bench.measurement.environment import cores
 from admbench.bench.run.asking import Findings, ask
@@ -65,8 +65,22 @@ Asking = Callable[[list[str], str, int], Findings]
 """Says what is to be known of method specs on a device, with so many threads."""
 
 
+class Finding(Protocol):
+    """Says whether a job need not be carried out; see `is_done`."""
+
+    def __call__(self, job: Job, *, whole: bool = False) -> bool:
+        """Return whether it need not."""
+        ...
+
+
 def make_plan(
-    grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = False, asking: Asking | None = None
+    grid: GridSpec,
+    *,
+    command: str,
+    judges: JudgeSpec,
+    fresh: bool = False,
+    asking: Asking | None = None,
+    finished: Finding | None = None,
 ) -> Plan:
     """Check every name of a grid and lay out its jobs.
 
@@ -76,6 +90,7 @@ def make_plan(
         judges: judge of each role.
         fresh: whether finished cells are to be done again.
         asking: who is asked of method specs; None is a process that is started for it.
+        finished: says which jobs need not be carried out; None is `is_done`.
 
     Raises:
         BenchError: an unknown model, method, metric, suite or judge, a bad method spec, a broken caption file, or the
@@ -83,6 +98,7 @@ def make_plan(
     """
     from admbench.bench.suites import load_suite
 
+    finished = finished or is_done
     _check_names(grid, judges)
     check_judges(judges)
     suite = load_suite(grid.suite)
@@ -103,7 +119,8 @@ def make_plan(
         of_model = {**fields, "model": model, "model_sha256": weights}
         full = keys.checkpoint(model, weights, FULL_PRECISION, 0)
         baseline = BaselineJob(key=keys.baseline(model, weights), checkpoint=full, **of_model)
-        baselines.append(_made(baseline, keys))
+        baseline = _made(baseline, keys)
+        baselines.append(baseline)
         for repeat, method in product(range(grid.repeats), grid.methods):
             told: dict[str, Any] = {"command": command, "submitter": grid.submitter, "repeat": repeat}
             cell = CellJob(
@@ -115,8 +132,8 @@ def make_plan(
                 **told,
                 **of_model,
             )
-            cells.append(_made(cell, keys))
-    pending = [cell for cell in cells if fresh or not is_done(cell)]
+            cells.append(_reading(_made(cell, keys), reference, baseline))
+    pending = [cell for cell in cells if fresh or not finished(cell)]
     found = _findings(grid, pending, asking)
     cells = [cell for cell in cells if not cell.repeat or cell.method not in found.fixed]
     pending = [cell for cell in pending if not cell.repeat or cell.method not in found.fixed]
@@ -124,7 +141,7 @@ def make_plan(
     pending = [cell for cell in pending if cell.key not in skipped]
     once = tuple(method for method in grid.methods if method in found.fixed) if grid.repeats > 1 else ()
     made_of = [(cell, _quantization(cell, shared, found, keys)) for cell in pending]
-    tasks = lay_out(reference, baselines, made_of, lambda job: fresh or not is_done(job, whole=True))
+    tasks = lay_out(reference, baselines, made_of, lambda job: fresh or not finished(job, whole=True))
     expected = History(grid.out).expect((task.job for task in tasks), len(items)) if tasks else {}
     tasks = tuple(replace(task, resources=_resources(task.job, expected)) for task in tasks)
     warnings = _missing_audio(suite, items)
@@ -185,6 +202,7 @@ def _shared_fields(grid: GridSpec, fresh: bool) -> dict[str, Any]:
         "threads": _threads(grid),
         "made_by": MadeBy(),
         "fresh": fresh,
+        "store": grid.store,
     }
 
 
@@ -222,7 +240,23 @@ def _quantization(cell: CellJob, shared: Mapping[str, Any], found: Findings, key
         **shared,
     )
     quantize = _made(quantize, keys)
+    if cell.store is not None and calibration is not None:
+        quantize = quantize.model_copy(update={"reads": _places([calibration])})
     return (quantize,) if calibration is None else (calibration, quantize)
+
+
+def _reading(cell: CellJob, reference: ReferenceJob, baseline: BaselineJob) -> CellJob:
+    """Return a cell that says, where its run has storage, what it reads of it."""
+    if cell.store is None:
+        return cell
+    reads = _places([reference, baseline])
+    if cell.method != FULL_PRECISION:
+        reads[cell.quantized.path.relative_to(cell.run).as_posix()] = cell.checkpoint
+    return cell.model_copy(update={"reads": reads})
+
+
+def _places(jobs: Sequence[Job]) -> dict[str, str]:
+    return {job.target.path.relative_to(job.run).as_posix(): job.key for job in jobs}
 
 
 def _made(job: OneJob, keys: Keys) -> OneJob:
