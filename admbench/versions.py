@@ -64,6 +64,17 @@ def source_sha256(package: str) -> str:
 
 
 @cache
+def used_sha256(package: str, *modules: str) -> str:
+    """Return a hash over what modules of one of our packages use of it, or over what all of them share.
+
+    As `source_sha256`, of what this process runs; what counts is in `admbench.sources.sha256_of_used`.
+    """
+    digest = sources.sha256_of_used(package, *modules)
+    assert digest is not None
+    return digest
+
+
+@cache
 def common_sha256() -> str:
     """Return a hash over what all rooms share: the modules that lie in this package itself."""
     folder = Path(__file__).parent
@@ -137,7 +148,7 @@ def source_state() -> State:
 
 def forget_source() -> None:
     """Hash our source again when it is asked for: it is not what it was when it was hashed."""
-    for known in (source_sha256, common_sha256, files_sha256, git_state):
+    for known in (source_sha256, used_sha256, common_sha256, files_sha256, git_state):
         known.cache_clear()
 
 
