@@ -140,7 +140,16 @@ _PAGES = {
         DocsPage("methods/linear.html", ("convrot and qera have not been measured by clips yet.",)),
     ),
     **dict.fromkeys(
-        ("torchao-int8", "torchao-int4", "quanto-int8", "quanto-int4", "quanto-int2", "nncf-int8"),
+        (
+            "torchao-int8",
+            "torchao-int4",
+            "quanto-int8",
+            "quanto-int4",
+            "quanto-int2",
+            "nncf-int8",
+            "sdnq-int8",
+            "sdnq-int4",
+        ),
         DocsPage("methods/bridges.html", _BRIDGES),
     ),
 }

@@ -18,7 +18,7 @@ from admbench.methods.core.checkpoint.header import sealed
 from admbench.methods.core.kernels.observed import DEQUANTIZED, observed
 from admbench.methods.core.processor import has_vnni, is_x86
 
-PACKAGES = {"torchao": "torchao", "quanto": "optimum-quanto", "nncf": "nncf"}
+PACKAGES = {"torchao": "torchao", "quanto": "optimum-quanto", "nncf": "nncf", "sdnq": "sdnq"}
 KERNELS = {
     "torchao-int8@w8a8": {"torch-int8-int8-mm", "float"},
     "torchao-int8@w8a16": {"float"},
@@ -29,6 +29,11 @@ KERNELS = {
     "quanto-int4@w4a8": {"simulated", "float"},
     "quanto-int2@w2a16": {"float"},
     "nncf-int8@w8a16": {"float"},
+    "sdnq-int8@w8a16": {"float"},
+    "sdnq-int8@w8a8": {"torch-int8-int8-mm", "simulated", "float"},
+    "sdnq-int8@w8a8[hadamard=true]": {"torch-int8-int8-mm", "simulated", "float"},
+    "sdnq-int4@w4a16": {"float"},
+    "sdnq-int4@w4a16[hadamard=true]": {"float"},
 }
 """Spec -> what computes Linear layers and convolutions, in all, on a CPU."""
 BRIDGES = tuple(name for name in methods.BUILTIN if name.partition("-")[0] in PACKAGES)
@@ -133,6 +138,10 @@ def test_what_multiplies_is_what_the_page_says(spec, model, quantize, predict):
         assert set(found.reasons) == {DEQUANTIZED}
 
 
+def large(weight: torch.Tensor) -> bool:
+    return weight.numel() >= 16_384 and weight.shape[1] >= 32
+
+
 def test_the_report_counts_every_layer_once(spec, model, quantize):
     result = quantize(model, spec)
     weight, activation = methods.from_spec(spec).spec.bits
@@ -144,9 +153,13 @@ def test_the_report_counts_every_layer_once(spec, model, quantize):
     assert layers.keys().isdisjoint(result.report.unquantized)
     assert {layer.weight_bits for layer in layers.values()} == {weight}
     for layer in layers.values():  # quanto rounds the input of a Linear, not of a convolution
-        rounded = activation != 16 and layer.kind == "linear"
+        aligned = not spec.startswith("sdnq") or (layer.shape[0] % 16 == layer.shape[1] % 16 == 0)
+        rounded = activation != 16 and layer.kind == "linear" and aligned
         assert layer.activation_bits == (activation if rounded else None)
     convolutions = {name for name in floats if isinstance(model.backbone.get_submodule(name), torch.nn.Conv2d)}
+    if spec.startswith("sdnq"):  # which leaves small layers alone
+        convolutions = {name for name in convolutions if large(model.backbone.get_submodule(name).weight)}
+        assert not any(large(model.backbone.get_submodule(name).weight) for name in result.report.unquantized)
     assert convolutions.isdisjoint(layers) if spec.startswith("torchao") else convolutions <= layers.keys()
 
 
@@ -210,7 +223,9 @@ def test_a_checkpoint_that_was_tampered_with_is_refused(bridge, audioldm, quanti
     formats.load(tmp_path)
 
 
-@pytest.mark.parametrize(("bridge", "module"), [("torchao", "torchao"), ("quanto", "quanto"), ("nncf", "nncf")])
+@pytest.mark.parametrize(
+    ("bridge", "module"), [("torchao", "torchao"), ("quanto", "quanto"), ("nncf", "nncf"), ("sdnq", "sdnq")]
+)
 def test_a_format_imports_without_its_package(bridge, module):
     imported = importlib.import_module(f"admbench.methods.bridges.{module}")
     assert formats.registry.get(bridge).__module__ == imported.__name__

@@ -23,6 +23,7 @@ BUILTIN = {
     "torchao": "admbench.methods.bridges.torchao:TorchAOFormat",
     "quanto": "admbench.methods.bridges.quanto:QuantoFormat",
     "nncf": "admbench.methods.bridges.nncf:NNCFFormat",
+    "sdnq": "admbench.methods.bridges.sdnq:SDNQFormat",
 }
 
 registry = Registry("admbench.formats", "checkpoint format", BUILTIN)
