@@ -160,6 +160,8 @@ CLAIMS = {
     f"naive@w8a8[{QUICK}]": {"shifted inputs"},
     f"smoothquant@w8a8[{QUICK}]": {"channel outliers"},
     f"vidit-q@w8a8[{QUICK}]": {"channel outliers", "drifting ranges"},
+    f"sqd@w8a8[{QUICK}]": {"channel outliers", "drifting ranges"},
+    f"sqd@w8a8[{QUICK},inputs=static]": {"channel outliers", "drifting ranges"},
     "convrot@w8a8": {"channel outliers", "drifting ranges"},
     f"svdquant@w8a8[{QUICK},rank=8,positions=128]": {"channel outliers", "heavy-tailed weights"},
     f"awq@w4a16[{QUICK}]": {"channel outliers"},
