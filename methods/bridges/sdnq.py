@@ -5,8 +5,8 @@ weights. int8: symmetric, per output channel (or in groups of up to 1,024 inputs
 bits: `uint4` as SDNQ has it by default, with a scale and a zero point per group of 64 inputs of a Linear, 32 channels
 of a convolution, or the nearest smaller division. `hadamard` rotates the inputs of layers by groups of 256 first.
 
-`w8a8` scales the inputs of a Linear per token at run time, and multiplies integers by `torch._int_mm` where its channels
-are multiples of 16; calls with fewer than 32 rows, and convolutions, convert weights to floating point.
+`w8a8` scales the inputs of a Linear per token at run time, and multiplies integers by `torch._int_mm` where its
+channels are multiples of 16; calls with fewer than 32 rows, and convolutions, convert weights to floating point.
 
 SDNQ compiles its arithmetic, and calls OpenVINO's product, where it finds them. The bridge has it do neither unless
 SDNQ_USE_TORCH_COMPILE or SDNQ_USE_OPENVINO_MM say so: what is measured depends on no other package then.
@@ -18,7 +18,6 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from admbench.errors import CheckpointError
@@ -85,7 +84,9 @@ class SDNQInt4(SDNQBridge):
     takes = ("w4a16",)
 
 
-def quantized(module: nn.Module, weights: str, *, hadamard: bool, integers: bool, layers: Any = None) -> nn.Module:
+def quantized(
+    module: nn.Module, weights: str, *, hadamard: bool, integers: bool, layers: frozenset[str] | None = None
+) -> nn.Module:
     """Let SDNQ quantize a network in place, and return it.
 
     Args:
@@ -99,18 +100,17 @@ def quantized(module: nn.Module, weights: str, *, hadamard: bool, integers: bool
         os.environ.setdefault(variable, "0")
     from sdnq import sdnq_post_load_quant
 
-    others = (
-        [name for name, part in module.named_modules() if hasattr(part, "weight") and name not in layers]
-        if layers is not None
-        else None
-    )
+    others = None
+    if layers is not None:
+        weighted = [name for name, part in module.named_modules() if hasattr(part, "weight")]
+        others = [f"{name}.weight" for name in weighted if name not in layers]
     made: nn.Module = sdnq_post_load_quant(
         module,
         weights_dtype=weights,
         use_hadamard=hadamard,
         use_quantized_matmul=integers,
         quant_conv=True,
-        modules_to_not_convert=None if others is None else [f"{name}.weight" for name in others],
+        modules_to_not_convert=others,
         pre_quantized=layers is not None,
     )
     return made

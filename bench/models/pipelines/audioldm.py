@@ -108,7 +108,7 @@ def with_heads(unet: UNet2DConditionModel, heads: tuple[int, ...]) -> UNet2DCond
         made: Any = UNet2DConditionModel.from_config(config | {"attention_head_dim": heads})
     made.load_state_dict(unet.state_dict(), assign=True)
     made.eval()
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _assemble(model: type[AudioDiffusionModel], parts: Parts, known: dict[str, Any]) -> AudioDiffusionModel:
