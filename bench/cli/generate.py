@@ -66,7 +66,8 @@ def generate(
     )
     if any(loaded.cut_captions([prompt]) or ()):
         print(f"warning: {loaded.name} reads the beginning of this prompt: it has too many tokens", file=sys.stderr)
-    chosen = {"steps": steps, "guidance": guidance, "candidates": candidates, "judges": judges}
-    waveform = api.generate(loaded, [prompt], [seed], **chosen, batch_size=1)[0]
+    (waveform,) = api.generate(
+        loaded, [prompt], [seed], steps=steps, guidance=guidance, batch_size=1, candidates=candidates, judges=judges
+    )
     write_wav(out, waveform, loaded.sample_rate)
     print(f"{out}: {waveform.shape[-1] / loaded.sample_rate:.2f} s at {loaded.sample_rate} Hz")

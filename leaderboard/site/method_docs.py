@@ -150,6 +150,7 @@ _PAGES = {
         ),
         DocsPage("methods/bridges.html", _BRIDGES),
     ),
+    "ready-made": DocsPage("methods/bridges.html#checkpoints-that-others-made"),
 }
 
 

@@ -24,6 +24,7 @@ BUILTIN = {
     "quanto": "admbench.methods.bridges.quanto:QuantoFormat",
     "nncf": "admbench.methods.bridges.nncf:NNCFFormat",
     "sdnq": "admbench.methods.bridges.sdnq:SDNQFormat",
+    "ready-made": "admbench.methods.bridges.ready_made:ReadyMadeFormat",
 }
 
 registry = Registry("admbench.formats", "checkpoint format", BUILTIN)
