@@ -224,7 +224,7 @@ class ReadyMadeFormat(ThirdPartyFormat):
     def weight(self, module: nn.Module, name: str) -> Tensor:
         """See `ThirdPartyFormat`."""
         weight: Any = module.get_submodule(name).weight
-        return weight.detach()  # type: ignore[no-any-return]
+        return weight.detach()
 
     def flatten(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """See `ThirdPartyFormat`."""

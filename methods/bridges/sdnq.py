@@ -1,9 +1,10 @@
 """`sdnq-int8`, `sdnq-int4`: SDNQ (Disty0/sdnq), SD.Next's engine, in eager torch.
 
-`sdnq_post_load_quant` rounds the weights of every Linear and convolution that has at least 32 input channels and 16,384
-weights. int8: symmetric, per output channel (or in groups of up to 1,024 inputs of a Linear, 512 of a convolution); 4
-bits: `uint4` as SDNQ has it by default, with a scale and a zero point per group of 64 inputs of a Linear, 32 channels
-of a convolution, or the nearest smaller division. `hadamard` rotates the inputs of layers by groups of 256 first.
+`apply_sdnq_to_module`, which its `sdnq_post_load_quant` calls, rounds the weights of every Linear and convolution that
+has at least 32 input channels and 16,384 weights. int8: symmetric, per output channel (or in groups of up to 1,024
+inputs of a Linear, 512 of a convolution); 4 bits: `uint4` as SDNQ has it by default, with a scale and a zero point per
+group of 64 inputs of a Linear, 32 channels of a convolution, or the nearest smaller division. `hadamard` rotates the
+inputs of layers by groups of 256 first.
 
 `w8a8` scales the inputs of a Linear per token at run time, and multiplies integers by `torch._int_mm` where its
 channels are multiples of 16; calls with fewer than 32 rows, and convolutions, convert weights to floating point.
@@ -18,6 +19,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from admbench.errors import CheckpointError
@@ -40,6 +42,8 @@ class SDNQConfig(MethodConfig):
 
     hadamard: bool = False
     """Rotate the inputs of every layer by Hadamard matrices of up to 256 channels, weights with them."""
+    smallest: int = Field(16_384, ge=0)
+    """Weights of the smallest layer that is rounded; the default is the package's own."""
 
 
 class SDNQBridge(Bridge):
@@ -55,7 +59,13 @@ class SDNQBridge(Bridge):
     def apply(self, backbone: nn.Module, model: DenoisingModel, calibration: CalibrationSet | None) -> nn.Module:
         """See `Bridge`."""
         integers = self.spec.activation_bits != FLOAT_BITS
-        return quantized(backbone, WEIGHTS[self.spec.weight_bits], hadamard=self.config.hadamard, integers=integers)
+        return quantized(
+            backbone,
+            WEIGHTS[int(self.spec.weight_bits or 0)],
+            hadamard=self.config.hadamard,
+            integers=integers,
+            smallest=self.config.smallest,
+        )
 
 
 class SDNQInt8(SDNQBridge):
@@ -85,7 +95,13 @@ class SDNQInt4(SDNQBridge):
 
 
 def quantized(
-    module: nn.Module, weights: str, *, hadamard: bool, integers: bool, layers: frozenset[str] | None = None
+    module: nn.Module,
+    weights: str,
+    *,
+    hadamard: bool,
+    integers: bool,
+    smallest: int = 0,
+    layers: frozenset[str] | None = None,
 ) -> nn.Module:
     """Let SDNQ quantize a network in place, and return it.
 
@@ -94,25 +110,32 @@ def quantized(
         weights: the package's name of a type.
         hadamard: whether inputs are rotated.
         integers: whether Linear layers multiply int8 by int8.
+        smallest: weights of the smallest layer.
         layers: names of those to quantize, whatever their size; None is the package's own choice.
     """
     for variable in ("SDNQ_USE_TORCH_COMPILE", "SDNQ_USE_OPENVINO_MM"):
         os.environ.setdefault(variable, "0")
-    from sdnq import sdnq_post_load_quant
+    from sdnq import SDNQConfig as Choices
+    from sdnq import apply_sdnq_to_module
+    from sdnq.utils import add_module_skip_keys
 
     others = None
     if layers is not None:
         weighted = [name for name, part in module.named_modules() if hasattr(part, "weight")]
         others = [f"{name}.weight" for name in weighted if name not in layers]
-    made: nn.Module = sdnq_post_load_quant(
-        module,
+    choices = Choices(
         weights_dtype=weights,
         use_hadamard=hadamard,
         use_quantized_matmul=integers,
         quant_conv=True,
+        minimum_allowed_numel=smallest,
         modules_to_not_convert=others,
-        pre_quantized=layers is not None,
     )
+    module.eval()
+    if layers is None:
+        module, choices = add_module_skip_keys(module, choices)
+    made: nn.Module
+    made, _ = apply_sdnq_to_module(module, choices, pre_quantized=layers is not None)
     return made
 
 
@@ -170,7 +193,12 @@ class SDNQFormat(ThirdPartyFormat):
         """See `ThirdPartyFormat`."""
         weights, layers = layout.get("weights_dtype"), layout.get("layers")
         hadamard, integers = layout.get("hadamard"), layout.get("integers")
-        if weights not in WEIGHTS.values() or not isinstance(hadamard, bool) or not isinstance(integers, bool):
+        if (
+            not isinstance(weights, str)
+            or weights not in WEIGHTS.values()
+            or not isinstance(hadamard, bool)
+            or not isinstance(integers, bool)
+        ):
             raise CheckpointError("bridge.layout: expected weights_dtype, hadamard and integers")
         known = dict(module.named_modules())
         if not isinstance(layers, list) or not layers:
