@@ -36,6 +36,7 @@ from admbench.methods.core.checkpoint.third_party import FLOAT_BITS, ThirdPartyF
 from admbench.methods.core.layers.kinds import quantizable_layers
 from admbench.methods.protocol import DenoisingModel
 from admbench.registry import missing_distributions
+from admbench.taxonomy import Paper
 
 GGUF_BITS = {
     "Q8_0": 8,
@@ -130,7 +131,7 @@ class ReadyMade(Bridge):
     version = "1"
     track = "post-training"
     family = "package"
-    paper = None
+    paper = Paper("GGUF: ggml's file format", "https://github.com/ggml-org/ggml/blob/master/docs/gguf.md")
     takes = ("w8a16", "w6a16", "w5a16", "w4a16", "w3a16", "w2a16")
     Config: ClassVar[type[MethodConfig]] = ReadyMadeConfig
     config: ReadyMadeConfig
