@@ -30,6 +30,7 @@ BUILTIN = {
     "hqq": "admbench.methods.hqq:HQQ",
     "nf4": "admbench.methods.nf4:NF4",
     "svdquant": "admbench.methods.svdquant:SVDQuant",
+    "svdquant-gptq": "admbench.methods.svdquant_gptq:SVDQuantGPTQ",
     "convrot": "admbench.methods.convrot:ConvRot",
     "qera": "admbench.methods.qera:QERA",
     "sqd": "admbench.methods.sqd:SQD",

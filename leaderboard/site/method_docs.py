@@ -134,8 +134,8 @@ _PAGES = {
         DocsPage("methods/linear.html", _LINEAR),
     ),
     **dict.fromkeys(
-        ("convrot", "qera", "sqd"),
-        DocsPage("methods/linear.html", ("convrot, qera and sqd have not been measured by clips yet.",)),
+        ("convrot", "qera", "sqd", "svdquant-gptq"),
+        DocsPage("methods/linear.html", ("convrot, qera, sqd and svdquant-gptq have not been measured by clips yet.",)),
     ),
     **dict.fromkeys(
         (

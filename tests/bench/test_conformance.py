@@ -50,6 +50,7 @@ LONG = (
     "qera",
     "qncd",
     "svdquant",
+    "svdquant-gptq",
     "tcaq-dm",
     "tfmq-dm",
 )
