@@ -140,9 +140,19 @@ _PAGES = {
         ),
     ),
     **dict.fromkeys(
-        ("torchao-int8", "torchao-int4", "quanto-int8", "quanto-int4", "quanto-int2", "nncf-int8"),
+        (
+            "torchao-int8",
+            "torchao-int4",
+            "quanto-int8",
+            "quanto-int4",
+            "quanto-int2",
+            "nncf-int8",
+            "sdnq-int8",
+            "sdnq-int4",
+        ),
         DocsPage("methods/bridges.html", _BRIDGES),
     ),
+    "ready-made": DocsPage("methods/bridges.html#checkpoints-that-others-made"),
 }
 
 
