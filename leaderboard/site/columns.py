@@ -53,6 +53,14 @@ class Column:
     places: int = 2
     """Decimals, one count for the whole column."""
 
+    def __reduce__(self) -> tuple[Callable[[str, int], Column], tuple[str, int]]:
+        """Go to another process by the key, as no function of a function can."""
+        return _again, (self.key, self.places)
+
+
+def _again(key: str, places: int) -> Column:
+    return replace(next(column for column in _COLUMNS if column.key == key), places=places)
+
 
 def columns_of(cells: Sequence[ViewRow]) -> list[Column]:
     """Return the columns that some cell fills, each with the decimals that its numbers need."""
