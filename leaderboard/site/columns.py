@@ -215,9 +215,8 @@ def _weights_in_memory(own: ViewRow) -> Value:
 
 
 def _operations(own: ViewRow) -> Value:
-    cost = (own.record.latency.model_extra or {}).get("cost") if own.record.latency else None
-    found = cost.get("bit_operations") if isinstance(cost, dict) else None
-    return _number(found if isinstance(found, int | float) else None, "not counted", 1e-9)
+    cost = own.record.latency.cost if own.record.latency else None
+    return _number(cost.bit_operations if cost else None, "not counted", 1e-9)
 
 
 def _calibration(own: ViewRow) -> Value:

@@ -59,7 +59,7 @@ def write_cells(output: Output, fronts: Sequence[Front], names: Names, mapped: M
     """
     batches = list(_batches(fronts, names))
     if mapped is map:
-        return (_write_batch(output, batch) for batch in batches)
+        return map(partial(_write_batch, output), batches)
     return map(output.counted, mapped(partial(_write_elsewhere, output.share()), batches))
 
 
