@@ -15,9 +15,10 @@ from importlib import metadata
 
 from admbench import sources
 from admbench.hashing import sha256_json
-from admbench.versions import distribution_versions, package_version, source_sha256
+from admbench.versions import distribution_versions, package_version, source_sha256, used_sha256
 
 HARNESS = "admbench.bench"
+METHODS = "admbench.methods"
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class PluginIdentity:
     distribution_version: str | None
     """None where that is no installed distribution."""
     source_sha256: str | None
-    """Of one of ours, over its room, such as all of `admbench.methods`; of others, over all modules that the
-    distribution brings. None where there is no source to be found."""
+    """Of one of ours, over its room, such as all of `admbench.metrics`; of a method of ours, over its file, what that
+    imports of other methods, and what all methods share; of others, over all modules that the distribution brings,
+    and of a method with all of our methods. None where there is no source to be found."""
     packages: Mapping[str, str | None]
     """Distribution that it requires -> version; None if it is not installed."""
 
@@ -55,7 +57,9 @@ class PluginIdentity:
 
 def of_builtin(group: str, name: str, target: str, version: str | None, requires: Iterable[str]) -> PluginIdentity:
     """Return the identity of a plug-in of this distribution."""
-    source = source_sha256(room_of(target))
+    room, module = room_of(target), target.partition(":")[0]
+    # quantizing takes minutes: an edit of one method's file costs the checkpoints of that method alone
+    source = used_sha256(room, module) if room == METHODS else source_sha256(room)
     return PluginIdentity(
         group, name, target, version, "admbench", package_version(), source, distribution_versions(requires)
     )
@@ -70,6 +74,8 @@ def of_distribution(
     except (metadata.PackageNotFoundError, ValueError):
         own = None
     source = sources.sha256_of_distribution(distribution, target.partition(":")[0])
+    if group == METHODS and source is not None:  # it may build upon any of ours
+        source = sha256_json([source, source_sha256(METHODS)])
     return PluginIdentity(group, name, target, version, distribution, own, source, distribution_versions(requires))
 
 

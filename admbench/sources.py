@@ -167,6 +167,79 @@ def sha256_of_module(name: str) -> str | None:
     return remembered_sha256(Path(spec.origin)) if spec.origin is not None and Path(spec.origin).is_file() else None
 
 
+def sha256_of_used(package: str, *modules: str) -> str | None:
+    """Return a hash over what modules of a package use of it, or over what all of them share if none is named.
+
+    Shared is every file but the modules that lie directly in the package: those count where `used_modules` has them.
+    So one of two methods that import nothing of each other can be edited, and the other is what it was.
+
+    Args:
+        package: dotted name.
+        modules: dotted names of modules in it.
+
+    Returns:
+        None where there is no source of the package.
+    """
+    parts = _parts(package)
+    if parts is None:
+        return None
+    folder, shared, own = parts
+    files = sorted({*shared, *(own[name] for name in used_modules(package, *modules))})
+    return sha256_json({path.relative_to(folder).as_posix(): remembered_sha256(path) for path in files})
+
+
+def used_modules(package: str, *modules: str) -> set[str]:
+    """Return the modules directly in a package that its subpackages, or modules of it, import, also through others."""
+    parts = _parts(package)
+    if parts is None:
+        return set()
+    folder, shared, own = parts
+    reached = own.keys() & {*modules}
+    waiting = [*reached, *(_dotted(package, folder, path) for path in shared if path.suffix == ".py")]
+    while waiting:
+        more = (_imports(waiting.pop()) & own.keys()) - reached
+        reached |= more
+        waiting += more
+    return reached
+
+
+def _parts(package: str) -> tuple[Path, list[Path], dict[str, Path]] | None:
+    """Return a package's folder, the files that all of it shares, and the modules that lie directly in it by name."""
+    spec = find_module(package)
+    if spec is None or spec.submodule_search_locations is None or spec.origin in (None, "namespace"):
+        return None
+    folder = Path(spec.submodule_search_locations[0])
+    own = {f"{package}.{path.stem}": path for path in folder.glob("*.py") if path.name != "__init__.py"}
+    return folder, [path for path in _files_in(folder) if path not in own.values()], own
+
+
+def _imports(module: str) -> frozenset[str]:
+    """Return the dotted names that a module's source imports anywhere in it: of modules, and of what is in them."""
+    spec = find_module(module)
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        return frozenset()
+    status = Path(spec.origin).stat()
+    return _imports_of_file(module, spec.origin, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _imports_of_file(module: str, path: str, mtime: int, size: int) -> frozenset[str]:
+    tree = _parsed_file(path, mtime, size)
+    found: set[str] = set()
+    for node in () if tree is None else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(module, node)
+            found |= {base, *(f"{base}.{one.name}" for one in node.names)}
+    return frozenset(found)
+
+
+def _dotted(package: str, folder: Path, path: Path) -> str:
+    parts = path.relative_to(folder).with_suffix("").parts
+    return ".".join((package, *(parts[:-1] if parts[-1] == "__init__" else parts)))
+
+
 def sha256_of_distribution(name: str, module: str) -> str | None:
     """Return a hash over the source of a distribution: the package that holds a module, and all others that it brings.
 

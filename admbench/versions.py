@@ -64,6 +64,17 @@ def source_sha256(package: str) -> str:
 
 
 @cache
+def used_sha256(package: str, *modules: str) -> str:
+    """Return a hash over what modules of one of our packages use of it, or over what all of them share.
+
+    As `source_sha256`, of what this process runs; what counts is in `admbench.sources.sha256_of_used`.
+    """
+    digest = sources.sha256_of_used(package, *modules)
+    assert digest is not None
+    return digest
+
+
+@cache
 def common_sha256() -> str:
     """Return a hash over what all rooms share: the modules that lie in this package itself."""
     folder = Path(__file__).parent

@@ -2,6 +2,7 @@
 
     python -m admbench.leaderboard.results_page PAGE NAME=RUN ...
     python -m admbench.leaderboard.results_page --short README.md default=runs/default
+    python -m admbench.leaderboard.results_page --by-bits --picture PICTURE.svg docs/results_dit.md dit=runs/dit
 
 Each run has a section of the page between two lines
 
@@ -11,7 +12,8 @@ Each run has a section of the page between two lines
 and everything between them is replaced: what the records are, what can be told of them, which methods are shown to be
 nearer to full precision than rounding to nearest at the same bits, one table a model, and every such pair. The rest of
 the page stays as it is. What is printed is what `bench table RUN --versus naive` prints, from the same engine. With
-`--short` a section is the conclusion and one table of methods by models.
+`--short` a section is the conclusion and one table of methods by models, with `--by-bits` one such table for each pair
+of bits, and what is told from rounding; `--picture` draws the scores of the order.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from admbench.files import write_text_atomic
 from admbench.leaderboard.comparison import compare_views
 from admbench.leaderboard.comparison_text import code_span, markdown_table, to_markdown, versus_markdown
 from admbench.leaderboard.reading import LoadedRecord, gather
+from admbench.leaderboard.results_picture import distances_svg
 from admbench.leaderboard.short_table import short_markdown
 from admbench.leaderboard.versus import Statement, Word, versus
 from admbench.leaderboard.view import view_boards
@@ -56,6 +59,17 @@ def section(name: str, records: Sequence[LoadedRecord]) -> str:
         parts += [f"Against `{ROUNDING}` at the same bits, by {code_span(score)}:", against(own)]
         parts += [versus_markdown(ROUNDING, score, own)]
     return "\n\n".join(part.strip() for part in parts)
+
+
+def section_by_bits(records: Sequence[LoadedRecord]) -> str:
+    """Return the markdown of one run's section with a table of methods by models for each pair of bits."""
+    views = view_boards(records)
+    parts = [_made_from(records), *(short_markdown(one, by_bits=True) for one in compare_views(views))]
+    statements = versus(views, ROUNDING)
+    for score in dict.fromkeys(one.score for one in statements):
+        own = [one for one in statements if one.score == score]
+        parts += [f"Against `{ROUNDING}` at the same bits, by {code_span(score)}:", against(own)]
+    return "\n\n".join(parts)
 
 
 def against(statements: Iterable[Statement]) -> str:
@@ -106,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m admbench.leaderboard.results_page", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--short", action="store_true", help="the conclusion and one table of methods by models")
+    parser.add_argument("--by-bits", action="store_true", help="one such table for each pair of bits")
+    parser.add_argument("--picture", type=Path, help="SVG of distances to full precision, of the first section's run")
     parser.add_argument("page", type=Path, help="markdown with a begin and an end line for each section")
     parser.add_argument("sections", nargs="+", metavar="NAME=RUN", help="section and the run folder it is made from")
     given = parser.parse_args(arguments)
@@ -118,8 +134,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = gather([run])
             for one in found.quarantined:
                 print(f"left out: {one}", file=sys.stderr)
-            text = short_section(found.records) if given.short else section(name, found.records)
+            if given.by_bits:
+                text = section_by_bits(found.records)
+            else:
+                text = short_section(found.records) if given.short else section(name, found.records)
             page = replaced(page, name, text)
+            if given.picture is not None and wanted == given.sections[0]:
+                comparison, *_ = compare_views(view_boards(found.records))
+                write_text_atomic(given.picture, distances_svg(comparison))
     except (BenchError, OSError, UnicodeDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,8 @@ from admbench.leaderboard.inference.pairs import AllPairs
 from admbench.leaderboard.record import FULL_PRECISION
 from admbench.leaderboard.view import BoardView, ModelView, ViewRow
 
+_INTEGERS = re.compile(r"@w\d+a\d+(\[|$)")
+"""In a spec whose two sides are integers, as what number formats of as many bits are held against."""
 Word = Literal["better", "worse", "not told apart", "not compared"]
 
 
@@ -43,8 +46,9 @@ def versus(views: Iterable[BoardView], name: str) -> list[Statement]:
 
     Args:
         views: of boards.
-        name: name of a method, such as `naive`: of its specs the plainest of each number of bits is held against the
-            others of these bits; or one spec, such as `naive@w6a8`: it is held against all, whatever their bits.
+        name: name of a method, such as `naive`: of its specs the plainest of each number of bits, one of integers
+            before one of a number format, is held against the others of these bits; or one spec, such as `naive@w6a8`:
+            it is held against all, whatever their bits.
 
     Raises:
         UsageError: no record is of that method; names the nearest.
@@ -67,7 +71,7 @@ def _of_model(view: BoardView, model: ModelView, name: str, *, one_spec: bool) -
     for group in groups.values():
         plain = [own.spec for own in group if _called(own, one_spec=one_spec) == name]
         if plain:
-            other = min(plain, key=lambda spec: (len(spec), spec))
+            other = min(plain, key=lambda spec: (not _INTEGERS.search(spec), len(spec), spec))
             found += [_statement(view, model, own, other) for own in group if own.spec != other]
     return found
 

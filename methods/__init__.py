@@ -32,6 +32,7 @@ BUILTIN = {
     "svdquant": "admbench.methods.svdquant:SVDQuant",
     "convrot": "admbench.methods.convrot:ConvRot",
     "qera": "admbench.methods.qera:QERA",
+    "sqd": "admbench.methods.sqd:SQD",
     "vidit-q": "admbench.methods.vidit_q:ViDiTQ",
     "ptq4dm": "admbench.methods.ptq4dm:PTQ4DM",
     "ptq4adm": "admbench.methods.ptq4adm:PTQ4ADM",

@@ -19,6 +19,7 @@ from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_lay
 from admbench.methods.core.layers.policy import Policy, backbone_ends, grouped_policy, replace_layers, uniform_policy
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
+from admbench.methods.core.numbers.timesteps import attach_clock
 from admbench.methods.protocol import DenoisingModel
 
 Seen = TypeVar("Seen")
@@ -73,7 +74,9 @@ class LayerwiseMethod(CalibratedMethod, Generic[Seen, Solution]):
                 return None
             return self.quantize_layer(name, layer, scheme, seen[name], solutions.get(name))
 
-        return self.result(model, replace_layers(model.backbone, policy, make), started)
+        module = replace_layers(model.backbone, policy, make)
+        attach_clock(module)
+        return self.result(model, module, started)
 
 
 class GramConfig(CalibratedConfig):

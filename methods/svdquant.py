@@ -35,6 +35,7 @@ from admbench.methods.core.layers.quantized import QuantizedLayer, dynamic_input
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.fitting import fit_weight
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
+from admbench.methods.core.reconstruction.branch import branch_weight, leading_components, rank_of_branch
 from admbench.methods.core.reconstruction.smoothing import smoothing_scale
 from admbench.methods.layerwise import GramConfig, LayerwiseMethod
 from admbench.methods.protocol import DenoisingModel
@@ -194,7 +195,7 @@ def decompose(run: RunLayer, seen: ChannelStatistics, rank: int, iterations: int
         iterations: most turns, the first one included.
     """
     weight = run.layer.weight.detach()
-    rank = max(1, min(rank, min(len(weight), run.rows.shape[1]) // 2))
+    rank = rank_of_branch(weight, rank)
     scales = (smoothing_scale(run.layer, seen, alpha, beta) for alpha, beta in CANDIDATES)
     nothing = torch.zeros_like(weight)
     least, best, rounded = min((_turn(run, scale, nothing, rank) for scale in scales), key=lambda turn: turn[0])
@@ -211,28 +212,9 @@ def _turn(run: RunLayer, scale: Tensor, rounded: Tensor, rank: int) -> tuple[flo
     weight = run.layer.weight.detach()
     smooth = weight * over_inputs(scale, weight)
     branch = leading_components(smooth - rounded, rank)
-    residual = smooth - _product(branch, weight)
+    residual = smooth - branch_weight(branch, weight)
     rounded = fit_weight(run.scheme, residual).fake_quantize(residual)
     return run.error(scale, rounded, branch), Decomposition(scale, residual, branch), rounded
-
-
-def leading_components(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return the best approximation of a weight (out, ...) of some rank, as float16 (rank, ...) and (out, rank)."""
-    matrix = weight.flatten(1).double()
-    wide = matrix.shape[0] <= matrix.shape[1]
-    small = matrix if wide else matrix.T
-    squares, vectors = torch.linalg.eigh(small @ small.T)  # increasing
-    root = squares[-rank:].flip(0).clamp(min=0).pow(0.25)  # of the singular values
-    basis = vectors[:, -rank:].flip(1)
-    other = (basis.T @ small) / root.clamp(min=torch.finfo(torch.float32).tiny)[:, None]
-    own = basis * root
-    up, down = (own, other) if wide else (other.T, own.T)
-    return down.half().view(rank, *weight.shape[1:]).contiguous(), up.half().contiguous()
-
-
-def _product(branch: tuple[Tensor, Tensor], weight: Tensor) -> Tensor:
-    down, up = branch
-    return (up.float() @ down.float().flatten(1)).view(weight.shape)
 
 
 def _in_groups(scheme: Scheme, group: int) -> Scheme:

@@ -25,16 +25,17 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from admbench.methods.base import CalibratedConfig
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import check_finite, watch_inputs
 from admbench.methods.core.calibration.statistics import ChannelStatistics, channel_rows
 from admbench.methods.core.layers.kinds import QuantizableLayer, input_channels, quantizable_layers
+from admbench.methods.core.layers.policy import at_run_time
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.layers.rotation import rotation_size
-from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, per_token
+from admbench.methods.core.numbers.scheme import LayerScheme
 from admbench.methods.core.reconstruction.smoothing import smoothed, smoothing_scale
 from admbench.methods.layerwise import LayerwiseMethod
 from admbench.methods.protocol import DenoisingModel
@@ -93,8 +94,7 @@ class ViDiTQ(LayerwiseMethod[ChannelStatistics, None]):
     ) -> QuantizedLayer:
         """See `LayerwiseMethod`."""
         if scheme.activation is not None:
-            own = per_token if isinstance(layer, nn.Linear) else per_sample
-            scheme = scheme.model_copy(update={"activation": own(scheme.activation)})
+            scheme = scheme.model_copy(update={"activation": at_run_time(scheme.activation, layer)})
         alpha = self.config.alpha
         whole = getattr(layer, "groups", 1) == 1
         return smoothed(
@@ -105,13 +105,3 @@ class ViDiTQ(LayerwiseMethod[ChannelStatistics, None]):
             seen,
             rotation=rotation_size(input_channels(layer), self.config.rotation) if whole else 0,
         )
-
-
-def per_sample(scheme: Scheme) -> Scheme:
-    """Return a scheme of inputs of the same bits whose ranges are found at run time, one per row of the batch.
-
-    A number format says itself what shares a scale, and stays.
-    """
-    if scheme.published:
-        return scheme
-    return Scheme(bits=scheme.bits, granularity="sample", symmetric=False, dynamic=True)

@@ -13,6 +13,7 @@ from admbench.bench.models.families import recognise
 from admbench.bench.models.families.base import PublishedModel
 from admbench.bench.models.families.embedded import ShippedModel
 from admbench.bench.models.families.pipeline import PipelineFamily
+from admbench.bench.models.twins import parse
 from admbench.errors import CheckpointError, UsageError
 
 
@@ -20,7 +21,7 @@ def pipeline_folder(name: str) -> tuple[PipelineFamily, Path]:
     """Return the family and the folder of a model that diffusers has a pipeline class for.
 
     Args:
-        name: registry name, or `dir:PATH`.
+        name: registry name, `dir:PATH`, or that of a twin: its backbone alone has other numbers than its model's.
 
     Raises:
         UsageError: diffusers has none for it, or it is a plug-in whose folder is not known.
@@ -40,6 +41,8 @@ def _folder_of(name: str) -> Path:
     folder = path_of(name)
     if folder is not None:
         return folder
+    if (twin := parse(name)) is not None:
+        return _folder_of(twin.model)
     plugin = registry.get(name)
     if isinstance(plugin, ShippedModel):
         return shipped.folder_of(name)

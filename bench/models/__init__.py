@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from admbench.bench.models import twins
 from admbench.bench.models.components import Component
 from admbench.bench.models.directory import load as load_directory
 from admbench.bench.models.directory import path_of
@@ -81,6 +83,8 @@ def quantizable(name: str) -> tuple[Component, ...] | None:
     Raises:
         CheckpointError: a folder that holds nothing known, or missing weights of an embedded model.
     """
+    if (twin := twins.parse(name)) is not None:
+        return quantizable(twin.model)
     if (folder := path_of(name)) is not None:
         return recognise(folder).components
     try:
@@ -95,6 +99,8 @@ def fingerprint(name: str) -> str:
 
     Raises UsageError for an unknown name and CheckpointError if the weights are missing.
     """
+    if (twin := twins.parse(name)) is not None:
+        return twin.fingerprint(fingerprint(twin.model))
     if (folder := path_of(name)) is not None:
         return recognise(folder).fingerprint(folder)
     return str(registry.get(name).fingerprint())
@@ -102,6 +108,8 @@ def fingerprint(name: str) -> str:
 
 def identity(name: str) -> PluginIdentity:
     """What tells one state of a model's plug-in from another; of a folder, of the code that reads folders."""
+    if (twin := twins.parse(name)) is not None:
+        return replace(identity(twin.model), name=name)
     if path_of(name) is not None:
         return of_builtin(registry.group, "dir", f"{load_directory.__module__}:{load_directory.__name__}", None, ())
     return registry.identity(name)
@@ -111,6 +119,9 @@ def random_fingerprint(name: str) -> str | None:
     """The `weights_sha256` of a built-in model with random weights; None for any other model."""
     from admbench.bench.models.networks.untrained import random_sha256
 
+    if (twin := twins.parse(name)) is not None:
+        drawn = random_fingerprint(twin.model)
+        return None if drawn is None else twin.fingerprint(drawn)
     if name not in BUILTIN:
         return None
     return random_sha256(name, fingerprint(name) if name in EMBEDDED else None)
@@ -122,7 +133,7 @@ def load_model(
     """Loads a model by its registry name, or from a folder.
 
     Args:
-        name: such as `tiny-tango`, or `dir:PATH`.
+        name: such as `tiny-tango`, `dir:PATH`, or `tiny-dit[outliers]` for a hard twin (`admbench.bench.models.twins`).
         random_weights: the same architecture with weights drawn from a fixed seed. Of an embedded model, the backbone's
             alone, so that what is heard is an untrained backbone's output; of a published one, all, so that none of
             its files are needed.
@@ -130,13 +141,15 @@ def load_model(
         dtype: `float32` or `bfloat16`, of the backbone.
 
     Raises:
-        UsageError: unknown name or dtype.
+        UsageError: unknown name or dtype, or a model without twins.
         CheckpointError: weights are missing or damaged; names the file.
     """
     if dtype not in DTYPES:
         raise UsageError(f'dtype "{dtype}": expected one of {", ".join(DTYPES)}')
     model: AudioDiffusionModel
-    if (folder := path_of(name)) is not None:
+    if (twin := twins.parse(name)) is not None:
+        model = twins.harden(load_model(twin.model, random_weights=random_weights), twin, name)
+    elif (folder := path_of(name)) is not None:
         model = load_directory(folder, random_weights=random_weights)
     else:
         model = registry.get(name).load(random_weights=random_weights)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from admbench.bench.models import quantizable, registry
 from admbench.bench.models.components import components_of
 from admbench.bench.models.directory import describe, path_of
+from admbench.bench.models.twins import parse
 
 
 def check_model(name: str) -> None:
@@ -18,7 +19,8 @@ def check_model(name: str) -> None:
     """
     folder = path_of(name)
     if folder is None:
-        registry.check(name)
+        twin = parse(name)
+        registry.check(name if twin is None else twin.model)
     else:
         print(f"note: {folder}: {describe(folder)}", file=sys.stderr)
 

@@ -38,13 +38,15 @@ CODE: Mapping[str, Callable[[], str]] = {
     "measurement": lambda: source_sha256("admbench.bench.measurement"),
     "suites": lambda: source_sha256("admbench.bench.suites"),
     "models": lambda: source_sha256("admbench.bench.models"),
-    "methods": lambda: source_sha256("admbench.methods"),
+    "methods": lambda: versions.used_sha256("admbench.methods"),
     "audio": lambda: versions.files_sha256("admbench.metrics.audio", "admbench.bench.scoring.clips"),
     "metrics": lambda: source_sha256("admbench.metrics"),
     "scoring": lambda: source_sha256("admbench.bench.scoring"),
     "record": lambda: versions.files_sha256(*(f"admbench.leaderboard.{name}" for name in _RECORD)),
 }
-"""Part of our code -> hash of its source. What plans, starts processes or shows results computes no number."""
+"""Part of our code -> hash of its source. What plans, starts processes or shows results computes no number.
+
+`methods` is what all methods share; the file of one counts where that method runs, by its plug-in's identity."""
 
 
 class Stage(BaseModel):

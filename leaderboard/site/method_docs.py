@@ -129,15 +129,13 @@ _PAGES = {
             "On the model of few steps it is, by FD. By KL and by latents the intervals leave it open.",
         ),
     ),
-    "convrot": DocsPage("methods/linear.html#rotations"),
-    "qera": DocsPage("methods/linear.html"),
     **dict.fromkeys(
         ("smoothquant", "vidit-q", "gptq", "awq", "svdquant", "hqq", "nf4"),
         DocsPage("methods/linear.html", _LINEAR),
     ),
     **dict.fromkeys(
-        ("convrot", "qera"),
-        DocsPage("methods/linear.html", ("convrot and qera have not been measured by clips yet.",)),
+        ("convrot", "qera", "sqd"),
+        DocsPage("methods/linear.html", ("convrot, qera and sqd have not been measured by clips yet.",)),
     ),
     **dict.fromkeys(
         ("torchao-int8", "torchao-int4", "quanto-int8", "quanto-int4", "quanto-int2", "nncf-int8"),

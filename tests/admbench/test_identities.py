@@ -10,6 +10,7 @@ import pytest
 
 from admbench import sources
 from admbench.identities import PluginIdentity
+from admbench.methods import BUILTIN
 from admbench.registry import Registry
 
 GROUP = "test.plugins"
@@ -148,6 +149,62 @@ def test_a_class_that_is_imported_elsewhere_is_found_where_it_is_written(install
     assert sources.class_literal("theirs.front:Renamed", "version") == "1"
     with pytest.raises(LookupError, match="no source"):
         sources.class_literal("theirs.front:Nothing", "version")
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of three methods and what they share, of which `second` builds upon `first`."""
+    folder = tmp_path / "room"
+    (folder / "core").mkdir(parents=True)
+    for name, source in {
+        "__init__": "",
+        "base": "",
+        "first": "def one():\n    from room.base import what\n",
+        "second": "from . import first\n",
+        "third": "from .base import what\n",
+        "core/__init__": "from room.base import what\n",
+        "core/layers": "",
+    }.items():
+        (folder / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("edited", "others"),
+    [
+        ("first", {"first", "second"}),
+        ("second", {"second"}),
+        ("third", {"third"}),
+        ("base", {"first", "second", "third", "shared"}),
+        ("core/layers", {"first", "second", "third", "shared"}),
+        ("__init__", {"first", "second", "third", "shared"}),
+    ],
+)
+def test_an_edited_file_is_another_source_for_what_builds_upon_it(room: Path, edited: str, others: set[str]) -> None:
+    def all_of_them() -> dict[str, str | None]:
+        parts = {name: [f"room.{name}"] for name in ("first", "second", "third")} | {"shared": []}
+        return {name: sources.sha256_of_used("room", *modules) for name, modules in parts.items()}
+
+    before = all_of_them()
+    with open(room / f"{edited}.py", "a") as file:
+        file.write("MORE = 1\n")
+    after = all_of_them()
+    assert {name for name in before if before[name] != after[name]} == others
+
+
+def test_what_a_run_imports_of_methods_beside_plugins_counts_for_all_of_them() -> None:
+    """So an edit of `methods/base.py` quantizes everything again, and none slips through as nobody's."""
+    root = Path(sources.find_module("admbench.methods").submodule_search_locations[0])  # type: ignore[union-attr, index]
+    shared = {name.rpartition(".")[2] for name in sources.used_modules("admbench.methods")}
+    assert {"base", "spec", "protocol"} <= shared
+    plugins = {target.partition(":")[0].removeprefix("admbench.methods.") for target in BUILTIN.values()}
+    assert not shared & plugins
+    used_by_some = {
+        name for one in plugins for name in sources.used_modules("admbench.methods", f"admbench.methods.{one}")
+    }
+    named = {name.rpartition(".")[2] for name in used_by_some}
+    assert {path.stem for path in root.glob("*.py")} - {"__init__"} == named
 
 
 def test_a_namespace_is_no_ones_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

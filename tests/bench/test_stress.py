@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from admbench import methods
 from admbench.bench.cli.app import main
 from admbench.bench.conformance.tiny_models import TinyModel, tiny_audioldm, tiny_tango
+from admbench.bench.models.twins import GAINS
 from admbench.bench.studies.stress.climbing import TOLERANCE, Outcome, Row, climb, judged, require_same
-from admbench.bench.studies.stress.twins import DRIFT, GAINS, HardLayer, hard_twin, hardened_layers
+from admbench.bench.studies.stress.twins import DRIFT, HardLayer, hard_twin, hardened_layers
 from admbench.errors import DataError
 from admbench.files import read_json
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
@@ -160,6 +161,8 @@ CLAIMS = {
     f"naive@w8a8[{QUICK}]": {"shifted inputs"},
     f"smoothquant@w8a8[{QUICK}]": {"channel outliers"},
     f"vidit-q@w8a8[{QUICK}]": {"channel outliers", "drifting ranges"},
+    f"sqd@w8a8[{QUICK}]": {"channel outliers", "drifting ranges"},
+    f"sqd@w8a8[{QUICK},inputs=static]": {"channel outliers", "drifting ranges"},
     "convrot@w8a8": {"channel outliers", "drifting ranges"},
     f"svdquant@w8a8[{QUICK},rank=8,positions=128]": {"channel outliers", "heavy-tailed weights"},
     f"awq@w4a16[{QUICK}]": {"channel outliers"},

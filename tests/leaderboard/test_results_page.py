@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -93,6 +94,36 @@ def test_in_short_it_is_the_conclusion_and_one_table_of_methods_by_models(make_r
             assert cell.endswith(line.verdicts["fd"].word)
     assert "> At 4-bit weights gptq@w4a8" in page.read_text().replace("\\", "")
     assert "Made from 6 records" in page.read_text()
+
+
+def test_by_bits_it_is_a_table_for_each_pair_of_bits_and_a_picture_of_all(make_run, make_record, tmp_path):
+    specs = SPECS | {"naive@w4a16": 0.3, "naive@q4_0": 0.2, "naive@w8a8": 0.05}
+    models = ("tiny-tango", "tiny-dit[outliers]")
+    records = [make_record(model=model, spec=spec, n=96) for model in models for spec in specs]
+    for one in records:
+        if one["method"]["spec"] == "naive@q4_0":
+            one["method"]["bits"] = {"weight": 4, "activation": 16}
+    folder = make_run(records)
+    write_results(folder, specs)
+    agree(folder)
+    page, picture = tmp_path / "results.md", tmp_path / "results.svg"
+    page.write_text(PAGE)
+    assert main(["--by-bits", "--picture", str(picture), str(page), f"methods={folder}"]) == 0
+    text = page.read_text()
+    parts = re.split(r"\*\*Weights of (.*?)\*\*", text)
+    named = [re.findall(r"^\| `([^`]+)` \| 1 \|", part, re.MULTILINE) for part in parts[2::2]]
+    assert dict(zip(parts[1::2], map(set, named), strict=True)) == {
+        "8 bits, inputs of 8 bits": {"naive@w8a8"},
+        "4 bits, inputs of 8 bits": {"naive@w4a8", "gptq@w4a8"},
+        "4 bits, inputs as they are": {"naive@w4a16", "naive@q4_0"},
+    }
+    assert "`tiny-dit[outliers]` |" in text
+    assert "| `naive@q4_0` | `naive@w4a16` |" in text  # a format is held against integers, not they against it
+    root = ElementTree.fromstring(picture.read_text())
+    titles = [one.text or "" for one in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert sorted(title.partition(":")[0] for title in titles) == sorted(
+        f"{spec}, {model}" for spec in specs if spec != "fp32" for model in models
+    )
 
 
 def versions_shown(page: str) -> set[tuple[str, str]]:

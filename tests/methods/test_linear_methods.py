@@ -22,11 +22,12 @@ from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_lay
 from admbench.methods.core.numbers.fitting import fit_weight
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, weight_scheme
+from admbench.methods.core.reconstruction.branch import leading_components
 from admbench.methods.core.reconstruction.smoothing import smoothed, smoothing_scale
 from admbench.methods.gptq import gptq_codes
 from admbench.methods.hqq import fit_zero_points
 from admbench.methods.qera import error_branch, reconstruct
-from admbench.methods.svdquant import CANDIDATES, RunLayer, decompose, leading_components
+from admbench.methods.svdquant import CANDIDATES, RunLayer, decompose
 
 CHANNEL = weight_scheme(4, "channel")
 GROUPS = Scheme(bits=4, granularity="group", symmetric=False, group_size=8)
@@ -40,6 +41,8 @@ SPECS = [
     "nf4@w4a16",
     "svdquant@w4a4[positions=64,rank=2]",
     "vidit-q@w4a8",
+    "sqd@w4a8",
+    "sqd@w8a8[inputs=static,rank=2]",
     "convrot@w4a8",
     "qera@w4a16[positions=64,rank=2]",
 ]
@@ -216,7 +219,9 @@ def test_a_method_gives_finite_predictions_and_a_checkpoint_of_the_same_bits(
     assert {ends[name].scheme.weight.bits for name in ("conv_in", "conv_out")} == {8}
 
 
-@pytest.mark.parametrize("name", ["smoothquant", "gptq", "awq", "hqq", "nf4", "svdquant", "vidit-q", "convrot", "qera"])
+@pytest.mark.parametrize(
+    "name", ["smoothquant", "gptq", "awq", "hqq", "nf4", "svdquant", "vidit-q", "convrot", "qera", "sqd"]
+)
 def test_16_bits_are_full_precision_bit_for_bit(name, audioldm, quantize, predict):
     assert torch.equal(predict(audioldm, quantize(audioldm, f"{name}@w16a16").module), predict(audioldm))
 
@@ -237,7 +242,7 @@ def test_what_a_method_cannot_do_is_refused(spec, message, audioldm, quantize):
         quantize(audioldm, spec)
 
 
-@pytest.mark.parametrize("name", ["smoothquant", "gptq", "awq", "svdquant", "vidit-q"])
+@pytest.mark.parametrize("name", ["smoothquant", "gptq", "awq", "svdquant", "vidit-q", "sqd"])
 def test_a_calibration_set_of_another_model_is_refused(name, audioldm, other_audioldm, prompts):
     method = methods.from_spec(f"{name}@w4a8[prompts=2,timesteps=2,steps=2]")
     calibration = method.calibrate(other_audioldm, prompts, seed=0)

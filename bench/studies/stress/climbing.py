@@ -30,6 +30,7 @@ METHODS = (
     "naive@w8a8",
     "smoothquant@w8a8",
     "vidit-q@w8a8",
+    "sqd@w8a8",
     "convrot@w8a8",
     "svdquant@w8a8",
     "tfmq-dm@w8a8[iterations=0]",

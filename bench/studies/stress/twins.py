@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from admbench.bench.models.twins import drawn_gains
 from admbench.errors import UsageError
 from admbench.hashing import sha256_tensors
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
@@ -42,10 +43,6 @@ from admbench.methods.core.numbers.timesteps import Clock, timesteps_of_calls
 from admbench.methods.protocol import BackboneCall, DenoisingModel
 from admbench.taxonomy import Difficulty
 
-GAINS = (20.0, 60.0)
-"""Between which the gain of an outlier channel is drawn."""
-SHARE = 32
-"""One of so many channels is an outlier, and at least one."""
 DRIFT = 16.0
 """How many times as wide ranges are at the last timestep as at the first."""
 
@@ -207,11 +204,7 @@ def _scaled(layers: Mapping[str, QuantizableLayer], seed: int, *, heavy_weights:
     generator = torch.Generator().manual_seed(seed)
     made = {}
     for name, layer in layers.items():
-        channels = input_channels(layer)
-        chosen = torch.randperm(channels, generator=generator)[: max(1, channels // SHARE)]
-        gain = torch.ones(channels)
-        low, high = GAINS
-        gain[chosen] = low + (high - low) * torch.rand(len(chosen), generator=generator)
+        gain = drawn_gains(input_channels(layer), generator)
         if heavy_weights:
             gain = 1 / gain
         made[name] = HardLayer(with_weight(layer, layer.weight / over_inputs(gain, layer.weight)), gain=gain)

@@ -23,6 +23,7 @@ from admbench.methods.core.layers.kinds import (
     over_inputs,
     quantizable_layers,
 )
+from admbench.methods.core.numbers.timesteps import timesteps_of_calls
 from admbench.methods.protocol import DenoisingModel
 
 GRAM_BYTES = 2**30
@@ -80,6 +81,28 @@ def channel_statistics(
         own.mean_magnitude /= counts[name]
         check_finite(name, own.low + own.high)
     return found
+
+
+def channel_statistics_by_timestep(
+    model: DenoisingModel, calibration: CalibrationSet, layers: Iterable[str]
+) -> dict[float, dict[str, ChannelStatistics]]:
+    """Return `channel_statistics` of the samples at each timestep of a set apart, timesteps rising, in one pass.
+
+    Timesteps are in the units that the backbone is given them in. A network without any has one entry, at 0.
+
+    Raises:
+        UsageError: the set belongs to another model.
+        DataError: an input is NaN or infinite; names the layer.
+    """
+    calibration.check_model(model)
+    timesteps = timesteps_of_calls(model, calibration.batches(BATCH_SIZE))
+    if timesteps is None:
+        timesteps = torch.zeros(len(calibration))
+    names = list(layers)
+    return {
+        float(now): channel_statistics(model, calibration.take(torch.nonzero(timesteps == now).reshape(-1)), names)
+        for now in timesteps.unique()  # sorted
+    }
 
 
 def channel_rows(layer: QuantizableLayer, values: Tensor) -> Tensor:

@@ -19,11 +19,14 @@ from admbench.methods.core.kernels.onednn import (
     Int8Linear,
     numeric_geometry,
 )
+from admbench.methods.core.layers.kinds import channel_dimension
 from admbench.methods.core.layers.quantized import QuantizedLayer
-from admbench.methods.core.numbers.scheme import LayerKind, LayerParts, Scheme
+from admbench.methods.core.layers.rotation import rotate
+from admbench.methods.core.numbers.scheme import LayerKind, Scheme
 from admbench.methods.core.processor import is_x86, product_refusal
 
-ALL_PARTS = frozenset(LayerParts.model_fields)
+PARTS = frozenset({"input_scale", "input_shift", "rank", "timesteps", "rotation"})
+"""Of a layer that is computed here. Named one by one: what a layer may have beside these is refused until it is."""
 _NEEDS = "AVX512-VNNI or AVX-VNNI; without them, codes small enough not to saturate in 16 bits"
 
 
@@ -42,10 +45,10 @@ class TableInt8(nn.Module):
 
 
 class WithParts(nn.Module):
-    """A product between a scaled or shifted input and a low-rank branch in floating point beside it.
+    """A product of a scaled, shifted or rotated input, and a low-rank branch in floating point beside it.
 
     Args:
-        layer: has the scale, shift and branch, which are computed as it does.
+        layer: has the scale, shift, rotation and branch, which are computed as it does.
         product: of its codes.
     """
 
@@ -57,6 +60,7 @@ class WithParts(nn.Module):
         self._shift = None if shift is None else shift.view(-1, *pixels)
         self._down = None if down is None else down.float()
         self._up = None if up is None else up.float().view(*up.shape, *pixels)
+        self._rotation, self._channel = layer.rotation, channel_dimension(layer.kind)
         self._operation: Callable[..., Tensor] = getattr(F, layer.kind)
         self._geometry = layer.geometry
         self.product = product
@@ -67,6 +71,8 @@ class WithParts(nn.Module):
             x = x - self._shift
         if self._scale is not None:
             x = x / self._scale
+        if self._rotation:
+            x = rotate(x, self._rotation, self._channel)
         out: Tensor = self.product(x)
         if self._down is not None and self._up is not None:
             narrow = self._operation(x, self._down, None, **self._geometry)
@@ -112,7 +118,7 @@ def _kernel(kind: LayerKind, module: type[nn.Module]) -> Kernel:
         kind=kind,
         weight=Support(bits=tuple(range(2, 9)), asymmetric_bits=tuple(range(2, 8))),
         activation=Support(bits=tuple(range(2, 9)), granularities=("tensor",), asymmetric_bits=tuple(range(2, 9))),
-        parts=ALL_PARTS,
+        parts=PARTS,
         device="cpu",
         instruction_sets=_NEEDS,
         refuse=_refuse,
@@ -131,7 +137,7 @@ DYNAMIC_LINEAR = Kernel(
         asymmetric_bits=tuple(range(2, 9)),
         dynamic=True,
     ),
-    parts=ALL_PARTS - {"timesteps"},
+    parts=PARTS - {"timesteps"},
     device="cpu",
     instruction_sets=_NEEDS,
     refuse=_refuse,

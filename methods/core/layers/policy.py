@@ -23,6 +23,7 @@ from admbench.methods.core.numbers.scheme import (
     activation_scheme,
     at_least,
     grouped,
+    per_token,
     weight_scheme,
 )
 from admbench.progress import track
@@ -194,6 +195,17 @@ def input_quantizer(
     if scheme is None:
         return None
     return dynamic_input(scheme, layer) if scheme.dynamic else fit(scheme, name)
+
+
+def at_run_time(scheme: Scheme, layer: QuantizableLayer) -> Scheme:
+    """Return an asymmetric scheme of inputs of the same bits whose ranges are found at run time.
+
+    One per position of a Linear layer's input; of a convolution's one per row of the batch, the finest that a
+    convolution can compute with. A number format says itself what shares a scale, and stays.
+    """
+    if scheme.published or isinstance(layer, nn.Linear):
+        return per_token(scheme)
+    return Scheme(bits=scheme.bits, granularity="sample", symmetric=False, dynamic=True)
 
 
 def _with_fitted_groups(scheme: LayerScheme, layer: QuantizableLayer) -> LayerScheme:
