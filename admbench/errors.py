@@ -41,6 +41,10 @@ class CheckpointError(BenchError):
     """A checkpoint is missing, damaged, or not one."""
 
 
+class CheckpointWarning(UserWarning):
+    """A checkpoint is usable, but something in it is likely not what its owner means; the message says what."""
+
+
 class DataError(BenchError):
     """An audio, caption, feature or record file is missing, damaged or malformed."""
 

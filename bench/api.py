@@ -21,10 +21,14 @@ from admbench.bench.models.quantization import (
     read_headers,
     save_components,
 )
+from admbench.bench.scoring.candidates import candidate_seeds
+from admbench.bench.scoring.candidates import choose as choose_candidates
 from admbench.bench.scoring.conventional import score_by_convention
+from admbench.bench.scoring.judges import load_judges
 from admbench.bench.scoring.report import score_report
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import BenchError, CheckpointError, UsageError
+from admbench.metrics.extractors.builtin import ClapText
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,6 +154,8 @@ def generate(
     steps: int | None = None,
     guidance: float | None = None,
     batch_size: int = 8,
+    candidates: int = 1,
+    judges: JudgeSpec | None = None,
 ) -> NDArray[np.float32]:
     """Generate one clip per prompt.
 
@@ -160,6 +166,9 @@ def generate(
         steps: denoising steps; None is the model's default.
         guidance: classifier-free guidance scale; None is the model's default.
         batch_size: prompts at a time.
+        candidates: clips of each prompt, of which the one nearest to it by CLAP is returned. The first has the noise of
+            the prompt's seed, the others noise that follows from it. AudioLDM's authors make 3; runs make one.
+        judges: whose first CLAP network chooses; None is the embedded one.
 
     Returns:
         (n, samples) float32 at `model.sample_rate`, full scale 1; of a stereo model (n, 2, samples), left first.
@@ -171,15 +180,22 @@ def generate(
     seeds = [0] * len(prompts) if seeds is None else list(seeds)
     if not prompts or len(seeds) != len(prompts):
         raise UsageError(f"{len(prompts)} prompts and {len(seeds)} seeds: expected as many of one as of the other")
+    if candidates < 1:
+        raise UsageError(f"candidates={candidates}: expected 1 or more")
+    judge = load_judges(judges or JudgeSpec(), [ClapText()])["clap"] if candidates > 1 else None
     waveforms: NDArray[np.float32] = model.generate(
-        list(prompts),
-        seeds,
+        [prompt for prompt in prompts for _ in range(candidates)],
+        [one for seed in seeds for one in candidate_seeds(seed, candidates)],
         steps=model.default_steps if steps is None else steps,
         guidance=model.default_guidance if guidance is None else guidance,
         batch_size=batch_size,
     )
     model.require_finite(waveforms)
-    return waveforms
+    if judge is None:
+        return waveforms
+    made = waveforms.reshape(len(prompts), candidates, *waveforms.shape[1:])
+    best, _ = choose_candidates(made, list(prompts), model.sample_rate, judge)
+    return np.stack([clips[chosen] for clips, chosen in zip(made, best, strict=True)])
 
 
 def score_folders(

@@ -30,6 +30,7 @@ BUILTIN = {
     "hqq": "admbench.methods.hqq:HQQ",
     "nf4": "admbench.methods.nf4:NF4",
     "svdquant": "admbench.methods.svdquant:SVDQuant",
+    "svdquant-gptq": "admbench.methods.svdquant_gptq:SVDQuantGPTQ",
     "convrot": "admbench.methods.convrot:ConvRot",
     "qera": "admbench.methods.qera:QERA",
     "sqd": "admbench.methods.sqd:SQD",
@@ -43,6 +44,9 @@ BUILTIN = {
     "quanto-int4": "admbench.methods.bridges.quanto:QuantoInt4",
     "quanto-int2": "admbench.methods.bridges.quanto:QuantoInt2",
     "nncf-int8": "admbench.methods.bridges.nncf:NNCFInt8",
+    "sdnq-int8": "admbench.methods.bridges.sdnq:SDNQInt8",
+    "sdnq-int4": "admbench.methods.bridges.sdnq:SDNQInt4",
+    "ready-made": "admbench.methods.bridges.ready_made:ReadyMade",
 }
 
 registry = Registry("admbench.methods", "method", BUILTIN, facts=("track", "family"))

@@ -14,7 +14,7 @@ from torch import Tensor
 from admbench.methods.base import CalibratedConfig, CalibratedMethod
 from admbench.methods.core.backbone import QuantizedBackbone
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
-from admbench.methods.core.calibration.statistics import input_grams
+from admbench.methods.core.calibration.statistics import ChannelStatistics, channel_statistics, input_grams
 from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers
 from admbench.methods.core.layers.policy import Policy, backbone_ends, grouped_policy, replace_layers, uniform_policy
 from admbench.methods.core.layers.quantized import QuantizedLayer
@@ -132,3 +132,38 @@ class GramMethod(LayerwiseMethod[Seen, Solution]):
             scheme: of the weight, its groups fitted to the layer.
             seen: its entry of `observe`.
         """
+
+
+class BranchConfig(CalibratedConfig):
+    """Options of methods that search a smoothing and a branch of low rank by the error of a layer as it runs."""
+
+    positions: int = Field(default=1024, ge=1, le=10_000_000)
+    """Positions of a layer's input that its output error is taken on."""
+    group: int = Field(default=64, ge=1, le=100_000)
+    """Most weights of an output channel, and channels of an input, that share a scale."""
+    rank: int = Field(default=32, ge=1, le=4096)
+    """Of the branch; at most half of what the layer's weight could have."""
+    iterations: int = Field(default=3, ge=1, le=10_000)
+    """Most turns of branch and residual."""
+
+
+class BranchMethod(LayerwiseMethod[ChannelStatistics, Solution]):
+    """A layerwise method that goes by channels' extremes and rounds weights and activations in groups."""
+
+    Config: ClassVar[type[BranchConfig]] = BranchConfig
+    config: BranchConfig
+
+    def observe(self, model: DenoisingModel, calibration: CalibrationSet) -> Mapping[str, ChannelStatistics]:
+        """See `LayerwiseMethod`: the extremes of each input channel."""
+        return channel_statistics(model, calibration, quantizable_layers(model.backbone))
+
+    def policy(self, ends: Sequence[str]) -> Policy:
+        """See `LayerwiseMethod`: weights and activations in groups."""
+        policy = grouped_policy(*self.spec.sides, ends, self.config.group)
+        return policy.changed(activation=lambda scheme: _in_groups(scheme, self.config.group))
+
+
+def _in_groups(scheme: Scheme, group: int) -> Scheme:
+    if scheme.published:
+        return scheme
+    return Scheme(bits=scheme.bits, granularity="group", symmetric=True, group_size=group, dynamic=True)

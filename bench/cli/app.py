@@ -6,7 +6,9 @@ import io
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 import typer
 
@@ -43,7 +45,7 @@ from admbench.bench.cli import (
     votes,
     zoo,
 )
-from admbench.errors import BenchError
+from admbench.errors import BenchError, CheckpointWarning
 from admbench.plain_text import visible
 
 DONE, SOME_CELL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -103,7 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = typer.main.get_command(app).main(args=arguments, prog_name="bench", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = typer.main.get_command(app).main(args=arguments, prog_name="bench", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except KeyboardInterrupt:
@@ -115,6 +119,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--debug" in arguments:
             traceback.print_exc()
         return _say(f"error: {_one_line(error)}", BAD_INPUT)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of ours as one line; a library's as Python does, with its place."""
+    ours = f"warning: {visible(str(message))}\n" if issubclass(category, CheckpointWarning) else None
+    print(ours or warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
 def _one_line(error: Exception) -> str:

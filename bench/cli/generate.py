@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from admbench.bench.cli.options import LARGEST_SEED, Debug, Device, Quiet, RandomWeights
+from admbench.bench.cli.options import LARGEST_SEED, Debug, Device, Quiet, RandomWeights, judge_spec
 from admbench.errors import UsageError
 
 
@@ -25,6 +25,11 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the noise.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance scale.")] = None,
+    candidates: Annotated[
+        int, typer.Option(min=1, max=64, help="Clips to make, of which the nearest to the prompt by CLAP is kept.")
+    ] = 1,
+    clap: Annotated[str | None, typer.Option(help="The judge that chooses; default: the embedded one.")] = None,
+    clap_weights: Annotated[str | None, typer.Option(help="Its weights, where it does not find them itself.")] = None,
     device: Device = "cpu",
     random_weights: RandomWeights = False,
     quiet: Quiet = False,
@@ -41,6 +46,8 @@ def generate(
         raise UsageError("expected --model or --checkpoint")
     if checkpoint is not None and random_weights:
         raise UsageError("--random-weights: goes with --model; a checkpoint has weights of its own")
+    if candidates == 1 and (clap or clap_weights):
+        raise UsageError("--clap: chooses among --candidates; expected 2 or more of them")
     if not prompt.strip():
         raise UsageError("--prompt: expected some text, found none")
     if model is not None:
@@ -48,7 +55,10 @@ def generate(
     check_writable_file(out)
     from admbench.bench import api
     from admbench.bench.scoring.clips import write_wav
+    from admbench.bench.scoring.judges import check_judges
 
+    judges = judge_spec(clap=clap, clap_weights=clap_weights)
+    check_judges(judges)
     loaded = (
         api.load_model(str(model), random_weights=random_weights, device=device)
         if checkpoint is None
@@ -56,6 +66,8 @@ def generate(
     )
     if any(loaded.cut_captions([prompt]) or ()):
         print(f"warning: {loaded.name} reads the beginning of this prompt: it has too many tokens", file=sys.stderr)
-    waveform = api.generate(loaded, [prompt], [seed], steps=steps, guidance=guidance, batch_size=1)[0]
+    (waveform,) = api.generate(
+        loaded, [prompt], [seed], steps=steps, guidance=guidance, batch_size=1, candidates=candidates, judges=judges
+    )
     write_wav(out, waveform, loaded.sample_rate)
     print(f"{out}: {waveform.shape[-1] / loaded.sample_rate:.2f} s at {loaded.sample_rate} Hz")

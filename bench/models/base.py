@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import ceil, isfinite
 from typing import Any
 
 import numpy as np
@@ -145,17 +145,20 @@ class AudioDiffusionModel:
         return None if cut is None else cut(prompts)
 
     def set_seconds(self, seconds: float) -> None:
-        """Makes clips of that length from now on. Raises UsageError for a length that the model cannot make."""
+        """Makes clips of that length from now on: whole latent frames that cover it, whose clip is cut to it.
+
+        Raises UsageError for a length that the model cannot make.
+        """
         if seconds == self.seconds:
             return
         rate = self.card.latent_rate
         if rate is None:
             raise UsageError(f"{self.name} makes clips of {self.seconds:g} s; generation.seconds = {seconds:g}")
-        frames = round(seconds * rate)
-        if frames < 1 or abs(frames / rate - seconds) > 1e-6:
-            raise UsageError(f"{self.name}: generation.seconds = {seconds:g}; expected a multiple of {1 / rate:g}")
+        if not (isfinite(seconds) and seconds > 0):
+            raise UsageError(f"{self.name}: generation.seconds = {seconds:g}; expected more than 0")
         channels, _, *bands = self.card.latent_shape
-        self.card = replace(self.card, seconds=seconds, latent_shape=(channels, frames, *bands))
+        shape = (channels, self._latent_frames(seconds, rate), *bands)
+        self.card = replace(self.card, seconds=seconds, latent_shape=shape)
 
     def call_backbone(self, inputs: dict[str, Tensor]) -> Tensor:
         """Runs the backbone on a call's inputs: `sample` (n, *latent_shape), `timestep` (n,) and the conditioning.
@@ -227,14 +230,14 @@ class AudioDiffusionModel:
         return self.decode(latents)
 
     def decode(self, latents: Tensor) -> NDArray[np.float32]:
-        """Latents (n, *latent_shape) to waveforms, float32 (n, samples), or of stereo (n, 2, samples)."""
+        """Latents (n, *latent_shape) to waveforms, float32 (n, samples) or of stereo (n, 2, samples), cut to length."""
         with torch.inference_mode():
             parts = [
                 self._decode(latents[start : start + DECODE_BATCH].to(self.device)).float().cpu()
                 for start in track(range(0, len(latents), DECODE_BATCH), f"{self.name}: decoding")
             ]
         waveforms: NDArray[np.float32] = torch.cat(parts).numpy()
-        return waveforms
+        return waveforms[..., : int(round(self.seconds * self.sample_rate, 6))]
 
     def require_finite(self, waveforms: NDArray[np.float32]) -> None:
         """Raise DataError, with the cause as far as it can be told, if clips (n, samples) are not all finite."""
@@ -278,6 +281,10 @@ class AudioDiffusionModel:
                 predicted = guide(*predicted.chunk(2))
             latents = sampling.step(predicted, timestep, latents)
             yield label, inputs, latents
+
+    def _latent_frames(self, seconds: float, rate: float) -> int:
+        """Frames, so many a second, that a clip of so many seconds is made of: those that cover it."""
+        return ceil(round(seconds * rate, 6))
 
     def _sampling(self, steps: int, generators: Sequence[torch.Generator]) -> Sampling:
         """Starts one run of the scheduler. A family may have a schedule of its own."""

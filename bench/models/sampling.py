@@ -91,6 +91,7 @@ class Sampling:
         steps: denoising steps.
         generators: one on the CPU for each clip; stochastic schedulers draw each clip's noise from its own.
         sigmas: noise level of each step, of a model of flow matching that has a schedule of its own.
+        eta: share of DDPM's noise in each step of DDIM (Song et al. 2020, eq. 16); 0 adds none. Of DDIM alone.
 
     Raises:
         UsageError: a number of steps whose timesteps do not span the noise levels, or that the scheduler cannot take.
@@ -102,6 +103,7 @@ class Sampling:
         steps: int,
         generators: Sequence[torch.Generator],
         sigmas: Sequence[float] | None = None,
+        eta: float = 0.0,
     ) -> None:
         self._scheduler = copy.deepcopy(scheduler)
         if sigmas is None:
@@ -111,6 +113,8 @@ class Sampling:
         self._generators = list(generators)
         takes_noise = "generator" in inspect.signature(self._scheduler.step).parameters
         self._options: dict[str, Any] = {"generator": self._generators} if takes_noise else {}
+        if eta:
+            self._options["eta"] = eta
 
     @property
     def timesteps(self) -> Tensor:

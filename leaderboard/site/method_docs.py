@@ -134,13 +134,23 @@ _PAGES = {
         DocsPage("methods/linear.html", _LINEAR),
     ),
     **dict.fromkeys(
-        ("convrot", "qera", "sqd"),
-        DocsPage("methods/linear.html", ("convrot, qera and sqd have not been measured by clips yet.",)),
+        ("convrot", "qera", "sqd", "svdquant-gptq"),
+        DocsPage("methods/linear.html", ("convrot, qera, sqd and svdquant-gptq have not been measured by clips yet.",)),
     ),
     **dict.fromkeys(
-        ("torchao-int8", "torchao-int4", "quanto-int8", "quanto-int4", "quanto-int2", "nncf-int8"),
+        (
+            "torchao-int8",
+            "torchao-int4",
+            "quanto-int8",
+            "quanto-int4",
+            "quanto-int2",
+            "nncf-int8",
+            "sdnq-int8",
+            "sdnq-int4",
+        ),
         DocsPage("methods/bridges.html", _BRIDGES),
     ),
+    "ready-made": DocsPage("methods/bridges.html#checkpoints-that-others-made"),
 }
 
 

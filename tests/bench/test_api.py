@@ -11,10 +11,14 @@ import pytest
 import soundfile
 
 import admbench
+from admbench.bench.scoring.candidates import candidate_seeds
 from admbench.bench.scoring.clips import write_clips
+from admbench.bench.scoring.judges import load_judges
 from admbench.bench.scoring.report import sets_in_words
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import CheckpointError, DataError, UsageError
+from admbench.metrics.audio import resample
+from admbench.metrics.extractors.builtin import ClapText
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
@@ -214,3 +218,23 @@ def test_unknown_names_are_attribute_errors() -> None:
     assert "quantize" in dir(admbench)
     with pytest.raises(AttributeError, match="no attribute 'quantise'"):
         _ = admbench.quantise
+
+
+def test_the_best_of_several_candidates_is_the_one_that_clap_puts_nearest(plugins: None) -> None:
+    model = admbench.load_model("fake-adm")
+    seeds = candidate_seeds(5, 4)
+    assert seeds[0] == 5
+    assert seeds[:2] == candidate_seeds(5, 2)  # the more are made, the more there is to choose from
+    assert len(set(seeds)) == 4
+    each = admbench.generate(model, ["a dog barks"] * 4, seeds, steps=2)
+    judges = JudgeSpec(clap="band-clap")
+    judge = load_judges(judges, [ClapText()])["clap"]
+    clips = [resample(clip, model.sample_rate, judge.sample_rate) for clip in each]
+    clips = [np.pad(clip, (0, max(0, judge.sample_rate - len(clip)))) for clip in clips]  # as short ones are heard
+    heard = judge.embed_audio(np.stack(clips))
+    words = judge.embed_text(["a dog barks"])[0]
+    nearest = int((np.asarray(heard.embedding) @ words).argmax())
+    best = admbench.generate(model, ["a dog barks"], [5], steps=2, candidates=4, judges=judges)
+    np.testing.assert_allclose(best[0], each[nearest], atol=1e-6)
+    with pytest.raises(UsageError, match="candidates=0: expected 1 or more"):
+        admbench.generate(model, ["a"], [1], candidates=0)

@@ -13,12 +13,14 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
+from admbench.bench.cli.app import main
 from admbench.bench.models import fingerprint, load_model, missing_weights, registry
 from admbench.bench.models.checkpoints import shipped
 from admbench.bench.models.checkpoints.files import component_files
 from admbench.bench.models.families.audioldm import AUDIOLDM
 from admbench.bench.models.networks.published_sizes import audioldm_unet
-from admbench.errors import CheckpointError, UsageError
+from admbench.bench.models.pipelines.audioldm import authors_heads, with_heads
+from admbench.errors import CheckpointError, CheckpointWarning, UsageError
 
 from .test_components import assert_told
 
@@ -89,8 +91,134 @@ def test_ten_seconds_are_250_latent_frames_and_sampling_is_the_authors(weights):
     assert model.card.latent_shape == (8, 1000 // shrink, vocoder.model_in_dim // shrink)
     assert (model.default_steps, model.default_guidance) == (200, 2.5)
     assert model.license == "CC-BY-NC-SA-4.0"
-    with pytest.raises(UsageError, match=r"multiple of 0\.08"):  # the small autoencoder shrinks eightfold
-        model.set_seconds(1.01)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "frames"), [(0.5, 7), (2.5, 32), (0.64, 8), (1.01, 13)]
+)  # the small autoencoder shrinks eightfold: 12.5 latent frames a second
+def test_a_clip_of_any_length_is_covered_and_cut_as_in_the_pipeline(weights, seconds, frames):
+    model = load_model(NAME)
+    model.set_seconds(seconds)
+    assert (model.seconds, model.card.latent_shape) == (seconds, (8, frames, 8))
+    clip = model.decode(torch.zeros(1, *model.card.latent_shape))
+    assert clip.shape == (1, round(seconds * 16_000))
+    with pytest.raises(UsageError, match=r"generation\.seconds = 0; expected more than 0"):
+        model.set_seconds(0.0)
+
+
+def test_half_a_second_is_what_audioldm_pipeline_makes_of_it(weights):
+    from diffusers import AudioLDMPipeline
+
+    ours = load_model(NAME)
+    ours.set_seconds(0.5)
+    theirs = AudioLDMPipeline.from_pretrained(weights, torch_dtype=torch.float32)
+    theirs.set_progress_bar_config(disable=True)
+    noise = torch.randn(1, *ours.card.latent_shape, generator=torch.Generator().manual_seed(3))
+    options = {"num_inference_steps": 1, "guidance_scale": 2.5, "latents": noise, "audio_length_in_s": 0.5}
+    expected = theirs("rain", **options).audios[0]
+    made = ours.generate(["rain"], [3], steps=1, guidance=2.5)[0]
+    assert made.shape == expected.shape == (8000,)
+    assert np.abs(made - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+class TestAsItsAuthors:
+    """`NAME-authors`: the same folder, run as github.com/haoheliu/AudioLDM runs it."""
+
+    def test_ten_seconds_are_1024_frames_of_the_spectrogram_cut_to_ten_seconds(self, weights):
+        model = load_model(f"{NAME}-authors")
+        assert (model.seconds, model.card.latent_shape) == (10, (8, 1024 // 8, 8))
+        assert (model.default_steps, model.default_guidance) == (200, 2.5)
+        model.set_seconds(2.5)  # the shortest that their program makes
+        assert model.card.latent_shape == (8, 256 // 8, 8)
+        model.set_seconds(0.5)  # their rule gives 6 frames, 0.48 s
+        assert model.card.latent_shape == (8, 7, 8)
+
+    def test_its_sampling_is_ddim_with_the_noise_of_ddpm(self, weights):
+        """Song et al. 2020, eq. 12 and 16 with eta 1, written out; noise of each step from the clip's own seed."""
+        model = load_model(f"{NAME}-authors")
+        model.set_seconds(0.5)
+        made = model.latents(["rain"], [4], steps=4, guidance=2.5, batch_size=1)
+        generator = torch.Generator().manual_seed(4)
+        x = torch.randn(1, *model.card.latent_shape, generator=generator)
+        told = model.encode_text(["rain"], guided=True)
+        config = json.loads((weights / "scheduler/scheduler_config.json").read_text())
+        betas = torch.linspace(config["beta_start"] ** 0.5, config["beta_end"] ** 0.5, 1000, dtype=torch.float64) ** 2
+        alphas = (1 - betas).cumprod(0)
+        for t, before in ((751, 501), (501, 251), (251, 1), (1, 0)):
+            inputs = {"sample": torch.cat([x, x]), "timestep": torch.tensor([t, t]), **told}
+            without, with_caption = model.call_backbone(inputs).chunk(2)
+            noise = without + 2.5 * (with_caption - without)
+            variance = (1 - alphas[before]) / (1 - alphas[t]) * (1 - alphas[t] / alphas[before])
+            clean = (x - (1 - alphas[t]).sqrt() * noise) / alphas[t].sqrt()
+            x = alphas[before].sqrt() * clean + (1 - alphas[before] - variance).sqrt() * noise
+            x = (x + variance.sqrt() * torch.randn(x.shape, generator=generator)).float()
+        assert torch.allclose(made, x, rtol=1e-4, atol=1e-4)
+        plain = load_model(NAME)
+        plain.set_seconds(0.5)
+        assert not torch.allclose(made, plain.latents(["rain"], [4], steps=4, guidance=2.5, batch_size=1))
+
+    def test_latents_that_reach_far_are_clipped_before_they_are_decoded(self, weights):
+        model = load_model(f"{NAME}-authors")
+        model.set_seconds(0.32)
+        near = torch.randn(1, *model.card.latent_shape, generator=torch.Generator().manual_seed(0))
+        far = near.clone()
+        far[0, 0, 0, 0], far[0, 1, 1, 1] = 101.0, -50.0
+        clipped = far.clamp(-10, 10)
+        made = model.decode(torch.cat([near, far, clipped]))
+        assert np.allclose(made[0], model.decode(near)[0], atol=1e-6)
+        assert np.allclose(made[1], made[2], atol=1e-6)
+        assert not np.allclose(made[1], load_model(NAME).decode(far)[0, : made.shape[1]], atol=1e-3)
+
+    def test_it_is_another_model_than_the_pipeline_s_by_its_hash(self, weights):
+        assert fingerprint(f"{NAME}-authors") != fingerprint(NAME)
+        assert load_model(f"{NAME}-authors").weights_sha256 == fingerprint(f"{NAME}-authors")
+        assert load_model(f"{NAME}-authors").source == "hf:cvssp/audioldm-s-full-v2"
+
+    def test_another_sampler_than_ddim_is_refused(self, weights, tmp_path, monkeypatch):
+        shutil.copytree(weights, tmp_path / NAME)
+        for file, value in (("scheduler/scheduler_config.json", "PNDMScheduler"), ("model_index.json", None)):
+            content = json.loads((tmp_path / NAME / file).read_text())
+            changed = {"_class_name": value} if value else {"scheduler": ["diffusers", "PNDMScheduler"]}
+            (tmp_path / NAME / file).write_text(json.dumps(content | changed))
+        monkeypatch.setenv("ADMBENCH_WEIGHTS", str(tmp_path))
+        assert load_model(NAME).scheduler_name == "PNDMScheduler"
+        with pytest.raises(CheckpointError, match=r"names PNDMScheduler; the authors sample by DDIM: expected DDIMSch"):
+            load_model(f"{NAME}-authors")
+
+
+@pytest.mark.parametrize(("channels", "heads"), [(128, (4, 8, 12, 20)), (192, (6, 12, 18, 30)), (256, (4, 8, 12, 20))])
+def test_the_conversion_s_eight_heads_are_told_from_the_authors(channels, heads):
+    with torch.device("meta"):
+        converted, mended = (
+            UNet2DConditionModel(**audioldm_unet(channels) | more) for more in ({}, {"attention_head_dim": heads})
+        )
+    assert authors_heads(converted) == heads
+    assert authors_heads(mended) is None
+    split = with_heads(converted, heads)
+    counts = [block.attentions[0].transformer_blocks[0].attn1.heads for block in split.down_blocks[1:]]
+    assert (*counts, split.mid_block.attentions[0].transformer_blocks[0].attn1.heads) == (*heads[1:], heads[-1])
+    assert [*split.state_dict()] == [*converted.state_dict()]
+
+
+def test_a_folder_with_the_conversion_s_heads_is_loaded_with_a_warning(weights, monkeypatch, capsys):
+    monkeypatch.setattr("admbench.bench.models.pipelines.audioldm.authors_heads", lambda unet: (4, 8, 12, 20))
+    with pytest.warns(
+        CheckpointWarning, match=r'8 attention heads to every level.*"attention_head_dim": \[4, 8, 12, 20\]'
+    ):
+        load_model(NAME)
+    command = ["generate", "--model", f"dir:{weights}", "--prompt", "rain", "--steps", "0", "--out", "x.wav"]
+    assert main(command) == 2  # by the number of steps: no clip is made
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_folder_s_two_names_of_its_scheduler_must_agree(weights, tmp_path):
+    shutil.copytree(weights, tmp_path / "mine")
+    index = tmp_path / "mine" / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"scheduler": ["diffusers", "PNDMScheduler"]}))
+    with pytest.raises(
+        CheckpointError, match=r"_class_name is DDIMScheduler, but model_index\.json names PNDMScheduler"
+    ):
+        load_model(f"dir:{tmp_path / 'mine'}")
 
 
 def test_bin_files_load_like_safetensors(weights, tmp_path, monkeypatch):

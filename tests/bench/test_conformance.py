@@ -50,14 +50,22 @@ LONG = (
     "qera",
     "qncd",
     "svdquant",
+    "svdquant-gptq",
     "tcaq-dm",
     "tfmq-dm",
 )
 """Methods that search or learn for long even when they are configured small, and are checked with the slow tests."""
+OF_A_FILE = "ready-made"
+"""It reads a file of the model's weights, and the tiny networks have none (tests/methods/test_ready_made.py)."""
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow(140) if name in LONG else ()) for name in methods.BUILTIN]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow(140) if name in LONG else ())
+        for name in methods.BUILTIN
+        if name != OF_A_FILE
+    ],
 )
 def test_built_in_methods_pass(name: str) -> None:
     if (reason := methods.registry.info(name).unavailable) is not None:
@@ -208,7 +216,7 @@ def test_where_products_do_not_repeat_a_difference_is_not_blamed_on_the_method(m
     assert found["packs and loads again, bit for bit"].state == "passed"
 
 
-@pytest.mark.parametrize("name", [name for name in methods.BUILTIN if "-int" not in name])
+@pytest.mark.parametrize("name", [name for name in methods.BUILTIN if "-int" not in name and name != OF_A_FILE])
 def test_efforts_of_the_usual_names_are_cut_down_and_a_method_holds_spec_and_options_alone(name: str) -> None:
     method = Subject(name).method
     assert vars(method).keys() == {"spec", "config"}

@@ -72,9 +72,10 @@ def close(made: np.ndarray, expected: np.ndarray) -> bool:
 
 
 def set_scheduler(folder: Path, name: str, **config: Any) -> Any:
-    """Puts another scheduler into a folder and returns one of it."""
+    """Puts another scheduler into a folder, as a saved pipeline has it, and returns one of it."""
     scheduler = getattr(diffusers, name)(**config)
     scheduler.save_pretrained(folder / "scheduler")
+    set_index(folder, scheduler=["diffusers", name])
     return scheduler
 
 

@@ -165,6 +165,11 @@ CLAIMS = {
     f"sqd@w8a8[{QUICK},inputs=static]": {"channel outliers", "drifting ranges"},
     "convrot@w8a8": {"channel outliers", "drifting ranges"},
     f"svdquant@w8a8[{QUICK},rank=8,positions=128]": {"channel outliers", "heavy-tailed weights"},
+    f"svdquant-gptq@w8a8[{QUICK},rank=8,positions=128]": {
+        "channel outliers",
+        "heavy-tailed weights",
+        "drifting ranges",
+    },
     f"awq@w4a16[{QUICK}]": {"channel outliers"},
     "tfmq-dm@w8a8[iterations=0,samples=24,prompts=4,steps=6]": {"drifting ranges"},
 }

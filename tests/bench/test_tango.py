@@ -19,7 +19,7 @@ from transformers import T5Config, T5EncoderModel
 from admbench.bench.models import fingerprint, load_model, missing_weights
 from admbench.bench.models.checkpoints import shipped
 from admbench.bench.models.checkpoints.compvis import fold_weight_norm
-from admbench.bench.models.families.tango import TANGO
+from admbench.bench.models.families.tango import TANGO, check_scheduler
 from admbench.bench.models.networks.published_sizes import FLAN_T5_LARGE
 from admbench.bench.models.pipelines import tango
 from admbench.errors import CheckpointError
@@ -338,3 +338,12 @@ def test_published_sizes():
         unet, text = UNet2DConditionModel(**tango.UNET), T5EncoderModel(T5Config(**FLAN_T5_LARGE))
     assert sum(value.numel() for value in unet.parameters()) / 1e6 == pytest.approx(865.93, abs=0.01)
     assert sum(value.numel() for value in set(text.parameters())) / 1e6 == pytest.approx(341.2, abs=0.1)
+
+
+def test_another_noise_schedule_than_the_authors_is_refused_by_its_name(tmp_path):
+    file = tmp_path / "main_config.json"
+    file.write_text('{"scheduler_name": "runwayml/stable-diffusion-v1-5"}')
+    with pytest.raises(
+        CheckpointError, match=r"scheduler_name is runwayml/stable-diffusion-v1-5; expected stabilityai"
+    ):
+        check_scheduler(tmp_path)

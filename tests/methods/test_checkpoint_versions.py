@@ -83,6 +83,17 @@ def test_a_stored_checkpoint_still_loads_embeddings_and_transposed_convolutions(
     torch.testing.assert_close(output_of(load(folder), stored["inputs"]), stored["output"], rtol=1e-3, atol=1e-4)
 
 
+def test_a_stored_checkpoint_still_loads_inputs_that_are_clipped_by_timestep(audioldm):
+    folder = STORED / "version-7"
+    header = read_header(folder)
+    assert header.format_version == 7
+    assert {layer.parts.timesteps for layer in header.layers.values() if layer.clipped} == {1, 3}
+    audioldm.backbone = load(folder)
+    stored = load_file(folder / "expected.safetensors")
+    inputs = {name.removeprefix("inputs."): tensor for name, tensor in stored.items() if name != "output"}
+    torch.testing.assert_close(audioldm.call_backbone(inputs), stored["output"], rtol=0.05, atol=0.05)
+
+
 def test_a_stored_checkpoint_still_loads_rotated_inputs():
     folder = STORED / "version-6" / "text_encoder"
     header = read_header(folder)

@@ -23,11 +23,12 @@ from admbench.methods.core.numbers.fitting import fit_weight
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, weight_scheme
 from admbench.methods.core.reconstruction.branch import leading_components
+from admbench.methods.core.reconstruction.error_feedback import gptq_codes
+from admbench.methods.core.reconstruction.run_layer import RunLayer
+from admbench.methods.core.reconstruction.smoothed_branch import CANDIDATES, decompose
 from admbench.methods.core.reconstruction.smoothing import smoothed, smoothing_scale
-from admbench.methods.gptq import gptq_codes
 from admbench.methods.hqq import fit_zero_points
 from admbench.methods.qera import error_branch, reconstruct
-from admbench.methods.svdquant import CANDIDATES, RunLayer, decompose
 
 CHANNEL = weight_scheme(4, "channel")
 GROUPS = Scheme(bits=4, granularity="group", symmetric=False, group_size=8)
@@ -40,6 +41,7 @@ SPECS = [
     "hqq@w4a16",
     "nf4@w4a16",
     "svdquant@w4a4[positions=64,rank=2]",
+    "svdquant-gptq@w4a4[positions=64,rank=2,iterations=1]",
     "vidit-q@w4a8",
     "sqd@w4a8",
     "sqd@w8a8[inputs=static,rank=2]",
@@ -242,7 +244,7 @@ def test_what_a_method_cannot_do_is_refused(spec, message, audioldm, quantize):
         quantize(audioldm, spec)
 
 
-@pytest.mark.parametrize("name", ["smoothquant", "gptq", "awq", "svdquant", "vidit-q", "sqd"])
+@pytest.mark.parametrize("name", ["smoothquant", "gptq", "awq", "svdquant", "vidit-q", "sqd", "svdquant-gptq"])
 def test_a_calibration_set_of_another_model_is_refused(name, audioldm, other_audioldm, prompts):
     method = methods.from_spec(f"{name}@w4a8[prompts=2,timesteps=2,steps=2]")
     calibration = method.calibrate(other_audioldm, prompts, seed=0)

@@ -22,7 +22,7 @@ class Repository:
     """One repository of the Hugging Face hub, or of GitHub where the weights are on neither."""
 
     name: str
-    """That of its folder in `$ADMBENCH_WEIGHTS`; of a model, its registry name."""
+    """That of its folder in `$ADMBENCH_WEIGHTS`, unless `folder` is; of a model, its registry name."""
     repository: str
     license: str
     """Of the weights."""
@@ -31,6 +31,13 @@ class Repository:
     elsewhere: str | None = None
     """Where the files are to be had by hand, if not on the hub as they are needed."""
     host: Literal["hf", "github"] = "hf"
+    folder: str | None = None
+    """Its folder in `$ADMBENCH_WEIGHTS`, where several models read one."""
+
+    @property
+    def place(self) -> str:
+        """The name of its folder in `$ADMBENCH_WEIGHTS`."""
+        return self.folder or self.name
 
     @property
     def source(self) -> str:
@@ -45,13 +52,13 @@ def locate(wanted: Repository, *, download: bool) -> Path:
         CheckpointError: it is nowhere to be had; says where it was looked for and how to get it.
     """
     folder = weights_folder()
-    if folder is not None and (folder / wanted.name).is_dir():
-        return folder / wanted.name
+    if folder is not None and (folder / wanted.place).is_dir():
+        return folder / wanted.place
     if wanted.elsewhere:
-        looked = f"there is no {folder / wanted.name}" if folder else f"{WEIGHTS_VARIABLE} is not set"
+        looked = f"there is no {folder / wanted.place}" if folder else f"{WEIGHTS_VARIABLE} is not set"
         raise CheckpointError(
             f"{wanted.name}: {looked}; get it from {wanted.elsewhere}, and put its files into"
-            f" ${WEIGHTS_VARIABLE}/{wanted.name}"
+            f" ${WEIGHTS_VARIABLE}/{wanted.place}"
         )
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -95,7 +102,7 @@ def download_command(wanted: Repository) -> str:
     """Return the shell command that puts a repository where :func:`locate` looks for it."""
     words = ["hf", "download", wanted.repository, *wanted.files]
     if folder := weights_folder():
-        words += ["--local-dir", str(folder / wanted.name)]
+        words += ["--local-dir", str(folder / wanted.place)]
     return shlex.join(words)
 
 

@@ -33,6 +33,8 @@ class Family(ABC):
     default_guidance: float
     calls: Mapping[Component, ComponentCall] = field(default_factory=dict)
     """How components are called where that is not as in `admbench.bench.models.components.CALLS`."""
+    layout: Family | None = None
+    """The family whose folders this one reads, and runs otherwise; None: they are its own."""
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -241,9 +243,9 @@ class PublishedModel(Repository):
         folder = locate(self, download=True)
         with how_to_complete(self, folder):
             seen = recognise(folder)
-            if seen is self.family:
+            if seen is (self.family.layout or self.family):
                 seen.used_files(folder, download=True)
-        if seen is not self.family:
+        if seen is not (self.family.layout or self.family):
             raise CheckpointError(f"{folder}: holds {seen.saw}; expected {self.family.saw}")
         return self.family.load(folder, name=self.name, source=self.source, license=self.license)
 

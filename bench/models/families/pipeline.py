@@ -107,7 +107,9 @@ class PipelineFamily(Family):
 
         parts: dict[str, Any] = {}
         if self.own_scheduler or (folder / "scheduler").is_dir():
-            parts["scheduler"] = load_scheduler(folder / "scheduler")
+            index = read_index(folder)
+            indexed = None if index is None else index.parts.get("scheduler")
+            parts["scheduler"] = load_scheduler(folder / "scheduler", indexed)
         with quiet_weight_norm():
             for name, target in self.networks.items():
                 place, network = folder / self.folder_of(name), load_target(target)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 CONFIGS = ("main_config.json", "vae_config.json", "stft_config.json")
 UNET_CONFIG = "configs/diffusion_model_config.json"
 """Names the published U-Net; the file is in the code's repository, not among the published ones."""
+SCHEDULER = "stabilityai/stable-diffusion-2-1"
+"""Names the constants of the noise schedule, which the authors' code samples by DDPM whatever that repository holds."""
 MAIN, VAE = "pytorch_model_main", "pytorch_model_vae"
 TEXTS = TextEncoderRepository(
     config=CONFIGS[0],
@@ -55,6 +57,14 @@ def unet_config(folder: Path) -> Path | None:
             f"{main}: unet_model_config_path is {str(named)[:60]}; expected {UNET_CONFIG}, or a file here"
         )
     return None
+
+
+def check_scheduler(folder: Path) -> None:
+    """Raise CheckpointError unless the folder names the one noise schedule that is known here, or none."""
+    content = read_json(folder / CONFIGS[0])
+    named = content.get("scheduler_name", SCHEDULER) if isinstance(content, dict) else None
+    if named != SCHEDULER:
+        raise CheckpointError(f"{folder / CONFIGS[0]}: scheduler_name is {str(named)[:60]}; expected {SCHEDULER}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +96,7 @@ class TangoFamily(Family):
         """See the base class; weights stay mapped to their file."""
         from admbench.bench.models.pipelines import tango
 
+        check_scheduler(folder)
         texts = TEXTS.locate(folder, download=True)
         return tango.load(
             folder,

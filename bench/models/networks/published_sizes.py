@@ -21,6 +21,8 @@ AUDIOLDM_UNET: dict[str, Any] = {
 """AudioLDM's, without its widths; 8 attention heads at every level are the default of diffusers' conversion."""
 CHANNEL_MULTIPLES = (1, 2, 3, 5)
 """Widths of AudioLDM's levels, in channels of its first."""
+HEAD_CHANNELS = {128: 32, 192: 32, 256: 64}
+"""Channels of an attention head in its authors' code, by the channels of the first level: S, M, L."""
 AUDIOLDM_VAE: dict[str, Any] = {
     "in_channels": 1,
     "out_channels": 1,
@@ -73,3 +75,17 @@ def audioldm_unet(channels: int) -> dict[str, Any]:
     """
     widths = tuple(channels * multiple for multiple in CHANNEL_MULTIPLES)
     return {"block_out_channels": widths, "cross_attention_dim": widths, **AUDIOLDM_UNET}
+
+
+def attention_heads(widths: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the attention heads of each level of AudioLDM's U-Net in its authors' code; None for no published size.
+
+    The first level has no attention.
+
+    >>> attention_heads((128, 256, 384, 640))
+    (4, 8, 12, 20)
+    """
+    channels = HEAD_CHANNELS.get(widths[0]) if widths else None
+    if channels is None or widths != tuple(widths[0] * multiple for multiple in CHANNEL_MULTIPLES):
+        return None
+    return tuple(width // channels for width in widths)

@@ -56,8 +56,8 @@ class MakeAnAudioModel(AudioDiffusionModel):
         Where they make less, which the authors' rule allows (19.97 s for 20 s), silence follows, as the authors add it.
         """
         made = super().decode(latents)
-        samples = round(self.seconds * self.sample_rate)
-        return np.pad(made[:, :samples], ((0, 0), (0, max(0, samples - made.shape[1]))))
+        samples = int(round(self.seconds * self.sample_rate, 6))
+        return np.pad(made, ((0, 0), (0, max(0, samples - made.shape[1]))))
 
 
 class MelByTime(MelDecoder):

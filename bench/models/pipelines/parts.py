@@ -51,11 +51,15 @@ def load_tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def load_scheduler(folder: Path) -> Any:
+def load_scheduler(folder: Path, indexed: str | None = None) -> Any:
     """Makes the scheduler that scheduler_config.json names.
 
+    Args:
+        folder: with that file.
+        indexed: the class that model_index.json names, by which diffusers goes, if it names one.
+
     Raises:
-        CheckpointError: the file is damaged, or names none of `SCHEDULERS`.
+        CheckpointError: the file is damaged, names none of `SCHEDULERS`, or another one than model_index.json.
         UsageError: it needs a package that is not installed.
     """
     file = folder / "scheduler_config.json"
@@ -63,6 +67,10 @@ def load_scheduler(folder: Path) -> Any:
     named = config.get("_class_name") if isinstance(config, dict) else None
     if named not in SCHEDULERS:
         raise CheckpointError(f"{file}: _class_name is {str(named)[:60]}; expected one of {', '.join(SCHEDULERS)}")
+    if indexed is not None and indexed != named:
+        raise CheckpointError(
+            f"{file}: _class_name is {named}, but model_index.json names {indexed[:60]}; expected one"
+        )
     for key, value in config.items():
         if isinstance(value, int) and abs(value) > MOST_TIMESTEPS:
             raise CheckpointError(f"{file}: {key} is {value}; expected at most {MOST_TIMESTEPS}")

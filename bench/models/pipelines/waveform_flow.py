@@ -16,9 +16,7 @@ from dataclasses import replace
 from math import ceil
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from admbench.bench.models.base import AudioDiffusionModel, ModelCard, without_single_channel
@@ -63,10 +61,6 @@ class SoundFlowModel(AudioDiffusionModel):
         channels = self.card.latent_shape[-1 if self.frames_first else 0]
         shape = latent_shape(channels, seconds, self.card.latent_rate or 0.0, frames_first=self.frames_first)
         self.card = replace(self.card, seconds=seconds, latent_shape=shape)
-
-    def decode(self, latents: Tensor) -> NDArray[np.float32]:
-        """Latents (n, *latent_shape) to waveforms, float32 (n, samples) or of stereo (n, 2, samples), cut to length."""
-        return super().decode(latents)[..., : int(round(self.seconds * self.sample_rate, 6))]
 
     def _sampling(self, steps: int, generators: Sequence[torch.Generator]) -> Sampling:
         return Sampling(self._scheduler, steps, generators, self.sigmas(steps))

@@ -94,15 +94,34 @@ def channel_statistics_by_timestep(
         UsageError: the set belongs to another model.
         DataError: an input is NaN or infinite; names the layer.
     """
+    names = list(layers)
+    bins = timestep_bins(model, calibration, len(calibration))
+    return {timesteps[0]: channel_statistics(model, samples, names) for timesteps, samples in bins}
+
+
+def timestep_bins(
+    model: DenoisingModel, calibration: CalibrationSet, count: int
+) -> list[tuple[tuple[float, ...], CalibrationSet]]:
+    """Return the samples of a set by bins of neighbouring timesteps, as many timesteps in each, rising.
+
+    Args:
+        model: that the set was drawn from.
+        calibration: to be divided.
+        count: of bins, or as many as there are timesteps if these are fewer.
+
+    Returns:
+        the timesteps of each bin, in the units that the backbone is given them in, and the samples at these. A network
+        without any has one bin, at timestep 0.
+    """
     calibration.check_model(model)
     timesteps = timesteps_of_calls(model, calibration.batches(BATCH_SIZE))
     if timesteps is None:
-        timesteps = torch.zeros(len(calibration))
-    names = list(layers)
-    return {
-        float(now): channel_statistics(model, calibration.take(torch.nonzero(timesteps == now).reshape(-1)), names)
-        for now in timesteps.unique()  # sorted
-    }
+        return [((0.0,), calibration)]
+    different = timesteps.unique()  # sorted
+    bins = different.tensor_split(min(count, len(different)))
+    return [
+        (tuple(own.tolist()), calibration.take(torch.nonzero(torch.isin(timesteps, own)).reshape(-1))) for own in bins
+    ]
 
 
 def channel_rows(layer: QuantizableLayer, values: Tensor) -> Tensor:
@@ -170,6 +189,16 @@ def input_rows(
             rows = torch.cat(seen.pop(name))
             check_finite(name, rows)
             yield name, rows
+
+
+def input_rows_by_bin(
+    model: DenoisingModel, bins: Sequence[CalibrationSet], layers: Sequence[str], positions: int
+) -> Iterator[tuple[str, list[Tensor]]]:
+    """Yield `input_rows` of some parts of a set, as many of each, and in all `positions` or a few more."""
+    each = -(-positions // len(bins))
+    for parts in zip(*(input_rows(model, samples, layers, each) for samples in bins), strict=True):
+        (name,) = {name for name, _ in parts}
+        yield name, [rows for _, rows in parts]
 
 
 def patches(layer: QuantizableLayer, values: Tensor, count: int, *, seed: int) -> Tensor:

@@ -23,6 +23,8 @@ BUILTIN = {
     "torchao": "admbench.methods.bridges.torchao:TorchAOFormat",
     "quanto": "admbench.methods.bridges.quanto:QuantoFormat",
     "nncf": "admbench.methods.bridges.nncf:NNCFFormat",
+    "sdnq": "admbench.methods.bridges.sdnq:SDNQFormat",
+    "ready-made": "admbench.methods.bridges.ready_made:ReadyMadeFormat",
 }
 
 registry = Registry("admbench.formats", "checkpoint format", BUILTIN)

@@ -14,9 +14,7 @@ from admbench.errors import CheckpointError
 from admbench.files import atomic_directory, write_text_atomic
 from admbench.methods.core.checkpoint.architectures import describe_network
 from admbench.methods.core.checkpoint.header import (
-    FORMAT_VERSION,
     HEADER_FILE,
-    ROTATED_VERSION,
     SEAL,
     TENSOR_FILE,
     BackboneHeader,
@@ -27,6 +25,7 @@ from admbench.methods.core.checkpoint.header import (
     MethodHeader,
     SourceHeader,
     sealed,
+    version_of,
 )
 from admbench.methods.core.checkpoint.tensors import DTYPES, Slot, is_finite, sha256_of, slots_of
 from admbench.methods.core.layers.attention import attention_sites
@@ -54,7 +53,7 @@ def pack(
     tensors = {name: _stored(name, slot) for name, slot in slots_of(module).items()}
     layers = {name: _layer_header(layer) for name, layer in quantized_layers(module).items()}
     header = Header(
-        format_version=ROTATED_VERSION if any(layer.parts.rotation for layer in layers.values()) else FORMAT_VERSION,
+        format_version=version_of(layers.values()),
         component=component,
         method=method,
         source=source,

@@ -40,7 +40,7 @@ from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.fitting import dynamic_quantizer, quantizer_class
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import NO_PARTS, LayerKind, LayerParts, LayerScheme, Scheme
-from admbench.methods.core.numbers.timesteps import TimestepTable
+from admbench.methods.core.numbers.timesteps import ClippedInput, TimestepEntries, TimestepTable
 
 
 def _look_up(ids: Tensor, table: Tensor, bias: None) -> Tensor:
@@ -198,7 +198,7 @@ class QuantizedLayer(nn.Module):
             input_scale=self.input_scale is not None,
             input_shift=self.input_shift is not None,
             rank=0 if self.low_rank_down is None else len(self.low_rank_down),
-            timesteps=len(table.timesteps) if isinstance(table, TimestepTable) else 0,
+            timesteps=len(table.timesteps) if isinstance(table, TimestepEntries) else 0,
             rotation=self.rotation,
         )
 
@@ -341,6 +341,10 @@ def _unfitted_input(scheme: Scheme, layer: QuantizableLayer, timesteps: int) -> 
         quantizer = dynamic_input(scheme, layer)
         if quantizer.scheme != scheme:
             raise ValueError(f"groups of {scheme.group_size} do not divide {input_channels(layer)} channels")
+        if timesteps and scheme.codebook != "uniform":
+            raise ValueError("a clipped input is uniform")
+        if timesteps:
+            return ClippedInput(scheme, quantizer.channels, *torch.empty(2, timesteps, device="meta"))
         return quantizer
     if scheme.granularity != "tensor" or scheme.codebook != "uniform" or scheme.zero != "integer":
         raise ValueError("a layer's static input has one uniform scale and an integer zero point")

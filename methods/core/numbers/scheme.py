@@ -188,7 +188,8 @@ class LayerParts(BaseModel):
     rank: int = Field(default=0, ge=0)
     """Rank of a floating-point branch beside it; 0 is none."""
     timesteps: int = Field(default=0, ge=0)
-    """Entries of its input quantizer's table over timesteps; 0 is one scale for all."""
+    """Entries of its input quantizer's table over timesteps, of scales or, of a dynamic one, of ratios that ranges are
+    clipped to; 0 is none."""
     rotation: int = Field(default=0, ge=0)
     """Input channels that are rotated together, see `layers.rotation`; 0 is none, and then no header has the key."""
 

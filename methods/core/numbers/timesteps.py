@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from admbench.methods.core.numbers.quantizer import Quantizer, fake_quantize
+from admbench.methods.core.numbers.dynamic import DynamicQuantizer
+from admbench.methods.core.numbers.quantizer import Quantizer, fake_quantize, scale_and_zero_point
 from admbench.methods.core.numbers.scheme import Scheme
 from admbench.methods.protocol import DenoisingModel
 
@@ -78,7 +79,42 @@ def _as_vector(timesteps: Any) -> Tensor:
     return torch.as_tensor(timesteps).detach().reshape(-1).float()
 
 
-class TimestepTable(Quantizer):
+class TimestepEntries(Quantizer):
+    """A quantizer with numbers for some timesteps; of another timestep, those of the nearest one count.
+
+    `timesteps` is (entries,) float32, strictly increasing, in the units of the backbone's input; `clock` is that of
+    the backbone, None until `attach_clock`.
+    """
+
+    timesteps: Tensor
+    clock: Clock | None
+
+    def allows(self, attribute: str, stored: Tensor) -> bool:
+        """See `Quantizer.allows`: timesteps increase."""
+        return bool((stored.diff() > 0).all()) if attribute == "timesteps" else super().allows(attribute, stored)
+
+    def current_entries(self) -> list[int]:
+        """Return which entry the current timesteps are nearest to, one for each of them.
+
+        Raises:
+            RuntimeError: read outside of a call of its backbone.
+        """
+        return self._entries().tolist()
+
+    def _entries(self) -> Tensor:
+        if self.clock is None or self.clock.timesteps is None:
+            raise RuntimeError("a table over timesteps is read outside of a call of its backbone")
+        now = self.clock.timesteps.to(self.timesteps.device)
+        return (now[:, None] - self.timesteps).abs().argmin(dim=1)
+
+    def _of_rows(self, entry: Tensor, rows: int) -> Tensor:
+        """Return the entry of each of some rows; a layer may make several of one, such as frames."""
+        if rows % len(entry):
+            raise RuntimeError(f"{rows} rows at {len(entry)} timesteps")
+        return entry.repeat_interleave(rows // len(entry))
+
+
+class TimestepTable(TimestepEntries):
     """A quantizer per tensor whose scale and zero point depend on the timestep: those of the nearest entry.
 
     Args:
@@ -88,8 +124,6 @@ class TimestepTable(Quantizer):
         timesteps: (entries,) float32, strictly increasing, in the units of the backbone's input.
         clock: of the backbone; None until `attach_clock`.
     """
-
-    timesteps: Tensor
 
     def __init__(
         self, scheme: Scheme, scale: Tensor, zero_point: Tensor, timesteps: Tensor, clock: Clock | None = None
@@ -119,42 +153,55 @@ class TimestepTable(Quantizer):
         """Return the float32 values of uint8 `codes` (n, ...), same shape."""
         return self.at(*self._now(codes)).dequantize(codes)
 
-    def allows(self, attribute: str, stored: Tensor) -> bool:
-        """See `Quantizer.allows`: timesteps increase."""
-        return bool((stored.diff() > 0).all()) if attribute == "timesteps" else super().allows(attribute, stored)
-
     def at(self, scale: Tensor, zero_point: Tensor) -> Quantizer:
         """Return a quantizer with these numbers for every timestep."""
         return Quantizer(self.scheme, scale, zero_point)
-
-    def current_entries(self) -> list[int]:
-        """Return which entry the current timesteps are nearest to, one for each of them.
-
-        Raises:
-            RuntimeError: read outside of a call of its backbone.
-        """
-        return self._entries().tolist()
-
-    def _entries(self) -> Tensor:
-        if self.clock is None or self.clock.timesteps is None:
-            raise RuntimeError("a table over timesteps is read outside of a call of its backbone")
-        now = self.clock.timesteps.to(self.timesteps.device)
-        return (now[:, None] - self.timesteps).abs().argmin(dim=1)
 
     def _now(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return scale and zero point of the current timesteps: (), or (n,) where rows are at different ones."""
         entry = self._entries()
         if bool((entry == entry[0]).all()):
             return self.scale[entry[0]], self.zero_point[entry[0]]
-        if len(values) % len(entry):
-            raise RuntimeError(f"{len(values)} rows at {len(entry)} timesteps")
-        entry = entry.repeat_interleave(len(values) // len(entry))  # rows that a layer made several of, such as frames
+        entry = self._of_rows(entry, len(values))
         return self.scale[entry], self.zero_point[entry]
+
+
+class ClippedInput(DynamicQuantizer, TimestepEntries):
+    """Ranges that are found at run time, times a ratio that depends on the timestep; what is beyond them is clipped.
+
+    Args:
+        scheme: dynamic and uniform.
+        channels: dimension of the input's channels, see `DynamicQuantizer`.
+        clip: (entries,) float32, above 0 and at most 1. A single one is that of all timesteps, and reads no clock.
+        timesteps: (entries,) float32, strictly increasing, in the units of the backbone's input.
+    """
+
+    clip: Tensor
+
+    def __init__(self, scheme: Scheme, channels: int, clip: Tensor, timesteps: Tensor) -> None:
+        super().__init__(scheme, channels)
+        self.register_buffer("clip", clip)
+        self.register_buffer("timesteps", timesteps)
+        self.clock = None
+
+    def allows(self, attribute: str, stored: Tensor) -> bool:
+        """See `Quantizer.allows`: ratios are above 0 and at most 1."""
+        if attribute == "clip":
+            return bool(((stored > 0) & (stored <= 1)).all())
+        return super().allows(attribute, stored)
+
+    def parameters_for(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """See `DynamicQuantizer`; ranges are clipped."""
+        grouped, dimensions = self._grouped(values.detach()), self._shared(values)
+        ratio = self.clip if len(self.clip) == 1 else self.clip[self._of_rows(self._entries(), len(values))]
+        ratio = ratio.view(-1, *[1] * (grouped.ndim - 1))
+        low, high = grouped.amin(dimensions, True) * ratio, grouped.amax(dimensions, True) * ratio
+        return scale_and_zero_point(self.scheme, low, high)
 
 
 def attach_clock(backbone: nn.Module) -> Clock | None:
     """Give the tables of a backbone one clock, set at every call of it; None and nothing if it has no tables."""
-    tables = [module for module in backbone.modules() if isinstance(module, TimestepTable)]
+    tables = [module for module in backbone.modules() if isinstance(module, TimestepEntries)]
     if not tables:
         return None
     clock = next((table.clock for table in tables if table.clock is not None), None)
