@@ -6,9 +6,9 @@ weights and inputs have a scale and a zero point for each group of input channel
 each token, and weights are rounded by GPTQ. Smaller groups are not always better, and layers differ: each layer's size,
 one for weight and input, is searched for, of 32, 64, 128, 192 and 288 (the released code, Juanerx/Q-DiT).
 
-The paper was read as its abstract and introduction, and the released code. Beside that, on the same arrays, roundings of
-weights and of inputs are the same, and so is GPTQ with groups of 128; with smaller ones the released code takes a
-group's scale before the errors of its block of 128 columns are passed on, here after, which leaves 1 to 5 % less error.
+The paper was read as its abstract and introduction, and the released code. Beside that, on the same arrays, weights and
+inputs are rounded alike, and GPTQ with groups of 128 is the same; with groups of 32 the released code finds a scale
+before the errors of its block of 128 columns are passed on, here after, which left 1 to 5 % less error.
 
 Departures. The paper looks for sizes by evolution: 50 candidates in each of 20 generations, judged by the FID of
 thousands of images, such that their mean is at least 128. Here they are judged by the error of each layer's output as
