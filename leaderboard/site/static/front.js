@@ -146,7 +146,7 @@ const front = (() => {
       const why = place?.missing ?? (cell ? "not asked for" : "not run");
       const short = why.length > MOST_REASON + 20 ? why.slice(0, MOST_REASON).trimEnd() + "…" : why;
       return h("td", { class: "score", "data-label": label }, h("span", { class: "none" }, "–"), " ",
-        short === why ? h("small", {}, why) : h("a", { class: "reason", href: cell.page, title: why }, h("small", {}, short)));
+        short === why ? h("small", {}, why) : h("a", { class: "shortened", href: cell.page, title: why }, h("small", {}, short)));
     }
     const numbers = [place.low === undefined ? "" : interval(place.low, place.high, score.places),
       ranked(place) && "rank " + ranked(place)].filter(Boolean).join(", ");
