@@ -398,7 +398,7 @@ def test_streamlined_blocks_compute_the_very_same_numbers(model, quantize, predi
     assert InPlaceResnetBlock2D in classes
     assert FusedGEGLU in classes
     assert not {type(block) for block in backbone.modules()} & set(BLOCKS)
-    monkeypatch.setattr(select, "streamline", lambda module, glue: {})
+    monkeypatch.setattr(select, "streamline", lambda module, glue, native: {})
     out, expected = predict(model, streamlined), predict(model, with_kernels(backbone).module)
     if result.reasons:  # float convolutions of layers that are simulated add in an order that their layout decides
         assert not has_vnni()
