@@ -143,7 +143,7 @@ def versions_shown(page: str) -> set[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md", "docs/results_dit.md"])
 def test_a_page_names_the_methods_whose_numbers_are_of_an_earlier_version(name):
     page = (Path(__file__).parents[2] / name).read_text(encoding="utf-8")
     shown = versions_shown(page)
