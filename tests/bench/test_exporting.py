@@ -29,11 +29,15 @@ from admbench.methods.core.layers.attention import AttentionSites, attentions, s
 from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.numbers.codebooks import Log2Quantizer
 from admbench.methods.core.numbers.scheme import Scheme
+from admbench.methods.core.numbers.timesteps import ClippedInput
 from admbench.methods.core.reconstruction.correction import NoiseCorrection, correct
 
 from .exported import quantized_in_every_way, subject_of
 
 Make = Callable[[], TinyModel]
+CAPTIONS = ["rain falls", "a dog barks"]
+SMALL = {"convrot": "", **dict.fromkeys(("vidit-q", "svdquant-gptq"), "[prompts=2,timesteps=2,steps=2]")}
+"""Options with which a method is done in a moment."""
 MODELS = pytest.mark.parametrize("make", [tiny_audioldm, tiny_tango], ids=["audioldm", "tango"])
 
 
@@ -66,6 +70,24 @@ def test_what_is_traced_to_onnx_computes_what_the_simulation_does(make: Make) ->
     found = torch.cat(predictions(subject, onnx_network(rounding)))
     # a number in the middle of two codes may fall to either, as a product or a quotient is rounded
     assert (found - expected).pow(2).mean() < 1e-3 * expected.pow(2).mean()
+
+
+@pytest.mark.parametrize("spec", ["convrot@w4a4", "vidit-q@w4a8", "svdquant-gptq@w4a4"])
+def test_rotations_and_clips_by_timestep_are_expressed(spec: str) -> None:
+    """In ONNX both; in forms of the library's own layers the rotation becomes part of the weight."""
+    model = tiny_tango()
+    method = from_spec(spec + SMALL[spec.partition("@")[0]])
+    rounding = method.quantize(model, method.calibrate(model, CAPTIONS, seed=0)).module
+    layers = quantized_layers(rounding).values()
+    rotated = sum(layer.rotation > 0 for layer in layers)
+    clipped = sum(isinstance(layer.activation_quantizer, ClippedInput) for layer in layers)
+    assert clipped if spec.startswith("svdquant") else rotated
+    subject = subject_of(model, rounding)
+    expected, found = (torch.cat(predictions(subject, one)) for one in (rounding, onnx_network(rounding)))
+    assert (found - expected).pow(2).mean() < 1e-3 * expected.pow(2).mean()
+    values = torch.cat(predictions(subject, plain_network(rounding, "backbone")))
+    expected = torch.cat(predictions(subject, without_roundings(rounding)))
+    torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.slow
