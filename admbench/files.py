@@ -27,8 +27,15 @@ MOST_YAML_BYTES = 2**18
 _ASIDE = ".replaced"
 
 
-def write_bytes_atomic(path: str | Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees either the old file or the new one. Makes parent folders."""
+def write_bytes_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file so that a reader, or a crash, sees either the old file or the new one. Makes parent folders.
+
+    Args:
+        path: of the file.
+        data: what it holds then.
+        durable: wait until it would survive a power cut, which takes longer than all else; not for what is only looked
+            at while a process runs.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _sibling(path)
@@ -36,16 +43,18 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
         with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
-        flush_folder(path.parent)
+        if durable:
+            flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_text_atomic(path: str | Path, text: str) -> None:
+def write_text_atomic(path: str | Path, text: str, *, durable: bool = True) -> None:
     """Write UTF-8 text atomically; what cannot be encoded, bytes of a file's name, as escapes that JSON has too."""
-    write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))
+    write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"), durable=durable)
 
 
 def write_json_atomic(path: str | Path, value: Any) -> None:

@@ -26,7 +26,8 @@ from typing import Any, TypeVar
 
 from admbench import sources
 from admbench.errors import BenchError, PluginError, UsageError, nearest
-from admbench.identities import PluginIdentity, of_builtin, of_distribution
+from admbench.identities import PluginIdentity, of_builtin, of_distribution, room_of
+from admbench.versions import installed_state, source_sha256
 
 Plugin = TypeVar("Plugin")
 """Summary, and names of the distributions that it needs."""
@@ -203,8 +204,9 @@ class Registry:
         """
         declared = self._only_owner(name)
         if declared.distribution == BUILTIN_DISTRIBUTION:
-            said = _by_source(declared.target) or _Description()
-            return of_builtin(self.group, name, declared.target, said.version, said.requires)
+            return _of_our_own(
+                self.group, name, declared.target, source_sha256(room_of(declared.target)), installed_state()
+            )
         said = self._said(declared)
         return of_distribution(self.group, name, declared.target, declared.distribution, said.version, said.requires)
 
@@ -304,6 +306,15 @@ def _told(declared: _Declared, source: str | None) -> _Description:
     """Return what a child process says of a plug-in, once for a state of its source; nothing if it cannot be loaded."""
     answer = _probe([declared.target], ())[declared.target]
     return answer if isinstance(answer, _Description) else _Description()
+
+
+@cache
+def _of_our_own(
+    group: str, name: str, target: str, source: str, installed: tuple[tuple[str, int], ...]
+) -> PluginIdentity:
+    """Return the identity of a built-in plug-in, once for a state of its source and of what is installed."""
+    said = _by_source(target) or _Description()
+    return of_builtin(group, name, target, said.version, said.requires)
 
 
 def _by_source(target: str) -> _Description | None:

@@ -195,11 +195,12 @@ def used_modules(package: str, *modules: str) -> set[str]:
         return set()
     folder, shared, own = parts
     reached = own.keys() & {*modules}
-    waiting = [*reached, *(_dotted(package, folder, path) for path in shared if path.suffix == ".py")]
+    waiting = [(_dotted(package, folder, path), path) for path in shared if path.suffix == ".py"]
+    waiting += [(name, own[name]) for name in reached]
     while waiting:
-        more = (_imports(waiting.pop()) & own.keys()) - reached
+        more = (_imports(*waiting.pop()) & own.keys()) - reached
         reached |= more
-        waiting += more
+        waiting += [(name, own[name]) for name in more]
     return reached
 
 
@@ -213,13 +214,10 @@ def _parts(package: str) -> tuple[Path, list[Path], dict[str, Path]] | None:
     return folder, [path for path in _files_in(folder) if path not in own.values()], own
 
 
-def _imports(module: str) -> frozenset[str]:
+def _imports(module: str, path: Path) -> frozenset[str]:
     """Return the dotted names that a module's source imports anywhere in it: of modules, and of what is in them."""
-    spec = find_module(module)
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        return frozenset()
-    status = Path(spec.origin).stat()
-    return _imports_of_file(module, spec.origin, status.st_mtime_ns, status.st_size)
+    status = path.stat()
+    return _imports_of_file(module, str(path), status.st_mtime_ns, status.st_size)
 
 
 @cache

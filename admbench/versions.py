@@ -148,7 +148,7 @@ def source_state() -> State:
 
 def forget_source() -> None:
     """Hash our source again when it is asked for: it is not what it was when it was hashed."""
-    for known in (source_sha256, common_sha256, files_sha256, git_state):
+    for known in (source_sha256, used_sha256, common_sha256, files_sha256, git_state):
         known.cache_clear()
 
 

@@ -46,7 +46,9 @@ def run(
     address: Annotated[str | None, typer.Option(help="With --executor ray: HOST:PORT of the cluster, or auto.")] = None,
     workers: Annotated[int | None, typer.Option(help="Cells side by side; each gets its share of the cores.")] = None,
     cell_timeout: Annotated[float | None, typer.Option(help="Seconds after which a cell is killed.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder of the run, or the URL of one, such as s3://bucket/run.")
+    ] = None,
     submitter: Annotated[
         str | None, typer.Option(help="Your name, as the records shall give it; without it they name nobody.")
     ] = None,

@@ -9,6 +9,8 @@ from admbench.bench.run.forecast import Forecast, cell_of, forecast, keep
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import Job
 from admbench.bench.run.plan import Plan, make_plan
+from admbench.bench.run.store import Store
+from admbench.bench.run.storing import Finished
 
 HEADER = ("cell", "state", "expected", "memory", "disk", "by")
 
@@ -25,7 +27,8 @@ def show_plan(grid: GridSpec, *, command: str, fresh: bool, cost_per_hour: float
     Raises:
         BenchError: as `make_plan`.
     """
-    plan = make_plan(grid, command=command, judges=grid.metrics.judges, fresh=fresh)
+    finished = Finished(None if grid.store is None else Store(grid.store))
+    plan = make_plan(grid, command=command, judges=grid.metrics.judges, fresh=fresh, finished=finished)
     workers = grid.execution.workers
     told = forecast(plan, workers)
     print_table(HEADER, rows_of(plan, told))

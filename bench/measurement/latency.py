@@ -248,6 +248,7 @@ def _with_kernels(kernelled: WithKernels, samples: Mapping[str, Samples]) -> dic
         "kernel": " + ".join(kernelled.kernels),
         "layers": kernelled.layers,
         "glue": kernelled.glue,
+        "attention": kernelled.attention,
         "blocks": dict(kernelled.blocks),
         "fallbacks": kernelled.reasons,
         "step_ms": samples[METHOD].to_json(),

@@ -11,9 +11,11 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from admbench.bench.models.components import check_components
+from admbench.bench.run.store_url import check_url
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.suites.spec import CaptionFileSpec
 from admbench.errors import UsageError, nearest
+from admbench.files import slug
 from admbench.leaderboard.fields import NAME_LENGTH
 from admbench.leaderboard.inference.margins import parse_margin
 from admbench.leaderboard.inference.scores import ScoreKind, score_kind
@@ -154,12 +156,34 @@ class GridSpec(_Table):
     """Seed of the run: 0 takes every caption's own seed as it is, another one gives other noise."""
     out: Path
     """Folder of the run."""
+    store: str | None = None
+    """URL of a folder that all machines of the run reach, such as `s3://bucket/run`: what jobs leave is published there
+    too, and each machine works in a folder of its own disk. A URL as `out` is this, with a folder `runs/NAME`."""
     submitter: str | None = Field(default=None, min_length=1, max_length=NAME_LENGTH)
     """Who runs it, as they want to be called in the records; nobody is named unless this says so."""
     generation: GenerationSpec = GenerationSpec()
     metrics: MetricsSpec = MetricsSpec()
     execution: ExecutionSpec = ExecutionSpec()
     gate: GateSpec | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _out_may_be_a_url(cls, table: Any) -> Any:
+        out = table.get("out") if isinstance(table, dict) else None
+        if not isinstance(out, str) or "://" not in out:
+            return table
+        if table.get("store") is not None:
+            raise ValueError("out and store are both URLs; expected a folder as out")
+        name = out.rstrip("/").rpartition("/")[2]
+        return table | {"out": f"runs/{slug(name)}", "store": out}
+
+    @field_validator("store")
+    @classmethod
+    def _is_a_url(cls, url: str | None) -> str | None:
+        try:
+            return None if url is None else check_url(url)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("models", "methods")
     @classmethod

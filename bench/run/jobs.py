@@ -43,6 +43,11 @@ class _Job(BaseModel):
     """What the result is made by, as it was when the job was planned; another is refused where the job is done."""
     fresh: bool = False
     """Whether nothing is taken from an earlier result of this job."""
+    store: str | None = None
+    """URL of the storage that the result is published at too, and whatever the job reads is fetched from; None if all
+    that have to do with the run see its folder."""
+    reads: dict[str, str] = {}
+    """With a store: folder in the run folder that the job reads -> key of the job that published it."""
 
     @property
     def work(self) -> JobFolder:

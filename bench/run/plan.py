@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from admbench.bench.measurement.environment import cores
 from admbench.bench.run.asking import Findings, ask
@@ -61,7 +61,27 @@ class Plan:
         return tuple(task.job for task in self.tasks)
 
 
-def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = False) -> Plan:
+Asking = Callable[[list[str], str, int], Findings]
+"""Says what is to be known of method specs on a device, with so many threads."""
+
+
+class Finding(Protocol):
+    """Says whether a job need not be carried out; see `is_done`."""
+
+    def __call__(self, job: Job, *, whole: bool = False) -> bool:
+        """Return whether it need not."""
+        ...
+
+
+def make_plan(
+    grid: GridSpec,
+    *,
+    command: str,
+    judges: JudgeSpec,
+    fresh: bool = False,
+    asking: Asking | None = None,
+    finished: Finding | None = None,
+) -> Plan:
     """Check every name of a grid and lay out its jobs.
 
     Args:
@@ -69,6 +89,8 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
         command: command line, for the records.
         judges: judge of each role.
         fresh: whether finished cells are to be done again.
+        asking: who is asked of method specs; None is a process that is started for it.
+        finished: says which jobs need not be carried out; None is `is_done`.
 
     Raises:
         BenchError: an unknown model, method, metric, suite or judge, a bad method spec, a broken caption file, or the
@@ -76,6 +98,7 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
     """
     from admbench.bench.suites import load_suite
 
+    finished = finished or is_done
     _check_names(grid, judges)
     check_judges(judges)
     suite = load_suite(grid.suite)
@@ -96,7 +119,8 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
         of_model = {**fields, "model": model, "model_sha256": weights}
         full = keys.checkpoint(model, weights, FULL_PRECISION, 0)
         baseline = BaselineJob(key=keys.baseline(model, weights), checkpoint=full, **of_model)
-        baselines.append(_made(baseline, keys))
+        baseline = _made(baseline, keys)
+        baselines.append(baseline)
         for repeat, method in product(range(grid.repeats), grid.methods):
             told: dict[str, Any] = {"command": command, "submitter": grid.submitter, "repeat": repeat}
             cell = CellJob(
@@ -108,16 +132,16 @@ def make_plan(grid: GridSpec, *, command: str, judges: JudgeSpec, fresh: bool = 
                 **told,
                 **of_model,
             )
-            cells.append(_made(cell, keys))
-    pending = [cell for cell in cells if fresh or not is_done(cell)]
-    found = _findings(grid, pending)
+            cells.append(_reading(_made(cell, keys), reference, baseline))
+    pending = [cell for cell in cells if fresh or not finished(cell)]
+    found = _findings(grid, pending, asking)
     cells = [cell for cell in cells if not cell.repeat or cell.method not in found.fixed]
     pending = [cell for cell in pending if not cell.repeat or cell.method not in found.fixed]
     skipped = {cell.key: found.unavailable[cell.method] for cell in pending if cell.method in found.unavailable}
     pending = [cell for cell in pending if cell.key not in skipped]
     once = tuple(method for method in grid.methods if method in found.fixed) if grid.repeats > 1 else ()
     made_of = [(cell, _quantization(cell, shared, found, keys)) for cell in pending]
-    tasks = lay_out(reference, baselines, made_of, lambda job: fresh or not is_done(job, whole=True))
+    tasks = lay_out(reference, baselines, made_of, lambda job: fresh or not finished(job, whole=True))
     expected = History(grid.out).expect((task.job for task in tasks), len(items)) if tasks else {}
     tasks = tuple(replace(task, resources=_resources(task.job, expected)) for task in tasks)
     warnings = _missing_audio(suite, items)
@@ -128,7 +152,7 @@ def _resources(job: Job, expected: Mapping[str, Expected]) -> Resources:
     return Resources.of(job, expected[job.key].peak_bytes if job.key in expected else None)
 
 
-def _findings(grid: GridSpec, pending: Sequence[CellJob]) -> Findings:
+def _findings(grid: GridSpec, pending: Sequence[CellJob], asking: Asking | None) -> Findings:
     """Return what is to be known of the methods of cells that are not done; of several draws, of all methods.
 
     So a finished run of one draw starts no process.
@@ -136,7 +160,9 @@ def _findings(grid: GridSpec, pending: Sequence[CellJob]) -> Findings:
     methods = grid.methods if grid.repeats > 1 else {cell.method for cell in pending}
     execution = grid.execution
     here = execution.device if execution.executor == "local" else "cpu"  # a login node has no device of its cluster's
-    return ask(sorted(methods), here) if methods else Findings()
+    if not methods:
+        return Findings()
+    return ask(sorted(methods), here) if asking is None else asking(sorted(methods), here, _threads(grid))
 
 
 def _needed(grid: GridSpec) -> dict[Whose, list[Extractor]]:
@@ -173,10 +199,15 @@ def _shared_fields(grid: GridSpec, fresh: bool) -> dict[str, Any]:
         "run": grid.out,
         "seed": grid.seed,
         "device": grid.execution.device,
-        "threads": grid.execution.cpus or max(1, cores() // grid.execution.workers),
+        "threads": _threads(grid),
         "made_by": MadeBy(),
         "fresh": fresh,
+        "store": grid.store,
     }
+
+
+def _threads(grid: GridSpec) -> int:
+    return grid.execution.cpus or max(1, cores() // grid.execution.workers)
 
 
 def _clip_fields(grid: GridSpec, suite_name: str, judges: JudgeSpec) -> dict[str, Any]:
@@ -209,7 +240,23 @@ def _quantization(cell: CellJob, shared: Mapping[str, Any], found: Findings, key
         **shared,
     )
     quantize = _made(quantize, keys)
+    if cell.store is not None and calibration is not None:
+        quantize = quantize.model_copy(update={"reads": _places([calibration])})
     return (quantize,) if calibration is None else (calibration, quantize)
+
+
+def _reading(cell: CellJob, reference: ReferenceJob, baseline: BaselineJob) -> CellJob:
+    """Return a cell that says, where its run has storage, what it reads of it."""
+    if cell.store is None:
+        return cell
+    reads = _places([reference, baseline])
+    if cell.method != FULL_PRECISION:
+        reads[cell.quantized.path.relative_to(cell.run).as_posix()] = cell.checkpoint
+    return cell.model_copy(update={"reads": reads})
+
+
+def _places(jobs: Sequence[Job]) -> dict[str, str]:
+    return {job.target.path.relative_to(job.run).as_posix(): job.key for job in jobs}
 
 
 def _made(job: OneJob, keys: Keys) -> OneJob:

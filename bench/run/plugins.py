@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -121,6 +122,9 @@ class Inherited:
         self._plugins.made_by((), "cpu")
         for registry in _REGISTRIES:
             registry.names()
+            for name in registry.builtin:
+                with suppress(PluginError):  # claimed by another distribution too: its cells say so
+                    registry.identity(name)  # from then on known
 
     def plugins(self) -> Plugins:
         """Return what is known; nothing, if our source or what is installed was changed since."""

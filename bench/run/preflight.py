@@ -180,22 +180,23 @@ def check(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Read `{"methods": [...], "device": ...}` from standard input and write `Findings` to a file descriptor."""
-    number, parent = map(int, arguments)
-    os.set_inheritable(number, False)
-    end_with_parent(parent)
+    """Read `{"methods": [...], "device": ...}` from a file and write `Findings` to another, which is not there yet."""
+    asked, answer = arguments
     adopt_orphans()
-    question = json.load(sys.stdin)
+    with open(asked, encoding="utf-8") as file:
+        question = json.load(file)
     import admbench.methods.base  # noqa: F401 (once, for all children)
 
-    try:
-        found = check(question["methods"], question["device"], partial(look_apart, hidden=number))
-    except UsageError as error:
-        found = Findings(mistake=visible(str(error), MOST_CHARACTERS))
-    with open(number, "wb") as file:
+    with open(answer, "xb") as file:
+        hidden = file.fileno()
+        try:
+            found = check(question["methods"], question["device"], partial(look_apart, hidden=hidden))
+        except UsageError as error:
+            found = Findings(mistake=visible(str(error), MOST_CHARACTERS))
         file.write(found.model_dump_json().encode())
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_with_parent(int(sys.argv[-1]))
+    sys.exit(main(sys.argv[1:-1]))

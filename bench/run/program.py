@@ -27,9 +27,11 @@ from admbench.bench.run.jobs import (
 )
 from admbench.bench.run.layout import JobFolder
 from admbench.bench.run.plugins import Inherited, check_made_by
-from admbench.bench.run.products import seal_folder
+from admbench.bench.run.products import is_sealed, seal_folder
 from admbench.bench.run.quantizing import Calibration, Quantization
 from admbench.bench.run.stages import publish
+from admbench.bench.run.store import Store
+from admbench.bench.run.storing import fetch_inputs
 from admbench.bench.run.work import ClipWork
 from admbench.errors import BenchError
 from admbench.files import write_json_atomic
@@ -63,13 +65,24 @@ def check_environment(job: Job) -> None:
 
 
 def run_job(job: Job) -> None:
-    """Do a job and publish its folder at `job.target`.
+    """Do a job and publish its folder at `job.target` and, where its run has one, at the store.
 
     Raises:
         BenchError: a user's mistake, a broken input, or other code than the job was planned with; anything else that a
             model or a method raises passes through.
     """
     check_environment(job)
+    if job.store is None:
+        _carry_out(job)
+        return
+    store = Store(job.store)
+    if job.fresh or not is_sealed(job.target, job.key, whole=True):  # else it was done here, and could not be stored
+        fetch_inputs(job, store)
+        _carry_out(job)
+    store.push(job.target.path, job.key)
+
+
+def _carry_out(job: Job) -> None:
     torch.set_num_threads(job.threads)
     job.work.path.mkdir(parents=True, exist_ok=True)
     work = _work(job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,13 +12,17 @@ from admbench.bench.run.attempts import has_result, write_attempt
 from admbench.bench.run.disk import probe
 from admbench.bench.run.executors.base import Executor, Outcome
 from admbench.bench.run.executors.choosing import make_executor
+from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.expecting import seconds_of
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CellJob, Job
 from admbench.bench.run.journal import Journal, planned
 from admbench.bench.run.layout import RunLayout
+from admbench.bench.run.lease import Lease, hold_lease
 from admbench.bench.run.lock import hold, unwritable
 from admbench.bench.run.plan import Plan, is_done, make_plan
+from admbench.bench.run.store import Store
+from admbench.bench.run.storing import Finished
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import BenchError, DataError
 from admbench.files import inside, remove, write_text_atomic
@@ -78,19 +82,29 @@ def run_grid(
         BenchError: a bad name, spec or caption file, or an output folder that cannot be written; before anything runs.
     """
     events = events or Events()
-    with hold(grid.out) as lock:
+    execution = grid.execution
+    with hold(grid.out) as lock, ExitStack() as ending:
         _put_back(grid.out)
-        plan = make_plan(grid, command=command, judges=judges or _judges_of(grid), fresh=fresh)
+        asking = None
+        if executor is None and execution.executor == "local":
+            executor = make_executor(execution, grid.out, held=[lock.fileno()])
+        if isinstance(executor, LocalExecutor):
+            ending.callback(executor.close)
+            asking = executor.ask
+        store = None if grid.store is None else Store(grid.store)
+        lease = None if store is None else ending.enter_context(hold_lease(store, grid.out))
+        finished = Finished(store)
+        judges = judges or _judges_of(grid)
+        plan = make_plan(grid, command=command, judges=judges, fresh=fresh, asking=asking, finished=finished)
         _check_inside(grid.out, plan)
-        execution = grid.execution
-        executor = executor or make_executor(execution, grid.out, held=[lock.fileno()])
+        executor = executor or make_executor(execution, grid.out)  # a cluster is reached when all names are known
         try:
             _prepare(grid, plan, fresh=fresh)
             journal = _journal(plan, execution.workers)
         except OSError as error:
             raise unwritable(grid.out, error) from None
         events.planned(plan)
-        ended = _carry_out(plan, executor, events, journal)
+        ended = _carry_out(plan, executor, events, journal, finished, lease)
         _tidy(plan)
     return [_result(cell, ended.get(cell.key), plan.skipped.get(cell.key)) for cell in plan.cells]
 
@@ -102,7 +116,9 @@ def _put_back(out: Path) -> None:
         raise unwritable(out, error) from None
 
 
-def _carry_out(plan: Plan, executor: Executor, events: Events, journal: Journal) -> dict[str, Outcome]:
+def _carry_out(
+    plan: Plan, executor: Executor, events: Events, journal: Journal, finished: Finished, lease: Lease | None
+) -> dict[str, Outcome]:
     """Return how each job ended, by its key."""
 
     def on_stage(job: Job, stage: str) -> None:
@@ -112,8 +128,10 @@ def _carry_out(plan: Plan, executor: Executor, events: Events, journal: Journal)
     ended: dict[str, Outcome] = {}
     with closing(journal), closing(executor.run(plan.tasks, on_stage)) as outcomes:
         for outcome in outcomes:
+            if lease is not None:
+                lease.require()
             before = ended.get(outcome.job.checkpoint) if isinstance(outcome.job, CellJob) else None
-            outcome = _settled(outcome, 0.0 if before is None else before.seconds)
+            outcome = _settled(outcome, 0.0 if before is None else before.seconds, finished)
             ended[outcome.job.key] = outcome
             journal.ended(outcome)
             events.ended(outcome)
@@ -129,17 +147,23 @@ def _judges_of(grid: GridSpec) -> JudgeSpec:
     return grid.metrics.judges
 
 
-def _settled(outcome: Outcome, seconds_before: float) -> Outcome:
+def _settled(outcome: Outcome, seconds_before: float, finished: Finished) -> Outcome:
     """Make sure that a job which ended well left its product, and that a failed cell leaves a record.
 
     Args:
         outcome: as the executor gave it.
         seconds_before: that the quantization of the cell took, which are the cell's too.
+        finished: says what is there.
     """
     job, reason = outcome.job, outcome.reason
     outcome = Outcome(job, reason, outcome.seconds + seconds_before, seconds_before)
-    if reason is None and not is_done(job):
-        outcome = replace(outcome, reason=f"ended without a result in {job.target.path}")
+    try:
+        if reason is None and not finished.settle(job):
+            outcome = replace(outcome, reason=f"ended without a result in {job.store or job.target.path}")
+    except DataError as error:  # it is done, and the next run fetches it
+        outcome = replace(outcome, reason=str(error))
+    if outcome.failed:
+        finished.fetch_log(job)
     if not isinstance(job, CellJob):
         return outcome
     if not outcome.failed:

@@ -95,7 +95,7 @@ class StageReport:
     def __call__(self, stage: str) -> None:
         """Write the name of the stage that begins, and log it."""
         print(f"stage: {stage}", flush=True)
-        write_text_atomic(self._path, stage)
+        write_text_atomic(self._path, stage, durable=False)
 
 
 def _intact(folder: JobFolder, name: str, key: str, products: Sequence[str]) -> Sealed | None:

@@ -54,16 +54,21 @@ def wait_for(happens: Callable[[], bool], seconds: float = STARTING_SECONDS) -> 
 
 
 @contextmanager
-def ray_cluster() -> Iterator[Any]:
-    """Start two nodes on loopback, each with one core to give; gone at the end, whatever happens."""
+def ray_cluster(variables: Callable[[int], dict[str, str]] = lambda number: {}) -> Iterator[Any]:
+    """Start two nodes on loopback, each with one core to give; gone at the end, whatever happens.
+
+    Args:
+        variables: number of a node -> environment variables of its own.
+    """
     cluster_utils = pytest.importorskip("ray.cluster_utils", reason="ray is not installed: pip install 'admbench[ray]'")
     # Ray takes 127.0.0.1 for a mistake, and puts the machine's outer address in its place
     node = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.2"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_agent_register_timeout_ms", "120000")  # a raylet ends when its agents are slow to start
-        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        head = {**node, "include_dashboard": False, "env_vars": variables(0)}
+        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
         try:
-            cluster.add_node(**node)
+            cluster.add_node(**node, env_vars=variables(1))
             yield cluster
         finally:
             cluster.shutdown()

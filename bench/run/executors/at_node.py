@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from types import MappingProxyType
 
 from admbench.bench.run.executors.base import Outcome, Task, blocked
 from admbench.bench.run.executors.batches import Batch, say
 from admbench.bench.run.executors.local import LocalExecutor, Servers
+from admbench.bench.run.store import Store
+from admbench.bench.run.storing import at_this_node, tidy_node
+from admbench.errors import BenchError
 
 _KEPT: dict[str, Servers] = {}
 """Program -> its fork servers, in a process that carries out one batch after another."""
@@ -32,7 +35,11 @@ def carry_out(
         OSError: the folder where the run was begun is not on this node.
     """
     asked = Batch.model_validate_json(batch)
-    os.chdir(asked.folder)
+    if asked.stored:
+        with suppress(OSError):  # captions may be given by a path; if they are not here, the job says so
+            os.chdir(asked.folder)
+    else:
+        os.chdir(asked.folder)
     tasks = []
     for one in asked.tasks:
         if one.job.key in before:
@@ -41,8 +48,19 @@ def carry_out(
         if blocker is not None:
             yield say(blocked(Task(one.job), blocker))
             continue
-        tasks.append(Task(one.job, tuple(key for key in one.after if key not in before)))
+        tasks.append(Task(at_this_node(one.job), tuple(key for key in one.after if key not in before)))
     servers = _KEPT.setdefault(asked.program, Servers(asked.program)) if keep and not asked.gpus else None
     with closing(LocalExecutor(1, asked.timeout, asked.program, servers=servers).watch(tasks)) as reports:
         for report in reports:
+            if isinstance(report, Outcome) and report.job.store is not None:
+                _leave(report, Store(report.job.store))
             yield say(report)
+
+
+def _leave(outcome: Outcome, store: Store) -> None:
+    """Leave at the storage what a job said that failed, and nothing on this node of a cell that is done."""
+    if not outcome.failed:
+        tidy_node(outcome.job)
+        return
+    with suppress(BenchError):
+        store.keep_log(outcome.job.key, outcome.job.work.log)

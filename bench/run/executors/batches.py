@@ -51,6 +51,11 @@ class Batch(_Json):
     gpus: int
     memory_bytes: int | None
 
+    @property
+    def stored(self) -> bool:
+        """Whether its products go to storage, so that the node need not see the run folder."""
+        return any(task.job.store is not None for task in self.tasks)
+
 
 class Said(_Json):
     """A line that a node says: a stage of a job that began, or how a job ended."""

@@ -6,8 +6,8 @@ share what was imported. The standard library's forkserver was tried first: it i
 of its first use, and runs the caller's main script again in each child.
 
 It talks over a socket, a line of JSON at a time. In: `{"id", "arguments", "log", "environment"}` starts
-`MODULE.main(arguments)` in a child in a process group of its own, with its output at the end of the file `log` and
-variables of its own, such as the device that it sees; `{"id", "kill": true}` ends it. Out:
+`MODULE.main(arguments)`, or that of another `module`, in a child in a process group of its own, with its output at the
+end of the file `log` and variables of its own, such as the device that it sees; `{"id", "kill": true}` ends it. Out:
 `{"id", "pid"}` when a child has started, `{"id", "code"}` when it has ended (minus the signal, if one ended it).
 
 Between the server and each child stands a guard, a process that only waits: for the child, or for the wish to end it.
@@ -183,6 +183,8 @@ class _Server:
                         os._exit(0)
                     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
                     request = json.loads(line)
+        except BrokenPipeError:
+            pass  # the server was killed: nobody is left to be told
         except BaseException:
             traceback.print_exc()
         finally:
@@ -217,7 +219,8 @@ class _Server:
             _redirect(request["log"])
             os.environ.update(request["environment"])  # before the child's CUDA is initialized, which reads it
             _reseed()
-            code = _exit_code(self._main, request["arguments"])
+            main = import_module(request["module"]).main if "module" in request else self._main
+            code = _exit_code(main, request["arguments"])
         except BaseException:
             traceback.print_exc()
         finally:

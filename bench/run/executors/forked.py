@@ -61,13 +61,16 @@ class ForkServer:
             )
         self._channel.setblocking(False)
 
-    def start(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Forked:
+    def start(
+        self, arguments: Sequence[str], log: Path, environment: Mapping[str, str], module: str | None = None
+    ) -> Forked:
         """Ask for a child whose output goes to the end of a file.
 
         Args:
             arguments: of `module.main`.
             log: the file.
             environment: variables that the child has beside those of the server.
+            module: whose `main` it runs; None is the server's.
 
         Raises:
             ServerDied: there is no server any more.
@@ -75,7 +78,7 @@ class ForkServer:
         child = Forked(str(len(self._forked)))
         self._forked[child.id] = child
         request = {"id": child.id, "arguments": list(arguments), "log": os.path.abspath(log)}
-        self._ask(request | {"environment": dict(environment)})
+        self._ask(request | {"environment": dict(environment)} | ({} if module is None else {"module": module}))
         return child
 
     def kill(self, child: Forked) -> None:

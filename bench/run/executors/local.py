@@ -7,10 +7,13 @@ import signal
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
 
 import psutil
 
 from admbench.bench.run.answers import last_line, said_reason, said_stage
+from admbench.bench.run.asking import Findings, ask
 from admbench.bench.run.disk import is_full
 from admbench.bench.run.executors.base import Outcome, Stage, Task
 from admbench.bench.run.executors.forked import Forked, ForkServer, ServerDied
@@ -50,6 +53,7 @@ class LocalExecutor:
         self._room = room or Room()
         self.held = tuple(held)
         self._kept = servers
+        self._servers = servers or Servers(program, held)
         self.workers = workers
         self.timeout = timeout
         self.program = program
@@ -68,7 +72,7 @@ class LocalExecutor:
         schedule = Schedule(tasks)
         running: list[_Child] = []
         held_back: Task | None = None  # the next, which does not fit beside those that run
-        servers = self._kept or Servers(self.program, self.held)
+        servers = self._servers
         servers.look(running)  # one that died while it was kept is not asked for a child
         try:
             while True:
@@ -106,6 +110,19 @@ class LocalExecutor:
             if running or self._kept is None:
                 servers.close()
 
+    def ask(self, methods: list[str], device: str, threads: int) -> Findings:
+        """Let a child of the server that the jobs will have say what is to be known of method specs.
+
+        Raises:
+            UsageError: a mistake of the user's.
+        """
+        return ask(methods, device, partial(self._servers.carry_out, threads))
+
+    def close(self) -> None:
+        """End what `ask` started, if no run has done so."""
+        if self._kept is None:
+            self._servers.close()
+
 
 class Servers:
     """The fork server of each number of threads, as libraries read theirs when they are imported.
@@ -122,9 +139,29 @@ class Servers:
 
     def start(self, job: Job, place: Place) -> Forked:
         """Start the child of a job in its place; its server too, if there is none."""
-        if job.threads not in self._servers:
-            self._servers[job.threads] = ForkServer(self._program, job.threads, self._held)
-        return self._servers[job.threads].start([str(job.work.job)], job.work.log, place.environment)
+        return self._server(job.threads).start([str(job.work.job)], job.work.log, place.environment)
+
+    def carry_out(self, threads: int, module: str, arguments: Sequence[str], log: Path, timeout: float) -> None:
+        """Let a child run another module's `main`, and wait for its end, or end it at its timeout.
+
+        Where the server dies, what the child should have done is not done.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            server = self._server(threads)
+            child = server.start(arguments, log, {}, module)
+            while child.code is None and time.monotonic() < deadline:
+                self.wait(POLL_SECONDS)
+                server.look()
+            if child.code is None:
+                server.kill(child)
+        except ServerDied:
+            self._servers.pop(threads).close()
+
+    def _server(self, threads: int) -> ForkServer:
+        if threads not in self._servers:
+            self._servers[threads] = ForkServer(self._program, threads, self._held)
+        return self._servers[threads]
 
     def kill(self, job: Job, child: Forked) -> None:
         """End the child of a job; where its server died, it goes by itself."""
@@ -166,7 +203,7 @@ class _Child:
         self._servers = servers
         self._attempts = 0
         job.work.path.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(job.work.job, job.model_dump_json(indent=2) + "\n")
+        write_text_atomic(job.work.job, job.model_dump_json(indent=2) + "\n", durable=False)  # the job does it again
         self._start()
 
     def _start(self) -> None:
