@@ -7,13 +7,12 @@
 | ... with a zero point in floating point, or a minimum, as HQQ and GGUF have | DequantizeLinear, Sub |
 | a static input | QuantizeLinear, DequantizeLinear; of fewer than 8 bits behind Clip |
 | an input's scale by timestep | the table's nearest entry (ArgMin, Gather), then rounding by row |
-| a dynamic range clipped by timestep | the same, times the table's nearest entry |
 | a dynamic input, per token, sample or group | ReduceMin, ReduceMax, Round, Clip |
 | folded scale, shift, rotation, low-rank branch | Div, Sub, MatMul or Conv |
 
 Weights of up to 4 bits are stored as UINT4, which `onnx_model` does, as torch has no such type; those of more as UINT8,
-but for symmetric ones of 8 bits, which are INT8, the type that integer kernels take. Other codebooks are refused by
-name.
+but for symmetric ones of 8 bits, which are INT8, the type that integer kernels take. Other codebooks, and
+ranges found at run time that are clipped by timestep, are refused by name.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from admbench.errors import UsageError
 from admbench.methods.core.layers.quantized import QuantizedLayer
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.gguf import AffineQuantizer
-from admbench.methods.core.numbers.quantizer import Quantizer, scale_and_zero_point
+from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerKind, Scheme
 from admbench.methods.core.numbers.timesteps import ClippedInput, TimestepTable
 
@@ -145,7 +144,7 @@ class OnnxWeight(nn.Module):
         return weight.reshape(self.shape)
 
 
-def traced(quantizer: Quantizer, what: str) -> StaticInput | TableInput | ClippedDynamicInput | DynamicInput:
+def traced(quantizer: Quantizer, what: str) -> StaticInput | TableInput | DynamicInput:
     """Return a quantizer of activations as operators that tracing can follow.
 
     Raises:
@@ -154,8 +153,8 @@ def traced(quantizer: Quantizer, what: str) -> StaticInput | TableInput | Clippe
     require_uniform(quantizer.scheme, f"{what}, input")
     if isinstance(quantizer, TimestepTable):
         return TableInput(quantizer)
-    if isinstance(quantizer, ClippedInput):
-        return ClippedDynamicInput(quantizer)
+    if isinstance(quantizer, ClippedInput) and len(quantizer.clip) > 1:
+        raise UsageError(f"{what}, input: ONNX export does not express ranges that are clipped by timestep")
     return DynamicInput(quantizer) if isinstance(quantizer, DynamicQuantizer) else StaticInput(quantizer)
 
 
@@ -196,8 +195,7 @@ class TableInput(nn.Module):
         own = (-1, *[1] * values.ndim)
         scale, zero_point = (one[entry].reshape(own) for one in (self.table.scale, self.table.zero_point.float()))
         together = values.reshape(entry.shape[0], -1, *values.shape[1:])
-        # not reshaped to the shape of `values`, which for the embedding of time is that of the traced call
-        return _round(together, self.table.scheme, scale, zero_point).flatten(0, 1)
+        return _round(together, self.table.scheme, scale, zero_point).reshape(values.shape)
 
 
 class DynamicInput(nn.Module):
@@ -213,41 +211,7 @@ class DynamicInput(nn.Module):
         size = self.quantizer.scheme.group_size
         channel = self.quantizer.channels % values.ndim
         grouped = values if size is None else values.unflatten(channel, (-1, size))
-        return _joined(_round(grouped, self.quantizer.scheme, scale, zero_point.float()), self.quantizer, values)
-
-
-class ClippedDynamicInput(nn.Module):
-    """Scales and zero points from the input's ranges, which are clipped by a ratio of the row's timestep."""
-
-    def __init__(self, quantizer: ClippedInput) -> None:
-        super().__init__()
-        self.quantizer = quantizer
-
-    def fake_quantize(self, values: Tensor) -> Tensor:
-        """See `ClippedInput`; rows that a layer made several of are taken together, as in `TableInput`."""
-        own = self.quantizer
-        grouped, dimensions = own._grouped(values), own._shared(values)
-        low, high = (self._clipped(one(dimensions, True)) for one in (grouped.amin, grouped.amax))
-        scale, zero_point = scale_and_zero_point(own.scheme, low, high)
-        return _joined(_round(grouped, own.scheme, scale, zero_point.float()), own, values)
-
-    def _clipped(self, ends: Tensor) -> Tensor:
-        if len(self.quantizer.clip) == 1:
-            return ends * self.quantizer.clip
-        clock = self.quantizer.clock
-        assert clock is not None
-        assert clock.timesteps is not None
-        entry = (clock.timesteps[:, None] - self.quantizer.timesteps).abs().argmin(dim=1)
-        ratio = self.quantizer.clip[entry].reshape(-1, *[1] * ends.ndim)
-        return (ends.reshape(entry.shape[0], -1, *ends.shape[1:]) * ratio).flatten(0, 1)
-
-
-def _joined(grouped: Tensor, quantizer: DynamicQuantizer, values: Tensor) -> Tensor:
-    """Return numbers that were grouped for their scales in the shape that they had."""
-    if quantizer.scheme.group_size is None:
-        return grouped
-    channel = quantizer.channels % values.ndim
-    return grouped.flatten(channel, channel + 1)
+        return _round(grouped, self.quantizer.scheme, scale, zero_point.float()).reshape(values.shape)
 
 
 def _round(values: Tensor, scheme: Scheme, scale: Tensor, zero_point: Tensor) -> Tensor:
