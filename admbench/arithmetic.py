@@ -30,6 +30,7 @@ COST = "fp32 products take up to 1.4 times as long"
 INTEL = "GenuineIntel"
 
 MODES = (
+    "ADMBENCH_NATIVE",
     VARIABLE,
     LIMIT,
     "ATEN_CPU_CAPABILITY",
@@ -41,7 +42,7 @@ MODES = (
     "ONEDNN_MAX_CPU_ISA",
     "OPENBLAS_CORETYPE",
 )
-"""Variables by which MKL, torch, oneDNN, numpy, cuBLAS and OpenBLAS choose other instructions or another precision."""
+"""Variables by which MKL, torch, oneDNN, numpy, cuBLAS, OpenBLAS and we choose other instructions or precisions."""
 INSTRUCTION_SETS = (
     "avx2",
     "fma",
@@ -109,6 +110,11 @@ def vendor() -> str:
     """Return the vendor that the processor names, such as `GenuineIntel` or `AuthenticAMD`; empty if not known."""
     # Windows: "AMD64 Family 25 ..., AuthenticAMD"
     return _described("vendor_id") or platform.processor().rpartition(" ")[2]
+
+
+def processor() -> str:
+    """Return the model of the processor, as Linux says it; empty if not known."""
+    return _described("model name")
 
 
 def has_avx512() -> bool:

@@ -1,4 +1,4 @@
-"""The user's cache: features of audio that was scored before, addressed by content, and safe to remove at any time."""
+"""The user's cache: what was computed before, addressed by content, and safe to remove at any time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-KINDS = {"features": "features of scored clips", "hashes": "hashes of large weights files"}
+KINDS = {
+    "features": "features of scored clips",
+    "hashes": "hashes of large weights files",
+    "native": "kernels compiled for this machine, and whether they are used",
+}
 """Folder in the cache -> what is in it."""
 
 

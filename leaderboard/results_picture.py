@@ -16,6 +16,7 @@ WIDTH = 560
 """Pixels of the axis."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 """One a model, which colour-blind people tell apart (Okabe & Ito 2008); marks have shapes of their own as well."""
+_HALO = 'paint-order="stroke" stroke="#fff" stroke-width="4"'
 _FONT = 'font-family="system-ui, sans-serif" font-size="12"'
 
 
@@ -32,7 +33,7 @@ def distances_svg(one: Comparison) -> str:
     y = TOP
     for bits, lines in groups.items():
         methods = sorted({method for _, method in lines}, key=lambda name: nearness(name, models, lines, score))
-        parts.append(f'<text x="8" y="{y + HEAD - 10}" font-weight="600">{escape(called(*bits))}</text>')
+        parts.append(f'<text x="8" y="{y + HEAD - 10}" font-weight="600" {_HALO}>{escape(called(*bits))}</text>')
         y += HEAD
         for method in methods:
             middle = y + ROW / 2

@@ -56,12 +56,23 @@ def _hardware(folder: Path) -> Iterator[Finding]:
     if not has_bf16():
         lacking = "no bf16 products for oneDNN: bf16 is emulated, slower than fp32, and attention stays fp32 in kernels"
         yield Finding("slow", "bf16", lacking)
+    yield _attention()
     yield _reproducibility()
     yield from _accelerator()
     memory = psutil.virtual_memory().available
     yield _enough("memory", memory, _NEEDED_MEMORY, "a worker takes about 1 GB")
     yield _enough("disk", shutil.disk_usage(folder).free, _NEEDED_DISK, "a run writes up to 1 GB")
     yield Finding("ok", "cache", str(cache.root()))
+
+
+def _attention() -> Finding:
+    """What computes attention between quantized products, measured here, once."""
+    from admbench.methods.core.native.choice import OWN, chosen
+
+    found = chosen()
+    if found.attention == OWN:
+        return Finding("ok", "attention", f"our kernel in C++, {found.attention}: {found.reason}")
+    return Finding("slow" if found.own_ms is None else "ok", "attention", f"torch's: {found.reason}")
 
 
 def _reproducibility() -> Finding:

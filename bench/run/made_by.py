@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from admbench import arithmetic, versions
 from admbench.errors import UsageError
 from admbench.identities import PluginIdentity
+from admbench.methods.core.native.choice import chosen as native_choice
 from admbench.versions import COMPUTING, source_sha256
 
 RUN: tuple[str, ...] = (
@@ -86,7 +87,7 @@ class MadeBy(BaseModel):
     packages: dict[str, str | None] = {}
     """Distribution that computes -> version."""
     arithmetic: dict[str, Any] = {}
-    """As `admbench.arithmetic.identity` says it."""
+    """As `admbench.arithmetic.identity` says it, and what computes attention between quantized products."""
 
     def of_stage(self, name: str, plugins: Iterable[PluginIdentity] = ()) -> list[Any]:
         """Return what a stage's key has of it.
@@ -121,7 +122,8 @@ def made_by_here(plugins: Iterable[PluginIdentity], device: str) -> MadeBy:
         code={part: digest() for part, digest in CODE.items()},
         plugins={one.key: one for one in plugins},
         packages=versions.distribution_versions(sorted(used)),
-        arithmetic=arithmetic.identity(arithmetic.reproducible(os.environ), device),
+        arithmetic=arithmetic.identity(arithmetic.reproducible(os.environ), device)
+        | {"attention": native_choice().attention if device == "cpu" else None},
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from admbench import cache
 from admbench.bench.run.grid import GridSpec, load_grid
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.files import read_json
@@ -60,6 +61,9 @@ def plugins(plugin_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     """Install the distribution for this process and its children, and put the user's cache elsewhere."""
     path = os.pathsep.join(filter(None, [str(plugin_folder), os.environ.get("PYTHONPATH")]))
     monkeypatch.setenv("PYTHONPATH", path)
+    compiled = cache.root() / "native"
+    if compiled.is_dir():  # what takes a second to compile, and is the same
+        shutil.copytree(compiled, tmp_path / "cache" / "native")
     monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(str(plugin_folder))
     _forget_entry_points()

@@ -372,6 +372,15 @@ def test_a_backbone_with_kernels_predicts_what_the_simulated_one_does(model, qua
     assert_layers_agree(backbone, layers, lambda: predict(model, backbone))
 
 
+@needs_vnni
+@pytest.mark.parametrize("spec", ["smoothquant@w8a8", "vidit-q@w4a8", "convrot@w8a8", "sqd@w4a8"])
+def test_what_methods_put_around_products_is_in_every_layer_with_a_kernel(model, quantize, predict, spec):
+    backbone = quantize(model, spec).module
+    result = with_kernels(backbone, kernels=KERNELS, glue="float32", streamlined=False)
+    assert result.kernels
+    assert_layers_agree(backbone, result.module, lambda: predict(model, backbone))
+
+
 def test_the_backbone_that_kernels_were_made_from_is_left_as_it_is(model, quantize, predict):
     backbone = quantize(model, "naive@w8a8").module
     before, layers = predict(model, backbone), quantized_layers(backbone)
@@ -389,7 +398,7 @@ def test_streamlined_blocks_compute_the_very_same_numbers(model, quantize, predi
     assert InPlaceResnetBlock2D in classes
     assert FusedGEGLU in classes
     assert not {type(block) for block in backbone.modules()} & set(BLOCKS)
-    monkeypatch.setattr(select, "streamline", lambda module, glue: {})
+    monkeypatch.setattr(select, "streamline", lambda module, glue, native: {})
     out, expected = predict(model, streamlined), predict(model, with_kernels(backbone).module)
     if result.reasons:  # float convolutions of layers that are simulated add in an order that their layout decides
         assert not has_vnni()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOMS = (
+    "native",
     "processor",
     "numbers",
     "layers",

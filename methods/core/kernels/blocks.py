@@ -5,8 +5,9 @@ method written anew: the same operations on the same numbers, in place where nob
 dividing by 1, without leaving channels_last, which the integer convolutions read and write, and with what oneDNN can do
 while it writes a product: GELU, and the sum with the residual. Queries, keys and values of one input are one product.
 
-What lies between two products of an attention may be bfloat16: see `Glue`. Everything else stays float32, bit for bit
-what the blocks of diffusers compute from the same kernels.
+What lies between two products of an attention may be bfloat16: see `Glue`. Such an attention is computed by our own
+kernel, `core.native`, where it is used. Everything else stays float32, bit for bit what the blocks of diffusers compute
+from the same kernels.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from admbench.methods.core.kernels.onednn import Int8Conv2d, Int8Linear
+from admbench.methods.core.native.attention import attention, takes
 
 Glue = Literal["float32", "bfloat16"]
 """Type of queries, keys, values and what attention makes of them. The residual stream is always float32."""
@@ -35,8 +37,8 @@ class StreamlinedBlock(Protocol):
     def fits(block: nn.Module) -> bool:
         """Return whether a module is a block that this class computes."""
 
-    def arrange(self, glue: torch.dtype) -> None:
-        """Prepare a block that has just become one of this class."""
+    def arrange(self, glue: torch.dtype, native: bool) -> None:
+        """Prepare a block that has just become one of this class; `native` lets it compute by `core.native`."""
 
 
 class InPlaceResnetBlock2D(ResnetBlock2D):
@@ -64,7 +66,7 @@ class InPlaceResnetBlock2D(ResnetBlock2D):
             and block.downsample is None
         )
 
-    def arrange(self, glue: torch.dtype) -> None:
+    def arrange(self, glue: torch.dtype, native: bool) -> None:
         """See `StreamlinedBlock`."""
 
 
@@ -85,7 +87,7 @@ class FusedGEGLU(GEGLU):
         """Return whether a module is one that this class computes."""
         return type(block) is GEGLU and isinstance(block.proj, Int8Linear)
 
-    def arrange(self, glue: torch.dtype) -> None:
+    def arrange(self, glue: torch.dtype, native: bool) -> None:
         """See `StreamlinedBlock`."""
         half = self.proj.features // 2
         self.hidden, self.gate = self.proj.part(slice(half)), self.proj.part(slice(half, None))
@@ -96,6 +98,7 @@ class FusedAttention(Attention):
     """Scaled dot products between integer projections; those of one input are one product."""
 
     glue: torch.dtype
+    native: bool
     heads: Any
     to_q: Any
     to_k: Any
@@ -114,13 +117,27 @@ class FusedAttention(Attention):
     ) -> Tensor:
         """Apply it to (n, tokens, in); the result is added to `onto`, in place, if there is one. See `Attention`."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        query, key, value = (self._heads(part) for part in self._projected(hidden_states, context))
-        mask = cast(Any, self).prepare_attention_mask(attention_mask, context.shape[1], len(context))
-        if mask is not None:
-            mask = mask.view(len(context), self.heads, -1, mask.shape[-1]).to(self.glue)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
+        query, key, value = self._projected(hidden_states, context)
         out = self.to_out[0]
-        return cast(Tensor, out.from_codes(out.quantize(attended), onto=onto))
+        shape = (len(context), 1, context.shape[1])  # of a mask that is one for all queries
+        if (
+            self.native
+            and takes(query, key, value, self.heads)
+            and (attention_mask is None or attention_mask.shape == shape)
+        ):
+            bias = None if attention_mask is None else attention_mask[:, 0].float().contiguous()
+            codes = attention(query, key, value, self.heads, bias=bias, codes=out.quantize.numbers)
+        else:
+            codes = out.quantize(self._attended(query, key, value, attention_mask))
+        return cast(Tensor, out.from_codes(codes, onto=onto))
+
+    def _attended(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Return (n, tokens, heads * size), by torch's operator."""
+        mask = cast(Any, self).prepare_attention_mask(attention_mask, key.shape[1], len(key))
+        if mask is not None:
+            mask = mask.view(len(key), self.heads, -1, mask.shape[-1]).to(self.glue)
+        query, key, value = self._heads(query), self._heads(key), self._heads(value)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
 
     def _projected(self, hidden_states: Tensor, context: Tensor) -> list[Tensor]:
         """Return queries, keys and values, each (n, tokens, heads * size)."""
@@ -151,9 +168,9 @@ class FusedAttention(Attention):
             and Int8Linear.joined((block.to_k, block.to_v)) is not None
         )
 
-    def arrange(self, glue: torch.dtype) -> None:
+    def arrange(self, glue: torch.dtype, native: bool) -> None:
         """See `StreamlinedBlock`."""
-        self.glue = glue
+        self.glue, self.native = glue, native and glue is torch.bfloat16
         together = Int8Linear.joined((self.to_q, self.to_k, self.to_v))
         context = Int8Linear.joined((self.to_k, self.to_v))
         self.projections = nn.ModuleList([together] if together is not None else [self.to_q, cast(nn.Module, context)])
@@ -208,7 +225,7 @@ class InPlaceTransformerBlock(BasicTransformerBlock):
             and isinstance(block.ff.net[2], Int8Linear)
         )
 
-    def arrange(self, glue: torch.dtype) -> None:
+    def arrange(self, glue: torch.dtype, native: bool) -> None:
         """See `StreamlinedBlock`."""
 
 
@@ -235,7 +252,7 @@ class ChannelsLastTransformer2DModel(Transformer2DModel):
             and isinstance(block.proj_out, Int8Conv2d | Int8Linear)
         )
 
-    def arrange(self, glue: torch.dtype) -> None:
+    def arrange(self, glue: torch.dtype, native: bool) -> None:
         """See `StreamlinedBlock`."""
 
 
@@ -250,8 +267,13 @@ BLOCKS: tuple[type[StreamlinedBlock], ...] = (
 
 
 @torch.no_grad()
-def streamline(module: nn.Module, glue: Glue) -> dict[str, int]:
+def streamline(module: nn.Module, glue: Glue, native: bool) -> dict[str, int]:
     """Let every block of a backbone with kernels that has a class here be of that class, in place.
+
+    Args:
+        module: the backbone.
+        glue: type of what lies between the products of attentions.
+        native: whether attention in bfloat16 is computed by `core.native`.
 
     Returns:
         Number of blocks by class.
@@ -266,6 +288,6 @@ def streamline(module: nn.Module, glue: Glue) -> dict[str, int]:
         for block in cast(list[Any], blocks):
             if own.fits(block):
                 block.__class__ = own
-                cast(StreamlinedBlock, block).arrange(getattr(torch, glue))
+                cast(StreamlinedBlock, block).arrange(getattr(torch, glue), native)
                 counts[own.__name__] = counts.get(own.__name__, 0) + 1
     return counts

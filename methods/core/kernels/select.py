@@ -18,6 +18,8 @@ from admbench.methods.core.kernels.weight_only import INT4_LINEAR
 from admbench.methods.core.kernels.weights import Unpack, Weights
 from admbench.methods.core.layers.kinds import quantizable_layers, replace_layer
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
+from admbench.methods.core.native.choice import OWN, TORCH
+from admbench.methods.core.native.choice import chosen as native_choice
 from admbench.methods.core.numbers.timesteps import clocks_of
 from admbench.methods.core.processor import has_bf16
 
@@ -56,6 +58,8 @@ class WithKernels:
     """Every quantized layer that is simulated, with the reason, in the order of definition."""
     glue: Glue | None = None
     """Type of what lies between the products of streamlined attentions; None where no block is streamlined."""
+    attention: str | None = None
+    """What computes streamlined attentions, `torch` or our kernel's name; None where there are none."""
     blocks: Mapping[str, int] = field(default_factory=dict)
     """Number of streamlined blocks by class; see `admbench.methods.core.kernels.blocks`."""
 
@@ -104,6 +108,7 @@ def with_kernels(
     glue: Glue | None = None,
     unpack: Unpack = "once",
     streamlined: bool = True,
+    native: bool | None = None,
 ) -> WithKernels:
     """Put a kernel in the place of every quantized layer that one supports; the others stay as they are, counted.
 
@@ -117,6 +122,8 @@ def with_kernels(
         unpack: when weights of few bits become the bytes that kernels compute with; see `kernels.weights`.
         streamlined: whether blocks are computed with fewer passes over memory, or as diffusers has them, so that every
             layer is called on its own.
+        native: whether attention between bfloat16 products is computed by our kernel in C++, with a little other
+            roundings; None is where `core.native.choice` says so.
     """
     quantized = quantized_layers(module)
     shared = [*module.parameters(), *module.buffers(), *quantized.values(), *clocks_of(module)]
@@ -131,12 +138,15 @@ def with_kernels(
         else:
             replace_layer(result, name, kernel.build(layer))
     glue = glue or default_glue()
-    blocks = streamline(result, glue) if streamlined else {}
+    if native is None:
+        native = glue == "bfloat16" and streamlined and native_choice().attention == OWN
+    blocks = streamline(result, glue, native) if streamlined else {}
     if unpack == "layer":
         for part in result.modules():
             if isinstance(part, Weights):
                 part.pack()
-    return WithKernels(result.eval(), chosen, tuple(fallbacks), glue if blocks else None, blocks)
+    attention = (OWN if native and glue == "bfloat16" else TORCH) if "FusedAttention" in blocks else None
+    return WithKernels(result.eval(), chosen, tuple(fallbacks), glue if blocks else None, attention, blocks)
 
 
 def resident_bytes(module: nn.Module) -> int:

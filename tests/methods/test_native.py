@@ -1,0 +1,157 @@
+"""Kernels in C++ compute what torch computes, and where there are none there is a reason."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from admbench import cache
+from admbench.methods.core.kernels.codes import InputCodes
+from admbench.methods.core.native import choice, compiled
+from admbench.methods.core.native.attention import attention, takes
+from admbench.methods.core.numbers.quantizer import Quantizer
+from admbench.methods.core.numbers.scheme import activation_scheme
+
+REFUSAL = compiled.refusal()
+needs_library = pytest.mark.skipif(REFUSAL is not None, reason=str(REFUSAL))
+SHAPES = {
+    "as in AudioLDM-S": (2, 8, 192, 192, 32),
+    "longer than a block of keys": (1, 2, 13, 1100, 16),
+    "a query, a key, a pair of features": (1, 1, 1, 1, 2),
+    "not a multiple of a vector": (3, 3, 50, 77, 24),
+    "wider than the registers": (1, 2, 31, 65, 160),
+}
+
+
+def tensors(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries, keys and values, the latter two as parts of one product."""
+    batch, heads, queries, keys, size = shape
+    torch.manual_seed(0)
+    query = torch.randn(batch, queries, heads * size).bfloat16()
+    key, value = torch.randn(batch, keys, 2 * heads * size).bfloat16().split(heads * size, dim=-1)
+    return query, key, value
+
+
+def exact(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
+    """Return attention in float64."""
+    apart = [part.double().unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key, value)]
+    mask = None if bias is None else bias.double()[:, None, None]
+    return F.scaled_dot_product_attention(*apart, attn_mask=mask).transpose(1, 2).flatten(2)
+
+
+def error_db(expected: Tensor, found: Tensor) -> float:
+    error = (found.double() - expected).square().mean() / expected.square().mean()
+    return float(-10 * error.log10())
+
+
+@needs_library
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", SHAPES)
+def test_attention_is_50_db_from_float64(name, masked):
+    shape = SHAPES[name]
+    batch, heads, _, keys, _ = shape
+    query, key, value = tensors(shape)
+    bias = None
+    if masked:
+        bias = torch.where(torch.arange(keys) > keys // 2, -float("inf"), 0.5).repeat(batch, 1)
+    expected = exact(query, key, value, heads, bias)
+    assert takes(query, key, value, heads)
+    found = attention(query, key, value, heads, bias=bias)
+    assert found.shape == expected.shape
+    assert found.dtype == torch.float32
+    assert error_db(expected, found) > 50
+
+
+@needs_library
+def test_what_is_masked_counts_for_nothing_and_large_scores_do_not_overflow():
+    query, key, value = tensors((1, 2, 9, 70, 8))
+    bias = torch.zeros(1, 70)
+    bias[:, 40:] = -10_000.0
+    short = attention(query, key[:, :40], value[:, :40], 2)
+    key[:, 40:] = 30.0
+    assert torch.equal(attention(query, key, value, 2, bias=bias), short)
+    sharp = attention(query * 1e4, key[:, :40], value[:, :40], 2)
+    assert sharp.isfinite().all()
+    assert error_db(exact(query * 1e4, key[:, :40], value[:, :40], 2), sharp) > 40
+
+
+@needs_library
+def test_codes_are_those_of_the_result_and_threads_change_no_bit():
+    query, key, value = tensors((2, 4, 100, 130, 16))
+    plain = attention(query, key, value, 4)
+    for bits, low in ((8, -0.3), (4, 0.0)):
+        numbers = InputCodes(Quantizer.from_range(activation_scheme(bits), torch.tensor(low), torch.tensor(0.25)))
+        codes = attention(query, key, value, 4, codes=numbers.numbers)
+        assert codes.dtype == torch.uint8
+        assert torch.equal(codes, numbers(plain))
+        assert codes.unique().numel() > 10
+    before = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            assert torch.equal(attention(query, key, value, 4), plain)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_other_types_layouts_and_sizes_are_left_to_torch():
+    query, key, value = tensors((1, 2, 3, 4, 8))
+    assert takes(query, key, value, 2)
+    assert not takes(query.float(), key, value, 2)
+    assert not takes(query, key.contiguous(), value, 2)
+    assert not takes(query[..., :6], key[..., :6], value[..., :6], 2)
+
+
+def test_where_nothing_is_compiled_torch_computes_and_the_reason_is_said(monkeypatch):
+    monkeypatch.setenv(compiled.VARIABLE, "0")
+    assert choice.chosen() == choice.Choice(choice.TORCH, "ADMBENCH_NATIVE=0 in the environment")
+    monkeypatch.delenv(compiled.VARIABLE)
+    monkeypatch.setattr(compiled.arithmetic, "instruction_sets", lambda: ["avx2"])
+    assert "the processor has no avx512f" in choice.chosen().reason
+    monkeypatch.setattr(compiled.arithmetic, "instruction_sets", lambda: list(compiled.NEEDED))
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx512_core_vnni")
+    assert choice.chosen().reason == "oneDNN is limited to AVX512_CORE_VNNI"
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    monkeypatch.setattr(compiled, "compiler", lambda: None)
+    assert "no C++ compiler" in choice.chosen().reason
+
+
+@needs_library
+def test_a_compiler_that_fails_is_a_reason_and_no_error(monkeypatch, tmp_path):
+    monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(compiled, "compiler", lambda: ("false", "false 1.0"))
+    with pytest.raises(compiled.NotCompiledError, match="false: exit code 1: no message"):
+        compiled.library()
+    assert not [*tmp_path.rglob("*.so")]
+
+
+@needs_library
+def test_what_is_chosen_is_measured_once_and_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path))
+    tries = []
+
+    def tried() -> choice.Choice:
+        tries.append(1)
+        return choice.Choice(choice.OWN, "1.00 ms, 2.00 by torch", 1.0, 2.0)
+
+    monkeypatch.setattr(choice, "_tried", tried)
+    for _ in range(2):
+        choice._measured.cache_clear()  # as another process would find it
+        assert choice.chosen().attention == choice.OWN
+    assert len(tries) == 1
+    (kept,) = (cache.root() / compiled.FOLDER).glob("*.json")
+    kept.write_text("{}", encoding="utf-8")
+    choice._measured.cache_clear()
+    assert choice.chosen().own_ms == 1.0
+    assert len(tries) == 2
+    choice._measured.cache_clear()
+
+
+@needs_library
+def test_both_ways_are_really_tried():
+    found = choice._tried()
+    assert found.own_ms is not None
+    assert found.torch_ms is not None
+    assert found.attention == (choice.OWN if found.own_ms < found.torch_ms else choice.TORCH)
