@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from admbench.errors import UsageError
 from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.layers.rotation import rotate
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.gguf import AffineQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
@@ -84,6 +85,8 @@ class OnnxLayer(nn.Module):
         UsageError: it is of a kind, or has a scheme, that ONNX's operators do not express.
     """
 
+    turned: Tensor | None
+
     def __init__(self, layer: QuantizedLayer, what: str) -> None:
         super().__init__()
         if layer.kind not in _OPERATIONS:
@@ -92,10 +95,20 @@ class OnnxLayer(nn.Module):
         self.input = None if layer.activation_quantizer is None else traced(layer.activation_quantizer, what)
         self.weight = None if layer.weight_quantizer is None else OnnxWeight(layer, what)
         self._operation = _OPERATIONS[layer.kind]
+        # as one product with a matrix of blocks: what groups channels would keep the rows of the call that is traced
+        turned = None
+        if layer.rotation:
+            channels = layer.shape[1] * layer.geometry.get("groups", 1)
+            turned = rotate(torch.eye(channels), layer.rotation, 1)
+            self.layer.rotation = 0
+        self.register_buffer("turned", turned)
 
     def forward(self, x: Tensor) -> Tensor:
         """See `QuantizedLayer.forward`."""
         x = self.layer.prepare_input(x)
+        if self.turned is not None:
+            spatial = [1] * (len(self.layer.shape) - 2)
+            x = _OPERATIONS[self.layer.kind](x, self.turned.reshape(*self.turned.shape, *spatial))
         branch = self.layer.low_rank_branch(x)
         if self.input is not None:
             x = self.input.fake_quantize(x)

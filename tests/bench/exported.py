@@ -20,6 +20,7 @@ from admbench.methods.core.checkpoint.header import (
 from admbench.methods.core.layers.attention import AttentionSites, attentions, set_sites
 from admbench.methods.core.layers.kinds import QuantizableLayer, quantizable_layers, replace_layer
 from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.layers.rotation import rotate
 from admbench.methods.core.layers.split import split_layers
 from admbench.methods.core.numbers.codebooks import FloatZeroQuantizer
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
@@ -84,6 +85,9 @@ def _quantized(number: int, layer: QuantizableLayer, inputs: bool) -> QuantizedL
         scale = torch.rand(channels, generator=generator) + 0.5
         parts["input_scale"] = scale
         weight = weight * scale.view(1, -1, *[1] * (weight.ndim - 2))
+    rotation = 4 if number % 4 == 1 and channels % 4 == 0 else 0
+    if rotation:
+        weight = rotate(weight, rotation, 1)
     if number % 3 == 0:
         down = torch.randn(2, *weight.shape[1:], generator=generator) * 0.01
         parts["low_rank"] = (down.half(), torch.randn(len(weight), 2, generator=generator).half())
@@ -111,5 +115,10 @@ def _quantized(number: int, layer: QuantizableLayer, inputs: bool) -> QuantizedL
         Quantizer.from_range(activation_scheme(8), torch.tensor(-6.0), torch.tensor(6.0)),
     ]
     return QuantizedLayer.from_float(
-        layer, weights[number % len(weights)], rounded[number % 4] if inputs else None, weight=weight, **parts
+        layer,
+        weights[number % len(weights)],
+        rounded[number % 4] if inputs else None,
+        weight=weight,
+        rotation=rotation,
+        **parts,
     )
