@@ -24,6 +24,7 @@ from admbench.bench.measurement.environment import cores
 from admbench.files import directory_bytes
 from admbench.leaderboard import build_site, gather
 from admbench.leaderboard.many import write_many
+from admbench.leaderboard.workers import workers
 
 TITLE = "Made-up records"
 SORTS = 5
@@ -66,11 +67,12 @@ def measure_build(runs: Path, records: int, site: Path) -> None:
     if not any(runs.glob("run-*")):
         with timed(f"making {records} records"):
             write_many(runs, records)
-    with timed("reading"):
-        gathered = gather(sorted(runs.glob("run-*")), processes=cores())
-    print(f"{len(gathered.records)} records, {len(gathered.quarantined)} left out")
-    with timed("building"):
-        built = build_site(gathered.records, site, title=TITLE, processes=cores())
+    with timed("reading and building"), workers(cores()):
+        with timed("reading"):
+            gathered = gather(sorted(runs.glob("run-*")), processes=cores())
+        print(f"{len(gathered.records)} records, {len(gathered.quarantined)} left out")
+        with timed("building"):
+            built = build_site(gathered.records, site, title=TITLE, processes=cores())
     with timed("building again"):
         again = build_site(gathered.records, site, title=TITLE, processes=cores())
     print(f"{built.written} files; the second time {again.written} written, {again.kept} unchanged")

@@ -19,6 +19,8 @@ _KNOWN_WHEN_DONE = (
     ("suite", ("sha256", "n")),
 )
 _KNOWN_SINCE_2 = (("method", ("track", "family")),)
+MOST_BITS = 32
+"""Of a weight or an input that a step computes with."""
 _SECTIONS_WHEN_DONE = ("size", "latency", "memory", "environment", "provenance")
 
 _SPEC_BITS = re.compile(r"@w(\d+)a(\d+)(?:\[|$)")
@@ -175,7 +177,8 @@ def _size(record: Record) -> Iterator[Problem]:
 def _latency(record: Record) -> Iterator[Problem]:
     """Without a kernel there is a reason and no number; for simulated quantization the reason is `simulated`.
 
-    Percentiles are in order, and `speedup` is the quotient of the medians.
+    Percentiles are in order, and `speedup` is the quotient of the medians. A roofline has no reason to be missing. A
+    multiplication of the cost is of 1 to 1,024 bit operations.
     """
     latency = record.latency
     if latency is None:
@@ -190,6 +193,11 @@ def _latency(record: Record) -> Iterator[Problem]:
                 yield f"latency.{key}", "no kernel ran, so there is nothing to report; expected null"
     elif latency.step_ms is None:
         yield "latency.step_ms", "a kernel ran, so its time is needed"
+    if latency.roofline is not None and latency.roofline_reason is not None:
+        yield "latency.roofline_reason", "a roofline beside the reason that there is none; expected one of the two"
+    cost = latency.cost
+    if cost and cost.flops and cost.bit_operations and not 1 <= 2 * cost.bit_operations / cost.flops <= MOST_BITS**2:
+        yield "latency.cost.bit_operations", f"expected 1 to {MOST_BITS**2} for each of {cost.flops // 2} products"
     yield from _timings(latency)
 
 

@@ -28,6 +28,8 @@ MOST = 10**15
 """No count is larger: a petabyte, if it counts bytes. Ten years, if it counts microseconds."""
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Positive = Annotated[int, Field(ge=1, le=MOST)]
+Operations = Annotated[int, Field(ge=1, le=10**18)]
+"""Of a step of a network: beyond what a petabyte of weights would make."""
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 Milliseconds = Annotated[float, Field(ge=1e-9, le=1e12)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

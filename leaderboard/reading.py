@@ -3,9 +3,7 @@
 What `bench validate` makes of them is in `admbench.leaderboard.validating`.
 """
 
-import multiprocessing
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from admbench.leaderboard.record import SCHEMA_VERSION, Record
 from admbench.leaderboard.run_folder import CELLS, PER_CAPTION, RECORD_FILE, RECORDS
 from admbench.leaderboard.tidy import tidied, untidy
 from admbench.leaderboard.untrusted import check_inside, read_json
+from admbench.leaderboard.workers import workers
 from admbench.plain_text import visible
 
 AT_ONCE = 50
@@ -114,23 +113,25 @@ def gather(paths: Iterable[str | Path], *, processes: int = 1) -> Gathered:
 
     Args:
         paths: of the folders or files.
-        processes: that read. More than one are started anew, as by `view_boards`.
+        processes: that read: see `workers`.
 
     Raises:
         DataError: a folder without records, or no record among them that is valid; then of the first.
     """
     files = record_files(paths)
-    if processes < 2:
-        read = [_read(file) for file in files]
-    else:
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            read = list(pool.map(_read, files, chunksize=AT_ONCE))
+    batches = [files[first : first + AT_ONCE] for first in range(0, len(files), AT_ONCE)]
+    with workers(processes) as mapped:
+        read = [one for batch in mapped(_read_all, batches) for one in batch]
     good = [one for one in read if isinstance(one, LoadedRecord)]
     bad = [one for one in read if isinstance(one, Quarantined)]
     if not good:
         more = f" (and {len(bad) - 1} more records that are not valid)" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{more}")
     return Gathered(good, tuple(bad))
+
+
+def _read_all(files: Iterable[tuple[Path, Path]]) -> list[LoadedRecord | Quarantined]:
+    return [_read(file) for file in files]
 
 
 def _read(file: tuple[Path, Path]) -> LoadedRecord | Quarantined:

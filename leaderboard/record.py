@@ -25,6 +25,7 @@ from admbench.leaderboard.fields import (
     Milliseconds,
     Name,
     OpenSection,
+    Operations,
     Positive,
     Seconds,
     Section,
@@ -283,6 +284,19 @@ class Timing(OpenSection):
     """Every timed repetition, in order, warm-up excluded."""
 
 
+class Cost(OpenSection):
+    """What one step of the backbone computes, counted from the shapes of its layers. Attention is not in it. Open."""
+
+    flops: Operations | None = None
+    """Multiplications and additions of all Linear layers and convolutions."""
+    bit_operations: Operations | None = None
+    """Each multiplication times the bits of its weight and of its input: 1,024 in float32."""
+    bytes_moved: Positive | None = None
+    """Weights and inputs in their codes and outputs in float32, each once."""
+    batch: Positive | None = None
+    """Rows of the step."""
+
+
 class Latency(OpenSection):
     """Measured speed of real kernels; nothing is estimated. Open."""
 
@@ -298,6 +312,12 @@ class Latency(OpenSection):
     """Median of baseline_step_ms / median of step_ms."""
     real_time_factor: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Seconds of computing per second of audio, whole pipeline."""
+    cost: Cost | None = None
+    """What the step computes; also where no kernel ran."""
+    roofline: dict[str, JsonValue] | None = None
+    """What the machine gives and how far below that each layer runs (docs/latency.md)."""
+    roofline_reason: Text | None = None
+    """Why there is no roofline; older records do not say."""
     reason: Text | None = None
     """Why there is no kernel or no number."""
 

@@ -61,9 +61,14 @@ def section(name: str, records: Sequence[LoadedRecord]) -> str:
     return "\n\n".join(part.strip() for part in parts)
 
 
-def section_by_bits(records: Sequence[LoadedRecord]) -> str:
-    """Return the markdown of one run's section with a table of methods by models for each pair of bits."""
-    views = view_boards(records)
+def section_by_bits(records: Sequence[LoadedRecord], by: str | None = None) -> str:
+    """Return the markdown of one run's section with a table of methods by models for each pair of bits.
+
+    Args:
+        records: of the run.
+        by: key of the score of the order; None is nearness to full precision.
+    """
+    views = view_boards(records, by)
     parts = [_made_from(records), *(short_markdown(one, by_bits=True) for one in compare_views(views))]
     statements = versus(views, ROUNDING)
     for score in dict.fromkeys(one.score for one in statements):
@@ -121,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--short", action="store_true", help="the conclusion and one table of methods by models")
     parser.add_argument("--by-bits", action="store_true", help="one such table for each pair of bits")
+    parser.add_argument("--by", metavar="SCORE", help="score of the order of these; nearness to full precision if none")
     parser.add_argument("--picture", type=Path, help="SVG of distances to full precision, of the first section's run")
     parser.add_argument("page", type=Path, help="markdown with a begin and an end line for each section")
     parser.add_argument("sections", nargs="+", metavar="NAME=RUN", help="section and the run folder it is made from")
@@ -135,12 +141,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for one in found.quarantined:
                 print(f"left out: {one}", file=sys.stderr)
             if given.by_bits:
-                text = section_by_bits(found.records)
+                text = section_by_bits(found.records, given.by)
             else:
                 text = short_section(found.records) if given.short else section(name, found.records)
             page = replaced(page, name, text)
             if given.picture is not None and wanted == given.sections[0]:
-                comparison, *_ = compare_views(view_boards(found.records))
+                comparison, *_ = compare_views(view_boards(found.records, given.by))
                 write_text_atomic(given.picture, distances_svg(comparison))
     except (BenchError, OSError, UnicodeDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 
 from admbench.leaderboard.comparison import Comparison, Line
 from admbench.leaderboard.comparison_text import code_span, escaped, markdown_table
 from admbench.leaderboard.inference.sentences import conclusion
-from admbench.leaderboard.site.numbers import fixed, interval
+from admbench.leaderboard.site.numbers import decimals, fixed, interval
 
-PLACES = 2
-"""Decimals of a score."""
+PLACES, FINE = 2, 0.1
+"""Decimals of a score, of which the median is not below the second number; else as many as give it three digits."""
 FLOAT_BITS = 16
 """How a spec writes a side that stays in floating point."""
 
@@ -62,9 +63,10 @@ def called(weight: int, activation: int) -> str:
 def _table(one: Comparison, lines: Lines, verdict: str) -> str:
     models = [table.model for table in one.models]
     methods = sorted({method for _, method in lines}, key=lambda name: nearness(name, models, lines, one.sorted_by))
+    places = _places(one)
     rows = []
     for name in methods:
-        cells = [_cell(lines.get((model, name)), one.sorted_by, verdict) for model in models]
+        cells = [_cell(lines.get((model, name)), one.sorted_by, verdict, places) for model in models]
         rows.append([name, *_about(name, models, lines), *cells])
     header = ["method", "version", "bits a weight, with scales", *map(code_span, models)]
     return markdown_table(header, rows, code=(0,))
@@ -89,12 +91,18 @@ def _about(method: str, models: Sequence[str], lines: Lines) -> tuple[str, str]:
     return versions, least if least == most else f"{least} to {most}"
 
 
-def _cell(line: Line | None, score: str, verdict: str) -> str:
+def _places(one: Comparison) -> int:
+    scores = [line.scores[one.sorted_by].value for line in _lines(one).values()]
+    values = [value for value in scores if value]
+    return PLACES if not values or median(values) >= FINE else decimals(values)
+
+
+def _cell(line: Line | None, score: str, verdict: str, places: int) -> str:
     if line is None or line.standing is None:
         return "-"
     own, place = line.scores[score], line.standing
     if own.value is None or own.low is None or own.high is None:
         return "-"
-    numbers = f"{fixed(own.value, PLACES)} {interval((own.low, own.high), PLACES)}"
+    numbers = f"{fixed(own.value, places)} {interval((own.low, own.high), places)}"
     word = [line.verdicts[verdict].word] if verdict in line.verdicts else []
     return ", ".join([numbers, place.letters or "no letters", f"rank {place.rank}", *word])

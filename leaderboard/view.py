@@ -7,13 +7,10 @@ Nothing is estimated from the intervals that records claim.
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 from admbench.errors import UsageError, nearest
 from admbench.judged import judge_of, without_judge
@@ -35,6 +32,7 @@ from admbench.leaderboard.per_caption import PER_CAPTION
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
 from admbench.leaderboard.states import LEAST_FIRST, Checks, State
+from admbench.leaderboard.workers import Mapped, workers
 
 TO_REAL_AUDIO = "fd"
 """The score of the second order."""
@@ -147,7 +145,7 @@ class BoardView:
     across_full: tuple[Across, ...]
     """Every method against full precision, by FD to real audio."""
 
-    @property
+    @cached_property
     def cautions(self) -> list[str]:
         """What is to be said beside every conclusion, each once: too few captions."""
         counts = [self.board.n] if self.board.n else []
@@ -163,8 +161,7 @@ def view_boards(records: Iterable[LoadedRecord], by: str | None = None, *, proce
     Args:
         records: of some runs; of a cell that was run several times the latest counts.
         by: key of the score of the order; None is nearness to full precision.
-        processes: that conclude, a model each at a time. More than one are started anew, as `multiprocessing` does: a
-            script that asks for them needs its `if __name__ == "__main__"`.
+        processes: that conclude, a model each at a time: see `workers`.
 
     Raises:
         UsageError: a key that no record has; names the nearest.
@@ -173,14 +170,11 @@ def view_boards(records: Iterable[LoadedRecord], by: str | None = None, *, proce
     known = {key for board in boards for key in board.metrics}
     if by is not None and by not in known:
         raise UsageError(f'no record has the score "{by}".{nearest(by, known)} Scores: {", ".join(sorted(known))}')
-    if processes < 2:
-        return [view_board(board, by) for board in boards]
-    # a fork would inherit the locks that threads of this process hold
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return [view_board(board, by, pool.map) for board in boards]
+    with workers(processes) as mapped:
+        return [view_board(board, by, mapped) for board in boards]
 
 
-def view_board(board: Board, by: str | None = None, mapped: Callable[..., Iterable[Any]] = map) -> BoardView:
+def view_board(board: Board, by: str | None = None, mapped: Mapped = map) -> BoardView:
     """Return the view of one board, ordered by the score `by`; None is `default_score`.
 
     `mapped` concludes, one model a call.

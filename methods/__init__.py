@@ -33,6 +33,7 @@ BUILTIN = {
     "svdquant-gptq": "admbench.methods.svdquant_gptq:SVDQuantGPTQ",
     "convrot": "admbench.methods.convrot:ConvRot",
     "qera": "admbench.methods.qera:QERA",
+    "q-dit": "admbench.methods.q_dit:QDiT",
     "sqd": "admbench.methods.sqd:SQD",
     "vidit-q": "admbench.methods.vidit_q:ViDiTQ",
     "ptq4dm": "admbench.methods.ptq4dm:PTQ4DM",

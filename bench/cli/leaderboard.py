@@ -33,21 +33,25 @@ def leaderboard(
     if url is not None and not re.match(r"https?://[^\s/]", url):
         raise UsageError(f"--url {url}: expected an address such as https://board.example")
     from admbench.bench.cli.records import concluding, gather_records
+    from admbench.leaderboard.reading import record_files
     from admbench.leaderboard.site import build_site
     from admbench.leaderboard.votes import merge, read_votes
+    from admbench.leaderboard.workers import workers
 
     merged = merge([(path, read_votes(path)) for path in votes or ()])
-    gathered = gather_records(runs)
-    site = build_site(
-        gathered.records,
-        out,
-        title=title,
-        max_captions=captions,
-        quarantined=gathered.quarantined,
-        votes=merged,
-        url=url,
-        processes=concluding(gathered.records),
-    )
+    processes = concluding(record_files(runs))
+    with workers(processes):
+        gathered = gather_records(runs)
+        site = build_site(
+            gathered.records,
+            out,
+            title=title,
+            max_captions=captions,
+            quarantined=gathered.quarantined,
+            votes=merged,
+            url=url,
+            processes=processes,
+        )
     print(f"{site.written} files written, {site.kept} unchanged")
     print(f"leaderboard: {out / 'index.html'}")
     if serve:

@@ -30,7 +30,7 @@ class LayerCost:
     kernel: str
     """What computes it."""
     weight_bits: int
-    """32 where the weight is floating point."""
+    """Where the weight is floating point those of its type, 32 or 16."""
     activation_bits: int
     calls: int
     """How often one call of the backbone runs it."""
@@ -57,6 +57,7 @@ def layer_costs(
     run: Callable[[], object],
     schemes: dict[str, LayerScheme],
     kernels: dict[str, str],
+    float_bits: int = FLOAT_BITS,
 ) -> list[LayerCost]:
     """Return the cost of every Linear and convolution that one call runs, in the order of definition.
 
@@ -65,6 +66,7 @@ def layer_costs(
         run: runs it once.
         schemes: how its layers are quantized, by name; a layer that is not in it is in floating point.
         kernels: what computes each layer, by name.
+        float_bits: of weights and inputs that are not quantized.
     """
     layers = quantizable_layers(backbone)
     seen = {name: _Seen() for name in layers}
@@ -79,8 +81,8 @@ def layer_costs(
         if not seen[name].calls:
             continue
         scheme = schemes.get(name, LayerScheme())
-        weight_bits = scheme.weight.bits if scheme.weight else FLOAT_BITS
-        activation_bits = scheme.activation.bits if scheme.activation else FLOAT_BITS
+        weight_bits = scheme.weight.bits if scheme.weight else float_bits
+        activation_bits = scheme.activation.bits if scheme.activation else float_bits
         products = seen[name].outputs * math.prod(layer.weight.shape[1:])
         bits = seen[name].inputs * activation_bits + seen[name].calls * layer.weight.numel() * weight_bits
         costs.append(
@@ -99,12 +101,19 @@ def layer_costs(
     return costs
 
 
-def cost_section(costs: list[LayerCost]) -> dict[str, Any]:
-    """Return totals and the table of layers, as JSON values. Attention products, norms and sums are not in it."""
+def cost_totals(costs: list[LayerCost]) -> dict[str, int]:
+    """Return the totals over layers, as JSON values. Attention products, norms and sums are not in them."""
     return {
         "flops": sum(cost.flops for cost in costs),
         "bit_operations": sum(cost.bit_operations for cost in costs),
         "bytes_moved": sum(cost.bytes_moved for cost in costs),
+    }
+
+
+def cost_section(costs: list[LayerCost]) -> dict[str, Any]:
+    """Return totals and the table of layers, as JSON values."""
+    return {
+        **cost_totals(costs),
         "layers": [asdict(cost) | {"flops_per_byte": round(cost.intensity, 2)} for cost in costs],
     }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from admbench.bench.measurement.cost import LayerCost, layer_costs
+from admbench.bench.measurement.cost import FLOAT_BITS, LayerCost, layer_costs
 from admbench.bench.measurement.engines.base import EngineBackbone
 from admbench.bench.measurement.memory import peak_resident_bytes
 from admbench.bench.measurement.profile import operator_profile
@@ -144,17 +144,32 @@ def time_steps(
     return section
 
 
-def cost_of_step(
-    model: AudioDiffusionModel, quantized: nn.Module, kernelled: WithKernels, batch: int
-) -> list[LayerCost]:
-    """Return the cost of every layer of one step: operations and bytes."""
-    inputs = step_inputs(model, batch)
+def schemes_in(quantized: nn.Module) -> dict[str, LayerScheme]:
+    """Return how the layers of a quantized backbone are quantized, by name; it may have no kernels in it yet."""
     schemes = {name: layer.scheme for name, layer in quantized_layers(quantized).items()}
     for name, found in (third_party_layers(quantized) or {}).items():
         schemes[name] = LayerScheme(
             weight=weight_scheme(found.weight_bits, "channel"), activation=activation_scheme(found.activation_bits)
         )
-    return layer_costs(model.backbone, lambda: model.call_backbone(inputs), schemes, dict(kernelled.chosen))
+    return schemes
+
+
+def float_bits_in(backbone: nn.Module) -> int:
+    """Return the bits of what a backbone computes in floating point: 16 where all its weights are bfloat16."""
+    found = [parameter.element_size() for parameter in backbone.parameters() if parameter.is_floating_point()]
+    return 8 * max(found, default=FLOAT_BITS // 8)
+
+
+def cost_of_step(
+    model: AudioDiffusionModel,
+    schemes: dict[str, LayerScheme],
+    kernels: dict[str, str],
+    batch: int,
+    float_bits: int = FLOAT_BITS,
+) -> list[LayerCost]:
+    """Return the cost of every layer of one step: operations and bytes; its arguments are as of `layer_costs`."""
+    inputs = step_inputs(model, batch)
+    return layer_costs(model.backbone, lambda: model.call_backbone(inputs), schemes, kernels, float_bits)
 
 
 def roofline_of_step(

@@ -17,10 +17,12 @@ from admbench.bench.measurement.latency import (
     PIPELINE_STEPS,
     Settings,
     cost_of_step,
+    float_bits_in,
     kernels_in,
     process_memory,
     profile_of_step,
     roofline_of_step,
+    schemes_in,
     step_inputs,
     time_pipeline,
     time_steps,
@@ -92,12 +94,13 @@ def measure_latency(
     }
     others |= {name: engine.backbone for name, engine in engines.items() if engine.backbone is not None}
     limit = TIME_LIMIT - (time.perf_counter() - started)
+    schemes, float_bits = schemes_in(quantized.module), float_bits_in(quantized.module)
     kernelled = kernels_in(model, quantized.module, settings.unpack)
     section = time_steps(model, kernelled, replace(settings, limit_seconds=0.6 * limit), others)
     for name, engine in engines.items():
         section["baselines"].setdefault(name, {}).update(engine.said)
     others.clear()
-    costs = cost_of_step(model, quantized.module, kernelled, settings.batch)
+    costs = cost_of_step(model, schemes, dict(kernelled.chosen), settings.batch, float_bits)
     section |= {"method": method, "ranges": ranges, "unpack": settings.unpack, "cost": cost_section(costs)}
     if kernelled.kernels:
         section |= _more(model, quantized, kernelled, costs, settings)

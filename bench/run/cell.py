@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from admbench import arithmetic, children
-from admbench.bench.measurement.latency import NO_INTEGERS, Settings, time_steps, without_kernels
+from admbench.bench.measurement.cost import cost_totals
+from admbench.bench.measurement.latency import NO_INTEGERS, Settings, cost_of_step, time_steps, without_kernels
 from admbench.bench.measurement.size import size_section
 from admbench.bench.measurement.trajectory import Against, latents_apart, watched_first_batch
 from admbench.bench.models.quantization import BACKBONE
@@ -34,6 +35,7 @@ from admbench.metrics.scoring import score_captions
 STEP_TIMING = Settings(batch=2, warm_up=1, repeats=5, limit_seconds=10.0)
 """How a cell times its denoising step: briefly; `bench latency` takes its time."""
 SIMULATED = "simulated"
+NO_ROOFLINE = "not measured beside a cell: it takes seconds and 0.5 GB more; bench latency --roofline measures it"
 
 
 class Cell(Generating):
@@ -108,14 +110,12 @@ class Cell(Generating):
         return read_sealed(self.job.baseline.stage(STAGE)).facts
 
     def measure(self, checkpoint: Facts) -> Facts:
-        """Time a denoising step with kernels beside full precision: a few seconds, before audio is generated."""
-        if not checkpoint["method"]["layers"]:
-            return {"kernel": None, "reason": NO_INTEGERS}
-        if BACKBONE not in checkpoint["method"]["components"]:
-            # what is timed is a step of the backbone; the other components run simulated
-            return {"kernel": None, "reason": SIMULATED}
+        """Count what a denoising step computes, and time it with kernels beside full precision: before audio is made.
+
+        It takes a few seconds.
+        """
         inputs = [self.networks, self.job.generation.seconds, self.made("latency", self.loading)]
-        return self.stages.run("latency", inputs, [], self._build_latency)
+        return self.stages.run("latency", inputs, [], lambda: self._build_latency(checkpoint["method"]))
 
     def compare_latents(self, audio: Facts) -> Features:
         """Compare the latents of the first captions along their way, by denoising them with both models once more.
@@ -157,10 +157,27 @@ class Cell(Generating):
             against(timestep, latents)
         return against.apart or {"reason": "fewer steps than full precision"}
 
-    def _build_latency(self) -> Facts:
+    def _build_latency(self, method: Facts) -> Facts:
+        quantizes_backbone = BACKBONE in method["components"]
+        counted = {"cost": self._cost_of_step(in_checkpoint=quantizes_backbone)}
+        if not method["layers"]:
+            return {"kernel": None, "reason": NO_INTEGERS} | counted
+        if not quantizes_backbone:
+            # what is timed is a step of the backbone; the other components run simulated
+            return {"kernel": None, "reason": SIMULATED} | counted
         if not self.kernelled.kernels:
-            return without_kernels(self.kernelled)
-        return self._time_apart() if arithmetic.slowed() else self.time_step()
+            return without_kernels(self.kernelled) | counted
+        timed = self._time_apart() if arithmetic.slowed() else self.time_step()
+        return timed | counted | {"roofline": None, "roofline_reason": NO_ROOFLINE}
+
+    def _cost_of_step(self, *, in_checkpoint: bool) -> Facts:
+        """Count operations and bytes of a step of the backbone, which may not be in the checkpoint, on one call."""
+        model, batch = self.model_of_wanted_length(), STEP_TIMING.batch
+        if not in_checkpoint:
+            return {**cost_totals(cost_of_step(model, {}, {}, batch)), "batch": batch}
+        widths, kernelled = self.backbone
+        costs = cost_of_step(model, widths.schemes, dict(kernelled.chosen), batch, widths.float_bits)
+        return {**cost_totals(costs), "batch": batch}
 
     def time_step(self) -> Facts:
         """Time a denoising step of the packed backbone with kernels beside full precision, in this process."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from admbench.bench.measurement.latency import kernels_in
+from admbench.bench.measurement.latency import float_bits_in, kernels_in, schemes_in
 from admbench.bench.measurement.memory import peak_resident_bytes
 from admbench.bench.measurement.trajectory import CAPTIONS, is_first_batch
 from admbench.bench.models.quantization import BACKBONE, load_component, read_headers, run_seed
@@ -21,10 +22,21 @@ from admbench.bench.suites.base import LISTED
 from admbench.identities import PluginIdentity
 from admbench.methods.core.checkpoint.third_party import ThirdPartyHeader
 from admbench.methods.core.kernels import WithKernels
+from admbench.methods.core.numbers.scheme import LayerScheme
 from admbench.metrics.audio import Health, faults_of, levels
 
 DTYPE = "float32"
 """Floating-point type of everything that is not quantized; lower precision of the backbone is a method, `bf16`."""
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How wide the numbers are that layers of a backbone compute with."""
+
+    schemes: dict[str, LayerScheme]
+    """Of those that are quantized, by name."""
+    float_bits: int
+    """Of the others."""
 
 
 class Generating(ClipWork):
@@ -66,10 +78,17 @@ class Generating(ClipWork):
         found = [self.plugins.model(self.job.model)]
         return [*found, *(one for one in self.plugins.formats() if one.name in foreign)]
 
-    @cached_property
+    @property
     def kernelled(self) -> WithKernels:
         """The backbone from the checkpoint, with kernels: ours, or those of a bridge's package."""
-        return kernels_in(self.model, load_component(self.checkpoint_folder, BACKBONE).to(self.job.device))
+        return self.backbone[1]
+
+    @cached_property
+    def backbone(self) -> tuple[Widths, WithKernels]:
+        """How wide the numbers of the backbone from the checkpoint are, and itself with kernels in it."""
+        quantized = load_component(self.checkpoint_folder, BACKBONE).to(self.job.device)
+        widths = Widths(schemes_in(quantized), float_bits_in(quantized))
+        return widths, kernels_in(self.model, quantized)
 
     def model_of_wanted_length(self) -> Any:
         """The model, set to the length of clip that the job asks for."""

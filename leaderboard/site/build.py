@@ -36,6 +36,7 @@ from admbench.leaderboard.site.packed import packed
 from admbench.leaderboard.view import BoardView, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
 from admbench.leaderboard.votes import Session
+from admbench.leaderboard.workers import Mapped, workers
 from admbench.plain_text import visible_lines, visible_name
 
 TITLE = "How much does quantization cost audio diffusion models?"
@@ -90,7 +91,7 @@ def build_site(
         votes: of listeners, as `admbench.leaderboard.votes.merge` returns them; those on other clips than the records'
             are left out, and listed.
         url: where the site will be, for the links of its feeds; without it they are relative.
-        processes: that conclude from the records: see `view_boards`.
+        processes: that conclude from the records and write the pages of cells: see `workers`.
 
     Raises:
         UsageError: `out` is a file, or a folder with other content than a site.
@@ -101,15 +102,15 @@ def build_site(
     records = list(records)
     if not records:
         raise DataError("no records to build a site from")
-    views = view_boards(records, processes=processes)
-    ladders, damaged = _ladders(list(dict.fromkeys(loaded.run for loaded in records)))
-    left_out = [*quarantined, *damaged]
-    with atomic_directory(out) as site:
+    with workers(processes) as mapped, atomic_directory(out) as site:
+        views = view_boards(records, processes=processes)
+        ladders, damaged = _ladders(list(dict.fromkeys(loaded.run for loaded in records)))
+        left_out = [*quarantined, *damaged]
         folder = Folder(site, previous=out if out.is_dir() else None)
         listening = _listening(views, votes, folder, max_captions)
         folder.write(ATOM_FILE, to_atom(records, title, url).encode())
         folder.write(JSON_FILE, to_json_feed(records, title, url).encode())
-        _write_pages(views, ladders, listening, left_out, title, folder)
+        _write_pages(views, ladders, listening, left_out, title, folder, mapped)
     return SitePaths(
         root=out,
         index=out / "index.html",
@@ -178,15 +179,18 @@ def _write_pages(
     left_out: Sequence[Quarantined],
     title: str,
     folder: Folder,
+    mapped: Mapped,
 ) -> None:
     names = Names()
     fronts = [front(view, names) for view in views]
-    output = Output(folder, _shared(names, title, listening, bool(left_out)))
+    output = Output(folder, _shared(title, listening, bool(left_out)))
+    cells = pages.write_cells(output, fronts, names, mapped)
     data = output.data("front", packed(fronts, names))
     boards = [view.board for view in views]
     output.page(
         "index.html",
         "index.html.jinja",
+        names=names,
         data=data,
         fronts=fronts,
         headlines=[_emphasized(view) for view in views],
@@ -212,15 +216,16 @@ def _write_pages(
     )
     if left_out:
         output.page("quarantine.html", "quarantine.html.jinja", left_out=left_out)
-    pages.write_cells(output, fronts, names)
     pages.write_models(output, fronts, names)
     pages.write_methods(output, fronts, names)
-    downloads.write_data(views, output, names)
+    downloads.write_data(views, output)
+    for _ in cells:
+        pass
     if listening.shown:
         write_listening(output, listening.pages, listening.heard, listening.left_out)
 
 
-def _shared(names: Names, title: str, listening: _Listening, left_out: bool) -> dict[str, Any]:
+def _shared(title: str, listening: _Listening, left_out: bool) -> dict[str, Any]:
     """Return what every template may read."""
     found = [("index.html", "Board"), ("cells.html", "All cells")]
     found += [("listen.html", "Listen")] if listening.shown else []
@@ -232,7 +237,6 @@ def _shared(names: Names, title: str, listening: _Listening, left_out: bool) -> 
         "listens": {page.group: page.path for page in reversed(listening.pages)},
         "heard_rows": heard_rows,
         "anchor": anchor,
-        "names": names,
         "name": visible_name,
         "label": definition,
         "suite_label": summary.suite_label,

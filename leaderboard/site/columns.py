@@ -53,6 +53,14 @@ class Column:
     places: int = 2
     """Decimals, one count for the whole column."""
 
+    def __reduce__(self) -> tuple[Callable[[str, int], Column], tuple[str, int]]:
+        """Go to another process by the key, as no function of a function can."""
+        return _again, (self.key, self.places)
+
+
+def _again(key: str, places: int) -> Column:
+    return replace(next(column for column in _COLUMNS if column.key == key), places=places)
+
 
 def columns_of(cells: Sequence[ViewRow]) -> list[Column]:
     """Return the columns that some cell fills, each with the decimals that its numbers need."""
@@ -207,9 +215,8 @@ def _weights_in_memory(own: ViewRow) -> Value:
 
 
 def _operations(own: ViewRow) -> Value:
-    cost = (own.record.latency.model_extra or {}).get("cost") if own.record.latency else None
-    found = cost.get("bit_operations") if isinstance(cost, dict) else None
-    return _number(found if isinstance(found, int | float) else None, "not counted", 1e-9)
+    cost = own.record.latency.cost if own.record.latency else None
+    return _number(cost.bit_operations if cost else None, "not counted", 1e-9)
 
 
 def _calibration(own: ViewRow) -> Value:

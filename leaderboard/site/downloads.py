@@ -1,4 +1,4 @@
-"""Everything that a site shows, in one file of each kind (table.csv, .json, .parquet); every record as it was read."""
+"""Everything that a site shows, in one file of each kind: table.csv, .json, .parquet."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import Any
 from admbench.leaderboard.frame import flat_row
 from admbench.leaderboard.parquet import to_parquet
 from admbench.leaderboard.site import summary
-from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.output import Output
 from admbench.leaderboard.view import BoardView, ViewRow
 
 
-def write_data(views: Sequence[BoardView], output: Output, names: Names) -> None:
-    """Write the tables and the records."""
+def write_data(views: Sequence[BoardView], output: Output) -> None:
+    """Write the tables."""
     rows = [_data_row(view, own) for view in views for model in view.models for own in model.rows]
     output.write("table.json", json.dumps(rows, indent=1, allow_nan=False) + "\n")
     text = io.StringIO(newline="")
@@ -26,8 +25,6 @@ def write_data(views: Sequence[BoardView], output: Output, names: Names) -> None
     writer.writerows({key: _csv_value(value) for key, value in row.items()} for row in rows)
     output.write("table.csv", text.getvalue())
     output.write_bytes("table.parquet", to_parquet(rows))
-    for row in (row for view in views for row in view.board.rows):
-        output.write(names.record(row), row.record.model_dump_json(indent=1) + "\n")
 
 
 def _data_row(view: BoardView, own: ViewRow) -> dict[str, Any]:

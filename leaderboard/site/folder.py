@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from copy import copy
 from pathlib import Path
 
 MARKER = ".admbench-site"
@@ -40,15 +41,11 @@ class Folder:
             FileExistsError: this site has another file of that name.
         """
         if (self.root / path).exists():
-            if _content(self.root / path, len(data)) != data:
-                raise FileExistsError(f"{path} is two files")
-            return
-        if self._previous is not None and _content(self._previous / path, len(data)) == data:
+            self._check(path, data)
+        elif self._previous is not None and _content(self._previous / path, len(data)) == data:
             self._link(path)
-            return
-        file = self._place(path)
-        file.write_bytes(data)
-        self.written += 1
+        else:
+            self._create(path, data)
 
     def keep(self, path: str) -> bool:
         """Take a file from the previous site whose name says what it was made from; return whether it was there."""
@@ -59,11 +56,40 @@ class Folder:
         self._link(path)
         return True
 
+    def elsewhere(self) -> Folder:
+        """Return what another process writes into this site with; what it counts is to be added here."""
+        folder = copy(self)
+        folder.written = folder.kept = 0
+        return folder
+
+    def _check(self, path: str, data: bytes) -> None:
+        if _content(self.root / path, len(data)) != data:
+            raise FileExistsError(f"{path} is two files")
+
+    def _create(self, path: str, data: bytes) -> None:
+        """Write a file whole, as another process may write, or read, the same one now."""
+        file = self._place(path)
+        part = file.with_name(f".{file.name}.{os.getpid()}")
+        part.write_bytes(data)
+        try:
+            os.link(part, file)
+        except FileExistsError:
+            self._check(path, data)
+        except OSError:  # a file system without links
+            part.replace(file)
+            self.written += 1
+            return
+        else:
+            self.written += 1
+        part.unlink()
+
     def _link(self, path: str) -> None:
         assert self._previous is not None
         file = self._place(path)
         try:
             os.link(self._previous / path, file)
+        except FileExistsError:  # another process did, of the same site
+            return
         except OSError:  # a file system without links
             shutil.copy2(self._previous / path, file)
         self.kept += 1

@@ -134,8 +134,10 @@ _PAGES = {
         DocsPage("methods/linear.html", _LINEAR),
     ),
     **dict.fromkeys(
-        ("convrot", "qera", "sqd", "svdquant-gptq"),
-        DocsPage("methods/linear.html", ("convrot, qera, sqd and svdquant-gptq have not been measured by clips yet.",)),
+        ("convrot", "qera", "sqd", "svdquant-gptq", "q-dit"),
+        DocsPage(
+            "methods/linear.html", ("convrot, qera, sqd, svdquant-gptq and q-dit have not been measured by clips yet.",)
+        ),
     ),
     **dict.fromkeys(
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from admbench.files import slug
@@ -22,6 +23,10 @@ class Names:
             readable = slug(f"{row.record.model.name} {row.name}")
             self._cells[key] = f"{readable}-{sha256_json(row.record.model_dump(mode='json'))[:8]}"
         return self._cells[key]
+
+    def of(self, rows: Iterable[Row]) -> Names:
+        """Return these names with those of some records alone."""
+        return Names({key: self._cells[key] for row in rows if self.anchor(row) and (key := str(row.loaded.path))})
 
     def cell(self, row: Row) -> str:
         """Return the page of a record."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Output:
     """
 
     def __init__(self, folder: Folder, shared: dict[str, Any]) -> None:
-        self._folder = folder
+        self._folder, self._shared = folder, shared
         self._written: dict[str, str] = {}
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader(_PACKAGE),
@@ -47,6 +48,21 @@ class Output:
             finalize=_seen,
         )
         self._environment.globals.update(shared, policy=Markup(POLICY), asset=self.asset)
+
+    def share(self) -> Shared:
+        """Return what another process writes into the same site with."""
+        return Shared(self._folder.elsewhere(), self._shared)
+
+    def counted(self, counts: tuple[int, int]) -> None:
+        """Count the files that another process wrote, and those that it kept."""
+        self._folder.written += counts[0]
+        self._folder.kept += counts[1]
+
+    def take_counts(self) -> tuple[int, int]:
+        """Files written and kept since this was last asked."""
+        found = self._folder.written, self._folder.kept
+        self._folder.written = self._folder.kept = 0
+        return found
 
     def asset(self, name: str) -> str:
         """Write a file of this package, `static/front.js`, once, and return its path from the root of the site."""
@@ -82,6 +98,26 @@ class Output:
         path = f"{folder}/{stem}-{hashlib.sha256(data).hexdigest()[:10]}{dot}{ending}"
         self._folder.write(path, data)
         return path
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A site that another process is writing too."""
+
+    folder: Folder
+    values: dict[str, Any]
+    """That every template may read."""
+
+    def output(self) -> Output:
+        """Return the output into this site, of which a process has one: templates are compiled once."""
+        if self.folder.root not in _OUTPUTS:
+            _OUTPUTS.clear()
+            _OUTPUTS[self.folder.root] = Output(self.folder, self.values)
+        return _OUTPUTS[self.folder.root]
+
+
+_OUTPUTS: dict[Path, Output] = {}
+"""By the folder of the site; the last alone."""
 
 
 def _seen(value: Any) -> Any:

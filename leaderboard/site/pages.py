@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from admbench.errors import DataError
@@ -14,17 +16,19 @@ from admbench.leaderboard.inference.sentences import measured
 from admbench.leaderboard.matrix import MethodRow
 from admbench.leaderboard.record import FULL_PRECISION, Record
 from admbench.leaderboard.site import summary
+from admbench.leaderboard.site.columns import Column
 from admbench.leaderboard.site.curves import On, group_data
 from admbench.leaderboard.site.definitions import FAMILIES
 from admbench.leaderboard.site.front import Front, FrontCell, place_of
 from admbench.leaderboard.site.layers import layer_data, most_sensitive
 from admbench.leaderboard.site.method_docs import described, method_docs
 from admbench.leaderboard.site.names import Names
-from admbench.leaderboard.site.output import Output
+from admbench.leaderboard.site.output import Output, Shared
 from admbench.leaderboard.site.roofline import roofline_of
 from admbench.leaderboard.untrusted import read_bytes
 from admbench.leaderboard.view import ModelView, ViewRow
 from admbench.leaderboard.view_words import model_sentences
+from admbench.leaderboard.workers import Mapped
 from admbench.plain_text import visible_name
 from admbench.private_text import Private
 
@@ -33,30 +37,69 @@ LOG_FILE = "log.txt"
 LOG_BYTES = 4000
 """So much of a log's end is shown."""
 _LARGEST_LOG = 64 * 2**20
+CELLS_AT_ONCE = 50
+"""That another process writes the pages of."""
 
 
-def write_cells(output: Output, fronts: Sequence[Front], names: Names) -> None:
-    """Write the page of each record; of a method with several calibration draws each draw has one."""
+@dataclass(frozen=True)
+class CellPages:
+    """Cells of one model, whose pages and records are written by one process."""
+
+    columns: Sequence[Column]
+    cautions: Sequence[str]
+    cells: Sequence[ViewRow]
+    names: Names
+    """Of their records."""
+
+
+def write_cells(output: Output, fronts: Sequence[Front], names: Names, mapped: Mapped = map) -> Iterator[None]:
+    """Write the page and the file of each record; of a method with several calibration draws each draw has one.
+
+    It begins at once where `mapped` is that of other processes, and is done when what is returned was gone through.
+    """
+    batches = list(_batches(fronts, names))
+    if mapped is map:
+        return map(partial(_write_batch, output), batches)
+    return map(output.counted, mapped(partial(_write_elsewhere, output.share()), batches))
+
+
+def _batches(fronts: Sequence[Front], names: Names) -> Iterator[CellPages]:
     for one in fronts:
-        for cell in one.cells.values():
-            for row in cell.own.rows:
-                _write_cell(output, one, cell.own, row, names)
+        for model in one.view.models:
+            for first in range(0, len(model.rows), CELLS_AT_ONCE):
+                cells = model.rows[first : first + CELLS_AT_ONCE]
+                own = names.of(row for cell in cells for row in cell.rows)
+                yield CellPages(one.columns, one.view.cautions, cells, own)
 
 
-def _write_cell(output: Output, one: Front, own: ViewRow, row: Row, names: Names) -> None:
+def _write_elsewhere(shared: Shared, batch: CellPages) -> tuple[int, int]:
+    output = shared.output()
+    _write_batch(output, batch)
+    return output.take_counts()
+
+
+def _write_batch(output: Output, batch: CellPages) -> None:
+    for cell in batch.cells:
+        for row in cell.rows:
+            _write_cell(output, batch, cell, row)
+            output.write(batch.names.record(row), row.record.model_dump_json(indent=1) + "\n")
+
+
+def _write_cell(output: Output, batch: CellPages, own: ViewRow, row: Row) -> None:
     record = row.record
     layers, roofline = layer_data(record), roofline_of(record)
     output.page(
-        names.cell(row),
+        batch.names.cell(row),
         "cell.html.jinja",
+        names=batch.names,
         own=own,
         row=row,
         record=record,
         state=own.states[own.rows.index(row)],
-        cautions=one.view.cautions,
+        cautions=batch.cautions,
         places={key: place_of(own, key) for key in record.scores},
         verdicts={key: f"{said.word}: {measured(said)}, margin {said.margin}" for key, said in own.verdicts.items()},
-        facts=[(column, column.of(own)) for column in one.columns] if record.status == "done" else [],
+        facts=[(column, column.of(own)) for column in batch.columns] if record.status == "done" else [],
         layers=output.data("layers", layers) if layers["layers"] else None,
         roofline=output.data("roofline", roofline) if roofline else None,
         again=again(record),
@@ -111,6 +154,7 @@ def write_models(output: Output, fronts: Sequence[Front], names: Names) -> None:
         output.page(
             names.model(model),
             "group.html.jinja",
+            names=names,
             heading=model,
             paragraphs=[],
             facts=_model_facts(record),
@@ -152,6 +196,7 @@ def write_methods(output: Output, fronts: Sequence[Front], names: Names) -> None
         output.page(
             names.method(spec),
             "group.html.jinja",
+            names=names,
             heading=spec,
             paragraphs=_method_paragraphs(record),
             facts=_method_facts(record),

@@ -1,7 +1,7 @@
 """The roofline of a cell, where its record has one: how fast each layer runs below what the machine gives.
 
-It is the `roofline` of a latency section, as `bench latency --roofline` measures it (docs/latency.md). A latency
-section is open, so that nothing of it is trusted: what is no positive number is not drawn.
+It is the `roofline` of a latency section, as `bench latency --roofline` measures it (docs/latency.md). The record lets
+any JSON be it, so that nothing of it is trusted: what is no positive number is not drawn.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ OF_LAYER = ("flops_per_byte", "flops_per_second", "ms", "bound_ms")
 
 def roofline_of(record: Record) -> dict[str, Any] | None:
     """Return the roofs and the layers of a cell's roofline, None where there is none that can be drawn."""
-    found = (record.latency.model_extra or {}).get("roofline") if record.latency else None
-    if not isinstance(found, dict) or not isinstance(found.get("layers"), list):
+    found: Any = record.latency.roofline if record.latency else None
+    if found is None or not isinstance(found.get("layers"), list):
         return None
     roofs = [_positive(found.get(key)) for key in ROOFS]
     layers = []

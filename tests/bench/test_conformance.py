@@ -47,6 +47,7 @@ LONG = (
     "efficientdm",
     "passionsr",
     "ptq4dm",
+    "q-dit",
     "qera",
     "qncd",
     "svdquant",

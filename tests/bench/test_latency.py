@@ -21,7 +21,7 @@ from admbench.bench.cli.latency import ENGINE_NAMES
 from admbench.bench.measurement import environment, latency_section
 from admbench.bench.measurement.cost import LayerCost, cost_section, layer_costs
 from admbench.bench.measurement.engines import ENGINES, Engine, EngineBackbone, recorded_call
-from admbench.bench.measurement.latency import Settings
+from admbench.bench.measurement.latency import Settings, float_bits_in
 from admbench.bench.measurement.roofline import Roof, roofline_section
 from admbench.bench.measurement.timing import LEAST_REPEATS, OtherWork, Samples, interleave
 from admbench.bench.models.sqnr import sqnr_db
@@ -93,9 +93,17 @@ def test_costs_follow_from_shapes_and_bits():
     assert conv.bytes_moved == 2 * 3 * 4 * 6 + 5 * 3 * 9 // 2 + 1 + 4 * 2 * 5 * 4 * 6
     assert (linear.kernel, linear.weight_bits, linear.flops) == ("float", 32, 2 * 2 * 7 * 120)
     assert linear.bytes_moved == 4 * (2 * 120 + 7 * 120 + 2 * 7)
+    assert linear.bit_operations == 32 * 32 * 2 * 7 * 120
+    (_, half) = layer_costs(net, lambda: net(x), schemes, {}, float_bits=16)
+    assert half.bit_operations == 16 * 16 * 2 * 7 * 120
     total = cost_section([conv, linear])
     assert total["flops"] == conv.flops + linear.flops
     assert [layer["name"] for layer in total["layers"]] == ["0", "2"]
+
+
+def test_floating_point_is_as_wide_as_the_widest_weight():
+    net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3).to(torch.bfloat16))
+    assert (float_bits_in(net), float_bits_in(net[1]), float_bits_in(nn.Identity())) == (32, 16, 32)
 
 
 def test_a_layer_that_runs_twice_counts_twice():
@@ -169,6 +177,14 @@ def test_where_a_cell_runs_in_a_slower_mode_its_step_is_timed_without(make_grid,
     assert record["environment"]["mkl_cbwr"] == "COMPATIBLE"
     assert record["latency"]["mkl_cbwr"] is None
     assert record["latency"]["step_ms"]["median"] > 0
+    assert record["latency"]["roofline"] is None
+    assert "bench latency --roofline" in record["latency"]["roofline_reason"]
+    (full,) = (json.loads(file.read_text())["latency"]["cost"] for file in grid.out.glob("cells/*/fp32/result.json"))
+    counted = record["latency"]["cost"]
+    assert full["bit_operations"] == 32 * 32 * full["flops"] // 2
+    assert (counted["flops"], counted["batch"]) == (full["flops"], full["batch"])
+    assert 8 * 8 // 2 <= counted["bit_operations"] / counted["flops"] < 16 * 16 // 2
+    assert counted["bytes_moved"] < full["bytes_moved"]
     assert not list(grid.out.glob("cells/*/naive*/step.json"))
 
 

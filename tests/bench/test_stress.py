@@ -165,6 +165,7 @@ CLAIMS = {
     f"sqd@w8a8[{QUICK},inputs=static]": {"channel outliers", "drifting ranges"},
     "convrot@w8a8": {"channel outliers", "drifting ranges"},
     f"svdquant@w8a8[{QUICK},rank=8,positions=128]": {"channel outliers", "heavy-tailed weights"},
+    f"q-dit@w8a8[{QUICK},positions=128]": {"drifting ranges"},
     f"svdquant-gptq@w8a8[{QUICK},rank=8,positions=128]": {
         "channel outliers",
         "heavy-tailed weights",

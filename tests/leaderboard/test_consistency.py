@@ -41,6 +41,16 @@ VIOLATIONS = [
     ({"latency__speedup": 2.0}, "latency.speedup", "no kernel ran"),
     ({"latency": {"kernel": None}, "method__simulated": False}, "latency.reason", "a missing value needs a reason"),
     ({"latency": {"kernel": "x"}, "method__simulated": False}, "latency.step_ms", "its time is needed"),
+    (
+        {"latency__roofline": {}, "latency__roofline_reason": "not measured"},
+        "latency.roofline_reason",
+        "beside the reason that there is none",
+    ),
+    (
+        {"latency__cost": {"flops": 200, "bit_operations": 102_401}},
+        "latency.cost.bit_operations",
+        "expected 1 to 1024 for each of 100 products",
+    ),
     ({"latency": KERNEL | {"speedup": 3.0}, "method__simulated": False}, "latency.speedup", "medians = 1.000"),
     (
         {"latency": KERNEL | {"step_ms": TIMING | {"p10": 5.5}}, "method__simulated": False},

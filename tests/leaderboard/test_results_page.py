@@ -119,6 +119,8 @@ def test_by_bits_it_is_a_table_for_each_pair_of_bits_and_a_picture_of_all(make_r
     }
     assert "`tiny-dit[outliers]` |" in text
     assert "| `naive@q4_0` | `naive@w4a16` |" in text  # a format is held against integers, not they against it
+    assert main(["--by-bits", "--by", "clap", str(page), f"methods={folder}"]) == 0
+    assert "Against `naive` at the same bits, by `clap`:" in page.read_text()
     root = ElementTree.fromstring(picture.read_text())
     titles = [one.text or "" for one in root.iter("{http://www.w3.org/2000/svg}title")]
     assert sorted(title.partition(":")[0] for title in titles) == sorted(
@@ -141,7 +143,7 @@ def versions_shown(page: str) -> set[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md", "docs/results_dit.md"])
 def test_a_page_names_the_methods_whose_numbers_are_of_an_earlier_version(name):
     page = (Path(__file__).parents[2] / name).read_text(encoding="utf-8")
     shown = versions_shown(page)

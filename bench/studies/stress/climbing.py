@@ -31,6 +31,7 @@ METHODS = (
     "smoothquant@w8a8",
     "vidit-q@w8a8",
     "sqd@w8a8",
+    "q-dit@w8a8",
     "convrot@w8a8",
     "svdquant@w8a8",
     "svdquant-gptq@w8a8",

@@ -49,6 +49,12 @@
     return { field, title, sorter: "string", headerFilter: "input", formatter: "plaintext", minWidth: 96, ...more };
   }
 
+  // Of a cell that is not done, why it has no number.
+  function rank(cell) {
+    const { status } = cell.getRow().getData();
+    return h("span", { class: status === "done" ? "" : "bad" }, status === "done" ? cell.getValue() : status);
+  }
+
   function link(cell) {
     return h("a", { href: cell.getRow().getData().page }, cell.getValue());
   }
@@ -65,7 +71,7 @@
     const columns = [
       words("method", "Method", { frozen: true, formatter: link, minWidth: 190 }),
       words("model", "Model", { minWidth: 130 }),
-      words("rank", "Rank", { sorter: (a, b, first, second, column, way) => byNumber(first.getData().rank_low, second.getData().rank_low, 0, 0, column, way) }),
+      words("rank", "Rank", { formatter: rank, sorter: (a, b, first, second, column, way) => byNumber(first.getData().rank_low, second.getData().rank_low, 0, 0, column, way) }),
       ...one.scores.map((score) => number("score." + score.key, score.label + (score.better === "lower" ? " ↓" : " ↑"), score.meaning, score.better, (value) => fixed(value, score.places))),
       ...one.columns.map((column) => one.cells.some((cell) => cell.values[column.key]?.number !== undefined)
         ? number("fact." + column.key, [column.label, column.unit?.trim()].filter(Boolean).join(", "), column.meaning, column.better, (value) => fixed(value, column.places))

@@ -9,7 +9,7 @@ const front = (() => {
   const tools = document.getElementById("tools");
   const listeners = [];
   const BAR = { width: 120, height: 16, pad: 6 };
-  const MOST_MODELS = 6, MOST_ROWS = 50;
+  const MOST_MODELS = 6, MOST_ROWS = 50, MOST_REASON = 60; // characters of a reason: the cell's page has all
   let everything = false;
 
   const textOf = (value) => JSON.stringify(value, (_, one) => (one instanceof Set ? [...one] : one));
@@ -144,7 +144,9 @@ const front = (() => {
     const place = cell?.scores[score?.key];
     if (!place || place.value === undefined) {
       const why = place?.missing ?? (cell ? "not asked for" : "not run");
-      return h("td", { class: "score", "data-label": label }, h("span", { class: "none" }, "–"), " ", h("small", {}, why));
+      const short = why.length > MOST_REASON + 20 ? why.slice(0, MOST_REASON).trimEnd() + "…" : why;
+      return h("td", { class: "score", "data-label": label }, h("span", { class: "none" }, "–"), " ",
+        short === why ? h("small", {}, why) : h("a", { class: "shortened", href: cell.page, title: why }, h("small", {}, short)));
     }
     const numbers = [place.low === undefined ? "" : interval(place.low, place.high, score.places),
       ranked(place) && "rank " + ranked(place)].filter(Boolean).join(", ");

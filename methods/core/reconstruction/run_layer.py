@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs
@@ -35,12 +36,20 @@ class RunLayer:
         exact = rows @ layer.weight.detach().flatten(1).T
         return cls(layer, scheme.weight.for_terms(rows.shape[1]), activation, rows, exact)
 
-    def error(self, scale: Tensor, rounded: Tensor, branch: tuple[Tensor, Tensor]) -> float:
-        """Return the mean squared error of the outputs, summed over channels, with this scale, residual and branch."""
-        weight = self.layer.weight
-        smooth = self.rows / over_inputs(scale, weight).expand_as(weight[:1]).reshape(-1)
-        down, up = (part.float() for part in branch)
-        out = (smooth @ down.flatten(1).T) @ up.T
+    def error(self, scale: Tensor | None, rounded: Tensor, branch: tuple[Tensor, Tensor] | None = None) -> float:
+        """Return the mean squared error of the outputs, summed over channels, with this scale, residual and branch.
+
+        Args:
+            scale: (in,), what the input is divided by; None for nothing.
+            rounded: of the weight's shape: what the codes stand for.
+            branch: float16 (rank, ...) and (out, rank); None for none.
+        """
+        weight, smooth, out = self.layer.weight, self.rows, torch.zeros_like(self.exact)
+        if scale is not None:
+            smooth = smooth / over_inputs(scale, weight).expand_as(weight[:1]).reshape(-1)
+        if branch is not None:
+            down, up = (part.float() for part in branch)
+            out = (smooth @ down.flatten(1).T) @ up.T
         if self.activation is not None:
             # the taps of a convolution are positions, each rounded in groups of channels of its own
             taps = smooth.view(len(smooth), weight.shape[1], *([-1] if weight.ndim > 2 else []))
