@@ -95,6 +95,12 @@ def as_set_by_user(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in (_OURS, VARIABLE)}
 
 
+def undo() -> None:
+    """Take out of this process's environment what `reproducible` put in, before it computes the first product."""
+    if slowed():
+        del os.environ[_OURS], os.environ[VARIABLE]
+
+
 def slowed() -> bool:
     """Return whether this process runs in a slower mode that the user did not ask for."""
     return _OURS in os.environ

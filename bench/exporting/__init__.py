@@ -7,11 +7,12 @@ and runs what it wrote. `exporter.export` joins these steps.
 from admbench.bench.exporting.diffusers_pipeline import DiffusersPipeline
 from admbench.bench.exporting.gguf_file import GGUFFile
 from admbench.bench.exporting.onnx_model import OnnxModel
+from admbench.bench.exporting.onnx_pipeline import OnnxPipeline
 from admbench.bench.exporting.openvino_ir import OpenVINOIR
 from admbench.bench.exporting.target import Target
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (DiffusersPipeline(), OnnxModel(), OpenVINOIR(), GGUFFile())
+    target.name: target for target in (DiffusersPipeline(), OnnxModel(), OnnxPipeline(), OpenVINOIR(), GGUFFile())
 }
 """By the name that `bench export --format` takes."""
 

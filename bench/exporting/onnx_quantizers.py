@@ -8,11 +8,11 @@
 | a static input | QuantizeLinear, DequantizeLinear; of fewer than 8 bits behind Clip |
 | an input's scale by timestep | the table's nearest entry (ArgMin, Gather), then rounding by row |
 | a dynamic input, per token, sample or group | ReduceMin, ReduceMax, Round, Clip |
-| folded scale, shift, low-rank branch | Div, Sub, MatMul or Conv |
+| folded scale, shift, rotation, low-rank branch | Div, Sub, MatMul or Conv |
 
 Weights of up to 4 bits are stored as UINT4, which `onnx_model` does, as torch has no such type; those of more as UINT8,
-but for symmetric ones of 8 bits, which are INT8, the type that integer kernels take. Other codebooks are refused by
-name.
+but for symmetric ones of 8 bits, which are INT8, the type that integer kernels take. Other codebooks, and
+ranges found at run time that are clipped by timestep, are refused by name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.gguf import AffineQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerKind, Scheme
-from admbench.methods.core.numbers.timesteps import TimestepTable
+from admbench.methods.core.numbers.timesteps import ClippedInput, TimestepTable
 
 _OPERATIONS: dict[LayerKind, Any] = {"linear": F.linear, "conv1d": F.conv1d, "conv2d": F.conv2d}
 
@@ -153,6 +153,8 @@ def traced(quantizer: Quantizer, what: str) -> StaticInput | TableInput | Dynami
     require_uniform(quantizer.scheme, f"{what}, input")
     if isinstance(quantizer, TimestepTable):
         return TableInput(quantizer)
+    if isinstance(quantizer, ClippedInput) and len(quantizer.clip) > 1:
+        raise UsageError(f"{what}, input: ONNX export does not express ranges that are clipped by timestep")
     return DynamicInput(quantizer) if isinstance(quantizer, DynamicQuantizer) else StaticInput(quantizer)
 
 

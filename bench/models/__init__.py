@@ -39,6 +39,7 @@ BUILTIN = EMBEDDED | {
     "tango-full": "admbench.bench.models.families.tango:FULL",
     "tango-full-ft-audiocaps": "admbench.bench.models.families.tango:FULL_AUDIOCAPS",
     "tango2": "admbench.bench.models.families.tango:TANGO2",
+    "tangoflux": "admbench.bench.models.families.tangoflux:PUBLISHED",
     "audioldm2": "admbench.bench.models.families.audioldm2:SOUNDS",
     "audioldm2-large": "admbench.bench.models.families.audioldm2:SOUNDS_LARGE",
     "audioldm2-music": "admbench.bench.models.families.audioldm2:MUSIC",

@@ -23,6 +23,7 @@ from admbench.bench.run.jobs import TRAJECTORY, CellJob
 from admbench.bench.run.layout import ALONG_FILE, CHECKPOINT, JobFolder
 from admbench.bench.run.products import read_sealed, require_intact
 from admbench.bench.run.stages import Facts
+from admbench.bench.run.step_timer import StepTimer
 from admbench.bench.run.work import features_in
 from admbench.bench.scoring.judges import reading
 from admbench.errors import BenchError, DataError
@@ -43,10 +44,11 @@ class Cell(Generating):
 
     job: CellJob
 
-    def __init__(self, job: CellJob) -> None:
+    def __init__(self, job: CellJob, timer: StepTimer | None = None) -> None:
         super().__init__(job, [job.quantized, *([] if job.fresh else [job.target]), job.baseline])
         self._clock = records.Clock()
         self._against: Against | None = None
+        self._timer = timer
 
     def run(self) -> None:
         """Time, generate and score, and leave the record and what it knows of each caption."""
@@ -188,10 +190,13 @@ class Cell(Generating):
     def _time_apart(self) -> Facts:
         """Time it in a process whose MKL is as fast as users have it: in this one's mode fp32 looks slower."""
         file = self.job.work.step_timing
-        command = children.command("admbench.bench.run.program", str(self.job.work.job), "--time-step", str(file))
-        child = subprocess.run(command, stdin=subprocess.DEVNULL, env=children.timing_environment())
-        if child.returncode:
-            raise BenchError(f"timing a step in a process of its own: exit code {child.returncode}; the log says why")
+        if self._timer is not None:
+            code = self._timer.carry_out()
+        else:
+            command = children.command("admbench.bench.run.program", str(self.job.work.job), "--time-step", str(file))
+            code = subprocess.run(command, stdin=subprocess.DEVNULL, env=children.timing_environment()).returncode
+        if code:
+            raise BenchError(f"timing a step in a process of its own: exit code {code}; the log says why")
         facts: Facts = read_json(file)
         file.unlink()
         return facts

@@ -10,10 +10,12 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from admbench import arithmetic
 from admbench.bench.run.cell import Cell
 from admbench.bench.run.groundwork import Baseline, Reference
 from admbench.bench.run.jobs import (
@@ -30,12 +32,14 @@ from admbench.bench.run.plugins import Inherited, check_made_by
 from admbench.bench.run.products import is_sealed, seal_folder
 from admbench.bench.run.quantizing import Calibration, Quantization
 from admbench.bench.run.stages import publish
+from admbench.bench.run.step_timer import StepTimer, forked_timer
 from admbench.bench.run.store import Store
 from admbench.bench.run.storing import fetch_inputs
 from admbench.bench.run.work import ClipWork
 from admbench.errors import BenchError
 from admbench.files import write_json_atomic
 from admbench.leaderboard.tidy import tidied_score
+from admbench.methods.spec import FULL_PRECISION
 from admbench.progress import set_quiet
 from admbench.versions import git_state
 
@@ -64,8 +68,12 @@ def check_environment(job: Job) -> None:
     check_made_by(job, _inherited)
 
 
-def run_job(job: Job) -> None:
+def run_job(job: Job, timer: StepTimer | None = None) -> None:
     """Do a job and publish its folder at `job.target` and, where its run has one, at the store.
+
+    Args:
+        job: what to do.
+        timer: that times a step of a cell apart; None is a new process.
 
     Raises:
         BenchError: a user's mistake, a broken input, or other code than the job was planned with; anything else that a
@@ -73,19 +81,19 @@ def run_job(job: Job) -> None:
     """
     check_environment(job)
     if job.store is None:
-        _carry_out(job)
+        _carry_out(job, timer)
         return
     store = Store(job.store)
     if job.fresh or not is_sealed(job.target, job.key, whole=True):  # else it was done here, and could not be stored
         fetch_inputs(job, store)
-        _carry_out(job)
+        _carry_out(job, timer)
     store.push(job.target.path, job.key)
 
 
-def _carry_out(job: Job) -> None:
+def _carry_out(job: Job, timer: StepTimer | None) -> None:
     torch.set_num_threads(job.threads)
     job.work.path.mkdir(parents=True, exist_ok=True)
-    work = _work(job)
+    work = _work(job, timer)
     work.run()
     work.times.write(job, len(work.items) if isinstance(work, ClipWork) else 0)
     job.work.current_stage.unlink(missing_ok=True)
@@ -93,7 +101,7 @@ def _carry_out(job: Job) -> None:
     publish(job.work.path, job.target.path)
 
 
-def _work(job: Job) -> Reference | Baseline | Calibration | Quantization | Cell:
+def _work(job: Job, timer: StepTimer | None) -> Reference | Baseline | Calibration | Quantization | Cell:
     match job:
         case ReferenceJob():
             return Reference(job)
@@ -104,7 +112,7 @@ def _work(job: Job) -> Reference | Baseline | Calibration | Quantization | Cell:
         case QuantizeJob():
             return Quantization(job)
         case CellJob():
-            return Cell(job)
+            return Cell(job, timer)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,11 +124,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_quiet(True)
     job = job_from_json(options.job.read_text(encoding="utf-8"))
     if options.time_step is not None and isinstance(job, CellJob):
-        torch.set_num_threads(job.threads)
-        write_json_atomic(options.time_step, Cell(job).time_step())
+        _time_step(job, options.time_step)
         return 0
     try:
-        run_job(job)
+        if isinstance(job, CellJob) and job.method != FULL_PRECISION and arithmetic.slowed():
+            with forked_timer(partial(_time_step, job, job.work.step_timing)) as timer:  # before anything is computed
+                run_job(job, timer)
+        else:
+            run_job(job)
     except BaseException as error:  # whatever ends a job is its result: the reason goes to whoever reads it
         traceback.print_exc()
         reason = explain(error)
@@ -128,6 +139,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_json_atomic(JobFolder(options.job.parent).failure, {"reason": reason})
         return 1
     return 0
+
+
+def _time_step(job: CellJob, file: Path) -> None:
+    torch.set_num_threads(job.threads)
+    write_json_atomic(file, Cell(job).time_step())
 
 
 def explain(error: BaseException) -> str:

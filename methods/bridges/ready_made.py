@@ -34,6 +34,7 @@ from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.checkpoint.tensors import open_tensors
 from admbench.methods.core.checkpoint.third_party import FLOAT_BITS, ThirdPartyFormat, ThirdPartyLayer, described
 from admbench.methods.core.layers.kinds import quantizable_layers
+from admbench.methods.core.layers.rotation import is_rotation_size, rotate
 from admbench.methods.protocol import DenoisingModel
 from admbench.registry import missing_distributions
 from admbench.taxonomy import Paper
@@ -274,12 +275,9 @@ def unrotated(weight: Tensor, group: int) -> Tensor:
     Raises:
         CheckpointError: the group is no power of 4, or does not divide the inputs; or it is no Linear's weight.
     """
-    matrix = torch.ones(1, 1)
-    while len(matrix) < group:
-        matrix = torch.kron(matrix, torch.tensor([[1.0, 1, 1, -1], [1, 1, -1, 1], [1, -1, 1, 1], [-1, 1, 1, 1]]))
-    if weight.ndim != 2 or len(matrix) != group or group < 4 or weight.shape[1] % group:
+    if weight.ndim != 2 or not is_rotation_size(group) or weight.shape[1] % group:
         raise CheckpointError(f"a rotation of groups of {group}: expected a power of 4 that divides a Linear's inputs")
-    return (weight.unflatten(1, (-1, group)) @ (matrix / group**0.5)).flatten(1)
+    return rotate(weight, group, 1)
 
 
 def _gguf_entries(path: Path) -> dict[str, Stored | Tensor]:

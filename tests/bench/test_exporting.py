@@ -34,6 +34,9 @@ from admbench.methods.core.reconstruction.correction import NoiseCorrection, cor
 from .exported import quantized_in_every_way, subject_of
 
 Make = Callable[[], TinyModel]
+CAPTIONS = ["rain falls", "a dog barks"]
+SMALL = {"convrot": "", **dict.fromkeys(("vidit-q", "svdquant-gptq"), "[prompts=2,timesteps=2,steps=2]")}
+"""Options with which a method is done in a moment."""
 MODELS = pytest.mark.parametrize("make", [tiny_audioldm, tiny_tango], ids=["audioldm", "tango"])
 
 
@@ -66,6 +69,32 @@ def test_what_is_traced_to_onnx_computes_what_the_simulation_does(make: Make) ->
     found = torch.cat(predictions(subject, onnx_network(rounding)))
     # a number in the middle of two codes may fall to either, as a product or a quotient is rounded
     assert (found - expected).pow(2).mean() < 1e-3 * expected.pow(2).mean()
+
+
+def small(model: TinyModel, spec: str) -> nn.Module:
+    """Return a model's backbone as a method leaves it that was calibrated on next to nothing."""
+    method = from_spec(spec + SMALL[spec.partition("@")[0]])
+    return method.quantize(model, method.calibrate(model, CAPTIONS, seed=0)).module
+
+
+@pytest.mark.parametrize("spec", ["convrot@w4a4", "vidit-q@w4a8"])
+def test_rotations_are_expressed(spec: str) -> None:
+    """In ONNX as a product; in forms of the library's own layers they become part of the weight."""
+    model = tiny_tango()
+    rounding = small(model, spec)
+    assert any(layer.rotation for layer in quantized_layers(rounding).values())
+    subject = subject_of(model, rounding)
+    expected, found = (torch.cat(predictions(subject, one)) for one in (rounding, onnx_network(rounding)))
+    assert (found - expected).pow(2).mean() < 1e-3 * expected.pow(2).mean()
+    values = torch.cat(predictions(subject, plain_network(rounding, "backbone")))
+    expected = torch.cat(predictions(subject, without_roundings(rounding)))
+    torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_ranges_that_are_clipped_by_timestep_are_refused_by_name() -> None:
+    rounding = small(tiny_tango(), "svdquant-gptq@w4a4")
+    with pytest.raises(UsageError, match=r"backbone: \S+, input: ONNX export does not express ranges that are clipped"):
+        onnx_network(rounding)
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ import torch
 
 from admbench.bench.models import load_model
 from admbench.bench.models.quantization import quantize_components
-from admbench.methods import from_spec
+from admbench.methods import BUILTIN, from_spec, registry
+from admbench.methods.blockwise import BlockwiseMethod
 from admbench.methods.core.layers.inference import usable, usable_outputs
 
 from . import pipeline_directories
@@ -24,7 +25,7 @@ FAMILIES = {
     "longcat": pipeline_directories.longcat_audiodit,
 }
 METHODS = ["q-diffusion", "eda-dm", "tfmq-dm", "tcaq-dm", "qncd", "ptq4dm", "ptq4adm", "efficientdm", "passionsr"]
-"""Those that learn; all others compute no gradients."""
+"""Those that learn, as a test holds; all others compute no gradients."""
 SMALL: dict[str, Any] = {
     "prompts": 2,
     "timesteps": 2,
@@ -52,6 +53,12 @@ def assert_finite(model: Any, module: torch.nn.Module) -> None:
         assert torch.isfinite(model.latents(CAPTIONS, [1, 2, 3], steps=2, guidance=3.0, batch_size=3)).all()
     finally:
         model.backbone = own
+
+
+def test_every_method_that_learns_is_tried():
+    """Whatever learns does it block by block, through one class."""
+    classes = {name: registry.get(name) for name in BUILTIN if registry.info(name).unavailable is None}
+    assert {name for name, own in classes.items() if issubclass(own, BlockwiseMethod)} == set(METHODS)
 
 
 def test_outputs_that_a_network_keeps_from_inference_mode_are_copied():

@@ -21,6 +21,7 @@ from admbench.bench.models.families.musicldm import MUSICLDM
 from admbench.bench.models.families.stable_audio import STABLE_AUDIO
 from admbench.bench.models.families.stable_audio_3 import STABLE_AUDIO_3
 from admbench.bench.models.families.tango import TANGO
+from admbench.bench.models.families.tangoflux import TANGOFLUX
 
 FAMILIES = tuple(
     register_family(family)
@@ -34,6 +35,7 @@ FAMILIES = tuple(
         STABLE_AUDIO_3,
         ACE_STEP,
         LONGCAT_AUDIODIT,
+        TANGOFLUX,
     )
 )
 """Those that come with the package, in the order in which a folder is held against them."""

@@ -66,5 +66,6 @@ def rotate(values: Tensor, size: int, dimension: int) -> Tensor:
     True
     """
     matrix = regular_hadamard(size).to(values.device, values.dtype)
-    groups = values.movedim(dimension, -1).unflatten(-1, (-1, size))
-    return (groups @ matrix).flatten(-2).movedim(-1, dimension)
+    last = values.ndim - 1  # dimensions are counted from the front: tracing to ONNX keeps a negative one as it is
+    groups = values.movedim(dimension % values.ndim, last).unflatten(last, (-1, size))
+    return (groups @ matrix).flatten(last).movedim(last, dimension % values.ndim)
