@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from admbench import cache
+from admbench.methods.core.kernels import with_kernels
+from admbench.methods.core.kernels.blocks import InPlaceResnetBlock2D
 from admbench.methods.core.kernels.codes import InputCodes
 from admbench.methods.core.native import choice, compiled
 from admbench.methods.core.native.attention import attention, takes
+from admbench.methods.core.native.norm import norm_silu_codes
 from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import activation_scheme
 
@@ -94,6 +97,54 @@ def test_codes_are_those_of_the_result_and_threads_change_no_bit():
             assert torch.equal(attention(query, key, value, 4), plain)
     finally:
         torch.set_num_threads(before)
+
+
+@needs_library
+@pytest.mark.parametrize(("shape", "groups"), [((2, 64, 9, 5), 32), ((1, 16, 1, 1), 4), ((3, 48, 16, 12), 3)])
+@pytest.mark.parametrize("shifted", [False, True])
+@torch.no_grad()
+def test_norm_silu_and_codes_in_one_pass_are_those_of_float64_but_for_ties(shape, groups, shifted):
+    """Of pictures far from zero too; the border holds the zero point."""
+    torch.manual_seed(0)
+    picture = (torch.randn(shape) * 2 + 40).contiguous(memory_format=torch.channels_last)
+    shift = torch.randn(shape[:2]) if shifted else None
+    norm = nn.GroupNorm(groups, shape[1])
+    norm.weight.normal_()
+    norm.bias.normal_()
+    moved = picture if shift is None else picture + shift[:, :, None, None]
+    exactly = F.silu(F.group_norm(moved.double(), groups, norm.weight.double(), norm.bias.double(), norm.eps))
+    quantizer = Quantizer.from_range(activation_scheme(8), torch.tensor(-0.28), torch.tensor(3.0))
+    numbers = InputCodes(quantizer)
+    codes = norm_silu_codes(picture, norm, numbers.numbers, (1, 2), shift)
+    assert codes.is_contiguous(memory_format=torch.channels_last)
+    steps = exactly / numbers.scale + numbers.zero_point
+    expected = F.pad(steps.clamp(0, 255), (2, 2, 1, 1), value=float(numbers.zero_point))
+    assert (codes.double() - expected).abs().max() < 0.5 + 0.02
+    assert codes.unique().numel() > 5
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert torch.equal(norm_silu_codes(picture, norm, numbers.numbers, (1, 2), shift), codes)
+    finally:
+        torch.set_num_threads(before)
+
+
+@needs_library
+def test_a_residual_block_by_our_kernels_is_40_db_from_torchs(quantize, audioldm, predict):
+    backbone = quantize(audioldm, "naive@w8a8").module
+    blocks = [
+        [part for part in with_kernels(backbone, native=native).module.modules() if type(part) is InPlaceResnetBlock2D]
+        for native in (False, True)
+    ]
+    torch.manual_seed(0)
+    used = 0
+    with torch.no_grad():
+        for theirs, own in zip(*blocks, strict=True):
+            used += own.native
+            picture = torch.randn(2, theirs.norm1.num_channels, 8, 4).contiguous(memory_format=torch.channels_last)
+            time = torch.randn(2, theirs.time_emb_proj.weights.shape[1])
+            assert error_db(theirs(picture, time).double(), own(picture, time)) > 40
+    assert used
 
 
 def test_other_types_layouts_and_sizes_are_left_to_torch():

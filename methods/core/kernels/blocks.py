@@ -5,9 +5,9 @@ method written anew: the same operations on the same numbers, in place where nob
 dividing by 1, without leaving channels_last, which the integer convolutions read and write, and with what oneDNN can do
 while it writes a product: GELU, and the sum with the residual. Queries, keys and values of one input are one product.
 
-What lies between two products of an attention may be bfloat16: see `Glue`. Such an attention is computed by our own
-kernel, `core.native`, where it is used. Everything else stays float32, bit for bit what the blocks of diffusers compute
-from the same kernels.
+What lies between two products of an attention may be bfloat16: see `Glue`. Where our kernels in C++ are used,
+`core.native`, such an attention is theirs, and so are norm, SiLU and rounding before a convolution, in one pass of
+float32. Everything else stays float32, bit for bit what the blocks of diffusers compute from the same kernels.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from admbench.methods.core.kernels.onednn import Int8Conv2d, Int8Linear
 from admbench.methods.core.native.attention import attention, takes
+from admbench.methods.core.native.norm import CHANNELS, norm_silu_codes
 
 Glue = Literal["float32", "bfloat16"]
 """Type of queries, keys, values and what attention makes of them. The residual stream is always float32."""
@@ -44,11 +45,26 @@ class StreamlinedBlock(Protocol):
 class InPlaceResnetBlock2D(ResnetBlock2D):
     """A residual block with a time shift, without resampling."""
 
+    native: bool
+
     def forward(self, input_tensor: Tensor, temb: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Apply the block to (n, in, height, width); see `ResnetBlock2D`."""
+        if self.native and input_tensor.is_contiguous(memory_format=torch.channels_last):
+            return self._by_codes(input_tensor, temb)
         hidden = self.conv1(F.silu(self.norm1(input_tensor), inplace=True))
         hidden += self.time_emb_proj(temb if self.skip_time_act else F.silu(temb))[:, :, None, None]
         hidden = self.conv2(F.silu(self.norm2(hidden), inplace=True))
+        hidden += input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor)
+        return hidden if self.output_scale_factor == 1 else hidden / self.output_scale_factor
+
+    def _by_codes(self, input_tensor: Tensor, temb: Tensor) -> Tensor:
+        """Apply the block with norm, activation and rounding in one pass, to a picture in channels_last."""
+        first, second = cast(Any, self.conv1), cast(Any, self.conv2)
+        codes = norm_silu_codes(input_tensor, self.norm1, first.quantize.numbers, first.padding)
+        hidden = first.from_padded_codes(codes)
+        shift = self.time_emb_proj(temb if self.skip_time_act else F.silu(temb)).contiguous()
+        codes = norm_silu_codes(hidden, self.norm2, second.quantize.numbers, second.padding, shift)
+        hidden = second.from_padded_codes(codes)
         hidden += input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor)
         return hidden if self.output_scale_factor == 1 else hidden / self.output_scale_factor
 
@@ -68,6 +84,10 @@ class InPlaceResnetBlock2D(ResnetBlock2D):
 
     def arrange(self, glue: torch.dtype, native: bool) -> None:
         """See `StreamlinedBlock`."""
+        norms = (self.norm1, self.norm2)
+        self.native = native and all(
+            type(norm) is nn.GroupNorm and norm.affine and norm.num_channels % CHANNELS == 0 for norm in norms
+        )
 
 
 class FusedGEGLU(GEGLU):
@@ -273,7 +293,7 @@ def streamline(module: nn.Module, glue: Glue, native: bool) -> dict[str, int]:
     Args:
         module: the backbone.
         glue: type of what lies between the products of attentions.
-        native: whether attention in bfloat16 is computed by `core.native`.
+        native: whether attention in bfloat16, and norms before convolutions, are computed by `core.native`.
 
     Returns:
         Number of blocks by class.

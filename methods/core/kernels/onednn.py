@@ -118,6 +118,7 @@ class Int8Conv2d(nn.Module):
         stride, padding, dilation, groups = numeric_geometry(layer)
         if layer.kind == "conv1d":  # a Conv2d over images of height 1
             stride, padding, dilation = [1, *stride], [0, *padding], [1, *dilation]
+        self.padding = (padding[0], padding[1])
         self._padding = [p for p in reversed(padding) for _ in range(2)]
         self._geometry = (stride, [0, 0], dilation, groups)
         self._zero = torch.zeros(len(self._scale), dtype=torch.int32)
@@ -131,8 +132,12 @@ class Int8Conv2d(nn.Module):
 
     def from_codes(self, codes: Tensor) -> Tensor:
         """Apply the layer to the codes of its input, uint8 (n, in, height, width) in channels_last."""
-        if any(self._padding):
-            codes = F.pad(codes, self._padding, value=self.quantize.zero_point)
+        return self.from_padded_codes(
+            F.pad(codes, self._padding, value=self.quantize.zero_point) if any(self._padding) else codes
+        )
+
+    def from_padded_codes(self, codes: Tensor) -> Tensor:
+        """Apply the layer to codes that have its padding of zero points around them already."""
         weights = self.weights.arranged(partial(self._arranged, shape=codes.shape))
         out: Tensor = torch.ops.onednn.qconv2d_pointwise(
             codes,

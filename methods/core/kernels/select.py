@@ -122,8 +122,9 @@ def with_kernels(
         unpack: when weights of few bits become the bytes that kernels compute with; see `kernels.weights`.
         streamlined: whether blocks are computed with fewer passes over memory, or as diffusers has them, so that every
             layer is called on its own.
-        native: whether attention between bfloat16 products is computed by our kernel in C++, with a little other
-            roundings; None is where `core.native.choice` says so.
+        native: whether attention between bfloat16 products, and norms before convolutions beside it, are computed by
+            our kernels in C++, with a little other roundings; never with glue in float32. None is where
+            `core.native.choice` says so.
     """
     quantized = quantized_layers(module)
     shared = [*module.parameters(), *module.buffers(), *quantized.values(), *clocks_of(module)]
@@ -140,12 +141,13 @@ def with_kernels(
     glue = glue or default_glue()
     if native is None:
         native = glue == "bfloat16" and streamlined and native_choice().attention == OWN
+    native = native and glue == "bfloat16"
     blocks = streamline(result, glue, native) if streamlined else {}
     if unpack == "layer":
         for part in result.modules():
             if isinstance(part, Weights):
                 part.pack()
-    attention = (OWN if native and glue == "bfloat16" else TORCH) if "FusedAttention" in blocks else None
+    attention = (OWN if native else TORCH) if "FusedAttention" in blocks else None
     return WithKernels(result.eval(), chosen, tuple(fallbacks), glue if blocks else None, attention, blocks)
 
 

@@ -11,9 +11,10 @@
 #include <cstdint>
 #include <cstring>
 
+#include "vectors.h"
+
 namespace {
 
-constexpr int LANES = 16;
 constexpr int ROWS = 6;
 constexpr int TILE = 4 * LANES;   // keys whose scores are in registers
 constexpr int BLOCK = 8 * TILE;   // keys between two corrections of the softmax
@@ -25,18 +26,6 @@ constexpr float LOG2_E = 1.44269504088896341f;
 using Half = uint16_t;  // the bits of a bfloat16
 
 int rounded_up(int number, int multiple) { return (number + multiple - 1) / multiple * multiple; }
-
-// 2^x for x <= 0 within 5e-5 of it: below the rounding of a bfloat16.
-inline __m512 exp2(__m512 x) {
-    const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const __m512 rest = _mm512_sub_ps(x, whole);
-    __m512 power = _mm512_set1_ps(9.6181291e-3f);
-    power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(5.5504109e-2f));
-    power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(2.4022651e-1f));
-    power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(6.9314718e-1f));
-    power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(power, whole);
-}
 
 // Keys (keys, pairs of features) as [tile][pair][key], values (keys, features) as [pair of keys][feature][key].
 void pack(const Half* keys, const Half* values, long row, int count, int size, uint32_t* packed_keys,

@@ -21,6 +21,7 @@ from admbench.hashing import sha256_file, sha256_json
 FOLDER = "native"
 """In the user's cache."""
 SOURCES = tuple(sorted(Path(__file__).parent.glob("*.cpp")))
+_HEADERS = tuple(sorted(Path(__file__).parent.glob("*.h")))
 VARIABLE = "ADMBENCH_NATIVE"
 """In the environment: `0` leaves everything to torch."""
 NEEDED = ("avx512f", "avx512bw", "avx512_bf16", "avx512_vnni")
@@ -89,7 +90,7 @@ def library() -> Path:
 def identity() -> str:
     """Return a hash of the sources, the compiler and its flags: libraries of one identity are the same."""
     found = compiler()
-    return sha256_json([{path.name: sha256_file(path) for path in SOURCES}, found and found[1], _FLAGS])
+    return sha256_json([{path.name: sha256_file(path) for path in (*SOURCES, *_HEADERS)}, found and found[1], _FLAGS])
 
 
 @cache
