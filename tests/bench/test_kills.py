@@ -138,7 +138,8 @@ class Run:
     def stop(self) -> None:
         """End it."""
         self._process.kill()
-        self.ended()
+        self._process.wait(SECONDS)
+        assert self.ended()
 
     def finish(self) -> None:
         """Wait for its end."""
