@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from admbench.bench.run.answers import read_tail
+from admbench.bench.run.finished import is_done
 from admbench.bench.run.jobs import CellJob, Job, QuantizeJob, job_from_json
 from admbench.bench.run.layout import RunLayout
-from admbench.bench.run.plan import is_done
 from admbench.files import inside, put_all_back, remove
 
 _MOST_JOB_BYTES = 1 << 20

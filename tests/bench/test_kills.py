@@ -40,7 +40,7 @@ VICTIMS: tuple[Victim, ...] = ("job", "server", "job", "guard", "run")
 """In this order, again and again: the last ends the run, and the next begins."""
 
 
-@pytest.mark.slow(240)
+@pytest.mark.slow(330)
 @pytest.mark.attack("kill -9 of a process of a run")
 @pytest.mark.usefixtures("plugins")
 def test_kills_at_many_moments_lose_nothing_and_the_records_are_those_of_an_undisturbed_run(
