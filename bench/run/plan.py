@@ -12,12 +12,12 @@ from admbench.bench.measurement.environment import cores
 from admbench.bench.run.asking import Findings, ask
 from admbench.bench.run.executors.base import Resources, Task
 from admbench.bench.run.expecting import Expected, History
+from admbench.bench.run.finished import is_done
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
 from admbench.bench.run.keys import Keys
 from admbench.bench.run.made_by import MadeBy
 from admbench.bench.run.plugins import made_by
-from admbench.bench.run.products import is_sealed
 from admbench.bench.run.task_graph import lay_out
 from admbench.bench.scoring.judges import check_judges
 from admbench.bench.scoring.spec import JudgeSpec
@@ -66,7 +66,7 @@ Asking = Callable[[list[str], str, int], Findings]
 
 
 class Finding(Protocol):
-    """Says whether a job need not be carried out; see `is_done`."""
+    """Says whether a job need not be carried out; see `admbench.bench.run.finished.is_done`."""
 
     def __call__(self, job: Job, *, whole: bool = False) -> bool:
         """Return whether it need not."""
@@ -262,19 +262,6 @@ def _places(jobs: Sequence[Job]) -> dict[str, str]:
 def _made(job: OneJob, keys: Keys) -> OneJob:
     """Return a job with what it would be made by here."""
     return job.model_copy(update={"made_by": made_by(job, keys.plugins)})
-
-
-def is_done(job: Job, *, whole: bool = False) -> bool:
-    """Return whether the published folder of a job has its key and holds what was written; of a cell, a result.
-
-    Args:
-        job: what is to be done.
-        whole: read every file again, as other work is going to; else a look at size and date tells.
-    """
-    if not is_sealed(job.target, job.key, whole=whole):
-        return False
-    # only a cell that is done is sealed, with its record as it was then: there is no need to read it
-    return not isinstance(job, CellJob) or (job.target.record.is_file() and job.target.per_caption.is_file())
 
 
 def _check_names(grid: GridSpec, judges: JudgeSpec) -> None:

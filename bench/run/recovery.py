@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from admbench.bench.run.answers import read_tail
-from admbench.bench.run.jobs import job_from_json
+from admbench.bench.run.finished import is_done
+from admbench.bench.run.jobs import CellJob, Job, QuantizeJob, job_from_json
 from admbench.bench.run.layout import RunLayout
-from admbench.bench.run.plan import is_done
 from admbench.files import inside, put_all_back, remove
 
 _MOST_JOB_BYTES = 1 << 20
@@ -35,11 +35,24 @@ def remove_replaced(run: Path) -> None:
     What cannot be removed stays: that takes nothing from results that are there.
     """
     for work in RunLayout(run).all_work.glob("*"):
-        said = read_tail(work / "job.json", _MOST_JOB_BYTES)
-        try:
-            job = job_from_json((said or b"").decode("utf-8")).model_copy(update={"run": run})
-        except (ValidationError, ValueError):
-            continue  # nothing that a job left
-        if work != job.work.path or is_done(job):
+        job = _said_in(work / "job.json", run)
+        if job is not None and (work != job.work.path or is_done(job) or _has_served(job, run)):
             with suppress(OSError):
                 remove(work)
+
+
+def _has_served(job: Job, run: Path) -> bool:
+    """Whether the checkpoint that a job makes is in its finished cell: its own folder went when the cell was done."""
+    if not isinstance(job, QuantizeJob):
+        return False
+    cell = _said_in(job.cell.job, run)
+    return isinstance(cell, CellJob) and cell.checkpoint == job.key and is_done(cell)
+
+
+def _said_in(path: Path, run: Path) -> Job | None:
+    """Return the job that a file says, in a run; None if it says none."""
+    said = read_tail(path, _MOST_JOB_BYTES)
+    try:
+        return job_from_json((said or b"").decode("utf-8")).model_copy(update={"run": run})
+    except (ValidationError, ValueError):
+        return None  # nothing that a job left

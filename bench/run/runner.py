@@ -14,13 +14,14 @@ from admbench.bench.run.executors.base import Executor, Outcome
 from admbench.bench.run.executors.choosing import make_executor
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.expecting import seconds_of
+from admbench.bench.run.finished import is_done
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CellJob, Job
 from admbench.bench.run.journal import Journal, planned
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.lease import Lease, hold_lease
 from admbench.bench.run.lock import hold, unwritable
-from admbench.bench.run.plan import Plan, is_done, make_plan
+from admbench.bench.run.plan import Plan, make_plan
 from admbench.bench.run.store import Store
 from admbench.bench.run.storing import Finished
 from admbench.bench.scoring.spec import JudgeSpec

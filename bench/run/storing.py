@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from admbench import cache
+from admbench.bench.run.finished import is_done
 from admbench.bench.run.jobs import CellJob, Job
 from admbench.bench.run.layout import JobFolder
-from admbench.bench.run.plan import is_done
 from admbench.bench.run.products import is_sealed
 from admbench.bench.run.store import Store
 from admbench.errors import BenchError, DataError
@@ -29,7 +29,7 @@ class Finished:
         self._keys = set() if store is None else store.keys()
 
     def __call__(self, job: Job, *, whole: bool = False) -> bool:
-        """Return whether a job need not be carried out; see `plan.is_done`."""
+        """Return whether a job need not be carried out; see `finished.is_done`."""
         if self._store is None:
             return is_done(job, whole=whole)
         if job.key not in self._keys:

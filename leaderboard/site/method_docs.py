@@ -134,10 +134,12 @@ _PAGES = {
         DocsPage("methods/linear.html", _LINEAR),
     ),
     **dict.fromkeys(
-        ("convrot", "qera", "sqd", "svdquant-gptq", "q-dit"),
-        DocsPage(
-            "methods/linear.html", ("convrot, qera, sqd, svdquant-gptq and q-dit have not been measured by clips yet.",)
-        ),
+        ("convrot", "sqd"),
+        DocsPage("methods/linear.html", ("convrot and sqd were measured on a transformer",)),
+    ),
+    **dict.fromkeys(
+        ("qera", "svdquant-gptq", "q-dit"),
+        DocsPage("methods/linear.html", ("qera, svdquant-gptq and q-dit have not been measured by clips yet.",)),
     ),
     **dict.fromkeys(
         (

@@ -11,6 +11,7 @@ import pytest
 from admbench import exchange
 from admbench.bench.run import recovery
 from admbench.bench.run.grid import GridSpec
+from admbench.bench.run.jobs import CellJob, QuantizeJob, job_from_json
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.runner import CellResult, run_grid
 from admbench.bench.run.stages import publish
@@ -115,6 +116,26 @@ def test_a_run_that_ends_while_a_cell_is_replaced_keeps_the_cell_and_the_next_on
     assert exchanges is (cell.record.read_bytes() != before)
     assert not RunLayout(grid.out).all_work.exists()
     assert [path.name for path in cell.path.parent.iterdir()] == [cell.path.name]
+
+
+@pytest.mark.usefixtures("check_specs_here")
+def test_a_checkpoint_at_work_goes_once_its_cell_is_done_and_stays_while_it_is_not(
+    make_grid: Callable[..., GridSpec],
+) -> None:
+    grid = make_grid(methods=["naive@w8a8[prompts=2,timesteps=2,steps=2]"], limit=2, metrics__names=["clap"])
+    assert run(grid) == [None]
+    (record,) = RunLayout(grid.out).records()
+    cell = job_from_json((record.parent / "job.json").read_text())
+    assert isinstance(cell, CellJob)
+    shared = cell.model_dump(include={*QuantizeJob.model_fields} - {"kind", "key", "calibration"})
+    quantize = QuantizeJob.model_validate(shared | {"key": cell.checkpoint, "run": grid.out})
+    other = quantize.model_copy(update={"key": "0" * 64})
+    for job in (quantize, other):
+        job.work.path.mkdir(parents=True)
+        job.work.job.write_text(job.model_dump_json())
+    recovery.remove_replaced(grid.out)
+    assert not quantize.work.path.exists()
+    assert other.work.path.is_dir(), "which goes on when it is asked for"
 
 
 @pytest.mark.usefixtures("check_specs_here")

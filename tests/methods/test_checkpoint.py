@@ -168,7 +168,7 @@ def test_a_header_of_more_than_16_mebibytes(checkpoint):
 
 
 @pytest.mark.attack("packed checkpoint, damaged")
-@pytest.mark.parametrize("version", [0, 7, "1", None])
+@pytest.mark.parametrize("version", [0, 8, "1", None])
 def test_an_unknown_format_version(checkpoint, version):
     checkpoint.edit_header(lambda header: header.update(format_version=version))
     assert f"format version {version!r} is not known" in checkpoint.refusal()
