@@ -16,8 +16,9 @@ from admbench.leaderboard.view import view_boards
 from .embedded_run import MODELS
 
 NAIVE, RECONSTRUCTED, PTQ4ADM = "naive@w4a8", "q-diffusion@w4a8", "ptq4adm@w4a8"
-UNTOLD = {(RECONSTRUCTED, "fd_vs_baseline", "tiny-make-an-audio"): "not told apart"}
-"""A finding, docs/methods.md: 0.71 [0.41, 1.23] of rounding's distance since version 2; by latents it is nearer."""
+OPEN = {(RECONSTRUCTED, "fd_vs_baseline", model) for model in ("tiny-make-an-audio", "tiny-tango")}
+"""A finding, docs/methods.md: with 48 captions FD tells them apart on one processor and not on another, whose products
+have other last bits. Nearer in the mean it is on all, and by latents it is told."""
 
 pytestmark = pytest.mark.slow(390)
 
@@ -34,8 +35,10 @@ def records(embedded_run: Path) -> Sequence[LoadedRecord]:
 def test_it_is_closer_to_full_precision_than_rounding_on_every_model(records, method, score):
     """docs/results.md has more methods, 96 captions and three draws. What is not told apart is nearer in the mean."""
     found = [one for one in versus(view_boards(records, score), "naive") if one.method == method]
-    expected = {model: UNTOLD.get((method, score, model), "better") for model in MODELS}
-    assert {one.model: one.word for one in found} == expected, found
+    assert {one.model for one in found} == {*MODELS}
+    for one in found:
+        told = {"better", "not told apart"} if (method, score, one.model) in OPEN else {"better"}
+        assert one.word in told, one
     assert all(score != "fd_vs_baseline" or one.estimate < 1 for one in found), found
 
 

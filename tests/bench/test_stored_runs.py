@@ -24,7 +24,7 @@ from .settled import settled
 
 NAIVE = "naive@w4a8[prompts=2,timesteps=2,steps=2]"
 METHODS = ["fp32", NAIVE]
-EVERY = 3
+EVERY = 6
 """Of the operations of a run, one in so many has a fault of some kind."""
 
 pytestmark = pytest.mark.usefixtures("check_specs_here")
@@ -111,7 +111,7 @@ def check(grid: GridSpec, kind: Kind, at: int, expected: dict[str, Any], tried: 
     return operations
 
 
-@pytest.mark.slow(400)
+@pytest.mark.slow(200)
 @pytest.mark.attack("storage that fails, lies or loses")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_at_any_operation_of_the_storage_loses_nothing(
