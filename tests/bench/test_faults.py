@@ -27,7 +27,7 @@ from .in_process import JUDGES, Here
 from .settled import settled
 
 FIRST, SECOND = "fp32", "naive@w8a8[prompts=1,timesteps=1,steps=2]"
-EVERY = 12
+EVERY = 24
 """Of how many operations the slow tests try one; each kind others. `tox -e fuzz` tries all."""
 MakeGrid = Callable[..., GridSpec]
 
