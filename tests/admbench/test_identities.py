@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,6 +201,11 @@ def test_what_a_run_imports_of_methods_beside_plugins_counts_for_all_of_them() -
     assert {"base", "spec", "protocol"} <= shared
     plugins = {target.partition(":")[0].removeprefix("admbench.methods.") for target in BUILTIN.values()}
     assert not shared & plugins
+    for room in ("run", "measurement", "models", "suites"):  # as `made_by.STAGES` has them where methods count
+        folder = Path(sources.find_module(f"admbench.bench.{room}").submodule_search_locations[0])  # type: ignore[union-attr, index]
+        text = "\n".join(path.read_text() for path in folder.rglob("*.py"))
+        named = {*re.findall(r"admbench\.methods\.(\w+)", text)} & {path.stem for path in root.glob("*.py")}
+        assert named <= shared, room
     used_by_some = {
         name for one in plugins for name in sources.used_modules("admbench.methods", f"admbench.methods.{one}")
     }
