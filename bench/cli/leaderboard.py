@@ -41,7 +41,7 @@ def leaderboard(
     merged = merge([(path, read_votes(path)) for path in votes or ()])
     processes = concluding(record_files(runs))
     with workers(processes):
-        gathered = gather_records(runs)
+        gathered = gather_records(runs, remembered=True)
         site = build_site(
             gathered.records,
             out,
@@ -51,6 +51,7 @@ def leaderboard(
             votes=merged,
             url=url,
             processes=processes,
+            remembered=True,
         )
     print(f"{site.written} files written, {site.kept} unchanged")
     print(f"leaderboard: {out / 'index.html'}")
