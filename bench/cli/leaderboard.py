@@ -46,7 +46,7 @@ def leaderboard(
     ladders = [read_stress(path) for path in stress or ()]
     processes = concluding(record_files(runs))
     with workers(processes):
-        gathered = gather_records(runs)
+        gathered = gather_records(runs, remembered=True)
         site = build_site(
             gathered.records,
             out,
@@ -57,6 +57,7 @@ def leaderboard(
             stress=ladders,
             url=url,
             processes=processes,
+            remembered=True,
         )
     print(f"{site.written} files written, {site.kept} unchanged")
     print(f"leaderboard: {out / 'index.html'}")

@@ -80,6 +80,7 @@ def build_site(
     stress: Sequence[Stress] = (),
     url: str | None = None,
     processes: int = 1,
+    remembered: bool = False,
 ) -> SitePaths:
     """Build the leaderboard of some records into the folder `out`; a site that an earlier call built is replaced.
 
@@ -96,6 +97,7 @@ def build_site(
         stress: files of `bench stress`, which have a section of the page on how the board was made.
         url: where the site will be, for the links of its feeds; without it they are relative.
         processes: that conclude from the records and write the pages of cells: see `workers`.
+        remembered: whether what was concluded before of the same cells is taken from the user's cache, and kept there.
 
     Raises:
         UsageError: `out` is a file, or a folder with other content than a site.
@@ -107,7 +109,7 @@ def build_site(
     if not records:
         raise DataError("no records to build a site from")
     with workers(processes) as mapped, atomic_directory(out) as site:
-        views = view_boards(records, processes=processes)
+        views = view_boards(records, processes=processes, remembered=remembered)
         ladders, damaged = _ladders(list(dict.fromkeys(loaded.run for loaded in records)))
         left_out = [*quarantined, *damaged]
         folder = Folder(site, previous=out if out.is_dir() else None)
