@@ -1,7 +1,8 @@
-"""Stable Audio Open Small from small random files of the published names: the clip is what the formulas make of them."""
+"""Stable Audio Open Small from small random files: the clip is what the published formulas make of them."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -293,7 +294,7 @@ def as_published(parts: dict[str, Any], caption: str, seed: int, seconds: float,
     levels[0], levels[-1] = 1, 0
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(1, CHANNELS, FRAMES, generator=generator)
-    for level, following in zip(levels[:-1], levels[1:], strict=True):
+    for level, following in itertools.pairwise(levels):
         velocity = predicted(parts["model.model."], x, float(level), states, length)
         if guidance != 1:
             without = predicted(parts["model.model."], x, float(level), torch.zeros_like(states), length)

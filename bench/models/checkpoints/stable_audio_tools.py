@@ -1,4 +1,4 @@
-"""Checkpoints of stable-audio-tools: what model_config.json says of a diffusion transformer, and diffusers' tensor names.
+"""Checkpoints of stable-audio-tools: what model_config.json says of a transformer, and diffusers' names of tensors.
 
 Facts from github.com/Stability-AI/stable-audio-tools (read at 50049e3: models/factory.py, diffusion.py, dit.py,
 transformer.py, autoencoders.py, conditioners.py). Keys of the classes that make the networks are all known here or
@@ -159,7 +159,8 @@ class PretransformPart(_Part):
     """`model.pretransform`."""
 
     type: Literal["autoencoder"]
-    scale: Literal[1.0] = 1.0
+    scale: Annotated[float, Field(ge=1, le=1)] = 1.0
+    """Of the latents; another one is not known here."""
     config: AutoencoderConfig
 
 
