@@ -122,6 +122,7 @@ def _rows(method: str, section: dict[str, Any]) -> list[tuple[str, ...]]:
         counts = ", ".join(f"{count} {name}" for name, count in section["layers"].items())
         glue = f", {section['glue']} between products of attention" if section["glue"] else ""
         glue += f", attention by {section['attention']}" if section["attention"] else ""
+        glue += f", {section['small_products']} small products by ours" if section["small_products"] else ""
         rows.append(_row(method, section["step_ms"], fp32, _with_sqnr(counts + glue, section["sqnr_db"])))
     rows += [_baseline_row(name, found, fp32) for name, found in section["baselines"].items()]
     for reason, count in section["fallbacks"].items():

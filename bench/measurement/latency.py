@@ -32,7 +32,7 @@ from admbench.bench.suites import calibration_prompts
 from admbench.methods.core.checkpoint.third_party import third_party_layers
 from admbench.methods.core.kernels import WithKernels, with_kernels
 from admbench.methods.core.kernels.observed import observed
-from admbench.methods.core.kernels.select import SIMULATED, resident_bytes
+from admbench.methods.core.kernels.select import SIMULATED, resident_bytes, small_products
 from admbench.methods.core.kernels.weights import Unpack
 from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.numbers.scheme import LayerScheme, activation_scheme, weight_scheme
@@ -276,6 +276,7 @@ def _with_kernels(kernelled: WithKernels, samples: Mapping[str, Samples]) -> dic
         "layers": kernelled.layers,
         "glue": kernelled.glue,
         "attention": kernelled.attention,
+        "small_products": small_products(kernelled.module),
         "blocks": dict(kernelled.blocks),
         "fallbacks": kernelled.reasons,
         "step_ms": samples[METHOD].to_json(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embed
@@ -12,12 +14,15 @@ from admbench import cache
 from admbench.methods.core.kernels import with_kernels
 from admbench.methods.core.kernels.blocks import InPlaceResnetBlock2D
 from admbench.methods.core.kernels.codes import InputCodes
-from admbench.methods.core.native import choice, compiled
+from admbench.methods.core.kernels.onednn import Int8Conv1d, Int8Conv2d, Int8Linear
+from admbench.methods.core.kernels.select import small_products
+from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.native import choice, compiled, products
 from admbench.methods.core.native.attention import attention, takes
 from admbench.methods.core.native.norm import norm_codes
 from admbench.methods.core.native.rows import gated_codes, layer_norm_codes, rotated
 from admbench.methods.core.numbers.quantizer import Quantizer
-from admbench.methods.core.numbers.scheme import activation_scheme
+from admbench.methods.core.numbers.scheme import activation_scheme, weight_scheme
 
 REFUSAL = compiled.refusal()
 needs_library = pytest.mark.skipif(REFUSAL is not None, reason=str(REFUSAL))
@@ -267,3 +272,49 @@ def test_both_ways_are_really_tried():
     assert found.own_ms is not None
     assert found.torch_ms is not None
     assert found.attention == (choice.OWN if found.own_ms < found.torch_ms else choice.TORCH)
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(48, 144), (2, 37, 48)),
+        (nn.Linear(192, 20, bias=False), (1, 192)),
+        (nn.Linear(16, 80), (13, 16)),
+        (nn.Conv2d(32, 100, 3, padding=1), (2, 32, 9, 5)),
+        (nn.Conv2d(8, 48, (1, 3), stride=2, padding=(0, 2), dilation=(1, 2)), (3, 8, 7, 12)),
+        (nn.Conv2d(64, 16, 1, bias=False), (1, 64, 8, 4)),
+        (nn.Conv1d(12, 33, 5, padding=2), (2, 12, 21)),
+    ],
+)
+@torch.no_grad()
+def test_small_products_are_onednns_to_the_bit(layer, shape):
+    """Of inputs with a zero point, rounded to bfloat16 or added to what is there too, in several shapes; and copied."""
+    torch.manual_seed(0)
+    x = torch.randn(shape) + 0.3
+    weight, activation = weight_scheme(8, "channel"), activation_scheme(8)
+    simulated = QuantizedLayer.from_float(
+        layer, Quantizer.min_max(weight, layer.weight), Quantizer.min_max(activation, x)
+    )
+    kinds = {"linear": Int8Linear, "conv1d": Int8Conv1d, "conv2d": Int8Conv2d}
+    theirs, own = (kinds[simulated.kind](simulated) for _ in range(2))
+    own.native = True
+    for rows in (x, torch.cat([x, x * 0.7]), x[:1]):
+        expected, found = theirs(rows), own(rows)
+        assert torch.equal(found, expected)
+        assert found.stride() == expected.stride()
+        assert torch.equal(copy.deepcopy(own)(rows), expected)
+        if isinstance(own, Int8Linear):
+            codes = own.quantize(rows)
+            for options in ({"dtype": torch.bfloat16}, {"onto": torch.randn_like(expected)}):
+                onto = {name: value.clone() for name, value in options.items() if name == "onto"}
+                assert torch.equal(theirs.from_codes(codes, **(options | onto)), own.from_codes(codes, **options))
+    assert (own.small, theirs.small) == (True, False)
+    assert small_products(nn.ModuleList([own, theirs])) == 1
+
+
+def test_products_that_are_large_grouped_or_not_in_fours_are_left_to_onednn():
+    assert products.takes((64, 64, 3, 3), 100)
+    assert not products.takes((64, 64, 3, 3), 100_000)
+    assert not products.takes((64, 16, 3, 3), 100, groups=4)
+    assert not products.takes((64, 3), 100)

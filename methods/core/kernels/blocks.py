@@ -151,7 +151,7 @@ def streamline(module: nn.Module, glue: Glue, native: bool) -> dict[str, int]:
     Args:
         module: the backbone.
         glue: type of what lies between the products of attentions.
-        native: whether attention in bfloat16, and norms before convolutions, are computed by `core.native`.
+        native: whether attention in bfloat16, and norms and gates before products, are computed by `core.native`.
 
     Returns:
         Number of blocks by class.

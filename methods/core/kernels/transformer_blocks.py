@@ -40,7 +40,7 @@ class FusedGEGLU(GEGLU):
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Apply it to (..., in)."""
         if self.native:
-            return cast(Tensor, super().forward(hidden_states))
+            return super().forward(hidden_states)
         codes = self.hidden.quantize(hidden_states)
         return self.gate.from_codes(codes, activation="gelu").mul_(self.hidden.from_codes(codes))
 
@@ -70,7 +70,7 @@ class FusedSwiGLU(SwiGLU):
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Apply it to (..., in)."""
         if self.native:
-            return cast(Tensor, super().forward(hidden_states))
+            return super().forward(hidden_states)
         codes = self.hidden.quantize(hidden_states)
         return F.silu(self.gate.from_codes(codes), inplace=True).mul_(self.hidden.from_codes(codes))
 
@@ -206,7 +206,7 @@ class FusedAttention(Attention):
         return cast(Tensor, tokens.unflatten(-1, (-1, self._size))).transpose(1, 2)
 
     @staticmethod
-    def fits(block: nn.Module) -> bool:
+    def fits(block: Any) -> bool:
         """Return whether a module is one that this class computes."""
         return (
             type(block) is Attention
@@ -218,10 +218,7 @@ class FusedAttention(Attention):
             and block.rescale_output_factor == 1
             and block.to_k.features == block.to_v.features
             and block.to_q.features == block.inner_dim
-            and (
-                block.to_k.features == block.inner_dim
-                or (type(block.processor) is StableAudioAttnProcessor2_0 and _whole_heads(block))
-            )
+            and (block.to_k.features == block.inner_dim or _has_fewer_heads_of_keys(block))
             and Int8Linear.joined((block.to_k, block.to_v)) is not None
         )
 
@@ -235,10 +232,12 @@ class FusedAttention(Attention):
         del self.to_q, self.to_k, self.to_v
 
 
-def _whole_heads(block: Any) -> bool:
+def _has_fewer_heads_of_keys(block: Any) -> bool:
     """Return whether each head of keys serves the same number of heads of queries."""
+    if type(block.processor) is not StableAudioAttnProcessor2_0:
+        return False
     size = block.inner_dim // block.heads
-    return block.to_k.features % size == 0 and block.heads % (block.to_k.features // size) == 0
+    return bool(block.to_k.features % size == 0 and block.heads % (block.to_k.features // size) == 0)
 
 
 class InPlaceTransformerBlock(BasicTransformerBlock):
@@ -304,7 +303,7 @@ class InPlaceDiTBlock(StableAudioDiTBlock):
         attention_mask: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
-        rotary_embedding: Angles | None = None,
+        rotary_embedding: Any = None,  # diffusers types the pair as one tensor
     ) -> Tensor:
         """Apply the block to (n, tokens, channels), which it overwrites; see `StableAudioDiTBlock`."""
         hidden_states = self.attn1(

@@ -10,8 +10,6 @@ namespace {
 
 constexpr long ALONE = 1 << 15;  // numbers below which one thread computes
 
-inline __mmask16 there(int left) { return left >= LANES ? 0xffff : (1u << left) - 1; }
-
 // Erf by formula 7.1.26 of Abramowitz and Stegun, within 2e-5 with this exp2.
 inline __m512 gelu(__m512 x) {
     const __m512 z = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.70710678f));

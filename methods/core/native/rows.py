@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +97,7 @@ def takes_norm(norm: nn.Module, x: Tensor) -> bool:
 def _library() -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(library()))
     pointer, number, real = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
-    codes = [real, number, number, number, number]
+    codes: list[Any] = [real, number, number, number, number]
     loaded.layer_norm_codes.argtypes = [*[pointer] * 4, ctypes.c_long, number, real, *codes]
     loaded.gated_codes.argtypes = [pointer, pointer, ctypes.c_long, number, number, *codes]
     loaded.rotated.argtypes = [*[pointer] * 4, ctypes.c_long, *[number] * 6]

@@ -9,6 +9,9 @@ namespace {
 
 constexpr int LANES = 16;
 
+// The lanes of a vector that there is something for, with `left` numbers to go.
+inline __mmask16 there(int left) { return left >= LANES ? 0xffff : (1u << left) - 1; }
+
 // 2^x within 5e-5 of it: below the rounding of a bfloat16 or of a code.
 inline __m512 exp2(__m512 x) {
     const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
