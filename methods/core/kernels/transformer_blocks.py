@@ -206,11 +206,14 @@ class FusedAttention(Attention):
         return cast(Tensor, tokens.unflatten(-1, (-1, self._size))).transpose(1, 2)
 
     @staticmethod
-    def fits(block: Any) -> bool:
+    def fits(block: nn.Module) -> bool:
         """Return whether a module is one that this class computes."""
+        return type(block) is Attention and FusedAttention._fits(block)
+
+    @staticmethod
+    def _fits(block: Any) -> bool:
         return (
-            type(block) is Attention
-            and type(block.processor) in (AttnProcessor2_0, StableAudioAttnProcessor2_0)
+            type(block.processor) in (AttnProcessor2_0, StableAudioAttnProcessor2_0)
             and all(isinstance(layer, Int8Linear) for layer in (block.to_q, block.to_k, block.to_v, block.to_out[0]))
             and all(part is None for part in (block.group_norm, block.spatial_norm, block.norm_q, block.norm_k))
             and not block.norm_cross
