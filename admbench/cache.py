@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 KINDS = {
+    "boards": "checks and conclusions of boards of many records",
     "features": "features of scored clips",
     "hashes": "hashes of large weights files",
     "native": "kernels compiled for this machine, and whether they are used",

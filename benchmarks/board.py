@@ -3,16 +3,18 @@
     python -m benchmarks.board --records 1000 [--runs FOLDER]
 
 The records are made up (`admbench.leaderboard.many`), and stay in FOLDER, where a second call finds them. It prints the
-seconds of each part, the peak memory of the process, the site's size, and what a second build writes; with playwright
-and a Chromium on the path also the time until a page of the browser is ready, and that of a sort.
+seconds of each part, the peak memory of all processes, the site's size, and what building again takes and writes: when
+nothing changed, and when one record did. With playwright and a Chromium on the path also the time until a
+page of the browser is ready, and that of a sort. What is remembered of boards lies in a folder of its own, so that the
+first build computes everything.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
-import resource
 import shutil
 import tempfile
 import time
@@ -23,8 +25,9 @@ from typing import Any
 
 from admbench.bench.measurement.environment import cores
 from admbench.files import directory_bytes
-from admbench.leaderboard import build_site, gather
+from admbench.leaderboard import SitePaths, build_site, gather
 from admbench.leaderboard.many import write_many
+from admbench.leaderboard.run_folder import RECORDS
 from admbench.leaderboard.workers import workers
 
 TITLE = "Made-up records"
@@ -64,28 +67,46 @@ def _after_name(stat: Path) -> list[str]:
 
 
 def _peak_megabytes() -> float:
-    """Of this process, and of the largest that it started, as many of them as there are cores."""
-    used = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    own, largest = used
-    return own + cores() * largest
+    """Of this process and of those that it started and that still run, each at its own largest."""
+    running = ["self", *(child.pid for child in multiprocessing.active_children())]
+    said = (Path(f"/proc/{one}/status").read_text().partition("VmHWM:")[2].split()[0] for one in running)
+    return sum(int(kilobytes) for kilobytes in said) / 1024
 
 
 def measure_build(runs: Path, records: int, site: Path) -> None:
-    """Print the times of making, reading and building, twice."""
+    """Print the times of making, reading and building, of the first time and when little or nothing changed."""
     if not any(runs.glob("run-*")):
         with timed(f"making {records} records"):
             write_many(runs, records)
-    with timed("reading and building"), workers(cores()):
-        with timed("reading"):
-            gathered = gather(sorted(runs.glob("run-*")), processes=cores())
-        print(f"{len(gathered.records)} records, {len(gathered.quarantined)} left out")
-        with timed("building"):
-            built = build_site(gathered.records, site, title=TITLE, processes=cores())
-    with timed("building again"):
-        again = build_site(gathered.records, site, title=TITLE, processes=cores())
+    known = sorted(runs.glob("run-*"))
+    built = _build("first build", known, site)
+    again = _build("again", known, site)
     print(f"{built.written} files; the second time {again.written} written, {again.kept} unchanged")
+    with tempfile.TemporaryDirectory() as folder:
+        more = _build("again, one record changed", [_changed(known[0], Path(folder)), *known[1:]], site)
+    print(f"{more.written} written, {more.kept} unchanged")
     print(f"{directory_bytes(site) / 1e6:.0f} MB, index.html {(site / 'index.html').stat().st_size / 1e3:.0f} kB")
-    print(f"peak memory {_peak_megabytes():.0f} MB at most, {cores()} cores")
+
+
+def _changed(run: Path, folder: Path) -> Path:
+    """Copy a run, with one of its records as it were of another day."""
+    copy = shutil.copytree(run, folder / run.name)
+    path = min(copy.glob(RECORDS))
+    record = json.loads(path.read_text())
+    record["provenance"]["started"] = "2026-03-02T10:00:00+00:00"
+    path.write_text(json.dumps(record), encoding="ascii")
+    return copy
+
+
+def _build(what: str, runs: list[Path], site: Path) -> SitePaths:
+    with timed(what), workers(cores()):
+        with timed("  reading"):
+            gathered = gather(runs, processes=cores(), remembered=True)
+        with timed("  building"):
+            built = build_site(gathered.records, site, title=TITLE, processes=cores(), remembered=True)
+        left_out, peak = len(gathered.quarantined), _peak_megabytes()
+    print(f"{len(gathered.records)} records, {left_out} left out; {peak:.0f} MB at most, {cores()} cores")
+    return built
 
 
 def measure_browser(site: Path) -> None:
@@ -142,6 +163,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="folder of made-up runs; a temporary one, if none is named")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["ADMBENCH_CACHE"] = str(Path(folder) / "cache")
         site = Path(folder) / "site"
         measure_build(arguments.runs or Path(folder) / "runs", arguments.records, site)
         measure_browser(site)

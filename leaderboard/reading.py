@@ -3,8 +3,10 @@
 What `bench validate` makes of them is in `admbench.leaderboard.validating`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from admbench.leaderboard.clips import read_clips
 from admbench.leaderboard.consistency import problems
 from admbench.leaderboard.per_caption import disagreements, read_beside
 from admbench.leaderboard.record import SCHEMA_VERSION, Record
-from admbench.leaderboard.run_folder import CELLS, PER_CAPTION, RECORD_FILE, RECORDS
+from admbench.leaderboard.remembered import file_sha256, key, recall, remember, states_of
+from admbench.leaderboard.run_folder import CAPTIONS_FILE, CELLS, PER_CAPTION, RECORD_FILE, RECORDS
 from admbench.leaderboard.tidy import tidied, untidy
-from admbench.leaderboard.untrusted import check_inside, read_json
+from admbench.leaderboard.untrusted import MAX_JSON_BYTES, check_inside, read_bytes, read_json
 from admbench.leaderboard.workers import workers
 from admbench.plain_text import visible
 
@@ -105,7 +108,7 @@ def read_runs(paths: Iterable[str | Path]) -> list[LoadedRecord]:
     return [LoadedRecord(read_one(run, path), path, run) for run, path in record_files(paths)]
 
 
-def gather(paths: Iterable[str | Path], *, processes: int = 1) -> Gathered:
+def gather(paths: Iterable[str | Path], *, processes: int = 1, remembered: bool = False) -> Gathered:
     """Read every record of some run folders (or single `result.json` files); one bad record costs itself alone.
 
     A record is left out too if the captions or the per-caption results beside it are not valid, or the latter do not
@@ -114,20 +117,48 @@ def gather(paths: Iterable[str | Path], *, processes: int = 1) -> Gathered:
     Args:
         paths: of the folders or files.
         processes: that read: see `workers`.
+        remembered: whether records that were found to be good before are not checked again: see
+            `admbench.leaderboard.remembered`.
 
     Raises:
         DataError: a folder without records, or no record among them that is valid; then of the first.
     """
     files = record_files(paths)
-    batches = [files[first : first + AT_ONCE] for first in range(0, len(files), AT_ONCE)]
+    batches = [own[first : first + AT_ONCE] for own in _by_run(files) for first in range(0, len(own), AT_ONCE)]
     with workers(processes) as mapped:
-        read = [one for batch in mapped(_read_all, batches) for one in batch]
+        read = [one for batch in mapped(_read_again if remembered else _read_all, batches) for one in batch]
     good = [one for one in read if isinstance(one, LoadedRecord)]
     bad = [one for one in read if isinstance(one, Quarantined)]
     if not good:
         more = f" (and {len(bad) - 1} more records that are not valid)" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{more}")
     return Gathered(good, tuple(bad))
+
+
+def _by_run(files: Iterable[tuple[Path, Path]]) -> Iterator[list[tuple[Path, Path]]]:
+    """Yield the files run by run, so that a record more in one run leaves the batches of the others what they are."""
+    return (list(own) for _, own in groupby(files, key=itemgetter(0)))
+
+
+def _read_again(files: Sequence[tuple[Path, Path]]) -> list[LoadedRecord | Quarantined]:
+    """Read records; those that were good before, as they are with what lies beside them, are not checked again."""
+    every = [path.parent / name for _, path in files for name in (RECORD_FILE, CAPTIONS_FILE, PER_CAPTION)]
+    before = states_of(every)
+    name = key("good records", map(file_sha256, every))
+    good = recall(name)
+    if good is None:
+        read = _read_all(files)
+        if states_of(every) == before:
+            remember(name, [isinstance(one, LoadedRecord) and one.record.schema_version for one in read])
+        return read
+    return [
+        _decoded(*file) if schema == SCHEMA_VERSION else _read(file) for file, schema in zip(files, good, strict=True)
+    ]
+
+
+def _decoded(run: Path, path: Path) -> LoadedRecord:
+    """Read a record of today's schema that is known to be good."""
+    return LoadedRecord(Record.model_validate_json(read_bytes(run, path, MAX_JSON_BYTES)), path, run)
 
 
 def _read_all(files: Iterable[tuple[Path, Path]]) -> list[LoadedRecord | Quarantined]:

@@ -75,33 +75,39 @@ class Checks:
     """By run."""
     _models: dict[Path, ModelFolder] = field(default_factory=dict)
 
-    def state(self, loaded: LoadedRecord, content: PerCaption | None) -> State:
-        """Return how far a cell was checked; a note of another state of the cell counts not.
+    def rescored(self, loaded: LoadedRecord) -> bool:
+        """Return whether it is noted that a cell was scored again; a note of another state of the cell counts not."""
+        noted = self._noted(loaded.run).get(_name(loaded)) if loaded.record.status == "done" else None
+        return (
+            noted is not None
+            and noted.result_sha256 == sha256_file(loaded.path)
+            and _fingerprint(loaded) == (noted.per_caption_sha256, noted.clips_sha256)
+        )
+
+    def computed(self, loaded: LoadedRecord, content: PerCaption | None) -> State:
+        """Return `checked` or `self-reported`, whatever is noted.
 
         Args:
             loaded: the cell.
             content: of its per-caption results; None where it has none that are valid.
         """
-        noted = self._noted(loaded.run).get(_name(loaded))
-        if (
-            noted is not None
-            and noted.result_sha256 == sha256_file(loaded.path)
-            and _fingerprint(loaded) == (noted.per_caption_sha256, noted.clips_sha256)
-        ):
-            return "re-scored"
         if content is None:
             return "self-reported"
         folder = loaded.cell.parent
         model = self._models.setdefault(folder, ModelFolder(loaded.run, folder))
         return "self-reported" if wrong_numbers(loaded.record, content, loaded.cell, model) else "checked"
 
-    def of(self, loaded: LoadedRecord) -> State:
-        """Return how far a cell was checked, of which nothing was read yet but the record."""
+    def read(self, loaded: LoadedRecord) -> State:
+        """Return what is `computed` of a cell of which nothing was read yet but the record."""
         try:
             content = read_beside(loaded.run, loaded.cell)
         except DataError:
             content = None
-        return self.state(loaded, content)
+        return self.computed(loaded, content)
+
+    def of(self, loaded: LoadedRecord) -> State:
+        """Return how far a cell was checked, of which nothing was read yet but the record."""
+        return "re-scored" if self.rescored(loaded) else self.read(loaded)
 
     def _noted(self, run: Path) -> dict[str, Rescored]:
         if run not in self._notes:

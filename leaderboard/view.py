@@ -10,28 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import Path
 
 from admbench.errors import UsageError, nearest
 from admbench.judged import judge_of, without_judge
 from admbench.leaderboard.boards import Board, Row, make_boards
+from admbench.leaderboard.concluding import Asked, Concluded, conclude_cells
 from admbench.leaderboard.inference.across import Across, across_models
-from admbench.leaderboard.inference.agreement import Agreement, Opinion, agreement
-from admbench.leaderboard.inference.board import (
-    ORDERED_BY,
-    DrawnScore,
-    ModelConclusion,
-    against_rounding,
-    conclude_model,
-)
+from admbench.leaderboard.inference.agreement import Agreement
+from admbench.leaderboard.inference.board import ORDERED_BY, DrawnScore, ModelConclusion, against_rounding
 from admbench.leaderboard.inference.contrasts import score_interval
 from admbench.leaderboard.inference.equivalence import Verdict
-from admbench.leaderboard.inference.repeats import ModelResults, read_results
-from admbench.leaderboard.inference.scores import OWN_AUDIO, ScoreKind, caution
+from admbench.leaderboard.inference.scores import OWN_AUDIO, caution
 from admbench.leaderboard.per_caption import PER_CAPTION
 from admbench.leaderboard.reading import LoadedRecord
 from admbench.leaderboard.record import FULL_PRECISION, Record
-from admbench.leaderboard.states import LEAST_FIRST, Checks, State
+from admbench.leaderboard.states import LEAST_FIRST, State
 from admbench.leaderboard.workers import Mapped, workers
 
 TO_REAL_AUDIO = "fd"
@@ -155,13 +148,16 @@ class BoardView:
         return list(dict.fromkeys([*(text for n in counts if (text := caution(n))), *of_draws]))
 
 
-def view_boards(records: Iterable[LoadedRecord], by: str | None = None, *, processes: int = 1) -> list[BoardView]:
+def view_boards(
+    records: Iterable[LoadedRecord], by: str | None = None, *, processes: int = 1, remembered: bool = False
+) -> list[BoardView]:
     """Return the views of the boards of some records.
 
     Args:
         records: of some runs; of a cell that was run several times the latest counts.
         by: key of the score of the order; None is nearness to full precision.
         processes: that conclude, a model each at a time: see `workers`.
+        remembered: whether what was concluded before of the same cells is taken from the user's cache, and kept there.
 
     Raises:
         UsageError: a key that no record has; names the nearest.
@@ -171,13 +167,13 @@ def view_boards(records: Iterable[LoadedRecord], by: str | None = None, *, proce
     if by is not None and by not in known:
         raise UsageError(f'no record has the score "{by}".{nearest(by, known)} Scores: {", ".join(sorted(known))}')
     with workers(processes) as mapped:
-        return [view_board(board, by, mapped) for board in boards]
+        return [view_board(board, by, mapped, remembered=remembered) for board in boards]
 
 
-def view_board(board: Board, by: str | None = None, mapped: Mapped = map) -> BoardView:
+def view_board(board: Board, by: str | None = None, mapped: Mapped = map, *, remembered: bool = False) -> BoardView:
     """Return the view of one board, ordered by the score `by`; None is `default_score`.
 
-    `mapped` concludes, one model a call.
+    `mapped` concludes, one model a call; `remembered` as of `view_boards`.
     """
     score = by or default_score(board)
     second = next((key for key in (TO_REAL_AUDIO, ORDERED_BY) if key != score and key in board.metrics), None)
@@ -186,7 +182,8 @@ def view_board(board: Board, by: str | None = None, mapped: Mapped = map) -> Boa
     rows = board.by_group
     cells = ([row.loaded for row in own] for own in rows.values())
     judge = board.networks.get(score, ("the first judge", ""))[0]
-    concluded = mapped(partial(_conclude, orders=orders, judge=judge, further=further), rows, cells)
+    asked = Asked(tuple(orders), judge, further, remembered)
+    concluded = mapped(partial(conclude_cells, asked), rows, cells)
     models = tuple(_model(group, own, found) for (group, own), found in zip(rows.items(), concluded, strict=True))
     ordered = [row for model in models for own in model.rows for row in own.rows]
     return BoardView(
@@ -224,39 +221,10 @@ def bits_per_weight(record: Record) -> float | None:
     return record.size.effective_bits_per_weight or record.size.nominal_bits_per_weight
 
 
-@dataclass(frozen=True)
-class _Concluded:
-    """What follows from the per-caption results of a model's cells, which are read once."""
-
-    conclusions: dict[str, ModelConclusion]
-    """By each score of an order, verdicts with the first."""
-    agreements: tuple[Agreement, ...]
-    states: dict[Path, State]
-    """How far each record that has scores was checked, by its path."""
-
-
-def _conclude(
-    group: str, cells: Sequence[LoadedRecord], *, orders: Sequence[str], judge: str, further: Mapping[str, str]
-) -> _Concluded:
-    results = read_results(cells)
-    first = {orders[0]: conclude_model(group, results, orders[0])}
-    conclusions = first | {key: conclude_model(group, results, key, margins={}) for key in orders[1:]}
-    return _Concluded(conclusions, _agreements(conclusions, judge, further), _states(cells, results))
-
-
-def _states(cells: Iterable[LoadedRecord], results: ModelResults) -> dict[Path, State]:
-    checks, found = Checks(), {}
-    for loaded in cells:
-        if loaded.record.status == "done":
-            content = results.content.get(loaded.name, {}).get(loaded.record.method.repeat)
-            found[loaded.path] = checks.state(loaded, content) if content else checks.of(loaded)
-    return found
-
-
 def _model(
     group: str,
     rows: Sequence[Row],
-    found: _Concluded,
+    found: Concluded,
 ) -> ModelView:
     of_spec: dict[str, list[Row]] = {}
     for row in rows:
@@ -269,27 +237,9 @@ def _model(
     return ModelView(group, found.conclusions, tuple(known[spec] for spec in [*above, *order, *rest]), found.agreements)
 
 
-def _agreements(
-    conclusions: Mapping[str, ModelConclusion], judge: str, further: Mapping[str, str]
-) -> tuple[Agreement, ...]:
-    """Hold the order of a model's cells by one judge against that by each further one, where two cells have both."""
-    first = next(iter(conclusions.values()))
-    found = []
-    for key, name in further.items():
-        other = conclusions[key]
-        both = first.cells.keys() & other.cells.keys()
-        if first.kind and other.kind and first.captions == other.captions and len(both) > 1:
-            found.append(agreement(_opinion(judge, first, first.kind), _opinion(name, other, other.kind)))
-    return tuple(found)
-
-
-def _opinion(judge: str, one: ModelConclusion, kind: ScoreKind) -> Opinion:
-    return Opinion(judge, one.cells, kind, one.pairs.largest if one.pairs else None)
-
-
 def _row(
     rows: tuple[Row, ...],
-    found: _Concluded,
+    found: Concluded,
     verdicts: Mapping[str, Mapping[str, Verdict]],
 ) -> ViewRow:
     spec = rows[0].loaded.name
@@ -307,7 +257,7 @@ def _row(
             missing[key] = _why_not(rows, key, one.left_out.get(spec))
     own = {} if spec == FULL_PRECISION else dict(verdicts.get(spec, {}))
     drawn = next((one.drawn[spec] for one in found.conclusions.values() if spec in one.drawn), {})
-    states = tuple(found.states.get(row.loaded.path) for row in rows)
+    states = tuple(found.states.get(str(row.loaded.path)) for row in rows)
     return ViewRow(rows, standings, missing, own, drawn, states)
 
 

@@ -21,13 +21,13 @@ def concluding(records: Sized) -> int:
     return cores() if len(records) >= MANY_RECORDS else 1
 
 
-def gather_records(runs: Iterable[Path]) -> Gathered:
-    """Read every record of some run folders, and say which are left out and why; raises as `reading.gather`."""
+def gather_records(runs: Iterable[Path], *, remembered: bool = False) -> Gathered:
+    """Read every record of some run folders, and say which are left out and why; arguments and errors of `gather`."""
     from admbench.leaderboard.reading import gather, record_files
     from admbench.plain_text import visible
 
     runs = list(runs)
-    gathered = gather(runs, processes=concluding(record_files(runs)))
+    gathered = gather(runs, processes=concluding(record_files(runs)), remembered=remembered)
     for one in gathered.quarantined:
         print(f"warning: left out: {visible(str(one))}", file=sys.stderr)
     return gathered

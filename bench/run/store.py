@@ -122,7 +122,9 @@ class Store:
         """
         paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            stored = list(pool.map(self._put, paths))
+            stored = list(pool.map(_described, paths))
+            objects = {one.sha256: (path, one) for path, one in zip(paths, stored, strict=True)}  # equal files travel once
+            list(pool.map(self._put, *zip(*objects.values(), strict=True)))
         files = {path.relative_to(folder).as_posix(): one for path, one in zip(paths, stored, strict=True)}
         content = Marker(key=key, files=files).model_dump(mode="json")
         self.write(f"jobs/{key}.json", json.dumps({**content, "sha256": sha256_json(content)}).encode())
@@ -236,13 +238,10 @@ class Store:
             for name, one in marker.files.items()
         )
 
-    def _put(self, path: Path) -> Stored:
-        status = path.stat()
-        one = Stored(sha256=sha256_file(path), size=status.st_size, written=status.st_mtime_ns)
+    def _put(self, path: Path, one: Stored) -> None:
         place = self._object(one.sha256)
         if self.attempt("look", lambda: self._size(place)) != one.size:
             self.attempt("write", lambda: self._in_folder(place, lambda: self._files.put_file(str(path), place)))
-        return one
 
     def _get(self, one: Stored, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -283,6 +282,11 @@ class Store:
 
     def _place(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+
+def _described(path: Path) -> Stored:
+    status = path.stat()
+    return Stored(sha256=sha256_file(path), size=status.st_size, written=status.st_mtime_ns)
 
 
 def _one_line(error: BaseException) -> str:

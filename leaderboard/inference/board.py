@@ -14,7 +14,7 @@ from functools import cached_property
 
 from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.inference.across import Across, across_models
-from admbench.leaderboard.inference.contrasts import Cell, draws, level, score_interval, value
+from admbench.leaderboard.inference.contrasts import Cell, draws, level, on_its_scale, score_interval, value
 from admbench.leaderboard.inference.crossed import Crossed
 from admbench.leaderboard.inference.equivalence import Verdict, judge
 from admbench.leaderboard.inference.influence import Influence
@@ -182,10 +182,16 @@ def _scores(
     for spec, own in content.items():
         try:
             found = [one.influence(key, captions) for one in own]
-            level(found, own[0].scores[key].kind)  # a number of a size that no arithmetic stands is found here
+            # a number of a size that no arithmetic stands is found here
+            if len(found) == 1:
+                on_its_scale(found[0], own[0].scores[key].kind)
+            else:
+                level(found, own[0].scores[key].kind)
             scores[spec] = found
         except ValueError as error:
             bad[spec] = str(error)
+    if len(scores) == len(content) == 1 and len(next(iter(scores.values()))) == 1:
+        return {spec: found[0] for spec, found in scores.items()}, bad  # nothing to be on other pairs than
     known = Counter(one.pairs.tobytes() for found in scores.values() for one in found if len(one.pairs))
     usual = known.most_common(1)[0][0] if known else b""
     for spec in [spec for spec, found in scores.items() if any(_other_pairs(one, usual) for one in found)]:
@@ -194,7 +200,7 @@ def _scores(
     shared = next((one.pairs for found in scores.values() for one in found if len(one.pairs)), None)
     if shared is not None:  # one list for all cells, not one each
         scores = {
-            spec: [replace(one, pairs=shared) if len(one.pairs) else one for one in found]
+            spec: [replace(one, pairs=shared) if len(one.pairs) and one.pairs is not shared else one for one in found]
             for spec, found in scores.items()
         }
     return {spec: found[0] if len(found) == 1 else found for spec, found in scores.items()}, bad

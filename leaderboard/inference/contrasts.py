@@ -110,14 +110,30 @@ def share_error(standard_error: ArrayLike, n: int) -> Values:
 def level(score: Cell, kind: ScoreKind) -> Contrast:
     """Return a cell's score itself, held against nothing: of a distance above zero on its logarithm."""
     rows = draws(score)
+    if len(rows) == 1:
+        scale, own = on_its_scale(rows[0], kind)
+        return of_rows([own], scale)
     if kind.ratio_scale and all(row.value > 0 for row in rows):
         return of_rows([row.log() for row in rows], "ratio")
     return of_rows(rows, "difference")
 
 
+def on_its_scale(score: Influence, kind: ScoreKind) -> tuple[Scale, Influence]:
+    """Return the scale of a score of one draw, and the score on it: the logarithm of a distance above zero.
+
+    Raises:
+        ValueError: a number of a size that no arithmetic stands.
+    """
+    return ("ratio", score.log()) if kind.ratio_scale and score.value > 0 else ("difference", score)
+
+
 def score_interval(score: Cell, kind: ScoreKind) -> Bounds:
     """Return the 95 % interval of a cell's score, kept in the score's range."""
-    return kind.inside(level(score, kind).interval())
+    if not isinstance(score, Influence):
+        return kind.inside(level(score, kind).interval())
+    scale, own = on_its_scale(score, kind)  # thousands of scores are asked for no more than this
+    bare = Contrast(scale, own.value, own.standard_error(), own.first)
+    return kind.inside(bare.interval())
 
 
 def of_rows(rows: Sequence[Influence], scale: Scale) -> Contrast:

@@ -20,8 +20,9 @@ what is counted twice is taken off; why not all of it, is there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,6 +68,10 @@ class Influence:
             raise ValueError(f"a pair of captions beyond the {self.n} that there are")
         if not (math.isfinite(self.value) and np.isfinite(self.first).all() and np.isfinite(self.second).all()):
             raise ValueError("not every number is finite")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Go to other processes without what is computed from the rest."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def of_clips(cls, per_clip: ArrayLike) -> Influence:
@@ -148,11 +153,8 @@ class Influence:
     @cached_property
     def canonical(self) -> Influence:
         """The same score with each pair, and the list of pairs, in ascending order, as `-` wants them alike."""
-        pairs = np.sort(self.pairs, axis=1)
-        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-        if np.array_equal(pairs[order], self.pairs):
-            return self
-        return replace(self, second=self.second[order], pairs=pairs[order])
+        pairs, order = _ascending(self.pairs.tobytes())
+        return self if order is None else replace(self, second=self.second[order], pairs=pairs)
 
     def standard_error(self) -> float:
         """Return the standard error over captions, as in the module docstring."""
@@ -172,3 +174,14 @@ class Influence:
         centred: Values = self.first - self.first.mean()
         plain = math.sqrt(float(np.square(centred).sum()) / (self.n * (self.n - 1)))
         return centred * (self.standard_error() / plain) if plain else centred
+
+
+@lru_cache(maxsize=32)
+def _ascending(pairs: bytes) -> tuple[Pairs, Pairs | None]:
+    """Return a list of pairs in ascending order, one for all scores on it, and that order; None: it is in it."""
+    given = np.frombuffer(pairs, dtype=np.int64).reshape(-1, 2)
+    each = np.sort(given, axis=1)
+    order = np.lexsort((each[:, 1], each[:, 0]))
+    found = each[order]
+    found.flags.writeable = False
+    return found, None if np.array_equal(found, given) else order

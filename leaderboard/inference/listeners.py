@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import beta, binom, t
+from scipy.special import bdtrc, betaincinv, stdtrit
 
 LEVEL = 0.95
 
@@ -24,7 +24,7 @@ def at_least(hits: int, count: int) -> float:
     >>> round(at_least(12, 16), 4)
     0.0384
     """
-    return float(binom.sf(hits - 1, count, 0.5))
+    return float(bdtrc(hits - 1, count, 0.5))
 
 
 def as_far(hits: int, count: int) -> float:
@@ -43,8 +43,8 @@ def exact_interval(hits: float, count: float, level: float = LEVEL) -> tuple[flo
     [0.4762, 0.9273]
     """
     tail = (1 - level) / 2
-    low = 0.0 if hits <= 0 else float(beta.ppf(tail, hits, count - hits + 1))
-    high = 1.0 if hits >= count else float(beta.ppf(1 - tail, hits + 1, count - hits))
+    low = 0.0 if hits <= 0 else float(betaincinv(hits, count - hits + 1, tail))
+    high = 1.0 if hits >= count else float(betaincinv(hits + 1, count - hits, 1 - tail))
     return low, high
 
 
@@ -66,7 +66,7 @@ def clustered_interval(hits: Sequence[int], counts: Sequence[int], level: float 
     variance = listeners / (listeners - 1) * float(np.sum((own - share * asked) ** 2)) / total**2
     independent = min(total, share * (1 - share) / variance) if variance > 0 else total
     tail = (1 + level) / 2
-    independent *= float(t.ppf(tail, total - 1) / t.ppf(tail, listeners - 1)) ** 2
+    independent *= float(stdtrit(total - 1, tail) / stdtrit(listeners - 1, tail)) ** 2
     return exact_interval(independent * share, independent, level)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from admbench.leaderboard.inference.bootstrap import Differences, Family, Rows
 from admbench.leaderboard.inference.contrasts import Cell, Contrast, contrast, share_error
 from admbench.leaderboard.inference.influence import TAKEN_OFF, Influence, Values
 from admbench.leaderboard.inference.scores import ScoreKind
+
+Place = TypeVar("Place", int, NDArray[np.int64])
 
 NEAR = 1e-6
 """Cells whose influences differ by less than this share of them are compared by the difference itself: that of two sums
@@ -70,7 +73,7 @@ def pairwise(cells: Mapping[str, Cell], names: Sequence[str], kind: ScoreKind) -
             continue
         scores = [single[names[k]].log() if ratio else single[names[k]] for k in among]
         table = _Table.of(scores)
-        inverse = np.zeros((len(among), len(among)))
+        inverse, cells_of = np.zeros((len(among), len(among))), np.array(among)
         close: list[Values] = []
         for j, first in enumerate(among[:-1]):
             later = np.arange(j + 1, len(among))
@@ -79,7 +82,7 @@ def pairwise(cells: Mapping[str, Cell], names: Sequence[str], kind: ScoreKind) -
             if not len(later):
                 continue
             numbers, errors, rows, norms = table.against(j, later)
-            places = [place_of(len(names), first, among[k]) for k in later]
+            places = place_of(len(names), first, cells_of[later])
             estimate[places], error[places], scales[places] = numbers, errors, ratio
             apart = norms > NEAR * np.maximum(table.norms[j], table.norms[later])
             inverse[j, later[apart]] = 1 / norms[apart]
@@ -138,8 +141,10 @@ def _one(cell: Cell) -> Influence | None:
     return cell[0] if len(cell) == 1 else None
 
 
-def place_of(count: int, first: int, second: int) -> int:
+def place_of(count: int, first: int, second: Place) -> Place:
     """Return where the pair of the cells at two places, the lower first, is among the pairs of `count` cells.
+
+    Of several second cells, an array of them, it is an array.
 
     >>> [place_of(4, *pair) for pair in combinations(range(4), 2)]
     [0, 1, 2, 3, 4, 5]

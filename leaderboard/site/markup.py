@@ -14,6 +14,9 @@ from admbench.leaderboard.site.columns import DASH, Column, Value, words
 from admbench.leaderboard.site.front import FrontCell
 from admbench.plain_text import visible_lines
 
+MOST_UNFOLDED = 8
+"""Entries of a part of a tree, those of its own parts among them; what has more is folded."""
+
 
 def shown(text: str) -> str:
     """Return a text as it stands between tags or in an attribute.
@@ -33,7 +36,7 @@ def tree(value: Any) -> Markup:
     return Markup(_tree(value))
 
 
-def _tree(value: Any) -> str:
+def _tree(value: Any, depth: int = 0) -> str:
     if isinstance(value, str):
         return shown(value)
     if value is None:
@@ -43,9 +46,14 @@ def _tree(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, Mapping):
-        entries = "".join(f"<div><dt>{shown(str(key))}</dt><dd>{_tree(item)}</dd></div>" for key, item in value.items())
+        entries = "".join(
+            f"<div><dt>{shown(str(key))}</dt><dd>{_tree(item, depth + 1)}</dd></div>" for key, item in value.items()
+        )
+        if depth and entries.count("<dt>") > MOST_UNFOLDED:
+            entry = "entry" if len(value) == 1 else "entries"
+            return f"<details><summary>{len(value)} {entry}</summary><dl>{entries}</dl></details>"
         return f"<dl>{entries}</dl>" if entries else "none"
-    return ", ".join(map(_tree, value)) or "none"
+    return ", ".join(_tree(item, depth + 1) for item in value) or "none"
 
 
 def fact(column: Column, value: Value, *, noted: bool = True) -> Markup:

@@ -56,6 +56,11 @@ def test_what_needed_a_task_that_failed_fails_with_it_once_however_far_behind() 
     assert [one.job.key for one in iter(schedule.next, None)] == ["e"], "c waits for nothing more, and has failed"
 
 
+def test_a_reason_says_once_whose_it_is() -> None:
+    schedule = Schedule([task("a"), task("b", "a")])
+    assert keys(schedule.ended(ended(schedule.next(), "a: no such file")))[1] == ("b", "a failed: no such file")
+
+
 def test_who_waits_for_nobody_that_comes_is_refused() -> None:
     with pytest.raises(ValueError, match="b waits for z, which is no task"):
         Schedule([task("a"), task("b", "z")])

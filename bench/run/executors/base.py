@@ -78,7 +78,8 @@ def blocked(task: Task, blocker: Outcome) -> Outcome:
     """Return how a task ends that cannot be done because a job before it failed."""
     if isinstance(task.job, CellJob) and task.job.checkpoint == blocker.job.key:  # its own quantization
         return Outcome(task.job, blocker.reason, 0.0)
-    return Outcome(task.job, f"{blocker.job.name} failed: {blocker.reason}", 0.0)
+    why = (blocker.reason or "").removeprefix(f"{blocker.job.name}: ")  # an error in a model's files names it too
+    return Outcome(task.job, f"{blocker.job.name} failed: {why}", 0.0)
 
 
 class Executor(Protocol):
