@@ -22,6 +22,9 @@ def leaderboard(
         list[Path] | None,
         typer.Option(help="Export of a blind test; repeatable. What listeners heard is shown, see bench votes."),
     ] = None,
+    stress: Annotated[
+        list[Path] | None, typer.Option(help="File of bench stress --json; repeatable. A section shows it.")
+    ] = None,
     captions: Annotated[int, typer.Option(min=1, help="Captions on the listening page of each model.")] = 12,
     url: Annotated[str | None, typer.Option(help="Where the page will be: links in its feeds of new cells.")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Show it on a port of this machine until Ctrl-C.")] = False,
@@ -35,10 +38,12 @@ def leaderboard(
     from admbench.bench.cli.records import concluding, gather_records
     from admbench.leaderboard.reading import record_files
     from admbench.leaderboard.site import build_site
+    from admbench.leaderboard.stress import read_stress
     from admbench.leaderboard.votes import merge, read_votes
     from admbench.leaderboard.workers import workers
 
     merged = merge([(path, read_votes(path)) for path in votes or ()])
+    ladders = [read_stress(path) for path in stress or ()]
     processes = concluding(record_files(runs))
     with workers(processes):
         gathered = gather_records(runs, remembered=True)
@@ -49,6 +54,7 @@ def leaderboard(
             max_captions=captions,
             quarantined=gathered.quarantined,
             votes=merged,
+            stress=ladders,
             url=url,
             processes=processes,
             remembered=True,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +24,9 @@ def stress(
     methods: Annotated[
         str | None, typer.Option(help="Method specs, separated by commas; a set of the usual ones if left out.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Also write the table to this file, which bench leaderboard --stress shows.")
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
@@ -38,9 +43,12 @@ def stress(
     from admbench.bench.suites import calibration_prompts
     from admbench.bench.suites.foley import Foley
     from admbench.files import write_json_atomic
+    from admbench.leaderboard.stress import FORMAT
     from admbench.methods import from_spec
     from admbench.methods.spec import split_specs
+    from admbench.private_text import Private
     from admbench.taxonomy import DIFFICULTIES
+    from admbench.versions import git_state
 
     specs = split_specs(methods) if methods else METHODS
     check_model(model)
@@ -49,8 +57,9 @@ def stress(
     if json is not None:
         check_writable_file(json)
     items = Foley().take(CAPTIONS)
+    started, clock, loaded = datetime.now(UTC), time.monotonic(), load_model(model)
     rows = climb(
-        load_model(model),
+        loaded,
         specs,
         calibration_prompts(max(calibration_prompt_count(from_spec(spec)) for spec in specs)),
         [item.caption for item in items],
@@ -58,11 +67,24 @@ def stress(
     )
     print_table(
         ("method", "SQNR dB", *DIFFICULTIES),
-        [(row.spec, f"{row.untouched:.1f}", *(_cell(row.outcomes[name]) for name in DIFFICULTIES)) for row in rows],
+        [(row.method, f"{row.untouched:.1f}", *(_cell(row.outcomes[name]) for name in DIFFICULTIES)) for row in rows],
     )
     if json is not None:
-        write_json_atomic(json, {"model": model, "rows": [asdict(row) for row in rows]})
-    failed = [(row.spec, name) for row in rows for name, own in row.outcomes.items() if own and own.holds is False]
+        content = {
+            "format": FORMAT,
+            "schema_version": 1,
+            "model": loaded.name,
+            "weights_sha256": loaded.weights_sha256,
+            "rows": [asdict(row) for row in rows],
+            "provenance": {
+                "started": started.isoformat(timespec="seconds"),
+                "seconds": round(time.monotonic() - clock, 1),
+                "git": git_state(),
+                "command": Private.here().hidden(shlex.join(["bench", *sys.argv[1:]])),
+            },
+        }
+        write_json_atomic(json, content)
+    failed = [(row.method, name) for row in rows for name, own in row.outcomes.items() if own and own.holds is False]
     for spec, name in failed:
         print(f"{spec} claims to handle {name}, and does not", file=sys.stderr)
     return 1 if failed else 0

@@ -45,6 +45,7 @@ BUILTIN = EMBEDDED | {
     "audioldm2-music": "admbench.bench.models.families.audioldm2:MUSIC",
     "musicldm": "admbench.bench.models.families.musicldm:PUBLISHED",
     "stable-audio-open-1.0": "admbench.bench.models.families.stable_audio:OPEN",
+    "stable-audio-open-small": "admbench.bench.models.families.stable_audio_open_small:PUBLISHED",
     "make-an-audio": "admbench.bench.models.families.make_an_audio:PUBLISHED",
     "stable-audio-3-medium": "admbench.bench.models.families.stable_audio_3:MEDIUM",
     "stable-audio-3-medium-base": "admbench.bench.models.families.stable_audio_3:MEDIUM_BASE",

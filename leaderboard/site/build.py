@@ -33,6 +33,8 @@ from admbench.leaderboard.site.names import Names, anchor
 from admbench.leaderboard.site.numbers import fixed, interval
 from admbench.leaderboard.site.output import Output
 from admbench.leaderboard.site.packed import packed
+from admbench.leaderboard.site.stress import stress_table
+from admbench.leaderboard.stress import Stress
 from admbench.leaderboard.view import BoardView, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
 from admbench.leaderboard.votes import Session
@@ -75,6 +77,7 @@ def build_site(
     max_captions: int = 12,
     quarantined: Iterable[Quarantined] = (),
     votes: Iterable[tuple[str, Session]] = (),
+    stress: Sequence[Stress] = (),
     url: str | None = None,
     processes: int = 1,
     remembered: bool = False,
@@ -91,6 +94,7 @@ def build_site(
         quarantined: records that cannot be shown, as `gather` returns them; a page lists them with their reasons.
         votes: of listeners, as `admbench.leaderboard.votes.merge` returns them; those on other clips than the records'
             are left out, and listed.
+        stress: files of `bench stress`, which have a section of the page on how the board was made.
         url: where the site will be, for the links of its feeds; without it they are relative.
         processes: that conclude from the records and write the pages of cells: see `workers`.
         remembered: whether what was concluded before of the same cells is taken from the user's cache, and kept there.
@@ -112,7 +116,7 @@ def build_site(
         listening = _listening(views, votes, folder, max_captions)
         folder.write(ATOM_FILE, to_atom(records, title, url).encode())
         folder.write(JSON_FILE, to_json_feed(records, title, url).encode())
-        _write_pages(views, ladders, listening, left_out, title, folder, mapped)
+        _write_pages(views, ladders, stress, listening, left_out, title, folder, mapped)
     return SitePaths(
         root=out,
         index=out / "index.html",
@@ -177,6 +181,7 @@ def _check_replaceable(out: Path) -> None:
 def _write_pages(
     views: Sequence[BoardView],
     ladders: Sequence[Ladder],
+    stress: Sequence[Stress],
     listening: _Listening,
     left_out: Sequence[Quarantined],
     title: str,
@@ -213,6 +218,7 @@ def _write_pages(
         "made.html.jinja",
         head=summary.head(boards),
         ladders=[ladder_table(model) for ladder in ladders for model in ladder.models],
+        stress=list(map(stress_table, stress)),
         definitions=summary.definitions(boards),
         columns=_all_columns(fronts),
     )

@@ -40,23 +40,17 @@ def audioldm2() -> diffusers.AudioLDM2Pipeline:
 
 def musicldm() -> diffusers.MusicLDMPipeline:
     """MusicLDM: the same latents."""
-    return diffusers.MusicLDMPipeline(
-        unet=diffusers.UNet2DConditionModel(
-            sample_size=32,
-            in_channels=4,
-            out_channels=4,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            block_out_channels=(8, 16),
-            cross_attention_dim=(8, 16),
-            layers_per_block=1,
-            norm_num_groups=8,
-            attention_head_dim=2,
-            class_embed_type="simple_projection",
-            projection_class_embeddings_input_dim=CLAP_WIDTH,
-            class_embeddings_concat=True,
-        ),
-        **_clap_and_sound(),
+    return diffusers.MusicLDMPipeline(unet=_unet_of_classes(), **_clap_and_sound())
+
+
+def audioldm() -> diffusers.AudioLDMPipeline:
+    """AudioLDM: the same latents, CLAP's text half alone."""
+    parts = _clap_and_sound()
+    del parts["feature_extractor"]
+    config = parts["text_encoder"].config.text_config
+    return diffusers.AudioLDMPipeline(
+        unet=_unet_of_classes(),
+        **parts | {"text_encoder": transformers.ClapTextModelWithProjection(config)},
     )
 
 
@@ -214,6 +208,25 @@ def t5_tokenizer() -> transformers.T5Tokenizer:
     vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
     vocabulary += [(f"▁{word}", -1.0) for word in WORDS] + [(letter, -5.0) for letter in string.ascii_lowercase]
     return transformers.T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=16)
+
+
+def _unet_of_classes() -> diffusers.UNet2DConditionModel:
+    """A U-Net that takes CLAP's vector in the place of a class."""
+    return diffusers.UNet2DConditionModel(
+        sample_size=32,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(8, 16),
+        cross_attention_dim=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=2,
+        class_embed_type="simple_projection",
+        projection_class_embeddings_input_dim=CLAP_WIDTH,
+        class_embeddings_concat=True,
+    )
 
 
 def _clap_and_sound() -> dict[str, Any]:

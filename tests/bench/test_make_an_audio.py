@@ -245,9 +245,9 @@ def sound(at: Tensors, spectrograms: Tensor, *, logscale: bool = True) -> Tensor
     return torch.tanh(filtered("conv_post", active("activation_post", x)))[:, 0]
 
 
-@pytest.fixture(scope="module")
-def parts() -> dict[str, Tensors]:
-    with torch.random.fork_rng():
+def small_parts() -> dict[str, Tensors]:
+    """Tensors of all networks."""
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(6)
         return {"unet": BACKBONE.tensors(), "vae": VAE.tensors(), "text": bert(), "vocoder": bigvgan()}
 
@@ -277,10 +277,8 @@ def write_vocoder(folder: Path, tensors: Tensors, **changed: object) -> None:
     (folder / "bigvgan" / "args.yml").write_text(yaml.safe_dump(VOCODER | changed))
 
 
-@pytest.fixture(scope="module")
-def published(parts, tmp_path_factory) -> Path:
+def write_published(folder: Path, parts: dict[str, Tensors]) -> None:
     """A folder of the authors' layout, small."""
-    folder = tmp_path_factory.mktemp("weights") / NAME
     shutil.copytree(shipped.folder_of("tiny-make-an-audio") / "tokenizer", folder / "bert-base-uncased")
     (folder / "bert-base-uncased" / "config.json").write_text(json.dumps(BERT))
     for name in ("CLAP", "bigvgan"):
@@ -289,6 +287,17 @@ def published(parts, tmp_path_factory) -> Path:
     (folder / "txt2audio_args.yaml").write_text(yaml.safe_dump(CONFIG))
     write_main(folder, state(parts))
     write_vocoder(folder, with_weight_norm(parts["vocoder"]))
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, Tensors]:
+    return small_parts()
+
+
+@pytest.fixture(scope="module")
+def published(parts, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("weights") / NAME
+    write_published(folder, parts)
     return folder
 
 

@@ -15,10 +15,10 @@ from admbench import methods
 from admbench.bench.cli.app import main
 from admbench.bench.conformance.tiny_models import TinyModel, tiny_audioldm, tiny_tango
 from admbench.bench.models.twins import GAINS
-from admbench.bench.studies.stress.climbing import TOLERANCE, Outcome, Row, climb, judged, require_same
+from admbench.bench.studies.stress.climbing import TOLERANCE, Outcome, Row, climb, require_same
 from admbench.bench.studies.stress.twins import DRIFT, HardLayer, hard_twin, hardened_layers
 from admbench.errors import DataError
-from admbench.files import read_json
+from admbench.leaderboard.stress import judged, read_stress
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.core.calibration.ranges import input_ranges
 from admbench.methods.core.layers.kinds import quantizable_layers
@@ -197,10 +197,10 @@ def test_rounding_to_nearest_loses_to_what_it_does_not_claim(transformer: TinyMo
 
 
 def test_a_claim_that_fails_is_seen() -> None:
-    assert Outcome(10.0, judged(10.0, 12.0), claimed=True).holds is False
-    assert Outcome(5.0, judged(5.0, 12.0), claimed=True).holds is True
-    assert Outcome(10.0, judged(10.0, 12.0), claimed=False).holds is None
-    assert Outcome(0.1, judged(0.1, 0.2), claimed=True).holds is None
+    assert Outcome(10.0, 12.0, judged(10.0, 12.0), claimed=True).holds is False
+    assert Outcome(5.0, 12.0, judged(5.0, 12.0), claimed=True).holds is True
+    assert Outcome(10.0, 12.0, judged(10.0, 12.0), claimed=False).holds is None
+    assert Outcome(0.1, 0.2, judged(0.1, 0.2), claimed=True).holds is None
 
 
 @pytest.mark.parametrize("holds", [True, False])
@@ -208,8 +208,8 @@ def test_the_command_prints_what_is_lost_and_fails_with_a_claim(
     holds: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     outcomes: dict[Difficulty, Outcome | None] = dict.fromkeys(DIFFICULTIES)
-    outcomes["channel outliers"] = Outcome(1.0 if holds else 20.0, "undone" if holds else "lost", claimed=True)
-    outcomes["shifted inputs"] = Outcome(0.2, None, claimed=True)
+    outcomes["channel outliers"] = Outcome(1.0 if holds else 20.0, 25.0, "undone" if holds else "lost", claimed=True)
+    outcomes["shifted inputs"] = Outcome(0.2, 0.5, None, claimed=True)
     rows = [Row("smoothquant@w8a8", 30.0, outcomes)]
     monkeypatch.setattr("admbench.bench.studies.stress.climbing.climb", lambda *args: rows)
     file = tmp_path / "stress.json"
@@ -219,4 +219,5 @@ def test_the_command_prints_what_is_lost_and_fails_with_a_claim(
     assert out.splitlines() == [f"smoothquant@w8a8\t30.0\t{first}\t-\t-\t0.2, not hard"]
     assert code == (0 if holds else 1)
     assert ("smoothquant@w8a8 claims to handle channel outliers, and does not" in err) is not holds
-    assert read_json(file)["rows"][0]["outcomes"]["channel outliers"]["claimed"] is True
+    written = read_stress(file)
+    assert (written.model, written.claims) == ("tiny-flow", [holds])

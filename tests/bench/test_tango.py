@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -60,9 +61,9 @@ def hifigan(width: int = WIDTH) -> Tensors:
     return at
 
 
-@pytest.fixture(scope="module")
-def parts() -> dict[str, Tensors]:
-    with torch.random.fork_rng():
+def small_parts() -> dict[str, Any]:
+    """Tensors of all networks, and the text encoder's configuration."""
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         vae, vocoder = VAE.tensors(), hifigan()
         unet = UNet2DConditionModel.from_config(UNET).state_dict()
@@ -74,10 +75,8 @@ def parts() -> dict[str, Tensors]:
     return {"vae": vae, "vocoder": vocoder, "unet": unet, "text": encoder.state_dict(), "config": config.to_dict()}
 
 
-@pytest.fixture(scope="module")
-def published(parts, tmp_path_factory) -> Path:
+def write_published(folder: Path, parts: dict[str, Any]) -> None:
     """A folder of declare-lab's layout, small."""
-    folder = tmp_path_factory.mktemp("weights") / NAME
     shutil.copytree(shipped.folder_of("tiny-tango") / "tokenizer", folder / "google" / "flan-t5-large")
     texts = {
         "google/flan-t5-large/config.json": parts["config"],
@@ -114,6 +113,17 @@ def published(parts, tmp_path_factory) -> Path:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content))
     write(folder, parts)
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, Any]:
+    return small_parts()
+
+
+@pytest.fixture(scope="module")
+def published(parts, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("weights") / NAME
+    write_published(folder, parts)
     return folder
 
 

@@ -45,8 +45,8 @@ WIDTH = 32
 """Of the text encoder."""
 
 
-@pytest.fixture
-def parts() -> dict[str, Any]:
+def small_parts() -> dict[str, Any]:
+    """Networks, and the tensors of both projections."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         made = {
@@ -72,11 +72,8 @@ def parts() -> dict[str, Any]:
         return {name: part.eval() if isinstance(part, torch.nn.Module) else part for name, part in made.items()}
 
 
-@pytest.fixture
-def folder(parts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(tangoflux, "VAE", VAE)
-    monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path / "cache"))
-    place = tmp_path / "tangoflux"
+def write_published(place: Path, parts: dict[str, Any]) -> None:
+    """A folder of declare-lab's layout; its autoencoder is of the sizes of `VAE`."""
     (place / "texts").mkdir(parents=True)
     parts["text_encoder"].config.save_pretrained(place / "texts")
     pipeline_directories.t5_tokenizer().save_pretrained(place / "texts")
@@ -90,6 +87,19 @@ def folder(parts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     tensors |= {f"fc.{name}": value for name, value in parts["fc"].items()}
     save_file({name: value.contiguous() for name, value in tensors.items()}, place / "tangoflux.safetensors")
     save_file(parts["vae"].state_dict(), place / "vae.safetensors")
+
+
+@pytest.fixture
+def parts() -> dict[str, Any]:
+    return small_parts()
+
+
+@pytest.fixture
+def folder(parts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tangoflux, "VAE", VAE)
+    monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "tangoflux"
+    write_published(place, parts)
     return place
 
 

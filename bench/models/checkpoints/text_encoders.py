@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from admbench.bench.models.checkpoints.repositories import Repository, locate
 from admbench.errors import CheckpointError
 from admbench.files import read_json, read_yaml
 
-HUB_NAMES = {"bert-base-uncased": "google-bert/bert-base-uncased"}
+HUB_NAMES = {"bert-base-uncased": "google-bert/bert-base-uncased", "t5-base": "google-t5/t5-base"}
 """Repositories of the hub that configurations name by what they were called before."""
 
 
@@ -24,7 +25,7 @@ class TextEncoderRepository:
     config: str
     """File of the checkpoint, JSON or YAML, that names the repository."""
     key: str
-    """Under which it does."""
+    """Under which it does; where it lies deeper, keys and places in lists, parted by dots."""
     example: str
     files: tuple[str, ...]
     """What is taken from the repository, as far as it has them; config.json has to be there."""
@@ -39,7 +40,7 @@ class TextEncoderRepository:
         if not config.is_file():
             raise CheckpointError(f"{config}: missing; it names the text encoder")
         content = read_json(config) if config.suffix == ".json" else read_yaml(config)
-        named = content.get(self.key) if isinstance(content, dict) else None
+        named = _found(content, self.key)
         if not isinstance(named, str):
             raise CheckpointError(f"{config}: expected {self.key}, such as {self.example}")
         if not _REPOSITORY.fullmatch(named):
@@ -68,3 +69,13 @@ class TextEncoderRepository:
             expected = ", ".join(self.files)
             raise CheckpointError(f"{texts / 'config.json'}: missing; expected the text encoder's {expected}")
         return {f"texts/{name}": texts / name for name in self.files if (texts / name).is_file()}
+
+
+def _found(content: Any, key: str) -> Any:
+    """Return what lies under keys and places in lists, parted by dots; None if there is nothing."""
+    for part in key.split("."):
+        if isinstance(content, list) and part.isdecimal() and int(part) < len(content):
+            content = content[int(part)]
+        else:
+            content = content.get(part) if isinstance(content, dict) else None
+    return content

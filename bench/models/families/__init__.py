@@ -20,6 +20,7 @@ from admbench.bench.models.families.make_an_audio import MAKE_AN_AUDIO
 from admbench.bench.models.families.musicldm import MUSICLDM
 from admbench.bench.models.families.stable_audio import STABLE_AUDIO
 from admbench.bench.models.families.stable_audio_3 import STABLE_AUDIO_3
+from admbench.bench.models.families.stable_audio_open_small import STABLE_AUDIO_OPEN_SMALL
 from admbench.bench.models.families.tango import TANGO
 from admbench.bench.models.families.tangoflux import TANGOFLUX
 
@@ -36,6 +37,7 @@ FAMILIES = tuple(
         ACE_STEP,
         LONGCAT_AUDIODIT,
         TANGOFLUX,
+        STABLE_AUDIO_OPEN_SMALL,
     )
 )
 """Those that come with the package, in the order in which a folder is held against them."""

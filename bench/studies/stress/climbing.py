@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from admbench import methods
 from admbench.bench.models.quantization import calibration_prompt_count
 from admbench.bench.studies.stress.twins import Twin, hard_twin
 from admbench.errors import DataError
+from admbench.leaderboard.stress import Verdict, judged
 from admbench.methods.base import Method
 from admbench.methods.core.calibration.calibration_set import CalibrationSet
 from admbench.methods.protocol import DenoisingModel
@@ -48,14 +48,10 @@ METHODS = (
 ROUNDING = "naive"
 CAPTIONS, STEPS = 4, 4
 """Captions whose calls are judged, and steps of each of them, evenly spread."""
-UNDONE = 3.0
-"""Most decibels that a method loses to what it handles: twice the noise."""
 TOLERANCE = 1e-4
 """Largest difference of a twin's prediction from the model's, relative to the model's largest number."""
 OF_INPUTS: frozenset[Difficulty] = frozenset({"drifting ranges", "shifted inputs"})
 """What does nothing to weights, so that it is nothing to a method that rounds no inputs."""
-Verdict = Literal["undone", "eased", "lost"]
-"""`undone`: no more than `UNDONE` is lost. `eased`: no more than half, in dB, of what rounding to nearest loses."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +60,8 @@ class Outcome:
 
     lost: float
     """SQNR on the model as it is less that on the twin, in dB."""
+    hard: float | None
+    """The same of rounding to nearest at the same bits; None of what that claims to handle itself."""
     verdict: Verdict | None
     """None where rounding to nearest loses nothing, so that there is nothing to handle."""
     claimed: bool
@@ -79,7 +77,8 @@ class Outcome:
 class Row:
     """A method on a model and its twins."""
 
-    spec: str
+    method: str
+    """Spec."""
     untouched: float
     """SQNR on the model as it is, in dB."""
     outcomes: Mapping[Difficulty, Outcome | None]
@@ -205,24 +204,7 @@ def _row(
         if name not in own:
             outcomes[name] = None
             continue
-        lost, hard = own[None] - own[name], rounding[None] - rounding[name]
-        verdict = judged(lost, None if name in rounding_claims else hard)
-        outcomes[name] = Outcome(lost, verdict, name in method.claims)
+        lost = own[None] - own[name]
+        hard = None if name in rounding_claims else rounding[None] - rounding[name]
+        outcomes[name] = Outcome(lost, hard, judged(lost, hard), name in method.claims)
     return Row(str(method.spec), own[None], outcomes)
-
-
-def judged(lost: float, hard: float | None) -> Verdict | None:
-    """Return the verdict on decibels lost.
-
-    Args:
-        lost: by the method.
-        hard: by rounding to nearest at the same bits; None of a difficulty that it claims to handle itself.
-
-    >>> judged(0.2, 20.0), judged(9.0, 20.0), judged(11.0, 20.0), judged(0.2, 0.3), judged(6.0, None)
-    ('undone', 'eased', 'lost', None, 'lost')
-    """
-    if hard is not None and hard <= UNDONE:
-        return None
-    if lost <= UNDONE:
-        return "undone"
-    return "eased" if hard is not None and lost <= hard / 2 else "lost"
