@@ -123,7 +123,8 @@ class Store:
         paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
         with ThreadPoolExecutor(AT_ONCE) as pool:
             stored = list(pool.map(_described, paths))
-            objects = {one.sha256: (path, one) for path, one in zip(paths, stored, strict=True)}  # equal files travel once
+            # equal files travel once
+            objects = {one.sha256: (path, one) for path, one in zip(paths, stored, strict=True)}
             list(pool.map(self._put, *zip(*objects.values(), strict=True)))
         files = {path.relative_to(folder).as_posix(): one for path, one in zip(paths, stored, strict=True)}
         content = Marker(key=key, files=files).model_dump(mode="json")

@@ -160,7 +160,8 @@ def _timed(value: Value, record: Record) -> Value:
     if not is_busy(record):
         return value
     load = (record.latency.model_extra or {})["other_load"] if record.latency else 0
-    return replace(value, note=f"{value.note}; other work on {load:.2g} cores ran beside it", tone="busy")
+    cores = f"{load:.2g} core{'' if f'{load:.2g}' == '1' else 's'}"
+    return replace(value, note=f"{value.note}; other work on {cores} ran beside it", tone="busy")
 
 
 def _untimed(own: ViewRow) -> str:

@@ -47,13 +47,18 @@ def _tree(value: Any, depth: int = 0) -> str:
         return str(value)
     if isinstance(value, Mapping):
         entries = "".join(
-            f"<div><dt>{shown(str(key))}</dt><dd>{_tree(item, depth + 1)}</dd></div>" for key, item in value.items()
+            f"<div><dt>{_broken(str(key))}</dt><dd>{_tree(item, depth + 1)}</dd></div>" for key, item in value.items()
         )
         if depth and entries.count("<dt>") > MOST_UNFOLDED:
             entry = "entry" if len(value) == 1 else "entries"
             return f"<details><summary>{len(value)} {entry}</summary><dl>{entries}</dl></details>"
         return f"<dl>{entries}</dl>" if entries else "none"
     return ", ".join(_tree(item, depth + 1) for item in value) or "none"
+
+
+def _broken(key: str) -> str:
+    """Return a key that may go on in the next line after each of its parts."""
+    return shown(key).replace("_", "_<wbr>")
 
 
 def fact(column: Column, value: Value, *, noted: bool = True) -> Markup:

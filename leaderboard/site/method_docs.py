@@ -97,6 +97,7 @@ _PAGES = {
         "methods/ptq4adm.html",
         (
             _BEFORE,
+            "The two numbers of the abstract become measurements:",
             "size: 1 - bytes / bytes in fp32 of the backbone, packed on disk, is at least 0.70;",
             "FD: the increase of FD against the reference over that of the full-precision model, as a share of the "
             "latter, is below 0.05.",

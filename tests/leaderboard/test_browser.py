@@ -234,6 +234,20 @@ def test_all_cells_sort_best_first_and_filter(site, page):
     assert page.locator("h1").inner_text().startswith("naive@w4a8 on tiny-")
 
 
+def test_a_time_that_was_taken_beside_other_work_is_marked_among_all_cells(make_run, make_record, page, tmp_path):
+    step, full = ({"median": ms, "p10": ms, "p90": ms, "values": [ms]} for ms in (20.0, 30.0))
+    timed = {"kernel": "onednn", "step_ms": step, "baseline_step_ms": full, "speedup": 1.5}
+    records = [make_record(spec=spec) for spec in ("naive@w4a8", "naive@w8a8")]
+    for value, load in zip(records, (1.0, 0.0), strict=True):
+        value["latency"] = {**timed, "other_load": load}
+        value["method"]["simulated"] = False
+    site = build_site(read_runs([make_run(records)]), tmp_path / "site")
+    page.goto((site.root / "cells.html").as_uri())
+    speeds = page.locator(".tabulator-cell[tabulator-field='fact.speedup']").all_inner_texts()
+    assert sorted(speeds) == ["1.50", "\N{WARNING SIGN} 1.50"]
+    assert {"busy"}.isdisjoint(json.loads(downloaded(page, "#json"))[0])
+
+
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_pages_fit_the_width_of_the_screen(site, page, width):
     page.set_viewport_size({"width": width, "height": 800})
@@ -252,7 +266,7 @@ def one_of_each(site):
 
 
 def test_headings_and_methods_stay_in_view(site, page):
-    page.set_viewport_size({"width": 760, "height": 320})
+    page.set_viewport_size({"width": 760, "height": 240})
     page.goto(site.index.as_uri())
     right, down, heading, method = page.locator(".scroll:has(> .matrix)").evaluate(
         """box => {

@@ -11,6 +11,7 @@ import pytest
 from admbench.errors import DataError, UsageError
 from admbench.leaderboard import build_site, gather, read_runs
 from admbench.leaderboard.site.folder import MARKER, Folder
+from admbench.leaderboard.site.markup import tree
 from admbench.leaderboard.site.method_docs import DOCUMENTATION
 
 from .conftest import HASH, ROOFLINE
@@ -410,3 +411,12 @@ def test_the_same_records_make_the_same_site(make_run, make_record, tmp_path):
     files = sorted(path.relative_to(first.root) for path in first.root.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(second.root) for path in second.root.rglob("*") if path.is_file())
     assert all((first.root / file).read_bytes() == (second.root / file).read_bytes() for file in files)
+
+
+def test_a_part_of_a_record_with_many_entries_is_folded_and_whole():
+    packages = {f"package_{k}": f"1.{k}" for k in range(9)}
+    shown = str(tree({"packages": packages, "few": {"a": 1}}))
+    assert shown.count("<details>") == 1
+    assert "<summary>9 entries</summary>" in shown
+    assert all(f"<dd>{version}</dd>" in shown for version in packages.values())
+    assert "package_<wbr>8" in shown

@@ -17,6 +17,7 @@
       for (const column of one.columns) {
         const value = cell.values[column.key];
         row["fact." + column.key] = value?.number ?? value?.text ?? null;
+        if (value?.tone === "busy") (row.busy ??= {})["fact." + column.key] = value.note;
       }
       return row;
     });
@@ -31,9 +32,16 @@
   function number(field, title, tip, better, format) {
     return {
       field, title, headerTooltip: tip, hozAlign: "right", sorter: byNumber, headerSortStartingDir: better === "higher" ? "desc" : "asc",
-      formatter: (cell) => (cell.getValue() === null ? "–" : format(cell.getValue())), headerFilter: "input", headerFilterPlaceholder: "≤ or >",
+      formatter: (cell) => numeric(cell, field, format), headerFilter: "input", headerFilterPlaceholder: "≤ or >",
       headerFilterFunc: (asked, value) => within(asked, value), minWidth: 84,
     };
+  }
+
+  // A time that was taken beside other work is grey, as on the front page.
+  function numeric(cell, field, format) {
+    if (cell.getValue() === null) return "–";
+    const text = format(cell.getValue()), beside = cell.getRow().getData().busy?.[field];
+    return beside === undefined ? text : h("span", { class: "busy", title: beside }, "⚠ " + text);
   }
 
   // "<5", ">= 2", "3": at most, at least, or at most where no sign is typed.
@@ -123,7 +131,7 @@
   }
 
   function shown() {
-    return tables.flatMap((table, place) => table.getData("active").map(({ page, rank_low, ...row }) => ({ board: place + 1, ...row })));
+    return tables.flatMap((table, place) => table.getData("active").map(({ page, rank_low, busy, ...row }) => ({ board: place + 1, ...row })));
   }
 
   tools.append(count, h("span", { class: "downloads" },

@@ -4,7 +4,7 @@
 (() => {
   const { h, fixed, interval } = board;
   const { curves, widths, score } = board.data.group;
-  const legend = () => ({ type: "scroll", top: 0, textStyle: { color: plots.tone("--ink") }, inactiveColor: plots.tone("--quiet"), pageTextStyle: { color: plots.tone("--ink") } });
+  const legend = (extent = {}) => ({ type: "scroll", top: 0, ...extent, textStyle: { color: plots.tone("--ink") }, inactiveColor: plots.tone("--quiet"), pageTextStyle: { color: plots.tone("--ink") } });
 
   function show(name) { document.getElementById(name).hidden = false; }
 
@@ -63,13 +63,18 @@
     return `${point.name}\n${numbers(point)} ${point.letters ?? ""}\n${fixed(point.bits, 2)} bits a weight`;
   }
 
+  // Names of classes, which are slanted, that are left out after each that has room for its own.
+  function skipped(names) {
+    return Math.max(0, Math.ceil((names * 14) / (document.getElementById("layers-plot").clientWidth - 82)) - 1);
+  }
+
   const layered = curves.filter((curve) => curve.classes.length);
   if (layered.length) {
     show("layers");
     const kinds = [...new Set(layered.flatMap((curve) => curve.classes.map(([kind]) => kind)))];
     plots.draw(document.getElementById("layers-plot"), "Error of weights by layer class", () => ({
-      legend: legend(), grid: { left: 58, right: 24, top: 40, bottom: 110 },
-      xAxis: { type: "category", data: kinds, axisLabel: { color: plots.tone("--quiet"), rotate: 50, interval: 0, fontSize: 10 }, axisLine: { lineStyle: { color: plots.tone("--line") } } },
+      legend: legend({ itemWidth: 12, itemHeight: 12 }), grid: { left: 58, right: 24, top: 40, bottom: 110 },
+      xAxis: { type: "category", data: kinds, axisLabel: { color: plots.tone("--quiet"), rotate: 50, interval: skipped(kinds.length), fontSize: 10 }, axisLine: { lineStyle: { color: plots.tone("--line") } } },
       yAxis: plots.axis("median SQNR of weights, dB", { type: "value", nameGap: 40 }),
       series: layered.map((curve, place) => ({
         type: "scatter", name: curve.name, symbol: plots.shape(place), symbolSize: 9, color: plots.hue(place),

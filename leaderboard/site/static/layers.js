@@ -7,7 +7,7 @@
   const bits = [...new Set(layers.map((layer) => layer[2]))].sort((a, b) => a - b);
   const words = (layer) => `${layer[0]}\n${layer[4] === null ? "–" : fixed(layer[4], 1) + " dB"}, ${layer[2] ?? "?"} bit weights, ${layer[3] ?? "?"} bit activations`;
   plots.draw(document.getElementById("layers-plot"), "Error of the weights, layer by layer", () => ({
-    legend: { top: 0, textStyle: { color: plots.tone("--ink") }, inactiveColor: plots.tone("--quiet") },
+    legend: { top: 0, itemWidth: 12, itemHeight: 12, textStyle: { color: plots.tone("--ink") }, inactiveColor: plots.tone("--quiet") },
     grid: { left: 58, right: 24, top: 40, bottom: 70 },
     dataZoom: layers.length > 60 ? [{ type: "slider", height: 16, bottom: 8, borderColor: plots.tone("--line"), textStyle: { color: plots.tone("--quiet") } }] : [],
     xAxis: plots.axis("layer, in the order of the network", { type: "value", nameGap: 26, min: 0, max: layers.length, scale: false }),

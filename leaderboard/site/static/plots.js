@@ -3,7 +3,8 @@
 
 const plots = (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const SHAPES = ["circle", "rect", "triangle", "diamond", "pin", "roundRect", "arrow"];
+  const FALLING = "path://M0 1H10L5 10Z", CROSS = "path://M3 0H7V3H10V7H7V10H3V7H0V3H3Z";
+  const SHAPES = ["circle", "rect", "triangle", "diamond", FALLING, CROSS, "roundRect"];
   const charts = [];
 
   const tone = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();

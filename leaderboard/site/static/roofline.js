@@ -16,7 +16,7 @@
   }
 
   plots.draw(document.getElementById("roofline-plot"), "Roofline", () => ({
-    legend: { type: "scroll", top: 0, textStyle: { color: plots.tone("--ink") }, inactiveColor: plots.tone("--quiet"), pageTextStyle: { color: plots.tone("--ink") } },
+    legend: { type: "scroll", top: 0, itemWidth: 12, itemHeight: 12, textStyle: { color: plots.tone("--ink") }, inactiveColor: plots.tone("--quiet"), pageTextStyle: { color: plots.tone("--ink") } },
     grid: { left: 64, right: 24, top: 40, bottom: 46 },
     xAxis: plots.axis("operations per byte (log)", { type: "log", nameGap: 28, ...x }),
     yAxis: (() => {
