@@ -111,8 +111,10 @@ def as_ours(layer: QuantizableLayer, theirs: Any) -> QuantizedLayer | None:
         layer: in full precision.
         theirs: ModelOpt's in its place.
     """
-    weights, inputs = getattr(theirs, "weight_quantizer", None), getattr(theirs, "input_quantizer", None)
-    if weights is None or not weights.is_enabled or not inputs.is_enabled or inputs.amax is None:
+    if not hasattr(theirs, "weight_quantizer"):
+        return None
+    weights, inputs = theirs.weight_quantizer, theirs.input_quantizer
+    if not weights.is_enabled or not inputs.is_enabled or inputs.amax is None:
         return None
     largest: Tensor = weights.amax.detach().float().reshape(-1)
     bound: Tensor = inputs.amax.detach().float().reshape(())
