@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torchaudio import functional as audio_functional
 
+from admbench.bench.models import phases
+
 LOG_FLOOR = 1e-5
 
 
@@ -76,18 +78,8 @@ def griffin_lim(spectrograms: Tensor, spec: MelSpec, iterations: int = 16) -> Te
     the tagger.
     """
     mel = (spectrograms * spec.scale + spec.mean).exp()
-    magnitude = (mel @ _inverse_filters(spec).to(mel.device)).clamp(min=0).transpose(1, 2)
-    made: Tensor = audio_functional.griffinlim(
-        # a centred STFT has one frame more than the mel spectrogram: repeat the last one
-        torch.cat([magnitude, magnitude[..., -1:]], dim=-1),
-        torch.hann_window(spec.n_fft, device=mel.device),
-        n_fft=spec.n_fft,
-        hop_length=spec.hop,
-        win_length=spec.n_fft,
-        power=1.0,
-        n_iter=iterations,
-        momentum=0.99,
-        length=spectrograms.shape[1] * spec.hop,
-        rand_init=False,
+    magnitude = (mel @ _inverse_filters(spec).to(mel.device)).clamp(min=0)
+    # a centred STFT has one frame more than the mel spectrogram: repeat the last one
+    return phases.griffin_lim(
+        torch.cat([magnitude, magnitude[:, -1:]], dim=1), spec.n_fft, spec.hop, iterations=iterations, momentum=0.99
     )
-    return made

@@ -16,8 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from admbench.bench.run.executors import local
 from admbench.bench.run.executors.base import Outcome, Resources, Task
-from admbench.bench.run.executors.local import LocalExecutor
+from admbench.bench.run.executors.local import LocalExecutor, Servers
 from admbench.bench.run.executors.room import Room
 from admbench.bench.run.grid import GenerationSpec
 from admbench.bench.run.jobs import CellJob, Job
@@ -231,6 +232,23 @@ def test_one_guard_after_another_job_guards_the_next_and_one_that_was_killed_is_
     assert str(ended.pop("fells-its-guard").reason).startswith("killed by SIGKILL")
     first, again, then, last = (int(one.job.work.log.read_text().split()[3]) for one in ended.values())
     assert first == again != then == last
+
+
+def test_where_many_jobs_are_to_come_a_server_prepares_and_its_guards_are_new(
+    task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = Servers("fake_program")
+    try:
+        ended = list(LocalExecutor(1, 60.0, "fake_program", servers=servers).run([task("draws")], _ignore))
+        monkeypatch.setattr(local, "MANY_JOBS", 2)
+        many = [task("draws-again"), task("draws-then")]
+        ended += LocalExecutor(1, 60.0, "fake_program", servers=servers).run(many, _ignore)
+    finally:
+        servers.close()
+    assert [outcome.reason for outcome in ended] == [None] * 3
+    said = [outcome.job.work.log.read_text().split() for outcome in ended]
+    server, guard = {words[2] for words in said}, [words[3] for words in said]
+    assert (len(server), guard[0] != guard[1], guard[1] == guard[2]) == (1, True, True)
 
 
 def _ignore(job: Job, stage: str) -> None:

@@ -7,7 +7,8 @@ of its first use, and runs the caller's main script again in each child.
 
 It talks over a socket, a line of JSON at a time. In: `{"id", "arguments", "log", "environment"}` starts
 `MODULE.main(arguments)`, or that of another `module`, in a child in a process group of its own, with its output at the
-end of the file `log` and variables of its own, such as the device that it sees; `{"id", "kill": true}` ends it. Out:
+end of the file `log` and variables of its own, such as the device that it sees; `{"id", "kill": true}` ends it;
+`{"compact": true}` says that many are to come, for whom the server puts its memory into huge pages. Out:
 `{"id", "pid"}` when a child has started, `{"id", "code"}` when it has ended (minus the signal, if one ended it).
 
 Between the server and each child stands a guard, a process that only waits: for the child, or for the wish to end it.
@@ -45,6 +46,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from admbench.bench.run.executors.descendants import adopt_orphans, end_descendants, end_with_parent, kill_group
+from admbench.bench.run.executors.huge_pages import collapse
 
 Main = Callable[[Sequence[str]], int | None]
 
@@ -107,6 +109,9 @@ class _Server:
             end_descendants()
 
     def _obey(self, request: dict[str, Any]) -> None:
+        if request.get("compact"):
+            self._compact()
+            return
         if request.get("kill"):
             for guard in self._guards.values():
                 if guard.busy == request["id"]:
@@ -137,6 +142,19 @@ class _Server:
         os.set_blocking(said, False)
         self._guards[pid] = _Guard(pid, requests, said, request["id"])
 
+    def _compact(self) -> None:
+        """Make forks cheaper, of guards that are yet to come: those that wait have the memory as it was, and go."""
+        for guard in [guard for guard in self._guards.values() if guard.busy is None]:
+            os.kill(guard.pid, signal.SIGTERM)
+            os.waitpid(guard.pid, 0)
+            self._forget(guard)
+        collapse()
+
+    def _forget(self, guard: _Guard) -> None:
+        os.close(guard.requests)
+        os.close(guard.said)
+        del self._guards[guard.pid]
+
     def _pass_on(self, guard: _Guard) -> None:
         """Say what a guard has said, line by line."""
         with suppress(BlockingIOError):
@@ -156,9 +174,7 @@ class _Server:
             self._pass_on(guard)
             if guard.busy is not None:
                 _say(self._channel, {"id": guard.busy, "code": os.waitstatus_to_exitcode(status)})
-            os.close(guard.requests)
-            os.close(guard.said)
-            del self._guards[guard.pid]
+            self._forget(guard)
         end_descendants(but=self._guards)  # of a guard that was killed
 
     def _be_guard(self, request: dict[str, Any], server: int, told: int, saying: int) -> NoReturn:
