@@ -30,7 +30,9 @@ def latency(
     batch: Annotated[int, typer.Option(min=1, help="Rows of one call of the backbone.")] = 2,
     seconds: Annotated[float | None, typer.Option(min=0.01, help="Length of a clip; default: the model's own.")] = None,
     repeats: Annotated[int, typer.Option(min=3, help="Calls of each that count, after 3 that do not.")] = 10,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: the cores there are.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads; default: as many of the cores as each is fastest with.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps of the whole pipeline, timed once.")] = None,
     baselines: Annotated[
         str,
@@ -88,6 +90,7 @@ def latency(
         batch=batch,
         repeats=repeats,
         threads=threads or cores(),
+        choose_threads=threads is None,
         unpack=cast(Any, unpack),
         profile=profile,
         roofline=roofline is not None,
@@ -98,10 +101,12 @@ def latency(
     if "profile" in section:
         print_table(("operator", "calls", "ms", "share"), _profile_rows(section["profile"]))
     if "roofline" in section and roofline is not None:
+        from admbench.bench.measurement.latency_section import most_used_threads
         from admbench.bench.measurement.roofline import draw
 
         print_table(("layers limited by", "number", "ms"), _limit_rows(section["roofline"]))
-        draw(section["roofline"], f"{model}, {method}, batch {batch}, {settings.threads} threads", roofline)
+        used = most_used_threads(section)
+        draw(section["roofline"], f"{model}, {method}, batch {batch}, {used} threads", roofline)
     if json is not None:
         write_json_atomic(json, {"latency": section})
 
@@ -117,6 +122,7 @@ def _rows(method: str, section: dict[str, Any]) -> list[tuple[str, ...]]:
         counts = ", ".join(f"{count} {name}" for name, count in section["layers"].items())
         glue = f", {section['glue']} between products of attention" if section["glue"] else ""
         glue += f", attention by {section['attention']}" if section["attention"] else ""
+        glue += f", {section['small_products']} small products by ours" if section["small_products"] else ""
         rows.append(_row(method, section["step_ms"], fp32, _with_sqnr(counts + glue, section["sqnr_db"])))
     rows += [_baseline_row(name, found, fp32) for name, found in section["baselines"].items()]
     for reason, count in section["fallbacks"].items():
@@ -135,9 +141,17 @@ def _rows(method: str, section: dict[str, Any]) -> list[tuple[str, ...]]:
         note = f"{megabytes(found['weight_bytes'])} of weights, peak {megabytes(found['peak_bytes'])}"
         note += f" of a process of its own, {megabytes(found['checkpoint_bytes'])} on disk, unpacked {found['unpack']}"
         rows.append(("alone", f"{found['step_ms']:.1f}", "-", "3", "-", note))
-    used = f"{section['threads']} threads, others kept {section['other_load']:.2f} cores busy"
+    used = f"{_threads(section)}, others kept {section['other_load']:.2f} cores busy"
     rows.append(("machine", "-", "-", "-", "-", used))
     return rows
+
+
+def _threads(section: dict[str, Any]) -> str:
+    chosen = [
+        f"{name} had " + ", ".join(f"{count} ({rounds})" for count, rounds in used.items())
+        for name, used in section.get("threads_used", {}).items()
+    ]
+    return f"{section['threads']} threads" + (f" at most, rounds by number: {'; '.join(chosen)}" if chosen else "")
 
 
 def _baseline_row(name: str, found: dict[str, Any], fp32: float) -> tuple[str, ...]:

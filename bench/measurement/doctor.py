@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ def _hardware(folder: Path) -> Iterator[Finding]:
         lacking = "no bf16 products for oneDNN: bf16 is emulated, slower than fp32, and attention stays fp32 in kernels"
         yield Finding("slow", "bf16", lacking)
     yield _attention()
+    yield _threads(cores)
     yield _reproducibility()
     yield from _accelerator()
     memory = psutil.virtual_memory().available
@@ -73,6 +75,21 @@ def _attention() -> Finding:
     if found.attention == OWN:
         return Finding("ok", "attention", f"our kernel in C++, {found.attention}: {found.reason}")
     return Finding("slow" if found.own_ms is None else "ok", "attention", f"torch's: {found.reason}")
+
+
+def _threads(cores: int) -> Finding:
+    """How many threads short products are fastest with now, and what those that wait do."""
+    from admbench.bench.measurement.fastest_threads import ThreadChoice, short_products_ms
+    from admbench.bench.measurement.timing import OtherWork
+
+    elsewhere = OtherWork()
+    found = {count: short_products_ms(count) for count in ThreadChoice(cores).counts}
+    best = min(found, key=lambda count: found[count])
+    times = ", ".join(f"{count}: {milliseconds:.1f} ms" for count, milliseconds in found.items())
+    said = f"a hundred short products, by threads: {times}; others kept {elsewhere.cores():.2f} cores busy meanwhile"
+    policy = os.environ.get("OMP_WAIT_POLICY") or "not set"
+    said += f"; OMP_WAIT_POLICY {policy}; bench latency has each network use what it is fastest with"
+    return Finding("ok" if best == cores else "slow", "threads", said)
 
 
 def _reproducibility() -> Finding:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from admbench.bench.measurement.cost import FLOAT_BITS, LayerCost, layer_costs
 from admbench.bench.measurement.engines.base import EngineBackbone
+from admbench.bench.measurement.fastest_threads import ThreadChoice, fastest_threads
 from admbench.bench.measurement.memory import peak_resident_bytes
 from admbench.bench.measurement.profile import operator_profile
 from admbench.bench.measurement.roofline import layer_seconds, measured_roof, roofline_section
@@ -29,7 +32,7 @@ from admbench.bench.suites import calibration_prompts
 from admbench.methods.core.checkpoint.third_party import third_party_layers
 from admbench.methods.core.kernels import WithKernels, with_kernels
 from admbench.methods.core.kernels.observed import observed
-from admbench.methods.core.kernels.select import SIMULATED, resident_bytes
+from admbench.methods.core.kernels.select import SIMULATED, resident_bytes, small_products
 from admbench.methods.core.kernels.weights import Unpack
 from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.numbers.scheme import LayerScheme, activation_scheme, weight_scheme
@@ -57,6 +60,8 @@ class Settings:
     warm_up: int = WARM_UP
     repeats: int = REPEATS
     threads: int = 1
+    choose_threads: bool = False
+    """Whether each backbone of torch has as many of these threads as it is fastest with; see `fastest_threads`."""
     limit_seconds: float | None = None
     """For the timed rounds; see `interleave`."""
     unpack: Unpack = "once"
@@ -112,11 +117,16 @@ def time_steps(
 
         return call
 
-    with threads(settings.threads):
+    choices: dict[str, ThreadChoice] = {}
+    with threads(settings.threads), ExitStack() as stack:
+        if settings.choose_threads:
+            ours = {name: one for name, one in backbones.items() if not isinstance(one, EngineBackbone)}
+            choices = {name: stack.enter_context(fastest_threads(one, settings.threads)) for name, one in ours.items()}
+        tries = 2 * max((len(choice.counts) - 1 for choice in choices.values()), default=0)
         elsewhere = OtherWork()
         samples = interleave(
             {name: step(name) for name in backbones},
-            warm_up=settings.warm_up,
+            warm_up=settings.warm_up + tries,
             repeats=settings.repeats,
             limit_seconds=settings.limit_seconds,
         )
@@ -137,6 +147,8 @@ def time_steps(
             if not isinstance(backbone, EngineBackbone)
         },
     }
+    if choices:
+        section["threads_used"] = _threads_used(choices, samples)
     for name, found in section["baselines"].items():
         found["sqnr_db"] = sqnr_db(outputs[BASELINE], outputs[name])
     if kernelled.kernels:
@@ -264,6 +276,7 @@ def _with_kernels(kernelled: WithKernels, samples: Mapping[str, Samples]) -> dic
         "layers": kernelled.layers,
         "glue": kernelled.glue,
         "attention": kernelled.attention,
+        "small_products": small_products(kernelled.module),
         "blocks": dict(kernelled.blocks),
         "fallbacks": kernelled.reasons,
         "step_ms": samples[METHOD].to_json(),
@@ -271,6 +284,12 @@ def _with_kernels(kernelled: WithKernels, samples: Mapping[str, Samples]) -> dic
         "speedup": samples[BASELINE].median_ms / samples[METHOD].median_ms,
         "first_call_ms": samples[METHOD].first_ms,
     }
+
+
+def _threads_used(choices: Mapping[str, ThreadChoice], samples: Mapping[str, Samples]) -> dict[str, dict[str, int]]:
+    """Return, of each backbone whose threads were chosen, the rounds that it had each number in, most rounds first."""
+    counted = {name: choice.used[-len(samples[name].values_ms) :] for name, choice in choices.items()}
+    return {name: {str(n): times for n, times in Counter(used).most_common()} for name, used in counted.items()}
 
 
 def _baseline(samples: Mapping[str, Samples], name: str) -> dict[str, Any]:

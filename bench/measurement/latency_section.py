@@ -14,6 +14,7 @@ from admbench.bench.measurement.engines import ENGINES, EngineBackbone, recorded
 from admbench.bench.measurement.engines.base import PositionalBackbone
 from admbench.bench.measurement.latency import (
     BASELINE,
+    METHOD,
     PIPELINE_STEPS,
     Settings,
     cost_of_step,
@@ -69,7 +70,7 @@ def measure_latency(
             steps of one caption.
         baselines: specs to time beside it, with kernels where they have them, and names of `engines.ENGINES`;
             `fp32` is timed in any case.
-        settings: batch, repetitions, threads; None is a call of two rows on all cores.
+        settings: batch, repetitions, threads; None is a call of two rows on as many cores as it is fastest with.
         steps: denoising steps of the pipeline that is timed as a whole; None is 25, or fewer where `TIME_LIMIT` asks.
         started: `time.perf_counter()` that the limit counts from; None is now.
 
@@ -80,7 +81,7 @@ def measure_latency(
         BenchError: a spec is not valid, or the model cannot be quantized by it or is quantized already.
     """
     started = time.perf_counter() if started is None else started
-    settings = settings or Settings(threads=environment.cores())
+    settings = settings or Settings(threads=environment.cores(), choose_threads=True)
     if quantized_layers(model.backbone) or third_party_layers(model.backbone):
         raise UsageError(f"{model.name}: its backbone is quantized already; expected one in full precision")
     quantized, ranges = _quick_backbone(model, method)
@@ -103,6 +104,7 @@ def measure_latency(
     costs = cost_of_step(model, schemes, dict(kernelled.chosen), settings.batch, float_bits)
     section |= {"method": method, "ranges": ranges, "unpack": settings.unpack, "cost": cost_section(costs)}
     if kernelled.kernels:
+        settings = replace(settings, threads=most_used_threads(section))
         section |= _more(model, quantized, kernelled, costs, settings)
         left = TIME_LIMIT - (time.perf_counter() - started)
         # One clip with guidance: two rows. A clip's decoding, not known yet, may take as long as its denoising.
@@ -116,11 +118,16 @@ def measure_latency(
         section |= {"real_time_factor": pipeline.pop("real_time_factor"), "pipeline": pipeline}
     section |= {
         "memory": process_memory() | ({"alone": section.pop("alone")} if "alone" in section else {}),
-        "environment": environment.describe(str(model.device.type), settings.threads),
+        "environment": environment.describe(str(model.device.type), section["threads"]),
         "model": {"name": model.name, "random_weights": model.random_weights, "seconds": model.seconds},
         "seconds": time.perf_counter() - began,
     }
     return section
+
+
+def most_used_threads(section: dict[str, Any]) -> int:
+    """Return the threads that the kernels had in most of the rounds."""
+    return int(next(iter(section.get("threads_used", {}).get(METHOD, {})), section["threads"]))
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,21 @@ import sys
 
 import pytest
 import torch
+from diffusers.models.embeddings import get_1d_rotary_pos_embed
+from diffusers.models.transformers.stable_audio_transformer import StableAudioDiTModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from admbench.methods.core.kernels import KERNELS, select, with_kernels
-from admbench.methods.core.kernels.blocks import BLOCKS, FusedAttention, FusedGEGLU, InPlaceResnetBlock2D
+from admbench.methods.core.kernels.blocks import BLOCKS, InPlaceResnetBlock2D
 from admbench.methods.core.kernels.codes import InputCodes
 from admbench.methods.core.kernels.cuda import IntMMLinear
 from admbench.methods.core.kernels.onednn import Int8Conv2d, Int8Linear
 from admbench.methods.core.kernels.select import choose, default_glue, resident_bytes
+from admbench.methods.core.kernels.transformer_blocks import FusedAttention, FusedGEGLU, InPlaceDiTBlock
 from admbench.methods.core.kernels.weights import Weights
+from admbench.methods.core.layers.kinds import replace_layer
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 from admbench.methods.core.numbers.quantizer import Quantizer
@@ -431,8 +435,8 @@ def test_attention_between_bfloat16_products_is_40_db_from_float32(model, quanti
     results = [with_kernels(backbone, glue=glue) for glue in ("float32", "bfloat16")]
     assert [result.glue for result in results] == ["float32", "bfloat16"]
     assert results[0].blocks["FusedAttention"] == results[1].blocks["FusedAttention"] > 0
-    pairs = zip(*(result.module.named_modules() for result in results), strict=True)
-    attentions = [(name, exact, rounded) for (name, exact), (_, rounded) in pairs if type(exact) is FusedAttention]
+    exactly, rounding = (dict(result.module.named_modules()) for result in results)
+    attentions = [(name, exact, rounding[name]) for name, exact in exactly.items() if type(exact) is FusedAttention]
     for name, exact, rounded in attentions:
         torch.manual_seed(0)
         x = torch.randn(2, 32, backbone.get_submodule(name).query_dim)
@@ -443,6 +447,51 @@ def test_attention_between_bfloat16_products_is_40_db_from_float32(model, quanti
         error = (found - expected).double().square().mean() / expected.double().square().mean()
         assert found.dtype == torch.float32
         assert -10 * error.log10() > 40, name
+
+
+@needs_vnni
+@torch.no_grad()
+def test_blocks_of_a_dit_compute_the_very_same_numbers_and_40_db_from_them_in_bfloat16():
+    """Rotary positions on half of each head, fewer heads of keys than of queries, SwiGLU."""
+    torch.manual_seed(0)
+    network = StableAudioDiTModel(
+        in_channels=8,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=4,
+        num_key_value_attention_heads=2,
+        out_channels=8,
+        cross_attention_dim=64,
+        time_proj_dim=16,
+        global_states_input_dim=12,
+        cross_attention_input_dim=12,
+    )
+    angles = get_1d_rotary_pos_embed(8, 34, use_real=True, repeat_interleave_real=False)
+    call = (torch.randn(2, 8, 33), torch.tensor([0.3, 0.3]), torch.randn(2, 5, 12), torch.randn(2, 1, 12), angles)
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, nn.Linear) and name.startswith("transformer_blocks"):
+            seen: list[Tensor] = []
+            hook = layer.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
+            network(*call)
+            hook.remove()
+            replace_layer(network, name, quantized(layer, weight_scheme(8, "channel"), activation_scheme(8), seen[0]))
+    plain = with_kernels(network, glue="float32", streamlined=False).module(*call).sample
+    exact = with_kernels(network, glue="float32")
+    assert {name: exact.blocks[name] for name in ("FusedSwiGLU", "FusedAttention", "InPlaceDiTBlock")} == {
+        "FusedSwiGLU": 2,
+        "FusedAttention": 4,
+        "InPlaceDiTBlock": 2,
+    }
+    assert torch.equal(exact.module(*call).sample, plain)
+    rounded = with_kernels(network, glue="bfloat16")
+    for name, block in rounded.module.named_modules():
+        if isinstance(block, InPlaceDiTBlock):
+            x = torch.randn(2, 34, 64)
+            arguments = (None, torch.randn(2, 5, 64), None, angles)
+            expected = exact.module.get_submodule(name)(x.clone(), *arguments)
+            error = (block(x.clone(), *arguments) - expected).double().square().mean()
+            change = (expected - x).double().square().mean()
+            assert -10 * (error / change).log10() > 35, name
 
 
 @pytest.mark.parametrize("spec", [W8A8, "naive@w4a8"])

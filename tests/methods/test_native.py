@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,11 +14,15 @@ from admbench import cache
 from admbench.methods.core.kernels import with_kernels
 from admbench.methods.core.kernels.blocks import InPlaceResnetBlock2D
 from admbench.methods.core.kernels.codes import InputCodes
-from admbench.methods.core.native import choice, compiled
+from admbench.methods.core.kernels.onednn import Int8Conv1d, Int8Conv2d, Int8Linear
+from admbench.methods.core.kernels.select import small_products
+from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.native import choice, compiled, products
 from admbench.methods.core.native.attention import attention, takes
-from admbench.methods.core.native.norm import norm_silu_codes
+from admbench.methods.core.native.norm import norm_codes
+from admbench.methods.core.native.rows import gated_codes, layer_norm_codes, rotated
 from admbench.methods.core.numbers.quantizer import Quantizer
-from admbench.methods.core.numbers.scheme import activation_scheme
+from admbench.methods.core.numbers.scheme import activation_scheme, weight_scheme
 
 REFUSAL = compiled.refusal()
 needs_library = pytest.mark.skipif(REFUSAL is not None, reason=str(REFUSAL))
@@ -102,8 +109,9 @@ def test_codes_are_those_of_the_result_and_threads_change_no_bit():
 @needs_library
 @pytest.mark.parametrize(("shape", "groups"), [((2, 64, 9, 5), 32), ((1, 16, 1, 1), 4), ((3, 48, 16, 12), 3)])
 @pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("silu", [False, True])
 @torch.no_grad()
-def test_norm_silu_and_codes_in_one_pass_are_those_of_float64_but_for_ties(shape, groups, shifted):
+def test_norm_silu_and_codes_in_one_pass_are_those_of_float64_but_for_ties(shape, groups, shifted, silu):
     """Of pictures far from zero too; the border holds the zero point."""
     torch.manual_seed(0)
     picture = (torch.randn(shape) * 2 + 40).contiguous(memory_format=torch.channels_last)
@@ -112,10 +120,11 @@ def test_norm_silu_and_codes_in_one_pass_are_those_of_float64_but_for_ties(shape
     norm.weight.normal_()
     norm.bias.normal_()
     moved = picture if shift is None else picture + shift[:, :, None, None]
-    exactly = F.silu(F.group_norm(moved.double(), groups, norm.weight.double(), norm.bias.double(), norm.eps))
+    exactly = F.group_norm(moved.double(), groups, norm.weight.double(), norm.bias.double(), norm.eps)
+    exactly = F.silu(exactly) if silu else exactly
     quantizer = Quantizer.from_range(activation_scheme(8), torch.tensor(-0.28), torch.tensor(3.0))
     numbers = InputCodes(quantizer)
-    codes = norm_silu_codes(picture, norm, numbers.numbers, (1, 2), shift)
+    codes = norm_codes(picture, norm, numbers.numbers, (1, 2), shift, silu=silu)
     assert codes.is_contiguous(memory_format=torch.channels_last)
     steps = exactly / numbers.scale + numbers.zero_point
     expected = F.pad(steps.clamp(0, 255), (2, 2, 1, 1), value=float(numbers.zero_point))
@@ -124,9 +133,66 @@ def test_norm_silu_and_codes_in_one_pass_are_those_of_float64_but_for_ties(shape
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        assert torch.equal(norm_silu_codes(picture, norm, numbers.numbers, (1, 2), shift), codes)
+        assert torch.equal(norm_codes(picture, norm, numbers.numbers, (1, 2), shift, silu=silu), codes)
     finally:
         torch.set_num_threads(before)
+
+
+@needs_library
+@torch.no_grad()
+def test_fewer_heads_of_keys_serve_several_of_queries():
+    query, key, value = tensors((2, 6, 40, 70, 16))
+    few = [part.unflatten(-1, (6, 16))[:, :, ::3].flatten(2) for part in (key, value)]
+    repeated = [part.unflatten(-1, (2, 16)).repeat_interleave(3, dim=2).flatten(2) for part in few]
+    key, value = torch.cat(few, dim=-1).split(32, dim=-1)
+    assert takes(query, key, value, 6)
+    assert not takes(query[..., :80], key, value, 5)
+    together = torch.cat(repeated, dim=-1).split(96, dim=-1)
+    assert torch.equal(attention(query, key, value, 6), attention(query, *together, 6))
+
+
+def assert_codes(codes: Tensor, exactly: Tensor, numbers: InputCodes) -> None:
+    """What codes are rounded from is within 2 % of a code of what it should be."""
+    steps = (exactly / numbers.scale + numbers.zero_point).clamp(numbers.lowest, numbers.highest)
+    assert codes.dtype == torch.uint8
+    assert (codes.double() - steps).abs().max() < 0.5 + 0.02
+    assert codes.unique().numel() > 5
+
+
+@needs_library
+@pytest.mark.parametrize("shape", [(2, 33, 256), (1, 5, 24), (3, 1, 16)])
+@pytest.mark.parametrize("bits", [8, 4])
+@torch.no_grad()
+def test_rows_of_a_transformer_in_one_pass_are_those_of_float64(shape, bits):
+    """Layer norms far from zero too, gates of both kinds, widths that fill no vector."""
+    torch.manual_seed(0)
+    numbers = InputCodes(Quantizer.from_range(activation_scheme(bits), torch.tensor(-1.5), torch.tensor(2.5)))
+    x, norm = torch.randn(shape) * 3 + 50, nn.LayerNorm(shape[-1])
+    norm.weight.normal_()
+    norm.bias.normal_()
+    exactly = F.layer_norm(x.double(), shape[-1:], norm.weight.double(), norm.bias.double(), norm.eps)
+    assert_codes(layer_norm_codes(x, norm, numbers.numbers), exactly, numbers)
+    both = torch.randn(*shape[:-1], 2 * shape[-1]) * 2
+    hidden, gate = both.double().chunk(2, dim=-1)
+    for name, activation in (("gelu", F.gelu), ("silu", F.silu)):
+        assert_codes(gated_codes(both, name, numbers.numbers), hidden * activation(gate), numbers)
+
+
+@needs_library
+@pytest.mark.parametrize(("heads", "turning", "size", "turned"), [(3, 2, 64, 32), (4, 4, 16, 16), (2, 1, 8, 4)])
+def test_rotary_positions_are_those_of_diffusers(heads, turning, size, turned):
+    torch.manual_seed(0)
+    x = torch.randn(2, 9, heads * size)
+    angles = get_1d_rotary_pos_embed(turned, 9, use_real=True, repeat_interleave_real=False)
+    apart = x.unflatten(-1, (heads, size)).transpose(1, 2).clone()
+    apart[:, :turning, :, :turned] = apply_rotary_emb(
+        apart[:, :turning, :, :turned], angles, use_real=True, use_real_unbind_dim=-2
+    )
+    expected = apart.transpose(1, 2).flatten(2)
+    found = rotated(x, angles, turning, size)
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - expected).abs().max() <= 2**-8 * expected.abs().max()
+    assert error_db(expected.double(), found) > 50
 
 
 @needs_library
@@ -206,3 +272,49 @@ def test_both_ways_are_really_tried():
     assert found.own_ms is not None
     assert found.torch_ms is not None
     assert found.attention == (choice.OWN if found.own_ms < found.torch_ms else choice.TORCH)
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(48, 144), (2, 37, 48)),
+        (nn.Linear(192, 20, bias=False), (1, 192)),
+        (nn.Linear(16, 80), (13, 16)),
+        (nn.Conv2d(32, 100, 3, padding=1), (2, 32, 9, 5)),
+        (nn.Conv2d(8, 48, (1, 3), stride=2, padding=(0, 2), dilation=(1, 2)), (3, 8, 7, 12)),
+        (nn.Conv2d(64, 16, 1, bias=False), (1, 64, 8, 4)),
+        (nn.Conv1d(12, 33, 5, padding=2), (2, 12, 21)),
+    ],
+)
+@torch.no_grad()
+def test_small_products_are_onednns_to_the_bit(layer, shape):
+    """Of inputs with a zero point, rounded to bfloat16 or added to what is there too, in several shapes; and copied."""
+    torch.manual_seed(0)
+    x = torch.randn(shape) + 0.3
+    weight, activation = weight_scheme(8, "channel"), activation_scheme(8)
+    simulated = QuantizedLayer.from_float(
+        layer, Quantizer.min_max(weight, layer.weight), Quantizer.min_max(activation, x)
+    )
+    kinds = {"linear": Int8Linear, "conv1d": Int8Conv1d, "conv2d": Int8Conv2d}
+    theirs, own = (kinds[simulated.kind](simulated) for _ in range(2))
+    own.native = True
+    for rows in (x, torch.cat([x, x * 0.7]), x[:1]):
+        expected, found = theirs(rows), own(rows)
+        assert torch.equal(found, expected)
+        assert found.stride() == expected.stride()
+        assert torch.equal(copy.deepcopy(own)(rows), expected)
+        if isinstance(own, Int8Linear):
+            codes = own.quantize(rows)
+            for options in ({"dtype": torch.bfloat16}, {"onto": torch.randn_like(expected)}):
+                onto = {name: value.clone() for name, value in options.items() if name == "onto"}
+                assert torch.equal(theirs.from_codes(codes, **(options | onto)), own.from_codes(codes, **options))
+    assert (own.small, theirs.small) == (True, False)
+    assert small_products(nn.ModuleList([own, theirs])) == 1
+
+
+def test_products_that_are_large_grouped_or_not_in_fours_are_left_to_onednn():
+    assert products.takes((64, 64, 3, 3), 100)
+    assert not products.takes((64, 64, 3, 3), 100_000)
+    assert not products.takes((64, 16, 3, 3), 100, groups=4)
+    assert not products.takes((64, 3), 100)

@@ -15,17 +15,20 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol, cast
 
 import torch
-from diffusers.models.activations import GEGLU
-from diffusers.models.attention import BasicTransformerBlock, FeedForward
-from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from admbench.methods.core.kernels.onednn import Int8Conv2d, Int8Linear
-from admbench.methods.core.native.attention import attention, takes
-from admbench.methods.core.native.norm import CHANNELS, norm_silu_codes
+from admbench.methods.core.kernels.transformer_blocks import (
+    FusedAttention,
+    FusedGEGLU,
+    FusedSwiGLU,
+    InPlaceDiTBlock,
+    InPlaceTransformerBlock,
+)
+from admbench.methods.core.native.norm import norm_codes, takes
 
 Glue = Literal["float32", "bfloat16"]
 """Type of queries, keys, values and what attention makes of them. The residual stream is always float32."""
@@ -60,10 +63,10 @@ class InPlaceResnetBlock2D(ResnetBlock2D):
     def _by_codes(self, input_tensor: Tensor, temb: Tensor) -> Tensor:
         """Apply the block with norm, activation and rounding in one pass, to a picture in channels_last."""
         first, second = cast(Any, self.conv1), cast(Any, self.conv2)
-        codes = norm_silu_codes(input_tensor, self.norm1, first.quantize.numbers, first.padding)
+        codes = norm_codes(input_tensor, self.norm1, first.quantize.numbers, first.padding)
         hidden = first.from_padded_codes(codes)
         shift = self.time_emb_proj(temb if self.skip_time_act else F.silu(temb)).contiguous()
-        codes = norm_silu_codes(hidden, self.norm2, second.quantize.numbers, second.padding, shift)
+        codes = norm_codes(hidden, self.norm2, second.quantize.numbers, second.padding, shift)
         hidden = second.from_padded_codes(codes)
         hidden += input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor)
         return hidden if self.output_scale_factor == 1 else hidden / self.output_scale_factor
@@ -84,173 +87,25 @@ class InPlaceResnetBlock2D(ResnetBlock2D):
 
     def arrange(self, glue: torch.dtype, native: bool) -> None:
         """See `StreamlinedBlock`."""
-        norms = (self.norm1, self.norm2)
-        self.native = native and all(
-            type(norm) is nn.GroupNorm and norm.affine and norm.num_channels % CHANNELS == 0 for norm in norms
-        )
-
-
-class FusedGEGLU(GEGLU):
-    """A gated linear unit: hidden * gelu(gate), of two products of the same codes, GELU applied as one is written."""
-
-    proj: Any
-    hidden: Any
-    gate: Any
-
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Apply it to (..., in)."""
-        codes = self.hidden.quantize(hidden_states)
-        return self.gate.from_codes(codes, activation="gelu").mul_(self.hidden.from_codes(codes))
-
-    @staticmethod
-    def fits(block: nn.Module) -> bool:
-        """Return whether a module is one that this class computes."""
-        return type(block) is GEGLU and isinstance(block.proj, Int8Linear)
-
-    def arrange(self, glue: torch.dtype, native: bool) -> None:
-        """See `StreamlinedBlock`."""
-        half = self.proj.features // 2
-        self.hidden, self.gate = self.proj.part(slice(half)), self.proj.part(slice(half, None))
-        del self.proj
-
-
-class FusedAttention(Attention):
-    """Scaled dot products between integer projections; those of one input are one product."""
-
-    glue: torch.dtype
-    native: bool
-    heads: Any
-    to_q: Any
-    to_k: Any
-    to_v: Any
-    to_out: Any
-    projections: Any
-
-    def forward(
-        self,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        *,
-        onto: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        """Apply it to (n, tokens, in); the result is added to `onto`, in place, if there is one. See `Attention`."""
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        query, key, value = self._projected(hidden_states, context)
-        out = self.to_out[0]
-        shape = (len(context), 1, context.shape[1])  # of a mask that is one for all queries
-        if (
-            self.native
-            and takes(query, key, value, self.heads)
-            and (attention_mask is None or attention_mask.shape == shape)
-        ):
-            bias = None if attention_mask is None else attention_mask[:, 0].float().contiguous()
-            codes = attention(query, key, value, self.heads, bias=bias, codes=out.quantize.numbers)
-        else:
-            codes = out.quantize(self._attended(query, key, value, attention_mask))
-        return cast(Tensor, out.from_codes(codes, onto=onto))
-
-    def _attended(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """Return (n, tokens, heads * size), by torch's operator."""
-        mask = cast(Any, self).prepare_attention_mask(attention_mask, key.shape[1], len(key))
-        if mask is not None:
-            mask = mask.view(len(key), self.heads, -1, mask.shape[-1]).to(self.glue)
-        query, key, value = self._heads(query), self._heads(key), self._heads(value)
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
-
-    def _projected(self, hidden_states: Tensor, context: Tensor) -> list[Tensor]:
-        """Return queries, keys and values, each (n, tokens, heads * size)."""
-        *alone, together = self.projections
-        projected = together.from_codes(together.quantize(context), dtype=self.glue)
-        parts = list(projected.split(self.inner_dim, dim=-1))
-        if alone:
-            parts = [alone[0].from_codes(alone[0].quantize(hidden_states), dtype=self.glue), *parts[-2:]]
-        elif context is not hidden_states:  # no attention to a context has one quantizer for both, but it might
-            parts[0] = together.from_codes(together.quantize(hidden_states), dtype=self.glue)[..., : self.inner_dim]
-        return parts
-
-    def _heads(self, tokens: Tensor) -> Tensor:
-        return cast(Tensor, tokens.unflatten(-1, (self.heads, -1))).transpose(1, 2)
-
-    @staticmethod
-    def fits(block: nn.Module) -> bool:
-        """Return whether a module is one that this class computes."""
-        return (
-            type(block) is Attention
-            and type(block.processor) is AttnProcessor2_0
-            and all(isinstance(layer, Int8Linear) for layer in (block.to_q, block.to_k, block.to_v, block.to_out[0]))
-            and all(part is None for part in (block.group_norm, block.spatial_norm, block.norm_q, block.norm_k))
-            and not block.norm_cross
-            and not block.residual_connection
-            and block.rescale_output_factor == 1
-            and block.to_q.features == block.to_k.features == block.to_v.features == block.inner_dim
-            and Int8Linear.joined((block.to_k, block.to_v)) is not None
-        )
-
-    def arrange(self, glue: torch.dtype, native: bool) -> None:
-        """See `StreamlinedBlock`."""
-        self.glue, self.native = glue, native and glue is torch.bfloat16
-        together = Int8Linear.joined((self.to_q, self.to_k, self.to_v))
-        context = Int8Linear.joined((self.to_k, self.to_v))
-        self.projections = nn.ModuleList([together] if together is not None else [self.to_q, cast(nn.Module, context)])
-        del self.to_q, self.to_k, self.to_v
-
-
-class InPlaceTransformerBlock(BasicTransformerBlock):
-    """Attention to itself, attention to a context (or to itself again) and a gated linear unit, summed in place."""
-
-    ff: Any
-
-    def forward(
-        self,
-        hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
-        encoder_hidden_states: Tensor | None = None,
-        encoder_attention_mask: Tensor | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Tensor:
-        """Apply the block to (n, tokens, channels), which it overwrites; see `BasicTransformerBlock`."""
-        hidden_states = self.attn1(
-            self.norm1(hidden_states),
-            encoder_hidden_states=encoder_hidden_states if self.only_cross_attention else None,
-            attention_mask=attention_mask,
-            onto=hidden_states,
-        )
-        if self.attn2 is not None:
-            hidden_states = self.attn2(
-                self.norm2(hidden_states),
-                encoder_hidden_states=encoder_hidden_states,
-                attention_mask=encoder_attention_mask,
-                onto=hidden_states,
-            )
-        activation, _, out = self.ff.net
-        wide = activation(self.norm3(hidden_states))
-        return cast(Tensor, out.from_codes(out.quantize(wide), onto=hidden_states))
-
-    @staticmethod
-    def fits(block: nn.Module) -> bool:
-        """Return whether a module is one that this class computes; its attentions have their classes already."""
-        return (
-            type(block) is BasicTransformerBlock
-            and block.norm_type == "layer_norm"
-            and block.pos_embed is None
-            and block._chunk_size is None
-            and not hasattr(block, "fuser")
-            and isinstance(block.attn1, FusedAttention)
-            and isinstance(block.attn2, FusedAttention | None)
-            and isinstance(block.ff, FeedForward)
-            and len(block.ff.net) == 3
-            and isinstance(block.ff.net[2], Int8Linear)
-        )
-
-    def arrange(self, glue: torch.dtype, native: bool) -> None:
-        """See `StreamlinedBlock`."""
+        self.native = native and takes(self.norm1) and takes(self.norm2)
 
 
 class ChannelsLastTransformer2DModel(Transformer2DModel):
     """A transformer over the pixels of a picture, whose result stays in the layout of its input."""
+
+    native: bool
+
+    def _operate_on_continuous_inputs(self, hidden_states: Tensor) -> tuple[Tensor, int]:
+        if not (self.native and hidden_states.is_contiguous(memory_format=torch.channels_last)):
+            return cast(tuple[Tensor, int], super()._operate_on_continuous_inputs(hidden_states))
+        project = cast(Any, self.proj_in)
+        padding = (0, 0) if self.use_linear_projection else project.padding
+        codes = norm_codes(hidden_states, self.norm, project.quantize.numbers, padding, silu=False)
+        if self.use_linear_projection:
+            projected = project.from_codes(codes.permute(0, 2, 3, 1).flatten(1, 2))
+        else:
+            projected = project.from_padded_codes(codes).permute(0, 2, 3, 1).flatten(1, 2)
+        return projected, projected.shape[-1]
 
     def _get_output_for_continuous_inputs(
         self, hidden_states: Tensor, residual: Tensor, batch_size: int, height: int, width: int, inner_dim: int
@@ -274,13 +129,16 @@ class ChannelsLastTransformer2DModel(Transformer2DModel):
 
     def arrange(self, glue: torch.dtype, native: bool) -> None:
         """See `StreamlinedBlock`."""
+        self.native = native and takes(self.norm) and isinstance(self.proj_in, Int8Conv2d | Int8Linear)
 
 
 BLOCKS: tuple[type[StreamlinedBlock], ...] = (
     InPlaceResnetBlock2D,
     FusedGEGLU,
+    FusedSwiGLU,
     FusedAttention,
     InPlaceTransformerBlock,
+    InPlaceDiTBlock,
     ChannelsLastTransformer2DModel,
 )
 """Inner blocks before those that hold them."""
@@ -293,7 +151,7 @@ def streamline(module: nn.Module, glue: Glue, native: bool) -> dict[str, int]:
     Args:
         module: the backbone.
         glue: type of what lies between the products of attentions.
-        native: whether attention in bfloat16, and norms before convolutions, are computed by `core.native`.
+        native: whether attention in bfloat16, and norms and gates before products, are computed by `core.native`.
 
     Returns:
         Number of blocks by class.

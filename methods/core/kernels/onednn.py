@@ -8,11 +8,14 @@ which is the simulated layer's sum with the two scales taken out of it: the inte
 rounding of one float32 product per output instead of one per term. oneDNN knows no zero point of weights, so c - y is
 what it is given: an int8 as long as the scheme is symmetric or has fewer than 8 bits. Weights are arranged for the
 processor once, from codes of any number of bits: storage of 2 to 8 bits, computation in 8.
+
+Small products are ours where `core.native` compiles: bit for bit the same, without what torch does around each.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
@@ -24,12 +27,30 @@ from torch.nn import functional as F
 from admbench.methods.core.kernels.codes import InputCodes, TableCodes, input_codes
 from admbench.methods.core.kernels.weights import Weights
 from admbench.methods.core.layers.quantized import QuantizedLayer
+from admbench.methods.core.native import products
 from admbench.methods.core.numbers.dynamic import DynamicQuantizer
 
 _NO_POST_OP: tuple[str, list[Any], str] = ("none", [], "")
 
 
-class Int8Linear(nn.Module):
+class Product(nn.Module):
+    """What products of both kinds have: weights, and who multiplies them, which the first call decides."""
+
+    quantize: InputCodes | TableCodes
+    weights: Weights
+    native = False
+    """Whether they may be those of `core.native`, if small."""
+    small: bool | None = None
+    """Whether they are; None before the first call, which says how many rows there are."""
+
+    def _is_small(self, rows: int, groups: int = 1) -> bool:
+        if self.small is None:
+            may = self.native and not self.weights.packed and isinstance(self.quantize, InputCodes)
+            self.small = may and products.takes(self.weights.shape, rows, groups)
+        return self.small
+
+
+class Int8Linear(Product):
     """A Linear over the codes of its input, any number of leading dimensions; float32 in and out."""
 
     def __init__(self, layer: QuantizedLayer) -> None:
@@ -85,18 +106,27 @@ class Int8Linear(nn.Module):
             activation: what is applied to the result before.
             onto: float32 (..., out), contiguous: the result is added to it, in place, and it is returned.
         """
-        weights = self.weights.arranged(_arranged_linear)
         flat = codes.reshape(-1, codes.shape[-1])
+        if self._is_small(len(flat)):
+            small = self.weights.arranged(self._small)
+            target = None if onto is None else onto.view(-1, self.features)
+            out = small.product(flat, dtype, target)
+            out = out if activation == "none" else F.gelu(out)
+            return out.view(*codes.shape[:-1], self.features) if onto is None else onto
+        weights = self.weights.arranged(_arranged_linear)
         numbers = (flat, self.quantize.scale, self.quantize.zero_point, weights, self._scale, self._zero)
         if onto is not None:
             torch.ops.onednn.qlinear_pointwise.binary(
                 *numbers, onto.view(-1, self.features), self._bias, 1.0, 0, dtype, 1.0, 0, "sum", 1.0, *_NO_POST_OP
             )
             return onto
-        out: Tensor = torch.ops.onednn.qlinear_pointwise(
+        out = torch.ops.onednn.qlinear_pointwise(
             *numbers, self._bias, 1.0, 0, dtype, activation, [], "none" if activation == "gelu" else ""
         )
         return out.view(*codes.shape[:-1], self.features)
+
+    def _small(self, weights: Tensor) -> products.SmallProduct:
+        return products.SmallProduct(weights, self._scale, self._bias, self.quantize.scale, self.quantize.zero_point)
 
     def _copy(self) -> Int8Linear:
         result = copy.copy(self)
@@ -108,7 +138,7 @@ class Int8Linear(nn.Module):
         self._zero = torch.zeros(self.features, dtype=torch.int32)
 
 
-class Int8Conv2d(nn.Module):
+class Int8Conv2d(Product):
     """A Conv2d over the codes of its input; float32 in and out, the output in channels_last."""
 
     def __init__(self, layer: QuantizedLayer) -> None:
@@ -138,6 +168,9 @@ class Int8Conv2d(nn.Module):
 
     def from_padded_codes(self, codes: Tensor) -> Tensor:
         """Apply the layer to codes that have its padding of zero points around them already."""
+        stride, *_, groups = self._geometry
+        if self._is_small(len(codes) * codes.shape[2] * codes.shape[3] // math.prod(stride), groups):
+            return self.weights.arranged(self._small).product(codes)
         weights = self.weights.arranged(partial(self._arranged, shape=codes.shape))
         out: Tensor = torch.ops.onednn.qconv2d_pointwise(
             codes,
@@ -159,6 +192,12 @@ class Int8Conv2d(nn.Module):
         """Return every scale and zero point that the input may have."""
         entries = self.quantize.entries if isinstance(self.quantize, TableCodes) else [self.quantize]
         return [(entry.scale, entry.zero_point) for entry in entries]
+
+    def _small(self, weights: Tensor) -> products.SmallProduct:
+        weights = weights.unsqueeze(2) if weights.ndim == 3 else weights
+        stride, _, dilation, _ = self._geometry
+        bias = self._biases[self.quantize.scale, self.quantize.zero_point]
+        return products.SmallProduct(weights, self._scale, bias, self.quantize.scale, 0, stride, dilation)
 
     def _arranged(self, weights: Tensor, shape: Sequence[int]) -> Tensor:
         """Arrange weights as oneDNN wants them for this shape of codes; for others it may do so at each call."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from admbench.methods.core.kernels.base import Kernel
 from admbench.methods.core.kernels.blocks import Glue, streamline
 from admbench.methods.core.kernels.cuda import CUDA_KERNELS
+from admbench.methods.core.kernels.onednn import Product
 from admbench.methods.core.kernels.onednn_kernels import INT8_KERNELS
 from admbench.methods.core.kernels.weight_only import INT4_LINEAR
 from admbench.methods.core.kernels.weights import Unpack, Weights
@@ -122,9 +123,9 @@ def with_kernels(
         unpack: when weights of few bits become the bytes that kernels compute with; see `kernels.weights`.
         streamlined: whether blocks are computed with fewer passes over memory, or as diffusers has them, so that every
             layer is called on its own.
-        native: whether attention between bfloat16 products, and norms before convolutions beside it, are computed by
-            our kernels in C++, with a little other roundings; never with glue in float32. None is where
-            `core.native.choice` says so.
+        native: whether attention between bfloat16 products, and norms and gates beside it, are computed by our
+            kernels in C++, with a little other roundings; never with glue in float32. None is where
+            `core.native.choice` says so. Small products are ours unless this is False: they are the same to the bit.
     """
     quantized = quantized_layers(module)
     shared = [*module.parameters(), *module.buffers(), *quantized.values(), *clocks_of(module)]
@@ -139,16 +140,25 @@ def with_kernels(
         else:
             replace_layer(result, name, kernel.build(layer))
     glue = glue or default_glue()
+    small = streamlined and native is not False and native_choice().own_ms is not None
     if native is None:
         native = glue == "bfloat16" and streamlined and native_choice().attention == OWN
     native = native and glue == "bfloat16"
     blocks = streamline(result, glue, native) if streamlined else {}
+    for part in result.modules():
+        if isinstance(part, Product):
+            part.native = small
     if unpack == "layer":
         for part in result.modules():
             if isinstance(part, Weights):
                 part.pack()
     attention = (OWN if native else TORCH) if "FusedAttention" in blocks else None
     return WithKernels(result.eval(), chosen, tuple(fallbacks), glue if blocks else None, attention, blocks)
+
+
+def small_products(module: nn.Module) -> int:
+    """Return how many products of a backbone with kernels our kernel in C++ computes; known after its first call."""
+    return sum(isinstance(part, Product) and bool(part.small) for part in module.modules())
 
 
 def resident_bytes(module: nn.Module) -> int:

@@ -7,7 +7,7 @@ whole backbone at 4 bits, plus one layer at 8, for the time that unpacking takes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from admbench.methods.core.numbers.quantizer import Quantizer
 
 Unpack = Literal["once", "layer"]
 """When weights become int8: `once`, and stay so, or `layer` by layer at every call."""
+
+Arranged = TypeVar("Arranged", bound=Tensor | nn.Module)
 
 HALF_BYTE = 4
 """Codes of at most this many bits are stored two to a byte."""
@@ -35,7 +37,7 @@ class Weights(nn.Module):
         self._codes: Tensor | None = codes
         self._zero_point, self.bits, self.shape = zero_point, bits, tuple(codes.shape)
         self._packed = False
-        self._arranged: Tensor | None = None
+        self._arranged: Tensor | nn.Module | None = None
 
     @classmethod
     def of(cls, quantizer: Quantizer, codes: Tensor) -> Self:
@@ -66,13 +68,18 @@ class Weights(nn.Module):
             codes = codes[:, 0] | (codes[:, 1] << HALF_BYTE)
         self._codes = codes
 
-    def arranged(self, arrange: Callable[[Tensor], Tensor]) -> Tensor:
+    @property
+    def packed(self) -> bool:
+        """Whether they are unpacked at every call."""
+        return self._packed
+
+    def arranged(self, arrange: Callable[[Tensor], Arranged]) -> Arranged:
         """Return what `arrange` makes of the signed weights; found once and kept in their stead, unless packed."""
         if self._packed:
             return arrange(self.signed())
         if self._arranged is None:
             self._arranged, self._codes = arrange(self.signed()), None
-        return self._arranged
+        return cast(Arranged, self._arranged)
 
     def _unpacked(self) -> Tensor:
         assert self._codes is not None, "the weights are arranged for the processor already"

@@ -158,13 +158,13 @@ constexpr AddUp ADD_UP[WIDEST] = {add_up<1>, add_up<2>, add_up<3>, add_up<4>, ad
 extern "C" {
 
 struct Attention {
-    const Half *query, *key, *value;  // (batch, tokens, heads * size)
+    const Half *query, *key, *value;  // (batch, tokens, heads * size), of keys and values key_heads * size
     const float* bias;                // (batch, keys) added to scores, or null
     void* out;                        // (batch, queries, heads * size), contiguous
     uint32_t* scratch;                // `attention_scratch` numbers
     long query_row, query_batch;      // strides, in numbers; keys and values have the same ones
     long key_row, key_batch;
-    int batch, heads, queries, keys, size;
+    int batch, heads, key_heads, queries, keys, size;  // a head of keys serves heads / key_heads of queries
     float scale;
     int codes;                        // whether `out` is uint8 codes of the result, else float32
     float inverse_scale;              // of the codes
@@ -182,8 +182,9 @@ void attention(const Attention* call) {
     const int padded = rounded_up(c.keys, TILE), wide = rounded_up(c.size, LANES), pairs = c.size / 2;
     const long key_numbers = (long)padded * pairs, value_numbers = (long)padded / 2 * wide;
     uint32_t* packed_keys = c.scratch;
-    uint32_t* packed_values = packed_keys + c.batch * c.heads * key_numbers;
-    float* bias = (float*)(packed_values + c.batch * c.heads * value_numbers);
+    uint32_t* packed_values = packed_keys + c.batch * c.key_heads * key_numbers;
+    float* bias = (float*)(packed_values + c.batch * c.key_heads * value_numbers);
+    const Codes codes(c.inverse_scale, c.zero_point, c.lowest, c.highest);
     for (int row = 0; row < c.batch; ++row)
         for (int key = 0; key < padded; ++key) {
             const float own = c.bias == nullptr ? 0.0f : c.bias[(long)row * c.keys + std::min(key, c.keys - 1)] * LOG2_E;
@@ -193,15 +194,15 @@ void attention(const Attention* call) {
 #pragma omp parallel num_threads(c.threads)
     {
 #pragma omp for schedule(static)
-        for (int head = 0; head < heads; ++head) {
-            const long at = head / c.heads * c.key_batch + (long)(head % c.heads) * c.size;
+        for (int head = 0; head < c.batch * c.key_heads; ++head) {
+            const long at = head / c.key_heads * c.key_batch + (long)(head % c.key_heads) * c.size;
             pack(c.key + at, c.value + at, c.key_row, c.keys, c.size, packed_keys + head * key_numbers,
                  packed_values + head * value_numbers);
         }
         Strip strip;
 #pragma omp for schedule(dynamic) nowait
         for (int share = 0; share < heads * shares; ++share) {
-            const int head = share / shares, end = std::min(c.queries, (share % shares + 1) * taken);
+            const int head = share / shares, key_head = head / (c.heads / c.key_heads), end = std::min(c.queries, (share % shares + 1) * taken);
             const Half* query = c.query + head / c.heads * c.query_batch + (long)(head % c.heads) * c.size;
             for (int first = share % shares * taken; first < end; first += ROWS) {
                 const Half* rows[ROWS];
@@ -216,12 +217,12 @@ void attention(const Attention* call) {
                     __m512 most[ROWS];
                     float correction[ROWS];
                     for (auto& one : most) one = _mm512_set1_ps(MASKED);
-                    score(strip, rows, packed_keys + head * key_numbers + (long)key * pairs,
+                    score(strip, rows, packed_keys + key_head * key_numbers + (long)key * pairs,
                           bias + head / c.heads * padded + key, count / TILE, pairs, c.scale * LOG2_E, most);
                     weigh(strip, count, most, correction);
                     for (int done = 0; done < wide;) {
                         const int vectors = std::min(WIDEST, (wide - done) / LANES);
-                        ADD_UP[vectors - 1](strip, packed_values + head * value_numbers + (long)key / 2 * wide, count,
+                        ADD_UP[vectors - 1](strip, packed_values + key_head * value_numbers + (long)key / 2 * wide, count,
                                             wide, done, correction);
                         done += vectors * LANES;
                     }
@@ -237,11 +238,7 @@ void attention(const Attention* call) {
                             _mm512_mask_storeu_ps((float*)c.out + at + feature, there, found);
                             continue;
                         }
-                        found = _mm512_mul_ps(found, _mm512_set1_ps(c.inverse_scale));
-                        found = _mm512_max_ps(found, _mm512_set1_ps(c.lowest - c.zero_point));
-                        found = _mm512_min_ps(found, _mm512_set1_ps(c.highest - c.zero_point));
-                        const __m512i code = _mm512_add_epi32(_mm512_cvtps_epi32(found), _mm512_set1_epi32(c.zero_point));
-                        _mm512_mask_cvtusepi32_storeu_epi8((uint8_t*)c.out + at + feature, there, code);
+                        codes.store((uint8_t*)c.out + at + feature, there, found);
                     }
                 }
             }

@@ -18,7 +18,7 @@ class _Call(ctypes.Structure):
     _fields_: ClassVar = [
         *((name, ctypes.c_void_p) for name in ("query", "key", "value", "bias", "out", "scratch")),
         *((name, ctypes.c_long) for name in ("query_row", "query_batch", "key_row", "key_batch")),
-        *((name, ctypes.c_int) for name in ("batch", "heads", "queries", "keys", "size")),
+        *((name, ctypes.c_int) for name in ("batch", "heads", "key_heads", "queries", "keys", "size")),
         ("scale", ctypes.c_float),
         ("codes", ctypes.c_int),
         ("inverse_scale", ctypes.c_float),
@@ -41,7 +41,7 @@ def attention(
 
     Args:
         query: bfloat16 (n, queries, heads * size), features contiguous; size is even, and at most `WIDEST`.
-        key: bfloat16 (n, keys, heads * size), features contiguous.
+        key: bfloat16 (n, keys, key_heads * size), features contiguous; a head of keys serves heads / key_heads.
         value: the same shape and strides as `key`.
         heads: number of heads.
         bias: float32 (n, keys), contiguous, added to the scores of all queries.
@@ -55,15 +55,16 @@ def attention(
     """
     batch, queries, width = query.shape
     keys, size = key.shape[1], width // heads
+    key_heads = key.shape[2] // size
     compute, scratch_numbers = _functions()
-    scratch = torch.empty(scratch_numbers(batch, heads, keys, size), dtype=torch.int32)
+    scratch = torch.empty(scratch_numbers(batch, key_heads, keys, size), dtype=torch.int32)
     out = torch.empty(batch, queries, width, dtype=torch.float32 if codes is None else torch.uint8)
     scale, zero_point, lowest, highest = (1.0, 0, 0, 0) if codes is None else codes
     pointers = (query, key, value, bias, out, scratch)
     call = _Call(
         *(None if tensor is None else tensor.data_ptr() for tensor in pointers),
         *(query.stride(1), query.stride(0), key.stride(1), key.stride(0)),
-        *(batch, heads, queries, keys, size),
+        *(batch, heads, key_heads, queries, keys, size),
         size**-0.5,
         codes is not None,
         1 / scale,
@@ -83,6 +84,8 @@ def takes(query: Tensor, key: Tensor, value: Tensor, heads: int) -> bool:
     return (
         size % 2 == 0
         and size <= WIDEST
+        and key.shape[-1] % size == 0
+        and heads % (key.shape[-1] // size) == 0
         and all(tensor.dtype == torch.bfloat16 and tensor.stride(-1) == 1 for tensor in (query, key, value))
         and key.stride() == value.stride()
     )

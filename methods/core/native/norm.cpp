@@ -1,4 +1,4 @@
-// Group norm, SiLU and rounding to codes in one pass over a picture in channels_last, with the border a convolution needs.
+// Group norm, SiLU or none, and rounding to codes in one pass over a picture in channels_last, with the border a convolution needs.
 //
 // A first pass finds mean and variance of each group, float32 within a run of pixels and float64 between runs, less the
 // first pixel's values, so that a mean far from zero costs no digits. Runs are the same for any number of threads.
@@ -15,14 +15,6 @@ namespace {
 constexpr int RUN = 64;         // pixels whose sums are float32
 constexpr long ALONE = 1 << 15;  // numbers below which one thread computes
 
-inline __m512 silu(__m512 x) {
-    x = _mm512_max_ps(x, _mm512_set1_ps(-80.0f));  // beyond, the result is zero
-    const __m512 below = _mm512_add_ps(exp2(_mm512_mul_ps(x, _mm512_set1_ps(-1.44269504f))), _mm512_set1_ps(1.0f));
-    __m512 inverse = _mm512_rcp14_ps(below);
-    inverse = _mm512_mul_ps(inverse, _mm512_fnmadd_ps(below, inverse, _mm512_set1_ps(2.0f)));
-    return _mm512_mul_ps(x, inverse);
-}
-
 }  // namespace
 
 extern "C" {
@@ -35,15 +27,17 @@ struct Norm {
     int batch, height, width, channels, groups, above, beside;
     float epsilon, inverse_scale;
     int zero_point, lowest, highest, threads;
+    int silu;              // whether it follows the norm
 };
 
 // The channels are a multiple of 16.
-void norm_silu_codes(const Norm* call) {
+void norm_codes(const Norm* call) {
     const Norm& c = *call;
     const long pixels = (long)c.height * c.width;
     const int runs = (pixels + RUN - 1) / RUN, threads = c.batch * pixels * c.channels < ALONE ? 1 : c.threads;
     std::vector<float> sums((size_t)c.batch * runs * 2 * c.channels);
     std::vector<float> factors((size_t)c.batch * 2 * c.channels);
+    const Codes codes(c.inverse_scale, c.zero_point, c.lowest, c.highest);
     const int wide = c.width + 2 * c.beside, high = c.height + 2 * c.above;
 #pragma omp parallel num_threads(threads)
     {
@@ -108,11 +102,7 @@ void norm_silu_codes(const Norm* call) {
                     const __m512 scaled = _mm512_fmadd_ps(_mm512_loadu_ps(picture + at + channel),
                                                           _mm512_loadu_ps(factor + channel),
                                                           _mm512_loadu_ps(factor + c.channels + channel));
-                    __m512 found = _mm512_mul_ps(silu(scaled), _mm512_set1_ps(c.inverse_scale));
-                    found = _mm512_max_ps(found, _mm512_set1_ps(c.lowest - c.zero_point));
-                    found = _mm512_min_ps(found, _mm512_set1_ps(c.highest - c.zero_point));
-                    const __m512i code = _mm512_add_epi32(_mm512_cvtps_epi32(found), _mm512_set1_epi32(c.zero_point));
-                    _mm_storeu_si128((__m128i*)(out + at + channel), _mm512_cvtusepi32_epi8(code));
+                    codes.store(out + at + channel, 0xffff, c.silu ? silu(scaled) : scaled);
                 }
             std::memset(out + (long)c.width * c.channels, c.zero_point, (long)c.beside * c.channels);
         }

@@ -1,4 +1,4 @@
-"""Group norm, SiLU and rounding to a convolution's codes by `norm.cpp`, in one pass."""
+"""Group norm, SiLU or none, and rounding to a convolution's codes by `norm.cpp`, in one pass."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ class _Call(ctypes.Structure):
         *((name, ctypes.c_int) for name in ("batch", "height", "width", "channels", "groups", "above", "beside")),
         ("epsilon", ctypes.c_float),
         ("inverse_scale", ctypes.c_float),
-        *((name, ctypes.c_int) for name in ("zero_point", "lowest", "highest", "threads")),
+        *((name, ctypes.c_int) for name in ("zero_point", "lowest", "highest", "threads", "silu")),
     ]
 
 
-def norm_silu_codes(
+def norm_codes(
     picture: Tensor,
     norm: nn.GroupNorm,
     codes: tuple[float, int, int, int],
     padding: tuple[int, int],
     shift: Tensor | None = None,
+    *,
+    silu: bool = True,
 ) -> Tensor:
     """Return the codes of silu(norm(picture + shift)), padded with the zero point; SiLU is within 1e-4 of exact.
 
@@ -42,6 +44,7 @@ def norm_silu_codes(
         codes: scale, zero point, smallest and largest code.
         padding: rows above and below, columns left and right.
         shift: float32 (n, channels), contiguous.
+        silu: whether there is SiLU after the norm.
 
     Returns:
         uint8 (n, channels, height + 2 * padding[0], width + 2 * padding[1]) in channels_last.
@@ -58,7 +61,7 @@ def norm_silu_codes(
     call = _Call(
         *(None if tensor is None else tensor.data_ptr() for tensor in pointers),
         *(batch, height, width, channels, norm.num_groups, above, beside),
-        *(norm.eps, 1 / scale, zero_point, lowest, highest, torch.get_num_threads()),
+        *(norm.eps, 1 / scale, zero_point, lowest, highest, torch.get_num_threads(), silu),
     )
     _function()(ctypes.byref(call))
     return out
@@ -66,6 +69,11 @@ def norm_silu_codes(
 
 @cache
 def _function() -> ctypes._NamedFuncPointer:
-    compute = ctypes.CDLL(str(library())).norm_silu_codes
+    compute = ctypes.CDLL(str(library())).norm_codes
     compute.argtypes, compute.restype = [ctypes.c_void_p], None
     return compute
+
+
+def takes(norm: nn.Module) -> bool:
+    """Return whether `norm_codes` computes a norm."""
+    return type(norm) is nn.GroupNorm and norm.affine and norm.num_channels % CHANNELS == 0
