@@ -47,7 +47,9 @@ BUILTIN = {
     "nncf-int8": "admbench.methods.bridges.nncf:NNCFInt8",
     "sdnq-int8": "admbench.methods.bridges.sdnq:SDNQInt8",
     "sdnq-int4": "admbench.methods.bridges.sdnq:SDNQInt4",
+    "modelopt-int8": "admbench.methods.bridges.modelopt:ModelOptInt8",
     "ready-made": "admbench.methods.bridges.ready_made:ReadyMade",
+    "diffusers-quantized": "admbench.methods.bridges.diffusers_folder:DiffusersQuantized",
 }
 
 registry = Registry("admbench.methods", "method", BUILTIN, facts=("track", "family"))

@@ -14,7 +14,7 @@ from admbench.bench.cli.tables import print_table
 
 
 def status(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: Annotated[str, typer.Argument(help="Run folder, or the URL that a run stores at.")],
     debug: Debug = False,
 ) -> None:
     """Show how a run stands: of every cell its state, its stage, how long it takes, and what was expected.
@@ -23,8 +23,9 @@ def status(
     was carried out before on the same class of machine. Exit code 0, also where cells failed: `bench run` says that.
     """
     from admbench.bench.run.standing import standing_of
+    from admbench.bench.run.store_upkeep import standing_at
 
-    standing = standing_of(run)
+    standing = standing_at(run) if "://" in run else standing_of(Path(run))
     rows = [
         (
             row.name,

@@ -2,28 +2,29 @@
 
 A few captions are generated in full precision with two numbers of steps, by the very jobs of a run, in a folder that is
 thrown away. From the two follow the time of a denoising step and that of a caption beside its steps. What a method
-costs is reckoned in passes through the backbone, each as long as one in full precision:
+costs is reckoned in passes through the backbone, each as long as one in full precision (`Ratios` has the numbers):
 
-- a calibration set: a step for each prompt and step of its trajectory; twice where the sampler measures what each
+- a calibration set: a step for each prompt and step of its trajectory; more where the sampler measures what each
   layer reads there (`activation-aware`);
-- quantization: the search for ranges, as long as 120 steps; where the method reconstructs blocks, the samples of every
-  iteration forward and backward, through rounding and blocks that are asked twice: as long as 5.5 steps a sample;
+- quantization: the search for ranges; where the method reconstructs blocks, the samples of every iteration forward
+  and backward, through rounding and blocks that are asked twice;
 - a cell: a caption's steps for each caption, its features, and the timing of a step; full precision's latents that
   cells are compared with once a model. `zimtohrli` hears pairs of clips for `HEARING_SECONDS` each.
 
-These numbers of steps are what q-diffusion, ptq4adm and naive at W4A8 took on the embedded models beside what a step
-took in the same run (4.5 to 6.4 a sample, 116 to 158 for ranges, 1.8 to 2.5 for the sampler).
-
-Kernels make a step shorter and simulated numbers make it longer; neither is foreseen.
+What a step of full precision takes differs from processor to processor more than the rest does: where MKL has to run
+in its reproducible mode (`admbench.arithmetic`) it is slow, and kernels, bfloat16 and reconstruction, which use it
+less, take fewer of such steps. Simulated numbers make a step longer; that is not foreseen.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from admbench import arithmetic
 from admbench.bench.measurement.trajectory import CAPTIONS as COMPARED
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.executors.local import LocalExecutor
@@ -39,21 +40,54 @@ from admbench.metrics.latents import LATENTS
 CAPTIONS = 4
 """Most that are generated."""
 FEW_STEPS, MORE_STEPS = 3, 9
-SEARCH_STEPS = 120
-"""As long as these is the search for the ranges of a method's integers."""
-SAMPLE_STEPS = 5.5
-"""As long as these is a sample of a reconstruction's iteration."""
 MEASURING = frozenset({"activation-aware"})
-"""Samplers that measure what every layer reads, which takes as long again as the steps themselves."""
+"""Samplers that measure what every layer reads, which takes longer than the steps themselves."""
 HEARING_SECONDS = 0.07
 """Of `zimtohrli` for a pair of clips of 2.6 s."""
 SCORING_SECONDS = 0.5
 """Of a cell's other scores, and of its record."""
 TIMED_STEPS = 12
 """Steps of a cell's own timing, of full precision and with kernels."""
+KERNEL_BITS = 8
+"""Most bits of weights and of inputs whose products kernels for integers compute."""
 MODEL_STEPS = 25
 """Taken of a model whose number of steps nobody says."""
 _TIMEOUT = 900.0
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """What other work takes, in steps of full precision: as measured on the embedded models beside such steps."""
+
+    search: float
+    """The search for the ranges of a method's integers."""
+    sample: float
+    """A sample of a reconstruction's iteration."""
+    measuring: float
+    """A step of a trajectory while a sampler measures what every layer reads."""
+    kernels: float
+    """A step with integer kernels."""
+    bf16: float
+    """A step in bfloat16."""
+
+
+USUAL = Ratios(search=120, sample=5.5, measuring=2, kernels=1, bf16=1)
+"""Of q-diffusion, ptq4adm and naive at W4A8 on an Intel Xeon with AMX: 116 to 158, 4.5 to 6.4, and 1.8 to 2.5. What
+kernels gain there depends on much, and is not foreseen."""
+REPRODUCIBLE = Ratios(search=95, sample=3.05, measuring=1.5, kernels=0.3, bf16=0.6)
+"""Of the same on an AMD EPYC (Zen 4) in MKL's reproducible mode: 87 to 107, 2.5 to 3.8, 1.4 to 1.6, 0.23 to 0.33, and
+0.5 to 0.7. Kernels and bfloat16 gain so much where the processor multiplies such numbers."""
+
+
+def ratios_here() -> Ratios:
+    """Return those that hold for jobs of this machine."""
+    jobs = arithmetic.reproducible(os.environ)
+    if (arithmetic.mode(jobs) or "").upper() != arithmetic.REPRODUCIBLE:
+        return USUAL
+    has = arithmetic.instruction_sets()
+    kernels = REPRODUCIBLE.kernels if "avx512_vnni" in has else USUAL.kernels
+    bf16 = REPRODUCIBLE.bf16 if "avx512_bf16" in has else USUAL.bf16
+    return replace(REPRODUCIBLE, kernels=kernels, bf16=bf16)
 
 
 @dataclass(frozen=True)
@@ -73,6 +107,7 @@ class Pace:
     """Of the backbone in full precision."""
     clip_bytes: int
     """Of a clip and its features."""
+    ratios: Ratios = USUAL
 
     def expect(self, job: Job, captions: int, effort: int) -> Expected:
         """Return what a job of the model is expected to take.
@@ -89,14 +124,14 @@ class Pace:
             case CalibrationJob():
                 steps = job.request.steps or min(MODEL_STEPS, job.request.most_steps or MODEL_STEPS)
                 samples = 2 * job.request.prompts * job.request.timesteps * self.clip_bytes // 4
-                passes = 2 if job.request.sampler in MEASURING else 1
+                passes = self.ratios.measuring if job.request.sampler in MEASURING else 1
                 seconds = self.start + passes * job.request.prompts * steps * self.step
                 return Expected(seconds, self.peak_bytes, samples)
             case QuantizeJob():
                 asked = MethodSpec.parse(job.method)
                 integers = asked.weight_format is not None or (asked.weight_bits or FLOAT_BITS) < FLOAT_BITS
-                search = SEARCH_STEPS if integers else 0
-                return Expected(self.start + (search + effort * SAMPLE_STEPS) * self.step, self.peak_bytes, 0)
+                search = self.ratios.search if integers else 0
+                return Expected(self.start + (search + effort * self.ratios.sample) * self.step, self.peak_bytes, 0)
             case BaselineJob():
                 compared = min(COMPARED, captions) if LATENTS in job.extractors else 0
                 seconds = self._clips(job, captions) + compared * self._steps(job) * self.step
@@ -105,13 +140,26 @@ class Pace:
                 scoring = SCORING_SECONDS + captions * HEARING_SECONDS * ("zimtohrli" in job.metrics)
                 if job.method == FULL_PRECISION:  # its audio is the baseline's
                     return Expected(scoring, self.peak_bytes, 0)
-                bits = MethodSpec.parse(job.method).weight_bits or FLOAT_BITS  # of bf16, which names none
-                disk = self.checkpoint_bytes * bits // 32 + clips
+                asked = MethodSpec.parse(job.method)
+                disk = self.checkpoint_bytes * (asked.weight_bits or FLOAT_BITS) // 32 + clips  # bf16 names none
                 timing = 2 * TIMED_STEPS * self.step
-                return Expected(self._clips(job, captions) + timing + scoring, self.peak_bytes, disk)
+                making = self._clips(job, captions, self._relative(asked, job.device))
+                return Expected(making + timing + scoring, self.peak_bytes, disk)
 
-    def _clips(self, job: BaselineJob | CellJob, captions: int) -> float:
-        return self.start + captions * (self._steps(job) * self.step + self.caption + self.features)
+    def _relative(self, asked: MethodSpec, device: str) -> float:
+        """Return how long a step of a cell is, beside one of full precision."""
+        if device != "cpu":
+            return 1.0
+        if asked.name == "bf16":
+            return self.ratios.bf16
+        integers = (asked.weight_bits or FLOAT_BITS) <= KERNEL_BITS and (
+            asked.activation_bits or FLOAT_BITS
+        ) <= KERNEL_BITS
+        return self.ratios.kernels if integers else 1.0
+
+    def _clips(self, job: BaselineJob | CellJob, captions: int, relative: float = 1.0) -> float:
+        steps = self._steps(job) * self.step * relative
+        return self.start + captions * (steps + self.caption + self.features)
 
     def _steps(self, job: BaselineJob | CellJob) -> int:
         return job.generation.steps or MODEL_STEPS
@@ -144,6 +192,7 @@ def gauge(cell: CellJob, captions: int) -> Pace | None:
             peak_bytes=max(times[0].peak_bytes, times[1].peak_bytes),
             checkpoint_bytes=directory_bytes(made.checkpoint),
             clip_bytes=clips // few,
+            ratios=ratios_here(),
         )
 
 

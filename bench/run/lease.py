@@ -101,6 +101,11 @@ def hold_lease(store: Store, folder: Path) -> Iterator[Lease]:
         lease.give_up(keeping)
 
 
+def is_leased(store: Store) -> bool:
+    """Return whether a run holds the lease, or was killed and left it."""
+    return store.read(_NAME) is not None
+
+
 def _take(store: Store, lease: Lease) -> None:
     while not store.create(_NAME, lease.content()):
         found = store.read(_NAME)

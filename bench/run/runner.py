@@ -17,12 +17,13 @@ from admbench.bench.run.expecting import seconds_of
 from admbench.bench.run.finished import is_done
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CellJob, Job
-from admbench.bench.run.journal import Journal, planned
+from admbench.bench.run.journal import Journal, Planned, planned
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.lease import Lease, hold_lease
 from admbench.bench.run.lock import hold, unwritable
 from admbench.bench.run.plan import Plan, make_plan
 from admbench.bench.run.store import Store
+from admbench.bench.run.store_upkeep import note_plan
 from admbench.bench.run.storing import Finished
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import BenchError, DataError
@@ -101,9 +102,12 @@ def run_grid(
         executor = executor or make_executor(execution, grid.out)  # a cluster is reached when all names are known
         try:
             _prepare(grid, plan, fresh=fresh)
-            journal = _journal(plan, execution.workers)
+            listed = _listed(plan, execution.workers)
+            journal = Journal(plan.run, listed)
         except OSError as error:
             raise unwritable(grid.out, error) from None
+        if store is not None:
+            note_plan(store, listed)
         events.planned(plan)
         ended = _carry_out(plan, executor, events, journal, finished, lease)
         _tidy(plan)
@@ -140,8 +144,8 @@ def _carry_out(
     return ended
 
 
-def _journal(plan: Plan, workers: int) -> Journal:
-    return Journal(plan.run, planned(workers, plan.cells, plan.jobs, plan.skipped, seconds_of(plan.expected)))
+def _listed(plan: Plan, workers: int) -> Planned:
+    return planned(workers, plan.cells, plan.jobs, plan.skipped, seconds_of(plan.expected))
 
 
 def _judges_of(grid: GridSpec) -> JudgeSpec:

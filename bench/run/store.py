@@ -33,6 +33,8 @@ PAUSES = (0.2, 1.0, 4.0)
 """Seconds before each further attempt at an operation that failed; storage is away for moments."""
 AT_ONCE = 8
 """Files of a job that travel side by side: each waits for the storage."""
+OBJECTS = "objects"
+"""Folder of what jobs left, by content."""
 _MOST_LOG_BYTES = 1 << 20
 
 Result = TypeVar("Result")
@@ -109,6 +111,19 @@ class Store:
         except FileNotFoundError:
             return set()
         return {Path(name).stem for name in listed if str(name).endswith(".json")}
+
+    def names(self, folder: str) -> dict[str, int]:
+        """Return the objects below a folder by their names, each with its bytes."""
+        try:
+            found = self.attempt("list", lambda: self._files.find(self._place(folder), detail=True))
+        except FileNotFoundError:
+            return {}
+        return {place[len(self._root) + 1 :]: int(about["size"]) for place, about in found.items()}
+
+    def files(self, key: str) -> dict[str, Stored] | None:
+        """Return the files that a finished job left, by their paths; None if it is not finished there."""
+        marker = self._marker(key)
+        return None if marker is None else marker.files
 
     def holds(self, key: str) -> bool:
         """Return whether a job is finished there."""
@@ -279,10 +294,15 @@ class Store:
             return write()
 
     def _object(self, sha256: str) -> str:
-        return self._place(f"objects/{sha256[:2]}/{sha256}")
+        return self._place(object_name(sha256))
 
     def _place(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+
+def object_name(sha256: str) -> str:
+    """Return the name of the object that holds what has a hash."""
+    return f"{OBJECTS}/{sha256[:2]}/{sha256}"
 
 
 def _described(path: Path) -> Stored:

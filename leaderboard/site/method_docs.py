@@ -152,10 +152,13 @@ _PAGES = {
             "nncf-int8",
             "sdnq-int8",
             "sdnq-int4",
+            "modelopt-int8",
         ),
         DocsPage("methods/bridges.html", _BRIDGES),
     ),
-    "ready-made": DocsPage("methods/bridges.html#checkpoints-that-others-made"),
+    **dict.fromkeys(
+        ("ready-made", "diffusers-quantized"), DocsPage("methods/bridges.html#checkpoints-that-others-made")
+    ),
 }
 
 

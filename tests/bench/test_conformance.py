@@ -56,8 +56,9 @@ LONG = (
     "tfmq-dm",
 )
 """Methods that search or learn for long even when they are configured small, and are checked with the slow tests."""
-OF_A_FILE = "ready-made"
-"""It reads a file of the model's weights, and the tiny networks have none (tests/methods/test_ready_made.py)."""
+OF_FILES = ("ready-made", "diffusers-quantized")
+"""They read files of the model's weights, and the tiny networks have none (tests/methods/test_ready_made.py and
+test_diffusers_folder.py)."""
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ OF_A_FILE = "ready-made"
     [
         pytest.param(name, marks=pytest.mark.slow(140) if name in LONG else ())
         for name in methods.BUILTIN
-        if name != OF_A_FILE
+        if name not in OF_FILES
     ],
 )
 def test_built_in_methods_pass(name: str) -> None:
@@ -217,7 +218,7 @@ def test_where_products_do_not_repeat_a_difference_is_not_blamed_on_the_method(m
     assert found["packs and loads again, bit for bit"].state == "passed"
 
 
-@pytest.mark.parametrize("name", [name for name in methods.BUILTIN if "-int" not in name and name != OF_A_FILE])
+@pytest.mark.parametrize("name", [name for name in methods.BUILTIN if "-int" not in name and name not in OF_FILES])
 def test_efforts_of_the_usual_names_are_cut_down_and_a_method_holds_spec_and_options_alone(name: str) -> None:
     method = Subject(name).method
     assert vars(method).keys() == {"spec", "config"}

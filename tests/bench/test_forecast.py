@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from admbench.bench.cli.run_plan import lines_of, rows_of
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.expecting import Expected, History
 from admbench.bench.run.forecast import Forecast, forecast, keep, total_of
-from admbench.bench.run.gauging import Pace
+from admbench.bench.run.gauging import Pace, Ratios
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob
 from admbench.bench.run.plan import Plan, make_plan
@@ -127,6 +128,23 @@ def test_a_calibrated_machine_is_reckoned_in_passes_through_the_backbone(make: M
     silent = PACE.expect(cell.model_copy(update={"metrics": ("fd",)}), 4, 0)
     assert silent.seconds == pytest.approx(told.seconds - 4 * 0.07)
     assert told.disk_bytes == 3200 * 4 // 32 + 400
+
+
+def test_what_a_processor_gains_from_kernels_and_from_bfloat16_is_reckoned_where_it_is_known(make: MakePlan) -> None:
+    """On a processor whose full precision is held to MKL's reproducible mode, kernels are not."""
+    plan = make(generation__steps=10)
+    cell = next(job for job in plan.jobs if isinstance(job, CellJob) and job.method == NAIVE)
+    pace = replace(PACE, ratios=Ratios(search=90, sample=3.0, measuring=1.5, kernels=0.25, bf16=0.5))
+
+    def seconds(method: str, device: str = "cpu") -> float:
+        return pace.expect(cell.model_copy(update={"method": method, "device": device}), 4, 0).seconds
+
+    whole = seconds("naive@w4a16")
+    assert seconds(NAIVE) == pytest.approx(whole - 4 * 10 * 0.1 * 0.75)
+    assert seconds("bf16") == pytest.approx(whole - 4 * 10 * 0.1 * 0.5)
+    assert seconds("naive@mxfp8") == seconds(NAIVE, "cuda") == whole
+    quantize = next(job for job in plan.jobs if isinstance(job, QuantizeJob))
+    assert pace.expect(quantize, 4, 100).seconds == pytest.approx(2.0 + (90 + 100 * 3.0) * 0.1)
 
 
 def test_the_plan_has_a_row_a_cell_and_the_whole_and_is_what_the_run_is_held_against(

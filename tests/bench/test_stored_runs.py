@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from admbench.bench.cli.app import main
 from admbench.bench.run import store
 from admbench.bench.run.grid import GridSpec, load_grid
 from admbench.bench.run.layout import RunLayout
@@ -60,6 +61,35 @@ def test_another_machine_has_all_cells_without_carrying_out_one(make_grid: Calla
     mine, theirs = (RunLayout(one.out).cell("fake-adm", "fp32").record for one in (grid, there))
     assert mine.read_bytes() == theirs.read_bytes()
     assert settled(there) == settled(grid)
+
+
+def test_from_any_machine_it_is_seen_how_a_run_stands_and_what_belongs_to_no_job_is_removed(
+    make_grid: Callable[..., GridSpec], capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = make_grid(methods=["fp32"], limit=2, metrics__names=["clap"], store=URL)
+    run(grid)
+    capsys.readouterr()  # what its jobs said
+    there = Store(URL)
+    (key,) = (cell for cell in sorted(there.keys()) if "result.json" in (there.files(cell) or {}))
+    assert main(["status", URL]) == 0
+    assert capsys.readouterr().out.splitlines() == ["fake-adm fp32\tdone\t-\t-\t-\t-", "1 cells, 1 done"]
+    before = there.names("objects")
+    there.write("objects/00/" + "0" * 64, b"of a crash")
+    assert main(["prune", URL, "--what", "leftovers"]) == 0
+    assert capsys.readouterr().out.startswith("1 objects, ")
+    assert there.names("objects") == before
+    there.remove(f"jobs/{key}.json")
+    there.write(f"logs/{key}.txt", b"loading\nout of luck\n")
+    assert main(["status", URL]) == 0
+    assert "fake-adm fp32\tfailed\t-\t-\t-\tout of luck" in capsys.readouterr().out
+    assert main(["prune", URL, "--what", "audio"]) == 2
+    assert "--what leftovers" in capsys.readouterr().err
+
+
+def test_where_no_run_is_stored_there_is_no_standing_and_nothing_to_prune(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["status", URL], ["prune", URL, "--what", "leftovers"]):
+        assert main(command) == 2
+        assert capsys.readouterr().err.startswith(f"error: {URL}: no run is there")
 
 
 @pytest.mark.slow(20)
