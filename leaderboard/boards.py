@@ -24,7 +24,7 @@ BACKBONE = "backbone"
 """The component that every method quantizes unless others are asked for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A record on a board; of a method that was run with several calibration draws each has its row."""
 

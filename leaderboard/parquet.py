@@ -9,7 +9,7 @@ numbers of fields these are; https://github.com/apache/thrift/blob/master/doc/sp
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,21 +33,25 @@ def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
     >>> file[:4], file[-4:]
     (b'PAR1', b'PAR1')
     """
-    columns = [
-        _Column.of(name, [row.get(name) for row in rows]) for name in dict.fromkeys(key for row in rows for key in row)
-    ]
+    names = dict.fromkeys(key for row in rows for key in row)
+    return columns_to_parquet({name: [row.get(name) for row in rows] for name in names}, len(rows))
+
+
+def columns_to_parquet(values: Mapping[str, list[Any]], rows: int) -> bytes:
+    """Return columns of so many values each as a Parquet file, as of `to_parquet`."""
+    columns = [_Column.of(name, own) for name, own in values.items()]
     body, chunks, size = bytearray(MAGIC), [], 0
     for column in columns:
         page, at = column.page(), len(body)
         body += page
         size += len(page)
-        chunks.append(_struct((2, _I64, at), (3, _STRUCT, column.chunk(len(rows), at, len(page)))))
+        chunks.append(_struct((2, _I64, at), (3, _STRUCT, column.chunk(rows, at, len(page)))))
     root = _struct((4, _BINARY, "rows"), (5, _I32, len(columns)))
-    group = _struct((1, _LIST, (_STRUCT, chunks)), (2, _I64, size), (3, _I64, len(rows)))
+    group = _struct((1, _LIST, (_STRUCT, chunks)), (2, _I64, size), (3, _I64, rows))
     footer = _struct(
         (1, _I32, 1),
         (2, _LIST, (_STRUCT, [root, *(column.schema() for column in columns)])),
-        (3, _I64, len(rows)),
+        (3, _I64, rows),
         (4, _LIST, (_STRUCT, [group])),
         (6, _BINARY, "admbench"),
     )

@@ -4,7 +4,8 @@ What `bench validate` makes of them is in `admbench.leaderboard.validating`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -26,11 +27,12 @@ from admbench.plain_text import visible
 
 AT_ONCE = 50
 """Records that another process reads before it sends them."""
+_SHARED = ("model", "suite", "generation", "environment")
 SHOWN = 60
 """Characters of a value, or of a key, that a line of what is wrong with it shows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LoadedRecord:
     """A valid record and where it was found."""
 
@@ -126,7 +128,7 @@ def gather(paths: Iterable[str | Path], *, processes: int = 1, remembered: bool 
     files = record_files(paths)
     batches = [own[first : first + AT_ONCE] for own in _by_run(files) for first in range(0, len(own), AT_ONCE)]
     with workers(processes) as mapped:
-        read = [one for batch in mapped(_read_again if remembered else _read_all, batches) for one in batch]
+        read = [one for batch in mapped(partial(_read_batch, remembered=remembered), batches) for one in batch]
     good = [one for one in read if isinstance(one, LoadedRecord)]
     bad = [one for one in read if isinstance(one, Quarantined)]
     if not good:
@@ -154,6 +156,21 @@ def _read_again(files: Sequence[tuple[Path, Path]]) -> list[LoadedRecord | Quara
     return [
         _decoded(*file) if schema == SCHEMA_VERSION else _read(file) for file, schema in zip(files, good, strict=True)
     ]
+
+
+def _read_batch(files: Sequence[tuple[Path, Path]], *, remembered: bool) -> list[LoadedRecord | Quarantined]:
+    return list(_sharing(_read_again(files) if remembered else _read_all(files)))
+
+
+def _sharing(batch: Iterable[LoadedRecord | Quarantined]) -> Iterator[LoadedRecord | Quarantined]:
+    """Yield records with what is equal in them being one: of a run most have the same suite, settings and machine."""
+    known: dict[str, Any] = {}
+    for one in batch:
+        if isinstance(one, LoadedRecord):
+            parts = {name: part for name in _SHARED if (part := getattr(one.record, name)) is not None}
+            equal = {name: known.setdefault(name + part.model_dump_json(), part) for name, part in parts.items()}
+            one = replace(one, record=one.record.model_copy(update=equal))
+        yield one
 
 
 def _decoded(run: Path, path: Path) -> LoadedRecord:

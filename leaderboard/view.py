@@ -33,7 +33,7 @@ ANOTHER_MEASURE = "zimtohrli_vs_baseline"
 """A published measure of nearness that no network of ours is behind: held against the order by FD as a judge is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Standing:
     """A cell in the order of its model by one score."""
 
@@ -61,7 +61,7 @@ class Standing:
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ViewRow:
     """One method on one model."""
 

@@ -22,7 +22,7 @@ _PLANNED = "planned.json"
 
 def note_plan(store: Store, planned: Planned) -> None:
     """Leave at the storage what a run has to do, for `standing_at`; it costs the run nothing if that does not work."""
-    with suppress(BenchError):
+    with suppress(BenchError, OSError):
         store.write(_PLANNED, planned.model_dump_json().encode())
 
 

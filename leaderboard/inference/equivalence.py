@@ -39,7 +39,7 @@ MAXIMUM_PROJECTED = 100_000
 """More captions than this are not projected: the estimate lies at the margin."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """One cell held against full precision by one score."""
 

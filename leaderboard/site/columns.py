@@ -20,7 +20,7 @@ TONES = {"no worse": "good", "worse": "bad", "cannot be told": "open"}
 """Of the words of a verdict."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Value:
     """What one cell has in one column."""
 

@@ -1,15 +1,18 @@
-"""Everything that a site shows, in one file of each kind: table.csv, .json, .parquet."""
+"""Everything that a site shows, in one file of each kind: table.csv, .json, .parquet.
+
+Of ten thousand cells the rows as objects are most of what a build holds, so they are kept column by column.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from admbench.leaderboard.frame import flat_row
-from admbench.leaderboard.parquet import to_parquet
+from admbench.leaderboard.parquet import columns_to_parquet
 from admbench.leaderboard.site import summary
 from admbench.leaderboard.site.output import Output
 from admbench.leaderboard.view import BoardView, ViewRow
@@ -17,14 +20,42 @@ from admbench.leaderboard.view import BoardView, ViewRow
 
 def write_data(views: Sequence[BoardView], output: Output) -> None:
     """Write the tables."""
-    rows = [_data_row(view, own) for view in views for model in view.models for own in model.rows]
-    output.write("table.json", json.dumps(rows, indent=1, allow_nan=False) + "\n")
+    columns: dict[str, list[Any]] = {}
+    texts = []
+    for place, row in enumerate(_data_row(view, own) for view in views for model in view.models for own in model.rows):
+        texts.append(_indented(row))
+        for key, value in row.items():
+            column = columns.setdefault(key, [])
+            column += [None] * (place - len(column))
+            column.append(value)
+    count = len(texts)
+    output.write_bytes("table.json", b"[\n " + b",\n ".join(texts) + b"\n]\n" if texts else b"[]\n")
+    del texts
+    for column in columns.values():
+        column += [None] * (count - len(column))
+    output.write_bytes("table.csv", b"".join(_csv(columns)))
+    output.write_bytes("table.parquet", columns_to_parquet(columns, count))
+
+
+def _indented(row: dict[str, Any]) -> bytes:
+    """Return a row as it stands in a list of JSON."""
+    return json.dumps(row, indent=1, allow_nan=False).replace("\n", "\n ").encode("ascii")
+
+
+def _csv(columns: dict[str, list[Any]]) -> Iterator[bytes]:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
-    writer.writeheader()
-    writer.writerows({key: _csv_value(value) for key, value in row.items()} for row in rows)
-    output.write("table.csv", text.getvalue())
-    output.write_bytes("table.parquet", to_parquet(rows))
+    writer = csv.writer(text)
+    for values in _lines(columns):
+        writer.writerow(values)
+        yield text.getvalue().encode()
+        text.seek(0)
+        text.truncate()
+
+
+def _lines(columns: dict[str, list[Any]]) -> Iterator[list[Any]]:
+    yield [*columns]
+    for values in zip(*columns.values(), strict=True):
+        yield [_csv_value(value) for value in values]
 
 
 def _data_row(view: BoardView, own: ViewRow) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from admbench.leaderboard.view_words import short_verdict
 from admbench.plain_text import visible_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """A score of a cell, with what the engine concludes from it where it does."""
 
