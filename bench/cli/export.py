@@ -19,8 +19,11 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a packed checkpoint.")],
     out: Annotated[Path, typer.Option(help="Folder of the export; replaced if it holds one.")],
     form: Annotated[
-        Literal["diffusers", "onnx", "onnx-pipeline", "openvino", "gguf"],
-        typer.Option("--format", help="Who is to read it; diffusers and onnx-pipeline hold all, others the backbone."),
+        Literal["diffusers", "diffusers-quanto", "onnx", "onnx-pipeline", "openvino", "gguf"],
+        typer.Option(
+            "--format",
+            help="Who is to read it; diffusers* and onnx-pipeline hold all, others the backbone.",
+        ),
     ],
     model: Annotated[
         str | None, typer.Option(help="Where the checkpoint's model is: registry name, or dir:PATH.")

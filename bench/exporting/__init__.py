@@ -9,10 +9,12 @@ from admbench.bench.exporting.gguf_file import GGUFFile
 from admbench.bench.exporting.onnx_model import OnnxModel
 from admbench.bench.exporting.onnx_pipeline import OnnxPipeline
 from admbench.bench.exporting.openvino_ir import OpenVINOIR
+from admbench.bench.exporting.quanto_pipeline import QuantoPipeline
 from admbench.bench.exporting.target import Target
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (DiffusersPipeline(), OnnxModel(), OnnxPipeline(), OpenVINOIR(), GGUFFile())
+    target.name: target
+    for target in (DiffusersPipeline(), QuantoPipeline(), OnnxModel(), OnnxPipeline(), OpenVINOIR(), GGUFFile())
 }
 """By the name that `bench export --format` takes."""
 

@@ -195,8 +195,11 @@ def test_what_a_form_cannot_express_is_refused_by_name() -> None:
     correct(backbone, NoiseCorrection(torch.zeros(1), torch.zeros(1)))
     with pytest.raises(UsageError, match="corrected by timestep"):
         plain_network(backbone, "backbone")
+    subject = subject_of(model, quantized(model, "naive@w4a16"))
+    with pytest.raises(UsageError, match="not symmetric codes of 8 bits, which quanto's files do not hold"):
+        TARGETS["diffusers-quanto"].write(subject, Path("unused"))
     with pytest.raises(UsageError, match="no weight has whole blocks of a format of GGUF"):
-        TARGETS["gguf"].write(subject_of(model, quantized(model, "naive@w4a16")), Path("unused"))
+        TARGETS["gguf"].write(subject, Path("unused"))
 
 
 class Wrong(Target):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 from admbench.bench import api
 from admbench.bench.cli.app import main
@@ -74,6 +75,25 @@ def test_the_script_of_the_page_makes_our_clip_without_this_package(
     assert found.shape == ours.shape
     difference = np.square(found - ours).mean() / np.square(ours).mean()
     assert -10 * np.log10(difference) > NEAREST_DB[form]
+
+
+@pytest.mark.slow
+def test_diffusers_and_quanto_make_our_clip_from_our_codes(packed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optimum.quanto")
+    pytest.importorskip("accelerate")
+    made = tmp_path / "packed"
+    assert main(["quantize", "--model", "tiny-audioldm", "--method", "naive@w8a16", "--out", str(made)]) == 0
+    assert main(["export", str(made), "--format", "diffusers-quanto", "--out", str(tmp_path / "exported")]) == 0
+    held = load_file(tmp_path / "exported" / "unet" / "diffusion_pytorch_model.safetensors")
+    assert sum(name.endswith(".weight._data") and tensor.dtype == torch.int8 for name, tensor in held.items()) == 84
+    python = _environment(tmp_path / "alone", "optimum")
+    script = _script("diffusers-quanto")
+    done = subprocess.run([python, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found, _ = soundfile.read(tmp_path / "rain.wav")
+    denoised = api.load_checkpoint(made).latents(["rain on a roof"], [0], steps=STEPS, guidance=3.0, batch_size=1)
+    ours = api.load_model(f"dir:{packed.parent / 'pipeline'}").decode(denoised)[0]
+    assert -10 * np.log10(np.square(found - ours).mean() / np.square(ours).mean()) > NEAREST_DB["diffusers"]
 
 
 def from_noise_of_numpy(packed: Path) -> np.ndarray:
