@@ -19,7 +19,7 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a packed checkpoint.")],
     out: Annotated[Path, typer.Option(help="Folder of the export; replaced if it holds one.")],
     form: Annotated[
-        Literal["diffusers", "diffusers-quanto", "onnx", "onnx-pipeline", "openvino", "gguf"],
+        Literal["diffusers", "diffusers-quanto", "diffusers-torchao", "onnx", "onnx-pipeline", "openvino", "gguf"],
         typer.Option(
             "--format",
             help="Who is to read it; diffusers* and onnx-pipeline hold all, others the backbone.",

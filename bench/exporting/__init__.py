@@ -11,10 +11,19 @@ from admbench.bench.exporting.onnx_pipeline import OnnxPipeline
 from admbench.bench.exporting.openvino_ir import OpenVINOIR
 from admbench.bench.exporting.quanto_pipeline import QuantoPipeline
 from admbench.bench.exporting.target import Target
+from admbench.bench.exporting.torchao_pipeline import TorchaoPipeline
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for target in (DiffusersPipeline(), QuantoPipeline(), OnnxModel(), OnnxPipeline(), OpenVINOIR(), GGUFFile())
+    for target in (
+        DiffusersPipeline(),
+        QuantoPipeline(),
+        TorchaoPipeline(),
+        OnnxModel(),
+        OnnxPipeline(),
+        OpenVINOIR(),
+        GGUFFile(),
+    )
 }
 """By the name that `bench export --format` takes."""
 

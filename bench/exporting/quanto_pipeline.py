@@ -1,117 +1,34 @@
-"""A pipeline directory of diffusers whose backbone holds our codes, a byte each, for its backend optimum-quanto.
+"""A pipeline directory of diffusers with our int8 codes, for its backend optimum-quanto.
 
-`from_pretrained` of the pipeline loads it, with `pip install optimum-quanto accelerate`. Of the backends that diffusers
-has it holds codes that another program found: `weight._data`, int8, and `weight._scale` per output channel, in
-safetensors. Layers of class Linear are held; what else is quantized is written as the values of its weights, in half
-precision.
+In safetensors a layer is `weight._data`, int8, and `weight._scale` per output channel.
 """
 
 from __future__ import annotations
 
-from importlib import util
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from admbench.bench.exporting.diffusers_pipeline import DiffusersPipeline
-from admbench.bench.exporting.pipeline_source import pipeline_folder
-from admbench.bench.exporting.subject import Inputs, Subject
-from admbench.bench.exporting.target import Run, Written
-from admbench.bench.models.quantization import BACKBONE
-from admbench.errors import UsageError
-from admbench.files import read_json, write_json_atomic
-from admbench.methods.core.kernels.weights import Weights
-from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
-from admbench.registry import load_target
-
-BITS = 8
-"""Of the codes; other widths have another form there."""
+from admbench.bench.exporting.packed_pipeline import PackedPipeline, Tensors
 
 
-class QuantoPipeline(DiffusersPipeline):
-    """The whole pipeline, its backbone's Linear layers as int8 codes and a scale per output channel."""
+class QuantoPipeline(PackedPipeline):
+    """See `PackedPipeline`."""
 
     name = "diffusers-quanto"
     summary = "a pipeline directory with the backbone's int8 codes, for diffusers and optimum-quanto"
+    backend = "quanto"
+    modules: ClassVar[dict[str, str]] = {"optimum.quanto": "optimum-quanto", "accelerate": "accelerate"}
 
-    def missing(self) -> str | None:
-        """See `Target`."""
-        there = util.find_spec("optimum") is not None and util.find_spec("optimum.quanto") is not None
-        absent = [] if there else ["optimum-quanto"]
-        absent += [] if util.find_spec("accelerate") is not None else ["accelerate"]
-        return f"not installed: {', '.join(absent)}; pip install {' '.join(absent)}" if absent else None
+    def config(self, kept: list[str]) -> dict[str, Any]:
+        """See `PackedPipeline`."""
+        return {"quant_method": "quanto", "weights_dtype": "int8", "modules_to_not_convert": kept}
 
-    def write(self, subject: Subject, folder: Path) -> Written:
-        """See `DiffusersPipeline`.
-
-        Raises:
-            UsageError: also where a Linear layer of the backbone is not of symmetric codes of 8 bits alone, or
-                diffusers could not be told which are not quantized.
-        """
-        network = subject.model.backbone
-        packed, kept = _packed(network)
-        written = super().write(subject, folder)
-        family, _ = pipeline_folder(subject.model.name)
-        place = folder / family.folder_of(BACKBONE)
-        (weights,) = place.glob("*.safetensors")
-        tensors = load_file(weights)
-        for name, layer in packed.items():
-            weight = layer.weight_quantizer
-            assert weight is not None
-            assert layer.weight_codes is not None
-            del tensors[f"{name}.weight"]
-            tensors[f"{name}.weight._data"] = Weights.of(weight, layer.weight_codes).signed()
-            tensors[f"{name}.weight._scale"] = weight.scale.detach().float().expand(len(layer.weight_codes)).view(-1, 1)
+    def held(self, plain: Tensors, weights: dict[str, tuple[Tensor, Tensor]]) -> tuple[Tensors, dict[str, str]]:
+        """See `PackedPipeline`."""
+        tensors = dict(plain)
+        for name, (codes, scale) in weights.items():
+            tensors |= {f"{name}.weight._data": codes, f"{name}.weight._scale": scale}
             tensors |= {f"{name}.{side}_scale": torch.ones(()) for side in ("input", "output")}
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, weights, {"format": "pt"})
-        config = read_json(place / "config.json")
-        config["quantization_config"] = {
-            "quant_method": "quanto",
-            "weights_dtype": "int8",
-            "modules_to_not_convert": kept,
-        }
-        write_json_atomic(place / "config.json", config)
-        return Written(f"{len(packed)} layers of the backbone as int8; {written.holds}", written.left_out)
-
-    def load(self, subject: Subject, folder: Path) -> Run:
-        """See `Target`: by the backbone's own class, in float32, from the files."""
-        family, _ = pipeline_folder(subject.model.name)
-        network: Any = load_target(family.networks["backbone"])
-        loaded = network.from_pretrained(folder / family.backbone, torch_dtype=torch.float32, local_files_only=True)
-        function = subject.function.of(loaded.eval())
-
-        def run(inputs: Inputs) -> Tensor:
-            with torch.no_grad():
-                predicted: Tensor = function(*(inputs[name] for name in function.names))
-            return predicted
-
-        return run
-
-
-def _packed(network: nn.Module) -> tuple[dict[str, QuantizedLayer], list[str]]:
-    """Return the layers whose codes are written, by name, and what the Linear layers that stay float are called."""
-    quantized = quantized_layers(network)
-    packed = {name: layer for name, layer in quantized.items() if layer.kind == "linear"}
-    for name, layer in packed.items():
-        scheme, parts = layer.scheme.weight, [part for part, there in layer.parts.model_dump().items() if there]
-        parts = [part for part in parts if part != "timesteps"]  # of the rounding of inputs, which is left out
-        said = None
-        if scheme is None or (scheme.bits, scheme.symmetric, scheme.codebook) != (BITS, True, "uniform"):
-            said = "its weights are not symmetric codes of 8 bits"
-        elif scheme.granularity not in ("channel", "tensor"):
-            said = f"it has a scale per {scheme.granularity}"
-        elif parts:
-            said = f"it is a layer with {', '.join(parts)}"
-        if said is not None:
-            raise UsageError(f"{name}: {said}, which quanto's files do not hold; expected naive@w8a8 or the like")
-    floats = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear) and name not in quantized]
-    kept = sorted({name.rpartition(".")[2] for name in floats})
-    for name in packed:
-        if name.rpartition(".")[2] in kept:
-            raise UsageError(f"{name}: others of that last name are not quantized, and diffusers tells them by it")
-    if not packed:
-        raise UsageError("the backbone has no quantized layer of class Linear")
-    return packed, kept
+        return tensors, {}

@@ -196,8 +196,9 @@ def test_what_a_form_cannot_express_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match="corrected by timestep"):
         plain_network(backbone, "backbone")
     subject = subject_of(model, quantized(model, "naive@w4a16"))
-    with pytest.raises(UsageError, match="not symmetric codes of 8 bits, which quanto's files do not hold"):
-        TARGETS["diffusers-quanto"].write(subject, Path("unused"))
+    for backend in ("quanto", "torchao"):
+        with pytest.raises(UsageError, match=f"not symmetric codes of 8 bits, which {backend}'s files do not hold"):
+            TARGETS[f"diffusers-{backend}"].write(subject, Path("unused"))
     with pytest.raises(UsageError, match="no weight has whole blocks of a format of GGUF"):
         TARGETS["gguf"].write(subject, Path("unused"))
 

@@ -78,16 +78,22 @@ def test_the_script_of_the_page_makes_our_clip_without_this_package(
 
 
 @pytest.mark.slow
-def test_diffusers_and_quanto_make_our_clip_from_our_codes(packed: Path, tmp_path: Path) -> None:
-    pytest.importorskip("optimum.quanto")
+@pytest.mark.parametrize(
+    ("backend", "module", "codes"),
+    [("quanto", "optimum.quanto", ".weight._data"), ("torchao", "torchao", "._weight_qdata")],
+)
+def test_diffusers_and_its_backend_make_our_clip_from_our_codes(
+    backend: str, module: str, codes: str, packed: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip(module)
     pytest.importorskip("accelerate")
-    made = tmp_path / "packed"
+    made, form = tmp_path / "packed", f"diffusers-{backend}"
     assert main(["quantize", "--model", "tiny-audioldm", "--method", "naive@w8a16", "--out", str(made)]) == 0
-    assert main(["export", str(made), "--format", "diffusers-quanto", "--out", str(tmp_path / "exported")]) == 0
+    assert main(["export", str(made), "--format", form, "--out", str(tmp_path / "exported")]) == 0
     held = load_file(tmp_path / "exported" / "unet" / "diffusion_pytorch_model.safetensors")
-    assert sum(name.endswith(".weight._data") and tensor.dtype == torch.int8 for name, tensor in held.items()) == 84
-    python = _environment(tmp_path / "alone", "optimum")
-    script = _script("diffusers-quanto")
+    assert sum(name.endswith(codes) and tensor.dtype == torch.int8 for name, tensor in held.items()) == 84
+    python = _environment(tmp_path / "alone", module.partition(".")[0])
+    script = _script(form)
     done = subprocess.run([python, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found, _ = soundfile.read(tmp_path / "rain.wav")
