@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from multiprocessing.connection import wait
 from typing import Any
 
 Mapped = Callable[..., Iterable[Any]]
@@ -27,9 +30,22 @@ def workers(processes: int) -> Iterator[Mapped]:
         yield outer or map
         return
     # a fork would inherit the locks that threads of this process hold
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
         token = _POOL.set(pool.map)
         try:
             yield pool.map
         finally:
             _POOL.reset(token)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it does: it would wait for ever for work from one that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -10,8 +10,8 @@ from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embe
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from admbench import cache
-from admbench.methods.core.kernels import with_kernels
+from admbench import arithmetic, cache
+from admbench.methods.core.kernels import small, with_kernels
 from admbench.methods.core.kernels.blocks import InPlaceResnetBlock2D
 from admbench.methods.core.kernels.codes import InputCodes
 from admbench.methods.core.kernels.onednn import Int8Conv1d, Int8Conv2d, Int8Linear
@@ -274,6 +274,13 @@ def test_both_ways_are_really_tried():
     assert found.attention == (choice.OWN if found.own_ms < found.torch_ms else choice.TORCH)
 
 
+def same(found, expected):
+    if "amx_int8" not in arithmetic.instruction_sets():
+        assert torch.equal(found, expected)
+    rounding = torch.finfo(expected.dtype).eps
+    torch.testing.assert_close(found, expected, rtol=rounding, atol=float(expected.abs().max()) * 2**-22)
+
+
 @needs_library
 @pytest.mark.parametrize(
     ("layer", "shape"),
@@ -289,7 +296,10 @@ def test_both_ways_are_really_tried():
 )
 @torch.no_grad()
 def test_small_products_are_onednns_to_the_bit(layer, shape):
-    """Of inputs with a zero point, rounded to bfloat16 or added to what is there too, in several shapes; and copied."""
+    """Of inputs with a zero point, rounded to bfloat16 or added to what is there too, in several shapes; and copied.
+
+    With AMX oneDNN has other kernels, whose sums are the same integers, but which may scale them in another order.
+    """
     torch.manual_seed(0)
     x = torch.randn(shape) + 0.3
     weight, activation = weight_scheme(8, "channel"), activation_scheme(8)
@@ -301,16 +311,31 @@ def test_small_products_are_onednns_to_the_bit(layer, shape):
     own.native = True
     for rows in (x, torch.cat([x, x * 0.7]), x[:1]):
         expected, found = theirs(rows), own(rows)
-        assert torch.equal(found, expected)
+        same(found, expected)
         assert found.stride() == expected.stride()
-        assert torch.equal(copy.deepcopy(own)(rows), expected)
+        assert torch.equal(copy.deepcopy(own)(rows), found)
         if isinstance(own, Int8Linear):
             codes = own.quantize(rows)
             for options in ({"dtype": torch.bfloat16}, {"onto": torch.randn_like(expected)}):
                 onto = {name: value.clone() for name, value in options.items() if name == "onto"}
-                assert torch.equal(theirs.from_codes(codes, **(options | onto)), own.from_codes(codes, **options))
+                same(own.from_codes(codes, **options), theirs.from_codes(codes, **(options | onto)))
     assert (own.small, theirs.small) == (True, False)
     assert small_products(nn.ModuleList([own, theirs])) == 1
+
+
+@needs_library
+def test_beside_amx_small_products_are_tried_and_left_to_onednn_where_they_differ(monkeypatch):
+    generator, really = torch.get_rng_state(), "amx_int8" in arithmetic.instruction_sets()
+    monkeypatch.setattr(arithmetic, "instruction_sets", lambda: [*compiled.NEEDED, "amx_int8"])
+    small._the_same.cache_clear()
+    assert small.may_be_ours() or really  # oneDNN's are those without AMX all the same
+    small._the_same.cache_clear()
+    ours = products.SmallProduct.product
+    monkeypatch.setattr(products.SmallProduct, "product", lambda *arguments: ours(*arguments) * (1 + 2**-22))
+    assert not small.may_be_ours()
+    small._the_same.cache_clear()
+    monkeypatch.undo()
+    assert torch.equal(torch.get_rng_state(), generator)
 
 
 def test_products_that_are_large_grouped_or_not_in_fours_are_left_to_onednn():

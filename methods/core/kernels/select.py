@@ -15,6 +15,7 @@ from admbench.methods.core.kernels.blocks import Glue, streamline
 from admbench.methods.core.kernels.cuda import CUDA_KERNELS
 from admbench.methods.core.kernels.onednn import Product
 from admbench.methods.core.kernels.onednn_kernels import INT8_KERNELS
+from admbench.methods.core.kernels.small import may_be_ours
 from admbench.methods.core.kernels.weight_only import INT4_LINEAR
 from admbench.methods.core.kernels.weights import Unpack, Weights
 from admbench.methods.core.layers.kinds import quantizable_layers, replace_layer
@@ -125,7 +126,8 @@ def with_kernels(
             layer is called on its own.
         native: whether attention between bfloat16 products, and norms and gates beside it, are computed by our
             kernels in C++, with a little other roundings; never with glue in float32. None is where
-            `core.native.choice` says so. Small products are ours unless this is False: they are the same to the bit.
+            `core.native.choice` says so. Small products are ours unless this is False: they are the same to the
+            bit, as `kernels.small` says.
     """
     quantized = quantized_layers(module)
     shared = [*module.parameters(), *module.buffers(), *quantized.values(), *clocks_of(module)]
@@ -140,7 +142,7 @@ def with_kernels(
         else:
             replace_layer(result, name, kernel.build(layer))
     glue = glue or default_glue()
-    small = streamlined and native is not False and native_choice().own_ms is not None
+    small = streamlined and native is not False and may_be_ours()
     if native is None:
         native = glue == "bfloat16" and streamlined and native_choice().attention == OWN
     native = native and glue == "bfloat16"
