@@ -21,8 +21,8 @@ OPEN = {
     (RECONSTRUCTED, "fd_vs_baseline", "tiny-tango"),
     (RECONSTRUCTED, "latent_sqnr_vs_baseline", "tiny-make-an-audio"),
 }
-"""A finding, docs/methods.md: 48 captions by FD, or 8 by latents, tell them apart with the last bits of one processor or
-kernel and not with those of another. Nearer in the mean it is with all."""
+"""A finding, docs/methods.md: 48 captions by FD, or 8 by latents, tell them apart with the last bits of one processor
+or kernel and not with those of another. Nearer in the mean it is with all."""
 
 pytestmark = pytest.mark.slow(390)
 
