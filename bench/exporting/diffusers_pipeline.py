@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from diffusers.configuration_utils import ConfigMixin
@@ -39,6 +39,8 @@ class DiffusersPipeline(Target):
 
     name = "diffusers"
     summary = "a pipeline directory with the quantized weights' values in half precision, for diffusers alone"
+    load_options: ClassVar[dict[str, bool]] = {"low_cpu_mem_usage": False}
+    """Of `from_pretrained`: what takes less memory needs accelerate."""
 
     def __init__(self, dtype: Half = "float16") -> None:
         self.dtype = dtype
@@ -72,7 +74,7 @@ class DiffusersPipeline(Target):
         """See `Target`: by the backbone's own class, in float32, from the files."""
         family, _ = pipeline_folder(subject.model.name)
         network: Any = load_target(family.networks["backbone"])
-        options = {"torch_dtype": torch.float32, "low_cpu_mem_usage": False, "local_files_only": True}
+        options = {"torch_dtype": torch.float32, "local_files_only": True, **self.load_options}
         function = subject.function.of(network.from_pretrained(folder / family.backbone, **options).eval())
 
         def run(inputs: Inputs) -> Tensor:

@@ -13,20 +13,18 @@ from importlib import util
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from admbench.bench.exporting.diffusers_pipeline import DiffusersPipeline
 from admbench.bench.exporting.pipeline_source import pipeline_folder
-from admbench.bench.exporting.subject import Inputs, Subject
-from admbench.bench.exporting.target import Run, Written
+from admbench.bench.exporting.subject import Subject
+from admbench.bench.exporting.target import Written
 from admbench.bench.models.quantization import BACKBONE
 from admbench.errors import UsageError
 from admbench.files import read_json, write_json_atomic
 from admbench.methods.core.kernels.weights import Weights
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
-from admbench.registry import load_target
 
 BITS = 8
 """Of the codes; other widths have other forms there."""
@@ -36,6 +34,7 @@ Tensors = dict[str, Tensor]
 class PackedPipeline(DiffusersPipeline):
     """The whole pipeline, its backbone's Linear layers as int8 codes and a scale per output channel."""
 
+    load_options: ClassVar[dict[str, bool]] = {}
     backend: ClassVar[str]
     """What it is called where something is not for it."""
     modules: ClassVar[dict[str, str]]
@@ -81,20 +80,6 @@ class PackedPipeline(DiffusersPipeline):
         config = read_json(place / "config.json")
         write_json_atomic(place / "config.json", config | {"quantization_config": self.config(kept)})
         return Written(f"{len(packed)} layers of the backbone as int8; {written.holds}", written.left_out)
-
-    def load(self, subject: Subject, folder: Path) -> Run:
-        """See `Target`: by the backbone's own class, in float32, from the files."""
-        family, _ = pipeline_folder(subject.model.name)
-        network: Any = load_target(family.networks["backbone"])
-        loaded = network.from_pretrained(folder / family.backbone, torch_dtype=torch.float32, local_files_only=True)
-        function = subject.function.of(loaded.eval())
-
-        def run(inputs: Inputs) -> Tensor:
-            with torch.no_grad():
-                predicted: Tensor = function(*(inputs[name] for name in function.names))
-            return predicted
-
-        return run
 
 
 def _is_there(module: str) -> bool:

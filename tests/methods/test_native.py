@@ -316,7 +316,13 @@ def test_small_products_are_onednns_to_the_bit(layer, shape):
         assert torch.equal(copy.deepcopy(own)(rows), found)
         if isinstance(own, Int8Linear):
             codes = own.quantize(rows)
-            for options in ({"dtype": torch.bfloat16}, {"onto": torch.randn_like(expected)}):
+            gelu = {"activation": "gelu"}
+            for options in (
+                {"dtype": torch.bfloat16},
+                {"onto": torch.randn_like(expected)},
+                gelu,
+                gelu | {"dtype": torch.bfloat16},
+            ):
                 onto = {name: value.clone() for name, value in options.items() if name == "onto"}
                 same(own.from_codes(codes, **options), theirs.from_codes(codes, **(options | onto)))
     assert (own.small, theirs.small) == (True, False)

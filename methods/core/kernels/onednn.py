@@ -110,8 +110,9 @@ class Int8Linear(Product):
         if self._is_small(len(flat)):
             small = self.weights.arranged(self._small)
             target = None if onto is None else onto.view(-1, self.features)
-            out = small.product(flat, dtype, target)
-            out = out if activation == "none" else F.gelu(out)
+            plain = activation == "none"
+            out = small.product(flat, dtype if plain else torch.float32, target)  # rounded once, as oneDNN does
+            out = out if plain else F.gelu(out).to(dtype)
             return out.view(*codes.shape[:-1], self.features) if onto is None else onto
         weights = self.weights.arranged(_arranged_linear)
         numbers = (flat, self.quantize.scale, self.quantize.zero_point, weights, self._scale, self._zero)
