@@ -26,6 +26,7 @@ from pathlib import Path
 
 from admbench import arithmetic
 from admbench.bench.measurement.trajectory import CAPTIONS as COMPARED
+from admbench.bench.models.samplers import default_steps
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.expecting import Expected
@@ -122,7 +123,8 @@ class Pace:
             case ReferenceJob():
                 return Expected(captions * self.features, self.peak_bytes, clips)
             case CalibrationJob():
-                steps = job.request.steps or min(MODEL_STEPS, job.request.most_steps or MODEL_STEPS)
+                own = default_steps(job.sampler, MODEL_STEPS)
+                steps = job.request.steps or min(own, job.request.most_steps or own)
                 samples = 2 * job.request.prompts * job.request.timesteps * self.clip_bytes // 4
                 passes = self.ratios.measuring if job.request.sampler in MEASURING else 1
                 seconds = self.start + passes * job.request.prompts * steps * self.step
@@ -162,7 +164,7 @@ class Pace:
         return self.start + captions * (steps + self.caption + self.features)
 
     def _steps(self, job: BaselineJob | CellJob) -> int:
-        return job.generation.steps or MODEL_STEPS
+        return job.generation.steps or default_steps(job.generation.sampler, MODEL_STEPS)
 
 
 def gauge(cell: CellJob, captions: int) -> Pace | None:
