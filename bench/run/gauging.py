@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +32,6 @@ from admbench.bench.run.expecting import Expected
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
 from admbench.bench.run.plugins import made_by
 from admbench.bench.run.times import read_times
-from admbench.errors import BenchError
 from admbench.files import directory_bytes
 from admbench.methods.spec import FLOAT_BITS, FULL_PRECISION, MethodSpec
 from admbench.metrics.latents import LATENTS
@@ -196,24 +194,6 @@ def gauge(cell: CellJob, captions: int) -> Pace | None:
             clip_bytes=clips // few,
             ratios=ratios_here(),
         )
-
-
-def paces(cells: Mapping[str, CellJob], captions: int) -> dict[str, Pace]:
-    """Return the pace of each model that can be gauged.
-
-    Args:
-        cells: a cell of each model.
-        captions: of the run.
-    """
-    found = {}
-    for model, cell in cells.items():
-        try:
-            pace = gauge(cell, captions)
-        except (BenchError, OSError):  # no room for a temporary folder: the plan goes without
-            pace = None
-        if pace is not None:
-            found[model] = pace
-    return found
 
 
 def _job(cell: CellJob, run: Path, captions: int, steps: int) -> BaselineJob:
