@@ -43,6 +43,7 @@ SPECS = [
     "svdquant@w4a4[positions=64,rank=2]",
     "svdquant-gptq@w4a4[positions=64,rank=2,iterations=1]",
     "q-dit@w4a8[positions=64,tried=64]",
+    "dirotq@w4a4[positions=64]",
     "vidit-q@w4a8",
     "sqd@w4a8",
     "sqd@w8a8[inputs=static,rank=2]",
@@ -245,7 +246,9 @@ def test_what_a_method_cannot_do_is_refused(spec, message, audioldm, quantize):
         quantize(audioldm, spec)
 
 
-@pytest.mark.parametrize("name", ["smoothquant", "gptq", "awq", "svdquant", "vidit-q", "sqd", "svdquant-gptq", "q-dit"])
+@pytest.mark.parametrize(
+    "name", ["smoothquant", "gptq", "awq", "svdquant", "vidit-q", "sqd", "svdquant-gptq", "q-dit", "dirotq"]
+)
 def test_a_calibration_set_of_another_model_is_refused(name, audioldm, other_audioldm, prompts):
     method = methods.from_spec(f"{name}@w4a8[prompts=2,timesteps=2,steps=2]")
     calibration = method.calibrate(other_audioldm, prompts, seed=0)
