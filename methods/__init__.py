@@ -31,6 +31,7 @@ BUILTIN = {
     "nf4": "admbench.methods.nf4:NF4",
     "svdquant": "admbench.methods.svdquant:SVDQuant",
     "svdquant-gptq": "admbench.methods.svdquant_gptq:SVDQuantGPTQ",
+    "dirotq": "admbench.methods.dirotq:DiRotQ",
     "convrot": "admbench.methods.convrot:ConvRot",
     "qera": "admbench.methods.qera:QERA",
     "q-dit": "admbench.methods.q_dit:QDiT",

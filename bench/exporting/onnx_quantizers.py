@@ -8,7 +8,7 @@
 | a static input | QuantizeLinear, DequantizeLinear; of fewer than 8 bits behind Clip |
 | an input's scale by timestep | the table's nearest entry (ArgMin, Gather), then rounding by row |
 | a dynamic input, per token, sample or group | ReduceMin, ReduceMax, Round, Clip |
-| folded scale, shift, rotation, low-rank branch | Div, Sub, MatMul or Conv |
+| folded scale, shift, rotation, low-rank branch, deflated input | Div, Sub, MatMul or Conv |
 
 Weights of up to 4 bits are stored as UINT4, which `onnx_model` does, as torch has no such type; those of more as UINT8,
 but for symmetric ones of 8 bits, which are INT8, the type that integer kernels take. Other codebooks, and
@@ -110,6 +110,7 @@ class OnnxLayer(nn.Module):
             spatial = [1] * (len(self.layer.shape) - 2)
             x = _OPERATIONS[self.layer.kind](x, self.turned.reshape(*self.turned.shape, *spatial))
         branch = self.layer.low_rank_branch(x)
+        x = self.layer.deflate(x)
         if self.input is not None:
             x = self.input.fake_quantize(x)
         weight = self.layer.weight if self.weight is None else self.weight()

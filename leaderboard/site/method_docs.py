@@ -135,12 +135,18 @@ _PAGES = {
         DocsPage("methods/linear.html", _LINEAR),
     ),
     **dict.fromkeys(
-        ("convrot", "sqd"),
-        DocsPage("methods/linear.html", ("convrot and sqd were measured on a transformer",)),
+        ("convrot", "sqd", "qera", "svdquant-gptq", "q-dit"),
+        DocsPage(
+            "methods/linear.html",
+            ("Its version 2 and convrot, sqd, qera, svdquant-gptq and q-dit were measured on a transformer.",),
+        ),
     ),
-    **dict.fromkeys(
-        ("qera", "svdquant-gptq", "q-dit"),
-        DocsPage("methods/linear.html", ("qera, svdquant-gptq and q-dit have not been measured by clips yet.",)),
+    "dirotq": DocsPage(
+        "methods/linear.html",
+        (
+            "On five layers of tiny-dit with their own inputs at W4A4 the layer's error is 0.85 to 0.94 times that of "
+            "the published code's dense basis",
+        ),
     ),
     **dict.fromkeys(
         (

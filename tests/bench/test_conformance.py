@@ -43,6 +43,7 @@ def nothing_stays_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 LONG = (
     "awq",
     "convrot",
+    "dirotq",
     "eda-dm",
     "efficientdm",
     "passionsr",

@@ -35,7 +35,7 @@ from .exported import quantized_in_every_way, subject_of
 
 Make = Callable[[], TinyModel]
 CAPTIONS = ["rain falls", "a dog barks"]
-SMALL = {"convrot": "", **dict.fromkeys(("vidit-q", "svdquant-gptq"), "[prompts=2,timesteps=2,steps=2]")}
+SMALL = {"convrot": "", **dict.fromkeys(("vidit-q", "svdquant-gptq", "dirotq"), "[prompts=2,timesteps=2,steps=2]")}
 """Options with which a method is done in a moment."""
 MODELS = pytest.mark.parametrize("make", [tiny_audioldm, tiny_tango], ids=["audioldm", "tango"])
 
@@ -77,7 +77,7 @@ def small(model: TinyModel, spec: str) -> nn.Module:
     return method.quantize(model, method.calibrate(model, CAPTIONS, seed=0)).module
 
 
-@pytest.mark.parametrize("spec", ["convrot@w4a4", "vidit-q@w4a8"])
+@pytest.mark.parametrize("spec", ["convrot@w4a4", "vidit-q@w4a8", "dirotq@w4a4"])
 def test_rotations_are_expressed(spec: str) -> None:
     """In ONNX as a product; in forms of the library's own layers they become part of the weight."""
     model = tiny_tango()

@@ -171,6 +171,7 @@ CLAIMS = {
         "heavy-tailed weights",
         "drifting ranges",
     },
+    f"dirotq@w8a8[{QUICK},positions=128]": {"channel outliers", "drifting ranges"},
     f"awq@w4a16[{QUICK}]": {"channel outliers"},
     "tfmq-dm@w8a8[iterations=0,samples=24,prompts=4,steps=6]": {"drifting ranges"},
 }

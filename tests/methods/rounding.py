@@ -30,6 +30,7 @@ def exact(layer: QuantizedLayer, x: Tensor) -> tuple[Tensor, float]:
     """Return what the layer's codes say in float64, and the largest sum of magnitudes that one output adds up."""
     x = layer.prepare_input(x)
     branch = layer.low_rank_branch(x.double())
+    x = layer.deflate(x)
     if layer.activation_quantizer is not None:
         x = layer.activation_quantizer.fake_quantize(x)
     weight, bias = layer.weight.double(), None if layer.bias is None else layer.bias.double()

@@ -35,6 +35,7 @@ METHODS = (
     "convrot@w8a8",
     "svdquant@w8a8",
     "svdquant-gptq@w8a8",
+    "dirotq@w8a8",
     "tfmq-dm@w8a8[iterations=0]",
     "naive@w4a16",
     "gptq@w4a16",

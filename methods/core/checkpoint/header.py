@@ -29,7 +29,9 @@ ROTATED_VERSION: Literal[6] = 6
 """Of a checkpoint with a layer whose input is rotated, which is all that version 5 lacks; others stay as they were."""
 CLIPPED_VERSION: Literal[7] = 7
 """Of one with a layer whose input is clipped at run time, which is all that version 6 lacks."""
-READABLE_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
+DEFLATED_VERSION: Literal[8] = 8
+"""Of one with a layer whose input is deflated, which is all that version 7 lacks."""
+READABLE_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8)
 """Version 4 is version 5 without the hash of the header; version 3 is version 4 without number formats; version 2 is
 version 3 without quantized embeddings, transposed convolutions and corrections; version 1 is version 2 without
 attentions, parts of layers, and any scheme but static uniform ones."""
@@ -111,9 +113,11 @@ class LayerHeader(LayerScheme):
         return self.activation is not None and self.activation.dynamic and self.parts.timesteps > 0
 
 
-def version_of(layers: Iterable[LayerHeader]) -> Literal[5, 6, 7]:
+def version_of(layers: Iterable[LayerHeader]) -> Literal[5, 6, 7, 8]:
     """Return the version of a checkpoint with these layers: the first, from 5 on, that has all of it."""
     layers = list(layers)
+    if any(layer.parts.deflated for layer in layers):
+        return DEFLATED_VERSION
     if any(layer.clipped for layer in layers):
         return CLIPPED_VERSION
     return ROTATED_VERSION if any(layer.parts.rotation for layer in layers) else FORMAT_VERSION
@@ -126,7 +130,7 @@ def _schemes(layers: Iterable[LayerHeader]) -> list[Scheme]:
 class Header(Section):
     """What `quantization.json` holds."""
 
-    format_version: Literal[1, 2, 3, 4, 5, 6, 7]
+    format_version: Literal[1, 2, 3, 4, 5, 6, 7, 8]
     """Version of the format."""
     component: Component
     """Component of the pipeline that the checkpoint replaces."""
@@ -154,6 +158,8 @@ class Header(Section):
     def _check_version(self) -> Header:
         """A reader of that version must have known all that is in it."""
         schemes = _schemes(self.layers.values())
+        if self.format_version < DEFLATED_VERSION and any(layer.parts.deflated for layer in self.layers.values()):
+            raise ValueError(f"version {self.format_version} has no deflated inputs")
         if self.format_version < CLIPPED_VERSION and any(layer.clipped for layer in self.layers.values()):
             raise ValueError(f"version {self.format_version} has no dynamic inputs that are clipped by timestep")
         if self.format_version < ROTATED_VERSION and any(layer.parts.rotation for layer in self.layers.values()):

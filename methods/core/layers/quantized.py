@@ -6,8 +6,9 @@ them, an integer kernel reads them. With all optional parts a layer computes
     y = W_q fake_quantize(u) + up(down(u)) + bias,    u = R (x - shift) / scale
 
 where W_q are the codes of W * scale, rotated by R, less what the low-rank branch holds, and the bias includes W shift.
-Without quantization that is W x + bias, whatever scale, shift, rotation and branch are. Of embeddings and transposed
-convolutions only the weight is quantized.
+Without quantization that is W x + bias, whatever scale, shift, rotation and branch are. A deflated layer rounds
+u - down^T(down(u)) in place of u: with orthonormal rows of `down`, nothing of the directions that the branch reads.
+Of embeddings and transposed convolutions only the weight is quantized.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class QuantizedLayer(nn.Module):
             the rotated input. 0 is none.
         low_rank: (down, up) of a branch in floating point: `down` of the weight's shape but for (rank, ...) outputs,
             `up` (out, rank). Kept as they come, in half precision if they are, and computed in the input's type.
+        deflated: whether what `down` reads is taken off the input before this is rounded. Only beside a branch, of a
+            layer that reads one position at a time.
 
     Raises:
         ValueError: a part does not fit the layer.
@@ -104,9 +107,10 @@ class QuantizedLayer(nn.Module):
         input_shift: Tensor | None = None,
         rotation: int = 0,
         low_rank: tuple[Tensor, Tensor] | None = None,
+        deflated: bool = False,
     ) -> None:
         super().__init__()
-        self.rotation = rotation
+        self.rotation, self.deflated = rotation, deflated
         self.kind: LayerKind = layer_kind(layer)
         self.shape = tuple(weight_of(layer).shape)
         self.register_buffer("weight_codes", weight_codes)
@@ -180,6 +184,7 @@ class QuantizedLayer(nn.Module):
             input_shift=empty(input_channels(layer)) if parts.input_shift else None,
             rotation=parts.rotation,
             low_rank=(half(parts.rank, *shape[1:]), half(shape[0], parts.rank)) if parts.rank else None,
+            deflated=parts.deflated,
         )
 
     @property
@@ -200,6 +205,7 @@ class QuantizedLayer(nn.Module):
             rank=0 if self.low_rank_down is None else len(self.low_rank_down),
             timesteps=len(table.timesteps) if isinstance(table, TimestepEntries) else 0,
             rotation=self.rotation,
+            deflated=self.deflated,
         )
 
     @property
@@ -228,8 +234,10 @@ class QuantizedLayer(nn.Module):
         """The weight that the layer applies to its input as it comes: scale, rotation and low-rank branch taken in."""
         weight = self.weight
         if self.low_rank_down is not None and self.low_rank_up is not None:
-            branch = self.low_rank_up.float() @ self.low_rank_down.float().flatten(1)
-            weight = weight + branch.view(weight.shape)
+            down, up = self.low_rank_down.float().flatten(1), self.low_rank_up.float()
+            if self.deflated:
+                up = up - weight.flatten(1) @ down.T
+            weight = weight + (up @ down).view(weight.shape)
         if self.rotation:
             weight = rotate(weight, self.rotation, 1)
         if self.input_scale is not None:
@@ -259,13 +267,14 @@ class QuantizedLayer(nn.Module):
         """Apply the layer to x, of the shape that the replaced layer takes."""
         x = self.prepare_input(x)
         branch = self.low_rank_branch(x)
+        x = self.deflate(x)
         if self.activation_quantizer is not None:
             x = self.activation_quantizer.fake_quantize(x)
         out = self._operation(x, self.weight, self.bias, **self._geometry)
         return out if branch is None else out + branch
 
     def prepare_input(self, x: Tensor) -> Tensor:
-        """Return the input shifted, divided and rotated, as far as the layer does: what its input quantizer rounds."""
+        """Return the input shifted, divided and rotated, as far as the layer does: what branch and quantizer read."""
         if self.input_shift is not None:
             x = x - self._over_channels(self.input_shift, x)
         if self.input_scale is not None:
@@ -282,6 +291,16 @@ class QuantizedLayer(nn.Module):
         up = self.low_rank_up.to(x.dtype)
         return self._operation(narrow, up.view(*up.shape, *[1] * (len(self.shape) - 2)))
 
+    def deflate(self, x: Tensor) -> Tensor:
+        """Return the prepared input less what the low-rank branch reads of it; of a layer that is not deflated, as is.
+
+        That is u - down^T down u at every position.
+        """
+        if not self.deflated or self.low_rank_down is None:
+            return x
+        down = self.low_rank_down.to(x.dtype)
+        return x - self._operation(self._operation(x, down), down.transpose(0, 1))
+
     def _over_channels(self, parameter: Tensor, x: Tensor) -> Tensor:
         return parameter if self.kind == "linear" else parameter.view(-1, *[1] * (len(self.shape) - 2))
 
@@ -295,6 +314,8 @@ class QuantizedLayer(nn.Module):
         channels = self.shape[1]
         if self.rotation and (not is_rotation_size(self.rotation) or channels % self.rotation):
             raise ValueError(f"{channels} input channels cannot be rotated in groups of {self.rotation}")
+        if self.deflated and (self.low_rank_down is None or math.prod(self.shape[2:]) != 1):
+            raise ValueError("a deflated input needs a low-rank branch, and a layer that reads one position at a time")
         for part in (self.input_scale, self.input_shift):
             if part is not None and tuple(part.shape) != (channels,):
                 raise ValueError(f"expected {channels} numbers for the input's channels, found {tuple(part.shape)}")

@@ -192,11 +192,13 @@ class LayerParts(BaseModel):
     clipped to; 0 is none."""
     rotation: int = Field(default=0, ge=0)
     """Input channels that are rotated together, see `layers.rotation`; 0 is none, and then no header has the key."""
+    deflated: bool = False
+    """Whether what the branch reads is taken off the input before this is rounded; if not, no header has the key."""
 
     @model_serializer(mode="wrap")
-    def _without_no_rotation(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_later_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         keys: dict[str, Any] = handler(self)
-        return keys if self.rotation else {key: value for key, value in keys.items() if key != "rotation"}
+        return {key: value for key, value in keys.items() if value or key not in ("rotation", "deflated")}
 
 
 NO_PARTS = LayerParts()

@@ -299,7 +299,7 @@ class BlockwiseQuantization:
 
         def note(name: str, layer: nn.Module, args: tuple[Any, ...]) -> None:
             assert isinstance(layer, QuantizedLayer)
-            seen[name].append(sample_values(layer.prepare_input(args[0]), count // len(parts)))
+            seen[name].append(sample_values(layer.deflate(layer.prepare_input(args[0])), count // len(parts)))
 
         hooks = [layer.register_forward_pre_hook(partial(note, name)) for name, layer in layers.items()]
         try:
