@@ -115,7 +115,9 @@ def test_a_calibration_set_is_drawn_from_the_trajectories_that_are_asked_for() -
     assert set(drawn.timestep.tolist()) == {max(taken), min(taken)}
 
 
-def test_the_record_names_it_and_the_page_tells_how_to_ask_for_it(make_grid: Callable[..., GridSpec]) -> None:
+def test_the_record_names_it_and_the_page_tells_how_to_ask_for_it(
+    make_grid: Callable[..., GridSpec], check_specs_here: None
+) -> None:
     grid = make_grid(methods=["fp32"], limit=2, generation__sampler=DPM_SOLVER, generation__steps=None)
     results = run_grid(grid, command="bench run", judges=JUDGES, executor=Here())
     assert [result.reason for result in results] == [None]
