@@ -72,7 +72,7 @@ class Solution:
     """uint8, of the weight's shape."""
     branch: tuple[Tensor, Tensor]
     """float16 (rank, ...) and (out, rank)."""
-    activation: DynamicQuantizer | None
+    activation: Quantizer | None
     """Of the input, clipped; None where it stays as it is."""
 
 
@@ -157,7 +157,7 @@ def solve_layer(
     found = decompose(run, seen, config.rank, config.iterations)
     quantizer, codes = residual_codes(run, found, config.damping)
     activation = run.activation
-    if activation is not None and not activation.scheme.published:
+    if isinstance(activation, DynamicQuantizer) and not activation.scheme.published:
         ratios = clip_ratios(run, found, quantizer.dequantize(codes), list(bins.values()))
         activation = clipped(activation, dict(zip(bins, ratios, strict=True)))
     return Solution(found.scale, quantizer, codes, found.branch, activation)
@@ -185,7 +185,7 @@ def clip_ratios(run: RunLayer, found: Decomposition, rounded: Tensor, counts: Se
         counts: inputs in each bin.
     """
     activation = run.activation
-    assert activation is not None
+    assert isinstance(activation, DynamicQuantizer)
 
     def best(rows: Tensor, exact: Tensor) -> float:
         def error(ratio: float) -> float:

@@ -18,7 +18,7 @@ from admbench.methods.core.layers.quantized import quantized_layers
 from admbench.methods.core.numbers.elements import ELEMENTS
 from admbench.methods.core.numbers.fitting import dynamic_quantizer, fit_part, fit_weight, quantizer_class
 from admbench.methods.core.numbers.formats import FORMATS
-from admbench.methods.core.numbers.gguf import super_groups
+from admbench.methods.core.numbers.gguf import affine_scales, super_groups, symmetric_scales
 from admbench.methods.core.numbers.gguf_blocks import to_blocks
 from admbench.methods.core.numbers.names import FORMAT_NAMES
 from admbench.methods.core.numbers.packing import packed_size
@@ -181,6 +181,27 @@ def test_a_searched_scale_never_loses_to_the_formats_own(name):
 
     assert loss(fit_float_lp(scheme, values), 2) <= loss(fit_weight(scheme, values), 2)
     assert loss(fit_lp(scheme, values), 2.4) <= loss(fit_weight(scheme, values), 2.4)
+
+
+@pytest.mark.parametrize("bits", [4, 5, 6])
+def test_the_search_for_a_block_of_gguf_never_loses_to_its_smallest_and_largest_number(bits):
+    """By themselves, before scales of a super-block are rounded to a few bits: normal, one-sided, with outliers."""
+    rows = torch.cat([normal(64, 32, seed=bits), normal(64, 32, seed=1).abs() + 2, normal(64, 32, seed=2) ** 3])
+    most = 2**bits - 1
+    low, high = rows.amin(1).clamp(max=0), rows.amax(1)
+
+    def error(scale, offset, least, most):
+        codes = ((rows + offset[:, None]) / scale[:, None]).round().clamp(least, most)
+        return (codes * scale[:, None] - offset[:, None] - rows).square().sum(1)
+
+    found, fixed = error(*affine_scales(rows, most), 0, most), error((high - low) / most, -low, 0, most)
+    assert (found <= fixed * (1 + 1e-4)).all()
+    assert found.sum() < 0.95 * fixed.sum()
+    half, none = 2 ** (bits - 1), torch.zeros(len(rows))
+    largest = rows.gather(1, rows.abs().argmax(1, keepdim=True)).squeeze(1)
+    found, fixed = (error(one, none, -half, half - 1) for one in (symmetric_scales(rows, bits), largest / -half))
+    assert (found <= fixed * (1 + 1e-4)).all()
+    assert found.sum() < 0.95 * fixed.sum()
 
 
 @pytest.mark.parametrize(

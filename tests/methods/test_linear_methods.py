@@ -7,7 +7,7 @@ from torch import nn
 from admbench import methods
 from admbench.bench.models import load_model
 from admbench.errors import UsageError
-from admbench.methods.awq import clipped, search_scale
+from admbench.methods.awq import GRID, as_it_runs, by_gram, choose, clipped, search_scale
 from admbench.methods.core.calibration.statistics import (
     ChannelStatistics,
     channel_statistics,
@@ -17,11 +17,11 @@ from admbench.methods.core.calibration.statistics import (
     patches,
 )
 from admbench.methods.core.checkpoint.reading import load
-from admbench.methods.core.layers.kinds import quantizable_layers, with_weight
+from admbench.methods.core.layers.kinds import over_inputs, quantizable_layers, with_weight
 from admbench.methods.core.layers.quantized import QuantizedLayer, quantized_layers
 from admbench.methods.core.numbers.fitting import fit_weight
 from admbench.methods.core.numbers.quantizer import Quantizer
-from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, weight_scheme
+from admbench.methods.core.numbers.scheme import LayerScheme, Scheme, activation_scheme, weight_scheme
 from admbench.methods.core.reconstruction.branch import leading_components
 from admbench.methods.core.reconstruction.error_feedback import gptq_codes
 from admbench.methods.core.reconstruction.run_layer import RunLayer
@@ -112,7 +112,7 @@ def test_scaling_and_clipping_never_raise_the_output_error(correlated):
     weight, gram = correlated
     magnitude = gram.diagonal().sqrt()
     nearest = output_error(Quantizer.min_max(GROUPS, weight).fake_quantize(weight) - weight, gram)
-    scale = search_scale(weight, gram, GROUPS, magnitude)
+    scale = search_scale(weight, GROUPS, magnitude, by_gram(weight, gram))
     scaled = weight * scale
     error = (Quantizer.min_max(GROUPS, scaled).fake_quantize(scaled)) / scale - weight
     assert output_error(error, gram) <= nearest * (1 + 1e-5)
@@ -327,7 +327,37 @@ def test_awqs_search_never_loses_to_a_fixed_exponent(correlated, exponent):
         return float(output_error(fit_weight(GROUPS, scaled).fake_quantize(scaled) / scale - weight, gram))
 
     fixed = magnitude.clamp(min=1e-4) ** exponent
-    assert error(search_scale(weight, gram, GROUPS, magnitude)) <= error(fixed / (fixed.max() * fixed.min()).sqrt())
+    found = search_scale(weight, GROUPS, magnitude, by_gram(weight, gram))
+    assert error(found) <= error(fixed / (fixed.max() * fixed.min()).sqrt())
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+@pytest.mark.parametrize("outlier", [1, 40])
+@torch.no_grad()
+def test_awqs_choices_never_lose_to_a_fixed_exponent_and_to_whole_ranges_as_the_layer_runs(kind, outlier):
+    """Inputs rounded to 4 bits in a static range, which is the scale's to widen or narrow."""
+    run, seen = _run_layer(kind, outlier)
+    gram, layer = run.rows.T @ run.rows / len(run.rows), run.layer
+
+    def inputs(scale):
+        return Quantizer.min_max(activation_scheme(4), seen.range_over(scale))
+
+    found = choose("to_v", layer, gram, run.scheme, seen, as_it_runs(run, inputs))
+
+    def error(scale, quantizer=None):
+        scaled = layer.weight * over_inputs(scale, layer.weight)
+        quantized = QuantizedLayer.from_float(
+            layer, quantizer or fit_weight(run.scheme, scaled), inputs(scale), weight=scaled, input_scale=scale
+        )
+        x = run.rows if kind == "linear" else run.rows.view(-1, *layer.weight.shape[1:])
+        if kind == "conv":  # each patch as an image, of which the middle is what the patch is of
+            return float((quantized(x) - layer(x))[..., 1, 1].square().mean(0).sum())
+        return float((quantized(x) - layer(x)).square().mean(0).sum())
+
+    own = error(found.scale, found.quantizer)
+    for step in range(GRID):
+        fixed = seen.mean_magnitude.clamp(min=1e-4) ** (step / GRID)
+        assert own <= error(fixed / (fixed.max() * fixed.min()).sqrt()) * (1 + 1e-5)
 
 
 def test_vidit_q_gives_the_inputs_maxima_the_larger_exponent_and_rotates(audioldm, quantize):

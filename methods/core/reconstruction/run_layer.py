@@ -9,7 +9,7 @@ from torch import Tensor
 
 from admbench.methods.core.layers.kinds import QuantizableLayer, over_inputs
 from admbench.methods.core.layers.quantized import dynamic_input
-from admbench.methods.core.numbers.dynamic import DynamicQuantizer
+from admbench.methods.core.numbers.quantizer import Quantizer
 from admbench.methods.core.numbers.scheme import LayerScheme, Scheme
 
 
@@ -21,7 +21,7 @@ class RunLayer:
     """In full precision."""
     scheme: Scheme
     """Of the weight, its groups fitted to the layer."""
-    activation: DynamicQuantizer | None
+    activation: Quantizer | None
     """Of the input; None where it stays as it is."""
     rows: Tensor
     """(n, terms), what n outputs are computed from."""
@@ -30,7 +30,7 @@ class RunLayer:
 
     @classmethod
     def of(cls, layer: QuantizableLayer, scheme: LayerScheme, rows: Tensor) -> RunLayer:
-        """Return a layer under a scheme of its weight, with inputs (n, terms)."""
+        """Return a layer under a scheme of its weight and its input, dynamic or none, with inputs (n, terms)."""
         assert scheme.weight is not None
         activation = None if scheme.activation is None else dynamic_input(scheme.activation, layer)
         exact = rows @ layer.weight.detach().flatten(1).T
