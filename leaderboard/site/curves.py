@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from admbench.leaderboard.component_table import ComponentRow
 from admbench.leaderboard.record import Record
 from admbench.leaderboard.site.definitions import definition
 from admbench.leaderboard.site.front import Front, FrontCell
@@ -48,6 +49,24 @@ def group_data(own: Sequence[On], family: Iterable[On], by: Literal["method", "m
             )
     label = definition(own[0].front.view.score).label
     return {"curves": curves, "widths": _widths(family, by), "score": visible_name(label)}
+
+
+def component_data(rows: Sequence[ComponentRow], keys: Sequence[str]) -> dict[str, Any]:
+    """Return the points of cells of one component each, by the first of some scores that any of them has."""
+    for key in keys:
+        found = [(row, score) for row in rows if (score := row.scores[key]) is not None and score.value is not None]
+        if found:
+            points = [
+                {
+                    "component": visible_name(row.component),
+                    "method": visible_name(row.method),
+                    "value": score.value,
+                    **dict(zip(("low", "high"), score.ci95 or (None, None), strict=True)),
+                }
+                for row, score in found
+            ]
+            return {"score": visible_name(definition(key).label), "points": points}
+    return {"score": "", "points": []}
 
 
 def steps_of(record: Record) -> list[tuple[float, float]]:
