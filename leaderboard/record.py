@@ -34,6 +34,7 @@ from admbench.leaderboard.fields import (
     Text,
     Time,
 )
+from admbench.leaderboard.layer_reports import LayerReports
 from admbench.taxonomy import Family, Read, Track
 
 SCHEMA_VERSION = 3
@@ -110,7 +111,7 @@ class Method(Section):
     """Components of the pipeline that are quantized, such as `backbone`."""
     simulated: bool | None = None
     """True if quantization was simulated in floating point; false if integer kernels ran or nothing is quantized."""
-    layers: Annotated[list[dict[str, JsonValue]], Field(max_length=MOST_REPEATS)] | None = None
+    layers: LayerReports | None = None
     """One entry per layer of the quantized components: its name, bits, and what the method reports about it."""
     seconds: Seconds | None = None
     """Time that quantization took, calibration not included; null in a record that does not say."""

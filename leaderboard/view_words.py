@@ -67,13 +67,19 @@ def short_verdict(verdict: Verdict) -> str:
     return f"{verdict.word} ({needed:,} captions would tell)" if needed else verdict.word
 
 
+MOST_RATIO = 10_000
+"""An interval that reaches further, as one of two models does that disagree, says no more by its numbers."""
+
+
 def ratio_text(one: Across) -> str:
     """Return the geometric mean of ratios on several models with its interval, or why there is none."""
     if one.mean is None:
         return str(one.reason)
     if one.low is None or one.high is None:
         return three_digits(one.mean)
-    return f"{three_digits(one.mean)} [{three_digits(one.low)}, {three_digits(one.high)}]"
+    low = f"< {1 / MOST_RATIO}" if one.low < 1 / MOST_RATIO else three_digits(one.low)
+    high = f"> {MOST_RATIO}" if one.high > MOST_RATIO else three_digits(one.high)
+    return f"{three_digits(one.mean)} [{low}, {high}]"
 
 
 def three_digits(number: float) -> str:

@@ -16,6 +16,8 @@ from admbench.plain_text import visible_lines
 
 MOST_UNFOLDED = 8
 """Entries of a part of a tree, those of its own parts among them; what has more is folded."""
+FURTHER = ' class="further"'
+"""Of a fact that a phone shows when asked; the front page shows none of them unless asked."""
 
 
 def shown(text: str) -> str:
@@ -94,7 +96,8 @@ class FactRows:
         if id(cell) in self._made:
             return self._made.pop(id(cell))  # the second page is the last
         entries = (
-            f'<td data-key="{column.key}">{fact(column, cell.values[column.key], noted=False)}</td>'
+            f'<td data-key="{column.key}" data-label="{shown(column.label)}"{"" if column.shown else FURTHER}>'
+            f"{fact(column, cell.values[column.key], noted=False)}</td>"
             for column in columns
         )
         return self._made.setdefault(id(cell), Markup("".join(entries)))

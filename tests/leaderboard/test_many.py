@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from pathlib import Path
 
 from admbench.leaderboard import gather, validate, validation_state
@@ -15,6 +17,22 @@ def test_made_up_records_are_valid_and_checked(tmp_path: Path) -> None:
     assert (len(gathered.records), gathered.quarantined) == (8, ())
     assert {validation_state(one) for one in gathered.records} == {"checked"}
     assert len({one.record.model.name for one in gathered.records}) == len(runs) == 2
+
+
+def test_a_record_takes_less_memory_than_three_times_its_file(tmp_path: Path) -> None:
+    """A board keeps all of its records until its last page is written, ten thousand of them in less than 1 GB."""
+    runs = write_many(tmp_path, 20, cells=20, captions=8)
+    file_bytes = sum(path.stat().st_size for path in tmp_path.rglob("result.json"))
+    gather(runs)  # what is made once
+    tracemalloc.start()
+    try:
+        gathered = gather(runs)
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(gathered.records) == 20
+    assert kept < 3 * file_bytes
 
 
 def test_the_same_arguments_give_the_same_files(tmp_path: Path) -> None:

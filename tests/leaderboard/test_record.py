@@ -1,5 +1,6 @@
 """What the schema accepts and refuses."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,24 @@ def test_a_record_survives_the_round_trip(make_record, make_failed):
     for value in (make_record(), make_record(spec="fp32", loss=0), make_failed()):
         record = parse_record(value)
         assert parse_record(record.model_dump(mode="json")) == record
+
+
+def test_what_is_said_of_layers_is_a_list_whichever_way_it_is_read(make_record, changed):
+    layers = [
+        {"name": "conv_in", "weight_bits": 4, "parts": {"rank": None}, "error": 0.1},
+        {"name": "\u00e4", "on": True},
+    ]
+    record = parse_record(changed(make_record(), method__layers=layers))
+    assert record.method.layers == layers
+    assert (len(record.method.layers), record.method.layers[-1]["name"], record.method.layers[:1]) == (
+        2,
+        "\u00e4",
+        layers[:1],
+    )
+    assert record.model_dump()["method"]["layers"] == layers
+    assert json.loads(record.model_dump_json())["method"]["layers"] == layers
+    with pytest.raises(DataError, match=r"method\.layers\.0: input should be a valid dictionary"):
+        parse_record(changed(make_record(), method__layers=["conv_in"]))
 
 
 @pytest.mark.parametrize("path", sorted(Path(__file__).with_name("records").glob("*.json")), ids=lambda p: p.stem)

@@ -125,6 +125,16 @@ const board = (() => {
     }
   }
 
+  // The head and the body of a table, whose rows have a text or an element for each heading. What an entry is stands
+  // beside it too: on a phone a row is a card.
+  function tableParts(headings, rows) {
+    const entry = (part, place) => place ? h("td", { "data-label": headings[place] }, part) : h("th", { scope: "row" }, part);
+    return [
+      h("thead", {}, h("tr", {}, headings.map((text) => h("th", { scope: "col" }, text)))),
+      h("tbody", {}, rows.map((parts) => h("tr", {}, parts.map(entry)))),
+    ];
+  }
+
   function permalink(name) {
     return h("a", { class: "permalink", href: "#" + name, "aria-label": "Link to this part" }, "#");
   }
@@ -147,7 +157,7 @@ const board = (() => {
   window.addEventListener("hashchange", point);
   window.addEventListener("load", () => { if (location.hash) point(); });
   return {
-    h, svg, fixed, interval, spec, ranked, query, remember, download, downloads, copyLink, permalink, hash, said,
+    h, svg, fixed, interval, spec, ranked, query, remember, download, downloads, copyLink, tableParts, permalink, hash, said,
     get data() { return globalThis.boardData ?? {}; },
   };
 })();

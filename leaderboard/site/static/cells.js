@@ -67,6 +67,21 @@
     return h("a", { href: cell.getRow().getData().page }, cell.getValue());
   }
 
+  // What Tabulator puts into a row to unfold it, for the keyboard and for readers of the screen.
+  function unfoldable(row) {
+    const element = row.getElement(), button = element.querySelector(".tabulator-responsive-collapse-toggle");
+    element.querySelector(".tabulator-responsive-collapse")?.setAttribute("role", "gridcell");
+    if (!button || button.tabIndex === 0) return;
+    button.tabIndex = 0;
+    button.setAttribute("role", "button");
+    button.setAttribute("aria-label", `The rest of ${row.getData().method} on ${row.getData().model}`);
+    button.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      button.click();
+      event.preventDefault();
+    });
+  }
+
   const tools = document.getElementById("cells-tools");
   const count = h("span", { "aria-live": "polite" });
   const left = boards.map((one) => one.cells.length);
@@ -75,10 +90,14 @@
     const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
     count.textContent = `${sum(left)} of ${sum(boards.map((one) => one.cells.length))} cells`;
   }
+  // On a phone a row has what fits the width; a button unfolds the rest below it.
+  const narrow = matchMedia("(max-width: 44rem)").matches;
+  const unfolding = { title: "+", formatter: "responsiveCollapse", width: 36, minWidth: 36, hozAlign: "center", headerSort: false, resizable: false };
   boards.forEach((one, place) => {
     const columns = [
-      words("method", "Method", { frozen: true, formatter: link, minWidth: 190 }),
-      words("model", "Model", { minWidth: 130 }),
+      ...(narrow ? [unfolding] : []),
+      words("method", "Method", { frozen: !narrow, formatter: link, minWidth: narrow ? 130 : 190 }),
+      words("model", "Model", { minWidth: narrow ? 90 : 130 }),
       words("rank", "Rank", { formatter: rank, sorter: (a, b, first, second, column, way) => byNumber(first.getData().rank_low, second.getData().rank_low, 0, 0, column, way) }),
       ...one.scores.map((score) => number("score." + score.key, score.label + (score.better === "lower" ? " ↓" : " ↑"), score.meaning, score.better, (value) => fixed(value, score.places))),
       ...one.columns.map((column) => one.cells.some((cell) => cell.values[column.key]?.number !== undefined)
@@ -87,7 +106,7 @@
       words("status", "Status"),
     ];
     const table = new Tabulator("#cells-" + place, {
-      data: rowsOf(one), columns, layout: "fitDataFill", maxHeight: "75vh", renderVerticalBuffer: 300, nestedFieldSeparator: false,
+      data: rowsOf(one), columns, layout: narrow ? "fitColumns" : "fitDataFill", responsiveLayout: narrow && "collapse", responsiveLayoutCollapseStartOpen: false, rowFormatter: narrow && unfoldable, maxHeight: "75vh", renderVerticalBuffer: 300, nestedFieldSeparator: false,
       placeholder: "No cell is left by these filters.", columnDefaults: { headerWordWrap: true }, ...asked(place, columns),
     });
     table.on("dataSorted", () => keep(place));
@@ -99,7 +118,7 @@
 
   // What the address asks of a table, of columns that it has.
   function asked(place, columns) {
-    const query = board.query(), fields = new Set(columns.map((column) => column.field));
+    const query = board.query(), fields = new Set(columns.map((column) => column.field).filter(Boolean));
     const [, field, dir] = /^(.*):(asc|desc)$/.exec(query.get(`${place + 1}.sort`) ?? "") ?? [];
     const filters = [...fields].map((name) => ({ field: name, value: (query.get(`${place + 1}.${name}`) ?? "").slice(0, 200) }));
     return { initialSort: fields.has(field) ? [{ column: field, dir }] : [], initialHeaderFilter: filters.filter(({ value }) => value) };

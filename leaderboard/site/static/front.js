@@ -8,7 +8,7 @@ const front = (() => {
   const tables = [...document.querySelectorAll("table.matrix")];
   const tools = document.getElementById("tools");
   const listeners = [];
-  const BAR = { width: 120, height: 16, pad: 6 };
+  const BAR = { width: 120, height: 16, pad: 6 }, DIGIT = 6.4; // width of a digit on the axis
   const MOST_MODELS = 6, MOST_ROWS = 50, MOST_REASON = 60; // characters of a reason: the cell's page has all
   let everything = false;
 
@@ -134,8 +134,12 @@ const front = (() => {
 
   function axis(score) {
     const picture = svg("svg", { class: "axis", viewBox: `0 0 ${BAR.width} 12`, "aria-hidden": "true" });
+    let free = -Infinity; // up to where there are texts
     for (const tick of score.ticks) {
-      picture.append(svg("text", { x: across(score.scale, tick), y: 10, "text-anchor": "middle" }, String(Number(tick.toPrecision(3)))));
+      const text = String(Number(tick.toPrecision(3))), x = across(score.scale, tick), half = DIGIT * text.length / 2;
+      if (x - half < free) continue;
+      picture.append(svg("text", { x, y: 10, "text-anchor": "middle" }, text));
+      free = x + half + DIGIT / 2;
     }
     return picture;
   }
@@ -145,7 +149,7 @@ const front = (() => {
     if (!place || place.value === undefined) {
       const why = place?.missing ?? (cell ? "not asked for" : "not run");
       const short = why.length > MOST_REASON + 20 ? why.slice(0, MOST_REASON).trimEnd() + "…" : why;
-      return h("td", { class: "score", "data-label": label }, h("span", { class: "none" }, "–"), " ",
+      return h("td", { class: cell ? "score" : "score absent", "data-label": label }, h("span", { class: "none" }, "–"), " ",
         short === why ? h("small", {}, why) : h("a", { class: "shortened", href: cell.page, title: why }, h("small", {}, short)));
     }
     const numbers = [place.low === undefined ? "" : interval(place.low, place.high, score.places),
@@ -303,6 +307,11 @@ const front = (() => {
     const score = h("label", {}, "Score ", h("select", { id: "score", onchange: (event) => {
       write({ ...read(), score: event.target.value === allScores[0].key ? null : event.target.value });
     } }, allScores.map((one) => h("option", { value: one.key, selected: one.key === (state.score ?? allScores[0].key) }, one.label))));
+    const byModel = [...new Set(boards.flatMap((one) => one.models.map((model) => model.name)))].map((name) => ["model:" + name, name]);
+    const byColumn = allColumns.filter((column) => state.columns.includes(column.key)).map((column) => [column.key, column.label]);
+    const sorting = h("label", { class: "narrow" }, "Sort ", h("select", { id: "sort", onchange: (event) => {
+      write({ ...read(), sort: event.target.value || null, order: "best" });
+    } }, [["", "as ranked"], ["method", "Method"], ...byModel, ...byColumn].map(([value, text]) => h("option", { value }, text))));
     const search = h("label", {}, "Search ", h("input", { type: "search", id: "q", size: 12, value: state.q, maxlength: 200, oninput: (event) => {
       write({ ...read(), q: event.target.value });
     } }));
@@ -314,7 +323,7 @@ const front = (() => {
       return; // typing goes on in the field that is there
     }
     tooled = now;
-    tools.replaceChildren(...[score, ...menus, columns, search, buttons].filter(Boolean));
+    tools.replaceChildren(...[score, sorting, ...menus, columns, search, buttons].filter(Boolean));
     tools.hidden = false;
     if (open) {
       const again = [...tools.querySelectorAll("details")].find((one) => one.dataset.menu === open);
@@ -349,6 +358,7 @@ const front = (() => {
     const state = read();
     tables.forEach((table, number) => renderBoard(table, boards[number], state));
     renderTools(state);
+    document.getElementById("sort").value = state.sort ?? "";
     for (const listener of listeners) listener();
   }
 

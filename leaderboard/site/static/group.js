@@ -2,16 +2,14 @@
 "use strict";
 
 (() => {
-  const { h, fixed, interval } = board;
+  const { fixed } = board;
   const { curves, widths, score } = board.data.group;
   const legend = (extent = {}) => ({ type: "scroll", top: 0, ...extent, textStyle: { color: plots.tone("--ink") }, inactiveColor: plots.tone("--quiet"), pageTextStyle: { color: plots.tone("--ink") } });
 
   function show(name) { document.getElementById(name).hidden = false; }
 
   function fill(name, headings, rows) {
-    document.getElementById(name + "-table").append(
-      h("thead", {}, h("tr", {}, headings.map((text) => h("th", { scope: "col" }, text)))),
-      h("tbody", {}, rows.map(([first, ...rest]) => h("tr", {}, h("th", { scope: "row" }, first), rest.map((text) => h("td", {}, text))))));
+    document.getElementById(name + "-table").append(...board.tableParts(headings, rows));
   }
 
   const stepped = curves.filter((curve) => curve.steps.length);

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { h, fixed } = board;
+  const { fixed } = board;
   const { layers } = board.data.layers;
   const bits = [...new Set(layers.map((layer) => layer[2]))].sort((a, b) => a - b);
   const words = (layer) => `${layer[0]}\n${layer[4] === null ? "–" : fixed(layer[4], 1) + " dB"}, ${layer[2] ?? "?"} bit weights, ${layer[3] ?? "?"} bit activations`;
@@ -18,7 +18,6 @@
       tooltip: { formatter: (point) => words(point.data.layer) },
     })),
   }));
-  document.getElementById("layers-table").append(
-    h("thead", {}, h("tr", {}, ["Layer", "Class", "Weight bits", "Activation bits", "SQNR, dB"].map((text) => h("th", { scope: "col" }, text)))),
-    h("tbody", {}, layers.map((layer) => h("tr", {}, h("th", { scope: "row" }, layer[0]), h("td", {}, layer[1]), h("td", {}, String(layer[2] ?? "–")), h("td", {}, String(layer[3] ?? "–")), h("td", {}, fixed(layer[4], 1))))));
+  document.getElementById("layers-table").append(...board.tableParts(["Layer", "Class", "Weight bits", "Activation bits", "SQNR, dB"],
+    layers.map(([name, kind, weights, activations, error]) => [name, kind, String(weights ?? "–"), String(activations ?? "–"), fixed(error, 1)])));
 })();

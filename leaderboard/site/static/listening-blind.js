@@ -141,11 +141,10 @@
       : `${session.method} was chosen ${hits} of ${count} times, ${chance}: ${p < 0.05 ? "you prefer one of the two" : "no preference was shown"}.`;
     const truth = (index) => (abx ? ["A", "B"][order[index].coin] : ["full precision first", "the method first"][order[index].coin]);
     const said = (trial) => (abx ? { full: "A", method: "B" }[trial.answer] : { full: "full precision", method: "the method" }[trial.answer]);
-    byId("outcome-table").replaceChildren(
-      h("thead", {}, h("tr", {}, ...["Trial", "Caption", abx ? "X was" : "Order", abx ? "You said" : "You chose"].map((text) => h("th", { scope: "col" }, text)))),
-      h("tbody", {}, ...session.trials.map((trial, index) => h("tr", {}, h("th", { scope: "row" }, String(index + 1)),
-        ...[data.captions.find((one) => one.id === trial.caption)?.text ?? trial.caption, truth(index), said(trial)].map((text) => h("td", {}, text))))),
-    );
+    byId("outcome-table").replaceChildren(...board.tableParts(
+      ["Trial", "Caption", abx ? "X was" : "Order", abx ? "You said" : "You chose"],
+      session.trials.map((trial, index) => [String(index + 1), data.captions.find((one) => one.id === trial.caption)?.text ?? trial.caption, truth(index), said(trial)]),
+    ));
     show("outcome");
     byId("outcome-title").focus();
   }

@@ -135,7 +135,7 @@
       score.label, h("small", {}, score.per === "clip" ? (score.higher_is_better ? "higher is better" : "lower is better")
         : "its part in the set"))));
     const rows = data.sources.map((source, index) => h("tr", {}, h("th", { scope: "row" }, source.label),
-      ...keys.map((score) => h("td", {}, digits(caption.clips[index].scores[score.key])))));
+      ...keys.map((score) => h("td", { "data-label": score.label }, digits(caption.clips[index].scores[score.key])))));
     byId("scores").hidden = !keys.length;
     byId("score-table").replaceChildren(h("thead", {}, head), h("tbody", {}, ...rows));
   }

@@ -50,6 +50,47 @@ const plots = (() => {
     };
   }
 
+  const NAME = { font: "11px system-ui, sans-serif", height: 13, mark: 8 }; // pixels; `mark` is half of a symbol, and some air
+  const STEPS = [11, 18, 28, 40, 54, 70, 90, 112, 138, 168]; // from a point to its name
+  const AROUND = [0, 25, -25, 50, -50, 90, -90, 130, -130, 155, -155, 180].map((degrees) => degrees * Math.PI / 180);
+  const measured = document.createElement("canvas").getContext("2d");
+
+  // The names of points [x, value], each where it covers no other name and no point, with a line to it from further away.
+  // What finds no room has its name in its tooltip and in the table alone.
+  function names(points, texts) {
+    return {
+      type: "custom", silent: true, z: 4, encode: { x: 0, y: 1 }, data: [points[0]],
+      renderItem: ({ coordSys: room }, api) => {
+        const at = points.map((point) => api.coord(point));
+        return { type: "group", children: placed(at, texts, room).flatMap(({ place, text, from, to, align }) => [
+          ...(Math.hypot(to[0] - from[0], to[1] - from[1]) < STEPS[1] ? [] : [{ type: "line", shape: { x1: from[0], y1: from[1], x2: to[0], y2: to[1] }, style: { stroke: tone("--quiet"), lineWidth: 0.75 } }]),
+          { type: "text", name: String(place), style: { text, x: to[0], y: to[1], align, verticalAlign: "middle", font: NAME.font, fill: tone("--ink"), stroke: tone("--ground"), lineWidth: 3 } },
+        ]) };
+      },
+    };
+  }
+
+  function placed(at, texts, room) {
+    const taken = at.map(([x, y]) => [x - NAME.mark, y - NAME.mark, x + NAME.mark, y + NAME.mark]);
+    const order = at.map((_, place) => place).sort((a, b) => at[a][1] - at[b][1]);
+    return order.map((place) => {
+      const [x, y] = at[place], text = texts[place];
+      measured.font = NAME.font;
+      const width = measured.measureText(text).width, side = x > room.x + room.width / 2 ? -1 : 1;
+      for (const step of STEPS) for (const angle of AROUND) {
+        const turn = side * Math.cos(angle), to = [x + turn * step, y - Math.sin(angle) * step];
+        const align = turn > 0.3 ? "left" : turn < -0.3 ? "right" : "center";
+        const left = to[0] - { left: 0, right: width, center: width / 2 }[align];
+        const box = [left - 2, to[1] - NAME.height / 2, left + width + 2, to[1] + NAME.height / 2];
+        if (box[0] < room.x || box[2] > room.x + room.width + 20 || box[1] < room.y - 20 || box[3] > room.y + room.height) continue;
+        if (taken.some((other) => other[0] < box[2] && box[0] < other[2] && other[1] < box[3] && box[1] < other[3])) continue;
+        taken.push(box);
+        return { place, text, from: [x, y], to, align };
+      }
+      return null;
+    }).filter(Boolean);
+  }
+
   // Draw into an element what `option` returns, again when the colours or the width change. Arrow keys move along points.
   // Of many plots each is drawn when it comes near the view, has the focus, or is printed.
   function draw(element, label, option, many = false) {
@@ -104,5 +145,5 @@ const plots = (() => {
   }, { rootMargin: "300px" });
   window.addEventListener("beforeprint", () => { for (const one of charts) one.come(); });
   dark.addEventListener("change", () => { for (const one of charts) one.draw(); });
-  return { draw, axis, at, logged, whiskers, hue, shape, tone };
+  return { draw, axis, at, logged, names, whiskers, hue, shape, tone };
 })();

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { h, fixed } = board;
+  const { fixed } = board;
   const { roofs: [float, integer, bytes], layers } = board.data.roofline;
   const kernels = [...new Set(layers.map((layer) => layer[1]))];
   const at = layers.map((layer) => layer[3]), rates = layers.map((layer) => layer[4]);
@@ -34,8 +34,7 @@
       })),
     ],
   }));
-  document.getElementById("roofline-table").append(
-    h("thead", {}, h("tr", {}, ["Layer", "Kernel", "ms", "At least, ms", "Limited by", "Operations per byte", "Billion operations a second"].map((text) => h("th", { scope: "col" }, text)))),
-    h("tbody", {}, layers.map(([name, kernel, limit, intensity, rate, ms, bound]) => h("tr", {}, h("th", { scope: "row" }, name),
-      [kernel, fixed(ms, 3), fixed(bound, 3), limit, fixed(intensity, 2), giga(rate)].map((text) => h("td", {}, text))))));
+  document.getElementById("roofline-table").append(...board.tableParts(
+    ["Layer", "Kernel", "ms", "At least, ms", "Limited by", "Operations per byte", "Billion operations a second"],
+    layers.map(([name, kernel, limit, intensity, rate, ms, bound]) => [name, kernel, fixed(ms, 3), fixed(bound, 3), limit, fixed(intensity, 2), giga(rate)])));
 })();

@@ -4,6 +4,7 @@
 (() => {
   const { h, fixed, interval } = board;
   const X = ["size", "step", "bits", "operations", "speedup", "weights_memory", "memory"];
+  const MOST_BESIDE = 9; // points of a panel that has others beside it
   const panels = document.getElementById("tradeoff-panels"), tools = document.getElementById("tradeoff-tools");
   const table = document.getElementById("tradeoff-table");
   const { boards } = front;
@@ -43,23 +44,20 @@
 
   function option(one, model, points, x, y, choice) {
     const { scale } = choice;
-    const [least, most] = [Math.min(...points.map((point) => point.x)), Math.max(...points.map((point) => point.x))];
     const own = fronted(one, model, points, x, y), ordered = one.ordered(y.key, model);
     return {
       grid: { left: 58, right: 24, top: 24, bottom: 46 },
       xAxis: plots.axis(`${x.label}, ${x.detail}${x.unit ? "," + x.unit : ""}`, { type: "value", nameGap: 28, boundaryGap: ["6%", "6%"] }),
       yAxis: plots.axis(y.label + (scale.log ? " (log)" : ""), { type: scale.log ? "log" : "value", nameGap: 40, min: scale.low, max: scale.high, ...plots.at(choice.ticks) }),
-      series: points.flatMap((point) => {
+      series: [...points.flatMap((point) => {
         const color = plots.hue(point.method), filled = ordered && own.has(point.number);
         const at = [point.x, point.place.value, point.place.low, point.place.high];
         return [plots.whiskers([at], color), {
           type: "scatter", name: point.name, data: [{ value: at, name: point.name }], symbol: plots.shape(point.method), symbolSize: 11, z: 3,
           itemStyle: { color: filled ? color : plots.tone("--ground"), borderColor: color, borderWidth: 2, opacity: point.busy ? 0.75 : 1 },
-          label: { show: true, formatter: () => point.name.length > 28 ? point.name.slice(0, 27) + "…" : point.name, position: point.x > (least + most) / 2 ? "left" : "right", color: plots.tone("--ink"), fontSize: 11, distance: 7, textBorderColor: plots.tone("--ground"), textBorderWidth: 3 },
-          labelLayout: { moveOverlap: "shiftY", hideOverlap: false },
           tooltip: { formatter: () => said(point, x, y) },
         }];
-      }),
+      }), plots.names(points.map((point) => [point.x, point.place.value]), points.map(({ name }) => name.length > 28 ? name.slice(0, 27) + "…" : name))],
     };
   }
 
@@ -91,15 +89,16 @@
         panel.chart = plots.draw(plot, `${y.label} over ${x.label}, ${name}`, () => option(panel.want.one, panel.want.model, panel.want.points, ...Object.values(axes()), panel.want.choice), true);
         known.set(want.key, panel);
       } else { panel.want = want; panel.chart.draw(); }
+      panel.figure.classList.toggle("crowded", want.points.length > MOST_BESIDE);
       panel.chart.element.setAttribute("aria-label", `${y.label} over ${x.label}, ${want.one.models[want.model].name}; the table below has the same numbers`);
     }
-    table.tHead.replaceChildren(h("tr", {}, ["Model", "Method", x.label + (x.unit ? "," + x.unit : ""), y.label, "On the front"].map((text) => h("th", { scope: "col" }, text))));
-    table.tBodies[0].replaceChildren(...wanted.flatMap(({ one, model, points }) => {
+    const rows = wanted.flatMap(({ one, model, points }) => {
       const own = fronted(one, model, points, x, y), ordered = one.ordered(y.key, model);
-      return points.map((point) => h("tr", {}, h("td", {}, one.models[model].name), h("th", { scope: "row" }, board.spec(point.name)),
-        h("td", {}, fixed(point.x, x.places)), h("td", {}, `${fixed(point.place.value, y.places)}${point.place.low === undefined ? "" : " " + interval(point.place.low, point.place.high, y.places)} ${point.place.letters ?? ""}`),
-        h("td", {}, !ordered ? "no paired test by this score here" : own.has(point.number) ? "yes" : "no")));
-    }));
+      return points.map(({ number, name, x: across, place }) => [board.spec(name), one.models[model].name, fixed(across, x.places),
+        `${fixed(place.value, y.places)}${place.low === undefined ? "" : " " + interval(place.low, place.high, y.places)} ${place.letters ?? ""}`,
+        !ordered ? "no paired test by this score here" : own.has(number) ? "yes" : "no"]);
+    });
+    table.replaceChildren(...board.tableParts(["Method", "Model", x.label + (x.unit ? "," + x.unit : ""), y.label, "On the front"], rows));
     const pick = (key, label, options, now) => h("label", {}, label + " ", h("select", { id: "axis-" + key, onchange: (event) => choose(key, event.target.value) },
       options.map((one) => h("option", { value: one.key, selected: one.key === now.key }, [one.label, key === "x" ? one.detail : ""].filter(Boolean).join(", ")))));
     const focused = document.activeElement?.id;
