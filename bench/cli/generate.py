@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from admbench.bench.cli.options import LARGEST_SEED, Debug, Device, Quiet, RandomWeights, judge_spec
+from admbench.bench.cli.options import LARGEST_SEED, Debug, Device, Quiet, RandomWeights, Sampler, judge_spec
 from admbench.errors import UsageError
 
 
@@ -23,6 +23,7 @@ def generate(
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of a packed checkpoint.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the noise.")] = 0,
+    sampler: Sampler = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance scale.")] = None,
     candidates: Annotated[
@@ -40,7 +41,7 @@ def generate(
     From a full-precision model or a packed checkpoint; the same seed gives the same bytes.
     """
     from admbench.bench.cli.checks import check_writable_file
-    from admbench.bench.models.checks import check_model
+    from admbench.bench.models.checks import check_model, check_sampler_of
     from admbench.bench.suites.files import one_caption
     from admbench.files import write_bytes_atomic
 
@@ -55,6 +56,7 @@ def generate(
     prompt = one_caption("--prompt", prompt)
     if model is not None:
         check_model(model)
+        check_sampler_of(model, sampler)
     check_writable_file(out)
     from admbench.bench import api
     from admbench.bench.scoring.clips import wav_bytes
@@ -63,9 +65,9 @@ def generate(
     judges = judge_spec(clap=clap, clap_weights=clap_weights)
     check_judges(judges)
     loaded = (
-        api.load_model(str(model), random_weights=random_weights, device=device)
+        api.load_model(str(model), random_weights=random_weights, device=device, sampler=sampler)
         if checkpoint is None
-        else api.load_checkpoint(checkpoint, model=model, device=device)
+        else api.load_checkpoint(checkpoint, model=model, device=device, sampler=sampler)
     )
     if any(loaded.cut_captions([prompt]) or ()):
         print(f"warning: {loaded.name} reads the beginning of this prompt: it has too many tokens", file=sys.stderr)
