@@ -12,6 +12,7 @@ KINDS = {
     "features": "features of scored clips",
     "hashes": "hashes of large weights files",
     "native": "kernels compiled for this machine, and whether they are used",
+    "paces": "how fast models go on this machine, for a week",
 }
 """Folder in the cache -> what is in it."""
 

@@ -100,7 +100,9 @@ def save_checkpoint(quantized: QuantizedModel, folder: str | Path) -> None:
     save_components(quantized.components, Path(folder))
 
 
-def load_checkpoint(folder: str | Path, *, model: str | None = None, device: str = "cpu") -> AudioDiffusionModel:
+def load_checkpoint(
+    folder: str | Path, *, model: str | None = None, device: str = "cpu", sampler: str | None = None
+) -> AudioDiffusionModel:
     """Load a packed checkpoint into the model that it was made from: ready to generate, the same audio bit for bit.
 
     A model with random weights is drawn again.
@@ -110,10 +112,11 @@ def load_checkpoint(folder: str | Path, *, model: str | None = None, device: str
         model: where the model is that it was made from, by registry name or `dir:PATH`; None is what the checkpoint
             names. The hash of its weights shows whether it is the one.
         device: of the model.
+        sampler: as of `load_model`.
 
     Raises:
         CheckpointError: the folder holds no checkpoint or a damaged one, or it was made from other weights.
-        UsageError: the model that it was made from is not known here.
+        UsageError: the model that it was made from is not known here, or is none that the sampler solves.
     """
     sources = [header.source for header in read_headers(folder).values()]
     name = sources[0].model if model is None else model
@@ -123,7 +126,7 @@ def load_checkpoint(folder: str | Path, *, model: str | None = None, device: str
             " --checkpoint"
         )
     drawn = sources[0].weights_sha256 == random_fingerprint(name)
-    loaded = load_model(name, random_weights=drawn, device=device)
+    loaded = load_model(name, random_weights=drawn, device=device, sampler=sampler)
     for source in sources:
         if loaded.weights_sha256 != source.weights_sha256:
             raise CheckpointError(

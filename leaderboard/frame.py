@@ -61,6 +61,7 @@ def flat_row(record: Record) -> dict[str, Any]:
         "suite": record.suite.name,
         "suite_sha256": record.suite.sha256,
         "n": record.suite.n,
+        "sampler": generation.sampler if generation else None,
         "steps": generation.steps if generation else None,
         "guidance": generation.guidance if generation else None,
         "seed": generation.seed if generation else None,

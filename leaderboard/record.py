@@ -150,6 +150,8 @@ class Generation(Section):
 
     scheduler: Name
     """Class name of the scheduler."""
+    sampler: Name | None = None
+    """Solver that was asked for in place of the model's own, for calibration too; null: the model's own."""
     steps: Positive
     """Denoising steps."""
     guidance: float

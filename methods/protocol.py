@@ -34,6 +34,8 @@ class DenoisingModel(Protocol):
     """Hash over the model's full-precision weights: calibration data belongs to exactly these."""
     license: str | None
     """Licence of the weights, which a checkpoint made from them inherits; None if the source states none."""
+    sampler: str | None
+    """Solver that it was asked to denoise by; None is its own."""
     default_steps: int
     """Denoising steps that the model is meant to be run with, and calibrated with unless an option says so."""
     default_guidance: float

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from admbench.bench.cli.options import LARGEST_SEED, Debug, Device, Quiet, RandomWeights, judge_spec
+from admbench.bench.cli.options import LARGEST_SEED, Debug, Device, Quiet, RandomWeights, Sampler, judge_spec
 from admbench.errors import UsageError
 
 
@@ -23,6 +23,7 @@ def generate(
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of a packed checkpoint.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the noise.")] = 0,
+    sampler: Sampler = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance scale.")] = None,
     candidates: Annotated[
@@ -40,7 +41,7 @@ def generate(
     From a full-precision model or a packed checkpoint; the same seed gives the same bytes.
     """
     from admbench.bench.cli.checks import check_writable_file
-    from admbench.bench.models.checks import check_model
+    from admbench.bench.models.checks import check_model, check_sampler_of
 
     if model is None and checkpoint is None:
         raise UsageError("expected --model or --checkpoint")
@@ -52,6 +53,7 @@ def generate(
         raise UsageError("--prompt: expected some text, found none")
     if model is not None:
         check_model(model)
+        check_sampler_of(model, sampler)
     check_writable_file(out)
     from admbench.bench import api
     from admbench.bench.scoring.clips import write_wav
@@ -60,9 +62,9 @@ def generate(
     judges = judge_spec(clap=clap, clap_weights=clap_weights)
     check_judges(judges)
     loaded = (
-        api.load_model(str(model), random_weights=random_weights, device=device)
+        api.load_model(str(model), random_weights=random_weights, device=device, sampler=sampler)
         if checkpoint is None
-        else api.load_checkpoint(checkpoint, model=model, device=device)
+        else api.load_checkpoint(checkpoint, model=model, device=device, sampler=sampler)
     )
     if any(loaded.cut_captions([prompt]) or ()):
         print(f"warning: {loaded.name} reads the beginning of this prompt: it has too many tokens", file=sys.stderr)

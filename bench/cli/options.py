@@ -90,6 +90,10 @@ Components = Annotated[
     str | None,
     typer.Option(help="What is quantized: backbone, text_encoder, vae, vocoder, ..., or all; by commas."),
 ]
+Sampler = Annotated[
+    str | None,
+    typer.Option(help="Solver that denoises: dpm-solver++, in half the steps; the model's own if left out."),
+]
 RandomWeights = Annotated[
     bool, typer.Option("--random-weights", help="The model's architecture with random weights; needs no files.")
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from admbench.bench.cli.options import LARGEST_SEED, Components, Debug, Device, Quiet, RandomWeights, names_of
+from admbench.bench.cli.options import LARGEST_SEED, Components, Debug, Device, Quiet, RandomWeights, Sampler, names_of
 from admbench.bench.cli.tables import megabytes
 
 HEADER = "quantization.json"
@@ -18,6 +18,7 @@ def quantize(
     method: Annotated[str, typer.Option(help="Method spec, such as naive@w4a8.")],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint; replaced if it holds one.")],
     components: Components = None,
+    sampler: Sampler = None,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the calibration.")] = 0,
     device: Device = "cpu",
     random_weights: RandomWeights = False,
@@ -29,7 +30,7 @@ def quantize(
     Of a model's backbone, or of other components: integers packed to their bits in safetensors, and one JSON header.
     """
     from admbench.bench.cli.checks import check_method, check_writable_folder
-    from admbench.bench.models.checks import check_components_of, check_model
+    from admbench.bench.models.checks import check_components_of, check_model, check_sampler_of
     from admbench.bench.models.components import COMPONENTS, check_components
     from admbench.errors import UsageError
 
@@ -41,11 +42,12 @@ def quantize(
     except ValueError as error:
         raise UsageError(f"--components: {error}") from None
     check_components_of(model, chosen)
+    check_sampler_of(model, sampler)
     from admbench.bench import api
     from admbench.bench.measurement.size import component_bytes, tensor_bytes
     from admbench.bench.models.quantization import checkpoint_folders
 
-    loaded = api.load_model(model, random_weights=random_weights, device=device)
+    loaded = api.load_model(model, random_weights=random_weights, device=device, sampler=sampler)
     before = component_bytes(loaded)
     quantized = api.quantize(loaded, method, components=chosen, seed=seed)
     api.save_checkpoint(quantized, out)

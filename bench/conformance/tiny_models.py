@@ -33,6 +33,7 @@ class TinyModel:
         self.name = name
         self.backbone = backbone.eval()
         self.license: str | None = "Apache-2.0"
+        self.sampler: str | None = None
         self.default_steps, self.default_guidance = 25, 3.0
         self.weights_sha256 = sha256_tensors(backbone.state_dict())
         self._condition = condition

@@ -65,7 +65,8 @@ registry = Registry("admbench.models", "model", BUILTIN)
 - literals `summary` and `requires`, for lists;
 - `load(*, random_weights) -> AudioDiffusionModel`;
 - `fingerprint() -> str`, a hash of its weights that is had without loading them;
-- `components`, names of those that methods can quantize, `backbone` among them; left out: the backbone alone.
+- `components`, names of those that methods can quantize, `backbone` among them; left out: the backbone alone;
+- `samplers`, those of `samplers.SAMPLERS` that it can be run by; left out: whoever asks for one finds out.
 
 `families.base.PublishedModel` and `families.embedded.ShippedModel` are those of the built-in models."""
 
@@ -138,7 +139,12 @@ def random_fingerprint(name: str) -> str | None:
 
 
 def load_model(
-    name: str, *, random_weights: bool = False, device: str = "cpu", dtype: str = "float32"
+    name: str,
+    *,
+    random_weights: bool = False,
+    device: str = "cpu",
+    dtype: str = "float32",
+    sampler: str | None = None,
 ) -> AudioDiffusionModel:
     """Loads a model by its registry name, or from a folder.
 
@@ -149,9 +155,10 @@ def load_model(
             its files are needed.
         device: a torch device.
         dtype: `float32` or `bfloat16`, of the backbone.
+        sampler: solver that denoises, for calibration too, such as `dpm-solver++`; None is the model's own.
 
     Raises:
-        UsageError: unknown name or dtype, or a model without twins.
+        UsageError: unknown name, dtype or sampler, a model without twins, or one that the sampler does not solve.
         CheckpointError: weights are missing or damaged; names the file.
     """
     if dtype not in DTYPES:
@@ -163,7 +170,30 @@ def load_model(
         model = load_directory(folder, random_weights=random_weights)
     else:
         model = registry.get(name).load(random_weights=random_weights)
+    if sampler is not None:
+        model.set_sampler(sampler)
     return model.to(device, dtype)
+
+
+def solved_by(name: str) -> tuple[str, ...] | None:
+    """The samplers that a model may be run by beside its own, without loading it; of a built-in, without torch.
+
+    Returns:
+        None where that is not known: of a plug-in that says no `samplers`, or that cannot be imported.
+
+    Raises:
+        CheckpointError: a folder that holds nothing known.
+    """
+    if (twin := twins.parse(name)) is not None:
+        return solved_by(twin.model)
+    if (folder := path_of(name)) is not None:
+        return recognise(folder).samplers
+    try:
+        plugin = registry.get(name)
+    except PluginError:
+        return None
+    said = getattr(plugin, "samplers", None)
+    return None if said is None else tuple(said)
 
 
 __all__ = [
@@ -176,4 +206,5 @@ __all__ = [
     "quantizable",
     "random_fingerprint",
     "registry",
+    "solved_by",
 ]

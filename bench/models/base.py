@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from admbench.bench.models.components import CALLS, Component, ComponentCall
 from admbench.bench.models.conditioning import Conditioner, pooled
+from admbench.bench.models.samplers import default_steps, solver_of
 from admbench.bench.models.sampling import Sampling, training_steps
 from admbench.errors import DataError, UsageError
 from admbench.methods.protocol import BackboneCall
@@ -77,6 +78,7 @@ class AudioDiffusionModel:
         self.card = card
         self.components = {name: module.eval().requires_grad_(False) for name, module in components.items()}
         self._conditioner, self._scheduler, self._decode = conditioner, scheduler, decode
+        self.sampler: str | None = None
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self.parameters = sum(parameter.numel() for parameter in self.backbone.parameters())
 
@@ -88,7 +90,7 @@ class AudioDiffusionModel:
     seconds = property(lambda self: self.card.seconds)
     weights_sha256 = property(lambda self: self.card.weights_sha256)
     random_weights = property(lambda self: self.card.random_weights)
-    default_steps = property(lambda self: self.card.default_steps)
+    default_steps = property(lambda self: default_steps(self.sampler, self.card.default_steps))
     default_guidance = property(lambda self: self.card.default_guidance)
     scheduler_name = property(lambda self: type(self._scheduler).__name__)
 
@@ -159,6 +161,14 @@ class AudioDiffusionModel:
         channels, _, *bands = self.card.latent_shape
         shape = (channels, self._latent_frames(seconds, rate), *bands)
         self.card = replace(self.card, seconds=seconds, latent_shape=shape)
+
+    def set_sampler(self, name: str | None) -> None:
+        """Denoises by another solver of the same diffusion from now on, by default in fewer steps; None: as before.
+
+        Raises UsageError for a name of none of `samplers.SAMPLERS`, or a model that it does not solve.
+        """
+        if name is not None and name != self.sampler:
+            self._scheduler, self.sampler = solver_of(self._scheduler, name, self.name), name
 
     def call_backbone(self, inputs: dict[str, Tensor]) -> Tensor:
         """Runs the backbone on a call's inputs: `sample` (n, *latent_shape), `timestep` (n,) and the conditioning.

@@ -26,6 +26,7 @@ class ComponentView:
     def __init__(self, model: AudioDiffusionModel, component: Component) -> None:
         self._model, self._component = model, component
         self.name, self.weights_sha256, self.license = model.name, model.weights_sha256, model.license
+        self.sampler = model.sampler
         self.default_steps, self.default_guidance = model.default_steps, model.default_guidance
 
     @property

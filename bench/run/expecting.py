@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -124,19 +125,23 @@ def _past(job: Job, folder: JobFolder, times: JobTimes) -> _Past | None:
     except ValidationError:
         return None
     if isinstance(job, CalibrationJob):
-        like = isinstance(earlier, CalibrationJob) and (job.model, job.request, job.components) == (
-            earlier.model,
-            earlier.request,
-            earlier.components,
-        )
+        like = isinstance(earlier, CalibrationJob) and _asks_for(job) == _asks_for(earlier)
         return _Past(times, None, directory_bytes(folder.path)) if like else None
     if isinstance(job, QuantizeJob):
         like = isinstance(earlier, CellJob) and job.components == earlier.components
         checkpoint = folder.checkpoint
         return _Past(times, None, directory_bytes(checkpoint) if checkpoint.is_dir() else 0) if like else None
-    if isinstance(earlier, CalibrationJob | QuantizeJob):
+    if isinstance(earlier, CalibrationJob | QuantizeJob) or isinstance(job, CalibrationJob | QuantizeJob):
         return None
-    return _Past(times, earlier.generation.steps, directory_bytes(folder.path))
+    own, theirs = job.generation, earlier.generation
+    makes_clips = not isinstance(job, ReferenceJob)
+    if makes_clips and own.sampler != theirs.sampler and None in (own.steps, theirs.steps):
+        return None  # each has a number of steps of its own, which nobody said
+    return _Past(times, theirs.steps, directory_bytes(folder.path))
+
+
+def _asks_for(job: CalibrationJob) -> tuple[Any, ...]:
+    return job.model, job.request, job.components, job.sampler
 
 
 def _scaled(past: _Past, job: Job, captions: int) -> Expected:

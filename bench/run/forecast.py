@@ -14,9 +14,9 @@ from pathlib import Path
 
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.expecting import Expected
-from admbench.bench.run.gauging import paces
 from admbench.bench.run.jobs import CellJob, Job, QuantizeJob, ReferenceJob
 from admbench.bench.run.layout import RunLayout
+from admbench.bench.run.paces import paces
 from admbench.bench.run.plan import Plan
 from admbench.files import write_text_atomic
 

@@ -20,19 +20,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from admbench import arithmetic
 from admbench.bench.measurement.trajectory import CAPTIONS as COMPARED
+from admbench.bench.models.samplers import default_steps
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.expecting import Expected
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
 from admbench.bench.run.plugins import made_by
 from admbench.bench.run.times import read_times
-from admbench.errors import BenchError
 from admbench.files import directory_bytes
 from admbench.methods.spec import FLOAT_BITS, FULL_PRECISION, MethodSpec
 from admbench.metrics.latents import LATENTS
@@ -122,7 +121,8 @@ class Pace:
             case ReferenceJob():
                 return Expected(captions * self.features, self.peak_bytes, clips)
             case CalibrationJob():
-                steps = job.request.steps or min(MODEL_STEPS, job.request.most_steps or MODEL_STEPS)
+                own = default_steps(job.sampler, MODEL_STEPS)
+                steps = job.request.steps or min(own, job.request.most_steps or own)
                 samples = 2 * job.request.prompts * job.request.timesteps * self.clip_bytes // 4
                 passes = self.ratios.measuring if job.request.sampler in MEASURING else 1
                 seconds = self.start + passes * job.request.prompts * steps * self.step
@@ -162,7 +162,7 @@ class Pace:
         return self.start + captions * (steps + self.caption + self.features)
 
     def _steps(self, job: BaselineJob | CellJob) -> int:
-        return job.generation.steps or MODEL_STEPS
+        return job.generation.steps or default_steps(job.generation.sampler, MODEL_STEPS)
 
 
 def gauge(cell: CellJob, captions: int) -> Pace | None:
@@ -194,24 +194,6 @@ def gauge(cell: CellJob, captions: int) -> Pace | None:
             clip_bytes=clips // few,
             ratios=ratios_here(),
         )
-
-
-def paces(cells: Mapping[str, CellJob], captions: int) -> dict[str, Pace]:
-    """Return the pace of each model that can be gauged.
-
-    Args:
-        cells: a cell of each model.
-        captions: of the run.
-    """
-    found = {}
-    for model, cell in cells.items():
-        try:
-            pace = gauge(cell, captions)
-        except (BenchError, OSError):  # no room for a temporary folder: the plan goes without
-            pace = None
-        if pace is not None:
-            found[model] = pace
-    return found
 
 
 def _job(cell: CellJob, run: Path, captions: int, steps: int) -> BaselineJob:

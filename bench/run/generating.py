@@ -54,7 +54,7 @@ class Generating(ClipWork):
         from admbench.bench.models import load_model
 
         with self.times.within("load"):
-            return load_model(self.job.model, device=self.job.device)
+            return load_model(self.job.model, device=self.job.device, sampler=self.job.generation.sampler)
 
     def generate(self) -> Facts:
         """Generate from the packed checkpoint as it is on disk, with the integer kernels that this processor has.
@@ -146,6 +146,7 @@ class Generating(ClipWork):
             "faults": {fault: flags.tolist() for fault, flags in faults.items()},
             "generation": {
                 "scheduler": model.scheduler_name,
+                "sampler": wanted.sampler,
                 "steps": steps,
                 "guidance": guidance,
                 "seed": self.job.seed,

@@ -34,8 +34,10 @@ class _Table(BaseModel):
 class GenerationSpec(_Table):
     """How audio is sampled; what is left out is the model's own default."""
 
+    sampler: Literal["dpm-solver++"] | None = None
+    """Solver that denoises, for calibration too: see `admbench.bench.models.samplers`."""
     steps: int | None = Field(default=None, ge=1, le=1000)
-    """Denoising steps."""
+    """Denoising steps; left out: the model's own, of another sampler than its own as many as that takes."""
     guidance: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
     """Classifier-free guidance scale; 1 is no guidance."""
     seconds: float | None = Field(default=None, gt=0, le=600, allow_inf_nan=False)
@@ -224,6 +226,8 @@ def load_grid(path: Path | None, overrides: Mapping[str, Any]) -> GridSpec:
         table = _read_toml(path)
         table.setdefault("out", f"runs/{path.stem}")
     given = {key: value for key, value in overrides.items() if value is not None}
+    if path is None and "models" in given:
+        table.pop("generation")  # the embedded grid's sampler is that of its own models; others may not have it
     for key, value in given.items():
         section, _, leaf = key.rpartition(".")
         parent = table.setdefault(section, {}) if section else table

@@ -128,6 +128,8 @@ class CalibrationJob(_Job):
     """Fingerprint of the model's weights and code."""
     request: CalibrationRequest
     """What is asked for."""
+    sampler: str | None = None
+    """Solver of the trajectories that are recorded; None is the model's own."""
     draw: int = 0
     """Number of the calibration draw."""
     components: tuple[str, ...] = ("backbone",)
@@ -159,6 +161,8 @@ class QuantizeJob(_Job):
     """Fingerprint of the model's weights and code."""
     method: str
     """Method spec as it was typed."""
+    sampler: str | None = None
+    """Solver of the trajectories that it is calibrated on; None is the model's own."""
     repeat: int = 0
     """Number of the calibration draw."""
     components: tuple[str, ...] = ("backbone",)

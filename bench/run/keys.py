@@ -75,14 +75,15 @@ class Keys:
 
     def calibration(self, model: str, weights: str, request: CalibrationRequest, repeat: int) -> str:
         """Return the key of what is drawn for methods that ask alike."""
-        content = [model, weights, request.model_dump(), self._grid.components, repeat, self._grid.seed]
+        grid = self._grid
+        content = [model, weights, request.model_dump(), grid.components, repeat, grid.seed, grid.generation.sampler]
         return self._key("calibration", content, {"calibration": [self.plugins.model(model)]})
 
     def checkpoint(self, model: str, weights: str, method: str, repeat: int) -> str:
-        """Return the key of a packed checkpoint; full precision is of the backbone alone, and no draw changes it."""
-        whole = method == FULL_PRECISION
-        components = (BACKBONE,) if whole else self._grid.components
-        content = [model, weights, method, components, self._grid.seed, 0 if whole else repeat]
+        """Return the key of a packed checkpoint; full precision is of the backbone alone, and calibrated on nothing."""
+        whole, grid = method == FULL_PRECISION, self._grid
+        drawn = (0, None) if whole else (repeat, grid.generation.sampler)
+        content = [model, weights, method, (BACKBONE,) if whole else grid.components, grid.seed, *drawn]
         running = [self.plugins.model(model), self.plugins.method(method)]
         return self._key("checkpoint", content, {"checkpoint": running})
 

@@ -225,7 +225,12 @@ def _quantization(cell: CellJob, shared: Mapping[str, Any], found: Findings, key
     """Return the jobs that make a cell's packed checkpoint, in their order; full precision has that of the baseline."""
     if cell.method == FULL_PRECISION:
         return ()
-    of_model: dict[str, Any] = {"model": cell.model, "model_sha256": cell.model_sha256, "components": cell.components}
+    of_model: dict[str, Any] = {
+        "model": cell.model,
+        "model_sha256": cell.model_sha256,
+        "components": cell.components,
+        "sampler": cell.generation.sampler,
+    }
     request = found.requests.get(cell.method)
     calibration = None
     if request is not None:  # the same job for all methods that ask alike
@@ -266,13 +271,14 @@ def _made(job: OneJob, keys: Keys) -> OneJob:
 
 def _check_names(grid: GridSpec, judges: JudgeSpec) -> None:
     """Refuse unknown names and malformed method specs before anything runs."""
-    from admbench.bench.models.checks import check_components_of, check_model
+    from admbench.bench.models.checks import check_components_of, check_model, check_sampler_of
     from admbench.methods import registry as methods
     from admbench.metrics.keys import check_key
 
     for model in grid.models:
         check_model(model)
         check_components_of(model, grid.components)
+        check_sampler_of(model, grid.generation.sampler)
     for spec in grid.methods:
         methods.check(_method_name(spec))
     for metric in grid.metrics.names:

@@ -80,4 +80,4 @@ def load(work: Work, job: CalibrationJob | QuantizeJob) -> Any:
     from admbench.bench.models import load_model
 
     work.stages.report("load")
-    return load_model(job.model, device=job.device)
+    return load_model(job.model, device=job.device, sampler=job.sampler)

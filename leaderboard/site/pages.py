@@ -117,6 +117,7 @@ def again(record: Record) -> str:
     words += ["--suite", record.suite.name] if "/" not in record.suite.name else []
     words += ["--limit", str(record.suite.n)] if record.suite.n else []
     if generation is not None:
+        words += ["--sampler", generation.sampler] if generation.sampler else []
         words += ["--seed", str(generation.seed), "--steps", str(generation.steps)]
         words += ["--guidance", f"{generation.guidance:g}"]
     return shlex.join(words)

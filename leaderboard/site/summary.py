@@ -6,7 +6,7 @@ from typing import Any
 
 from admbench.leaderboard.boards import Board
 from admbench.leaderboard.inference.across import Across
-from admbench.leaderboard.record import Record
+from admbench.leaderboard.record import Generation, Record
 from admbench.leaderboard.site.definitions import Definition, against, definition
 from admbench.leaderboard.site.numbers import count
 from admbench.leaderboard.view import TO_REAL_AUDIO, BoardView
@@ -63,14 +63,15 @@ def head(boards: Sequence[Board]) -> Head:
         judges=[
             f"{name} ({sha256[:8]}) for {', '.join(dict.fromkeys(labels))}" for (name, sha256), labels in judges.items()
         ],
-        sampling=_unique(
-            f"{g.scheduler}, {g.steps} steps, guidance {g.guidance:g}, seed {g.seed}, {g.dtype}, {g.seconds:g} s at "
-            f"{g.sample_rate} Hz"
-            for g in (record.generation for record in records)
-            if g
-        ),
+        sampling=_unique(_sampled(record.generation) for record in records if record.generation),
         commands=_unique(record.provenance.command for record in records if record.provenance)[:_MOST_COMMANDS],
     )
+
+
+def _sampled(how: Generation) -> str:
+    scheduler = f"{how.sampler} ({how.scheduler})" if how.sampler else how.scheduler
+    told = f"{scheduler}, {how.steps} steps, guidance {how.guidance:g}, seed {how.seed}, {how.dtype}"
+    return f"{told}, {how.seconds:g} s at {how.sample_rate} Hz"
 
 
 def suite_label(board: Board) -> str:

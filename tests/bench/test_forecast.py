@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from admbench import cache
 from admbench.bench.cli.app import main
 from admbench.bench.cli.run_plan import lines_of, rows_of
 from admbench.bench.run.executors.base import Task
@@ -16,6 +18,7 @@ from admbench.bench.run.forecast import Forecast, forecast, keep, total_of
 from admbench.bench.run.gauging import Pace, Ratios
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob
+from admbench.bench.run.paces import paces
 from admbench.bench.run.plan import Plan, make_plan
 from admbench.bench.run.times import JobTimes, Machine, StageTimes, read_times
 from admbench.bench.scoring.spec import JudgeSpec
@@ -145,6 +148,30 @@ def test_what_a_processor_gains_from_kernels_and_from_bfloat16_is_reckoned_where
     assert seconds("naive@mxfp8") == seconds(NAIVE, "cuda") == whole
     quantize = next(job for job in plan.jobs if isinstance(job, QuantizeJob))
     assert pace.expect(quantize, 4, 100).seconds == pytest.approx(2.0 + (90 + 100 * 3.0) * 0.1)
+
+
+def test_how_fast_a_model_goes_is_gauged_once_a_week_on_a_machine(
+    make: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gauged: list[str] = []
+    monkeypatch.setattr("admbench.bench.run.gauging.gauge", lambda cell, captions: gauged.append(cell.model) or PACE)
+    now = time.time()
+    cell = make().cells[0]
+    asked = [cell, cell, make(limit=1).cells[0], make(out=tmp_path / "other", seed=3).cells[0]]
+    assert [paces({"fake-adm": one}, 4) for one in asked] == [{"fake-adm": PACE}] * 4
+    assert len(gauged) == 1, "other runs of the model on this machine"
+    paces({"fake-adm": cell.model_copy(update={"threads": 3})}, 4)
+    paces({"fake-adm": cell.model_copy(update={"model_sha256": "0" * 64})}, 4)
+    paces({"fake-adm": cell.model_copy(update={"fresh": True})}, 4)
+    assert len(gauged) == 4, "other threads, other weights, and once more"
+    for later, more in ((6, 0), (8, 1)):
+        monkeypatch.setattr("time.time", lambda later=later: now + later * 86_400)
+        paces({"fake-adm": cell}, 4)
+        assert len(gauged) == 4 + more
+    for file in (cache.root() / "paces").iterdir():
+        file.write_text("{}")
+    paces({"fake-adm": cell}, 4)
+    assert len(gauged) == 6, "what is damaged is gauged anew"
 
 
 def test_the_plan_has_a_row_a_cell_and_the_whole_and_is_what_the_run_is_held_against(

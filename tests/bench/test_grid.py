@@ -55,7 +55,7 @@ def test_the_grid_file_of_the_page_on_running_is_read_and_has_every_key(tmp_path
     (block,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "my-grid.toml").write_text(block)
     grid = load_grid(tmp_path / "my-grid.toml", {})
-    assert (grid.out, grid.limit, grid.gate is not None) == (Path("runs/my-grid"), 48, True)
+    assert (grid.out, grid.limit, grid.gate is not None) == (Path("runs/my-grid"), 96, True)
     assert grid.methods[2] == "naive@w4a8[weights=tensor]"
     assert set(keys_of(GridSpec)) - set(re.findall(r"\w+", block)) == set()
 
@@ -68,11 +68,19 @@ def test_flags_override_the_file_and_flags_not_given_do_not(grid_file: Path, tmp
     assert grid.out == tmp_path
 
 
-def test_the_embedded_grid_has_three_models_and_at_least_four_methods_on_48_captions() -> None:
+def test_the_embedded_grid_has_three_models_and_at_least_four_methods_on_96_captions() -> None:
     grid = load_grid(None, {})
     assert grid.models == ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
     assert {"fp32", "naive@w8a8", "naive@w4a8", "q-diffusion@w4a8", "ptq4adm@w4a8"} <= set(grid.methods)
-    assert (grid.suite, grid.limit, grid.out) == ("foley", 48, Path("runs/default"))
+    assert (grid.suite, grid.limit, grid.out) == ("foley", 96, Path("runs/default"))
+    assert grid.generation.sampler == "dpm-solver++"
+
+
+def test_models_that_are_named_have_their_own_sampler_unless_one_is_named_too() -> None:
+    named = {"models": ["tiny-flow"], "generation.steps": 2}
+    assert load_grid(None, named).generation.sampler is None
+    assert load_grid(None, {"methods": ["fp32"]}).generation.sampler == "dpm-solver++"
+    assert load_grid(None, {"models": ["tiny-tango"], "generation.sampler": "dpm-solver++"}).generation.sampler
 
 
 @pytest.mark.parametrize(

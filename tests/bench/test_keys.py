@@ -207,6 +207,7 @@ RESULT_FOLLOWS_FROM: Mapping[str, Mapping[str, Any]] = {
     "captions": {"captions": ("2" * 64, ["a"])},
     "those that are taken of them": {"captions": ("1" * 64, ["a", "b"])},
     "seed": {"seed": 1},
+    "sampler": {"generation.sampler": "dpm-solver++"},
     "steps": {"generation.steps": 3},
     "guidance": {"generation.guidance": 2.0},
     "length": {"generation.seconds": 1.0},

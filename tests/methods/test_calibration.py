@@ -34,6 +34,7 @@ def test_both_halves_of_guidance_are_recorded_at_evenly_spread_steps(model, prom
         "seconds": drawn.seconds,
         "sampler": "uniform",
         "prompt_source": "given",
+        "solver": None,
         "steps": 5,
         "guidance": 3.0,
         "seed": 0,

@@ -13,6 +13,7 @@ from typing import Any
 from admbench.bench.models.families.base import PublishedModel
 from admbench.bench.models.families.pipeline import Parts, PipelineFamily
 from admbench.bench.models.networks import published_sizes as sizes
+from admbench.bench.models.samplers import SAMPLERS
 from admbench.hashing import sha256_json
 
 
@@ -51,6 +52,7 @@ AUDIOLDM = PipelineFamily(
     },
     default_steps=200,  # of the authors' own command line
     default_guidance=2.5,
+    samplers=SAMPLERS,
     assemble="admbench.bench.models.pipelines.audioldm:assemble",
     random_parts=random_parts,
 )

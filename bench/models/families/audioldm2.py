@@ -14,6 +14,7 @@ from admbench.bench.models.families.base import PublishedModel
 from admbench.bench.models.families.musicldm import LATENT_FRAMES
 from admbench.bench.models.families.pipeline import Parts, PipelineFamily
 from admbench.bench.models.networks import published_sizes as sizes
+from admbench.bench.models.samplers import SAMPLERS
 
 UNET: dict[str, Any] = {
     "sample_size": LATENT_FRAMES,
@@ -74,6 +75,7 @@ AUDIOLDM2 = PipelineFamily(
     calls={"text_encoder": ComponentCall("get_text_features")},
     default_steps=200,
     default_guidance=3.5,
+    samplers=SAMPLERS,
     assemble="admbench.bench.models.pipelines.audioldm2:assemble",
     random_parts=random_parts,
 )

@@ -33,6 +33,9 @@ class Family(ABC):
     default_guidance: float
     calls: Mapping[Component, ComponentCall] = field(default_factory=dict)
     """How components are called where that is not as in `admbench.bench.models.components.CALLS`."""
+    samplers: tuple[str, ...] = ()
+    """Those of `admbench.bench.models.samplers.SAMPLERS` that its models may be run by; a folder's own scheduler may be
+    one that they do not solve, which is said where it is loaded."""
     layout: Family | None = None
     """The family whose folders this one reads, and runs otherwise; None: they are its own."""
 
@@ -218,6 +221,11 @@ class PublishedModel(Repository):
     def components(self) -> tuple[Component, ...]:
         """The components that methods can quantize."""
         return self.family.components
+
+    @property
+    def samplers(self) -> tuple[str, ...]:
+        """The samplers that it may be run by beside its own."""
+        return self.family.samplers
 
     def missing(self) -> None:
         """Raise CheckpointError, which says how to get them, unless the weights are here. Downloads nothing."""

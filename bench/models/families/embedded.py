@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from admbench.bench.models.checkpoints import shipped
 from admbench.bench.models.components import Component
+from admbench.bench.models.samplers import SAMPLERS
 
 if TYPE_CHECKING:
     from admbench.bench.models.base import AudioDiffusionModel
@@ -23,6 +24,8 @@ class ShippedModel(ABC):
     default_steps: int = 25
     default_guidance: float = 3.0
     requires: tuple[str, ...] = ()
+    samplers: tuple[str, ...] = ()
+    """Those of `admbench.bench.models.samplers.SAMPLERS` that it can be run by."""
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -92,18 +95,21 @@ AUDIOLDM = EmbeddedModel(
     summary="AudioLDM in small (5.5 M): CLAP text embedding, epsilon prediction, 64 mel bands",
     text_encoder="transformers:ClapTextModelWithProjection",
     conditioner="admbench.bench.models.conditioning:ClapEmbedding",  # one vector, as class embedding
+    samplers=SAMPLERS,
 )
 TANGO = EmbeddedModel(
     name="tiny-tango",  # with the betas of Stable Diffusion 2.1
     summary="TANGO in small (4.4 M): T5 encoder, cross attention with mask, v-prediction",
     text_encoder="transformers:T5EncoderModel",
     conditioner="admbench.bench.models.conditioning:TokenStates",
+    samplers=SAMPLERS,
 )
 MAKE_AN_AUDIO = EmbeddedModel(
     name="tiny-make-an-audio",  # its latents are mel x time
     summary="Make-An-Audio in small (4.3 M): CLAP-BERT token sequence, cross attention, 80 mel bands",
     text_encoder="admbench.bench.models.networks.clap_bert:ClapBertTextModel",
     conditioner="admbench.bench.models.conditioning:TokenStates",
+    samplers=SAMPLERS,
 )
 FLOW = EmbeddedModel(
     name="tiny-flow",  # Liu et al. 2022, InstaFlow

@@ -22,6 +22,7 @@ from admbench.bench.models.checkpoints.files import weights_file
 from admbench.bench.models.checkpoints.ldm_config import TEXT_PREFIX
 from admbench.bench.models.checkpoints.text_encoders import TextEncoderRepository
 from admbench.bench.models.families.base import Family, PublishedModel
+from admbench.bench.models.samplers import SAMPLERS
 from admbench.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ MAKE_AN_AUDIO = MakeAnAudioFamily(
     },
     default_steps=100,
     default_guidance=3.0,
+    samplers=SAMPLERS,
 )
 
 PUBLISHED = PublishedModel(

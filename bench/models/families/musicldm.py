@@ -11,6 +11,7 @@ from admbench.bench.models.components import ComponentCall
 from admbench.bench.models.families.base import PublishedModel
 from admbench.bench.models.families.pipeline import Parts, PipelineFamily
 from admbench.bench.models.networks import published_sizes as sizes
+from admbench.bench.models.samplers import SAMPLERS
 
 CHANNELS = 128
 LATENT_FRAMES = 256
@@ -49,6 +50,7 @@ MUSICLDM = PipelineFamily(
     calls={"text_encoder": ComponentCall("get_text_features")},
     default_steps=200,
     default_guidance=2.0,
+    samplers=SAMPLERS,
     assemble="admbench.bench.models.pipelines.musicldm:assemble",
     random_parts=random_parts,
 )

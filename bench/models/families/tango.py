@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from admbench.bench.models.checkpoints.files import weights_file
 from admbench.bench.models.checkpoints.text_encoders import TextEncoderRepository
 from admbench.bench.models.families.base import Family, PublishedModel
+from admbench.bench.models.samplers import SAMPLERS
 from admbench.errors import CheckpointError
 from admbench.files import read_json
 
@@ -124,6 +125,7 @@ TANGO = TangoFamily(
     },
     default_steps=200,
     default_guidance=3.0,
+    samplers=SAMPLERS,
 )
 
 BASE = PublishedModel(

@@ -22,6 +22,7 @@ from admbench.bench.models.conditioning import ClapEmbedding, limit_roberta_toke
 from admbench.bench.models.networks.published_sizes import attention_heads
 from admbench.bench.models.pipelines.mel_latents import MelLatents
 from admbench.bench.models.pipelines.parts import Parts, networks
+from admbench.bench.models.samplers import check_has_sampler
 from admbench.bench.models.sampling import Sampling
 from admbench.errors import CheckpointError, CheckpointWarning
 
@@ -46,6 +47,10 @@ class AuthorsAudioLDM(AudioDiffusionModel):
         """See the base class; latents (n, channels, frames, bands) of a clip that reaches far are clipped."""
         far = latents.abs().amax(dim=tuple(range(1, latents.ndim)), keepdim=True) > FAR
         return super().decode(torch.where(far, latents.clamp(-CLIP, CLIP), latents))
+
+    def set_sampler(self, name: str | None) -> None:
+        """See the base class; the authors' sampler is what this model is about."""
+        check_has_sampler(self.name, (), name)
 
     def _latent_frames(self, seconds: float, rate: float) -> int:
         return max(int(round(seconds * AUTHORS_SECOND * rate, 6)), super()._latent_frames(seconds, rate))

@@ -133,6 +133,7 @@ class Twin:
         self._model = model
         self.backbone = backbone
         self.name, self.license = model.name, model.license
+        self.sampler = model.sampler
         self.default_steps, self.default_guidance = model.default_steps, model.default_guidance
         self.weights_sha256 = sha256_tensors(backbone.state_dict())
 

@@ -94,7 +94,7 @@ class FakeADM:
             random_weights=random_weights,
         )
         parts: dict[str, nn.Module] = {"backbone": backbone, "text_encoder": conditioner.encoder}
-        return AudioDiffusionModel(card, parts, conditioner, DDIMScheduler(), decode)
+        return AudioDiffusionModel(card, parts, conditioner, DDIMScheduler(clip_sample=False), decode)
 
 
 class BandTagger:

@@ -39,6 +39,8 @@ class CalibrationRecipe:
     """Classifier-free guidance scale of the trajectories."""
     prompt_source: str = GIVEN
     """Name in `admbench.methods.core.calibration.prompts.PROMPT_SOURCES`: what the prompts are."""
+    solver: str | None = None
+    """What denoises the trajectories, where that is not the model's own: see `DenoisingModel.sampler`."""
 
     @classmethod
     def of(cls, request: CalibrationRequest, model: DenoisingModel) -> CalibrationRecipe:
@@ -55,7 +57,8 @@ class CalibrationRecipe:
         steps = own if request.steps is None else request.steps
         guidance = model.default_guidance if request.guidance is None else request.guidance
         timesteps = min(request.timesteps, steps)
-        return cls(request.sampler, request.prompts, timesteps, steps, guidance, request.prompt_source)
+        drawn = (request.sampler, request.prompts, timesteps, steps, guidance, request.prompt_source)
+        return cls(*drawn, solver=model.sampler)
 
     def draw(self, model: DenoisingModel, prompts: Sequence[str], *, seed: int) -> CalibrationSet:
         """Choose the prompts, run their trajectories and record.
