@@ -209,6 +209,11 @@ def _memory(own: ViewRow) -> Value:
     return replace(value, note=f"of {process}") if isinstance(process, str) and not value.missing else value
 
 
+def _inference_memory(own: ViewRow) -> Value:
+    found = (own.record.memory.model_extra or {}).get("generation_bytes") if own.record.memory else None
+    return _number(found if isinstance(found, int) else None, "the record does not tell it from calibration", 1e-6)
+
+
 def _weights_in_memory(own: ViewRow) -> Value:
     extra = (own.record.latency.model_extra or {}).get("weight_bytes") if own.record.latency else None
     found = extra.get("kernels") if isinstance(extra, dict) else None
@@ -320,6 +325,15 @@ _COLUMNS = (
         _full_step,
         "lower",
         " ms",
+    ),
+    Column(
+        "inference_memory",
+        "Memory",
+        "to generate and score",
+        "Peak memory of the process that loads the packed checkpoint, generates and scores; it calibrates nothing.",
+        _inference_memory,
+        "lower",
+        " MB",
     ),
     Column(
         "memory",

@@ -72,8 +72,8 @@ class FrontCell:
     facets: dict[str, str]
 
     @cached_property
-    def classes(self) -> list[tuple[str, int, float]]:
-        """Class of layers, how many, and the median error of their weights in dB."""
+    def classes(self) -> list[tuple[str, int, float, str]]:
+        """Class of layers, how many, the median error of their weights in dB, and their bits."""
         return classes_of(self.own.record)
 
 

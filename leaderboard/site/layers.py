@@ -37,12 +37,14 @@ def layer_data(record: Record) -> dict[str, Any]:
     return {"layers": layers}
 
 
-def classes_of(record: Record) -> list[tuple[str, int, float]]:
-    """Return (class, layers, median error in dB) of a cell's layers, in the order in which classes come."""
-    found: dict[str, list[float]] = {}
-    for _, kind, _, _, error in layer_data(record)["layers"]:
-        found.setdefault(kind, []).append(error)
-    return [(kind, len(errors), median(errors)) for kind, errors in found.items()]
+def classes_of(record: Record) -> list[tuple[str, int, float, str]]:
+    """Return (class, layers, median error in dB, bits of weights) of a cell's layers, in the order of their classes."""
+    errors: dict[str, list[float]] = {}
+    bits: dict[str, set[float]] = {}
+    for _, kind, width, _, error in layer_data(record)["layers"]:
+        errors.setdefault(kind, []).append(error)
+        bits.setdefault(kind, set()).update([] if width is None else [width])
+    return [(kind, len(own), median(own), _span(bits[kind])) for kind, own in errors.items()]
 
 
 def layer_class(layer: dict[str, Any]) -> str:

@@ -47,6 +47,11 @@ class DocsPage:
         """Its address."""
         return DOCUMENTATION + self.page
 
+    @property
+    def paragraphs(self) -> list[str]:
+        """The passages, those of one list, and what leads to it, in one paragraph."""
+        return re.sub(r"(?<=[:;])\n", " ", "\n".join(self.found)).splitlines()
+
 
 _PAGES = {
     "naive": DocsPage("methods.html#naive"),

@@ -17,7 +17,7 @@ from admbench.leaderboard.matrix import MethodRow
 from admbench.leaderboard.record import FULL_PRECISION, Record
 from admbench.leaderboard.site import summary
 from admbench.leaderboard.site.columns import Column
-from admbench.leaderboard.site.curves import On, group_data
+from admbench.leaderboard.site.curves import On, component_data, group_data
 from admbench.leaderboard.site.definitions import FAMILIES
 from admbench.leaderboard.site.front import Front, FrontCell, place_of
 from admbench.leaderboard.site.layers import layer_data, most_sensitive
@@ -151,7 +151,8 @@ def write_models(output: Output, fronts: Sequence[Front], names: Names) -> None:
             own_cells += [On(one, cell) for _, cell in rows]
             tables.append(_table(one, "Method", rows, model_sentences(one.view, view)))
         cells = [on.cell for on in own_cells]
-        record = cells[0].own.record
+        record, components = cells[0].own.record, _components(cells)
+        data = group_data(own_cells, own_cells, "method")
         output.page(
             names.model(model),
             "group.html.jinja",
@@ -160,10 +161,10 @@ def write_models(output: Output, fronts: Sequence[Front], names: Names) -> None:
             paragraphs=[],
             facts=_model_facts(record),
             tables=tables,
-            data=output.data("group", group_data(own_cells, own_cells, "method")),
+            data=output.data("group", data | {"components": component_data(components, COMPONENT_SCORES)}),
             documented=None,
             sensitive=most_sensitive(cell.own.record for cell in cells if cell.own.record.status == "done"),
-            components=_components(cells),
+            components=components,
             component_scores=COMPONENT_SCORES,
             widths_title="Damage by bit width",
             trees=[("Sampling", record.generation.model_dump(mode="json"))] if record.generation else [],
@@ -194,6 +195,7 @@ def write_methods(output: Output, fronts: Sequence[Front], names: Names) -> None
         cells = [on.cell for on in own_cells]
         names_of = dict.fromkeys(cell.own.record.method.name for cell in cells)
         record = next((cell.own.record for cell in cells if cell.own.record.status == "done"), cells[0].own.record)
+        data = group_data(own_cells, [on for name in names_of for on in of_name[name]], "model")
         output.page(
             names.method(spec),
             "group.html.jinja",
@@ -202,9 +204,7 @@ def write_methods(output: Output, fronts: Sequence[Front], names: Names) -> None
             paragraphs=_method_paragraphs(record),
             facts=_method_facts(record),
             tables=tables,
-            data=output.data(
-                "group", group_data(own_cells, [on for name in names_of for on in of_name[name]], "model")
-            ),
+            data=output.data("group", data | {"components": component_data((), ())}),
             sensitive=[],
             documented=method_docs(record.method.name),
             components=[],

@@ -215,6 +215,24 @@ def test_plots_name_every_point_and_have_a_table(site, page):
     assert page.locator("#steps").is_hidden()
 
 
+def test_what_each_component_stands_is_a_plot_beside_its_table(make_run, make_record, changed, page, tmp_path):
+    cells = [("naive@w8a8", "vae"), ("naive@w8a8", "text_encoder"), ("naive@w4a8", "vae")]
+    sizes = {"size__components": None, "size__pipeline": None}
+    runs = [
+        make_run([changed(make_record(spec=spec), method__components=[one], **sizes)], f"run-{place}")
+        for place, (spec, one) in enumerate(cells)
+    ]
+    site = build_site(read_runs(runs), tmp_path / "site")
+    (model,) = site.root.glob("models/*.html")
+    page.goto(model.as_uri())
+    plot = page.locator("#components-plot")
+    plot.locator("svg").wait_for()
+    assert {"vae", "text_encoder", "naive@w4a8"} <= set(plot.locator("svg text").all_text_contents())
+    plot.focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("vae, naive@w4a8").wait_for()
+
+
 def test_all_cells_sort_best_first_and_filter(site, page):
     page.goto((site.root / "cells.html").as_uri())
     rows = page.locator(".tabulator-row")

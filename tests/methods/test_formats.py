@@ -14,7 +14,7 @@ from admbench.methods.core.checkpoint.formats import load
 from admbench.methods.core.checkpoint.header import FORMAT_VERSION, read_header
 from admbench.methods.core.kernels import with_kernels
 from admbench.methods.core.layers.allocation import weight_bytes
-from admbench.methods.core.layers.quantized import quantized_layers
+from admbench.methods.core.layers.quantized import QuantizedLayer, dynamic_input, quantized_layers
 from admbench.methods.core.numbers.elements import ELEMENTS
 from admbench.methods.core.numbers.fitting import dynamic_quantizer, fit_part, fit_weight, quantizer_class
 from admbench.methods.core.numbers.formats import FORMATS
@@ -59,6 +59,19 @@ def test_every_code_of_an_element_has_the_value_that_ml_dtypes_has(name):
     assert element.exponent == math.floor(math.log2(element.largest))
     assert element.are_numbers(codes[finite])
     assert bool(finite.all()) or not element.are_numbers(codes)
+
+
+def test_what_is_simulated_in_fp8_is_what_torchs_own_product_makes_of_the_codes():
+    weight, rows = normal(48, 64), normal(32, 64, seed=1)
+    layer = nn.Linear(64, 48, bias=False)
+    layer.weight = nn.Parameter(weight)
+    form = FORMATS["e4m3"]
+    quantizer, inputs = fit_weight(form.weight, weight), dynamic_input(form.activation, layer)
+    simulated = QuantizedLayer.from_float(layer, quantizer, inputs)(rows)
+    scale, rounded = rows.abs().amax(1, keepdim=True) / 448, inputs.fake_quantize(rows)
+    codes, one = quantizer.codes(weight).view(torch.float8_e4m3fn), torch.tensor(1.0)
+    product = torch._scaled_mm((rounded / scale).to(torch.float8_e4m3fn), codes.T, one, one, out_dtype=torch.float32)
+    torch.testing.assert_close(product * scale * quantizer.scale.view(1, -1), simulated, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ELEMENTS)

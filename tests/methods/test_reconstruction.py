@@ -56,6 +56,16 @@ def learn(layer, module, inputs, effort=EFFORT, held_out=0):
     return learn_weights(task(layer, module, inputs, held_out), {"block": layer}, effort, generator)
 
 
+def test_no_sample_comes_twice_in_a_batch_and_none_of_those_held_out(layer, inputs, monkeypatch):
+    work = task(layer, quantized(layer), inputs, held_out=28)
+    drawn = []
+    monkeypatch.setattr(BlockTask, "call", lambda self, index: drawn.append(index) or layer(inputs.args[0][index]))
+    for _ in range(20):
+        work.descend(Effort(1, batch_size=90), torch.Generator().manual_seed(len(drawn)))
+    assert all(len(index.unique()) == len(index) == 90 and int(index.max()) < 100 for index in drawn)
+    assert len({tuple(index.tolist()) for index in drawn}) == 20
+
+
 def test_learned_roundings_beat_nearest_where_errors_can_cancel(layer, inputs):
     module = quantized(layer)
     report = learn(layer, module, inputs)

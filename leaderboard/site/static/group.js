@@ -3,7 +3,7 @@
 
 (() => {
   const { fixed } = board;
-  const { curves, widths, score } = board.data.group;
+  const { curves, widths, score, components } = board.data.group;
   const legend = (extent = {}) => ({ type: "scroll", top: 0, ...extent, textStyle: { color: plots.tone("--ink") }, inactiveColor: plots.tone("--quiet"), pageTextStyle: { color: plots.tone("--ink") } });
 
   function show(name) { document.getElementById(name).hidden = false; }
@@ -61,6 +61,28 @@
     return `${point.name}\n${numbers(point)} ${point.letters ?? ""}\n${fixed(point.bits, 2)} bits a weight`;
   }
 
+  // The table of components is in the page.
+  if (components.points.length) {
+    const kinds = [...new Set(components.points.map((point) => point.component))], methods = [...new Set(components.points.map((point) => point.method))];
+    const bounds = components.points.flatMap((point) => [point.low ?? point.value, point.high ?? point.value]);
+    const scale = plots.logged(Math.min(...bounds), Math.max(...bounds));
+    const beside = (place) => 14 * (place - (methods.length - 1) / 2); // pixels from the middle of a component
+    plots.draw(document.getElementById("components-plot"), components.score + " by component", () => ({
+      legend: legend({ itemWidth: 12, itemHeight: 12 }), grid: { left: 58, right: 24, top: 40, bottom: 46 },
+      xAxis: { type: "category", data: kinds, axisLabel: { color: plots.tone("--quiet") }, axisLine: { lineStyle: { color: plots.tone("--line") } } },
+      yAxis: plots.axis(components.score + (scale ? " (log)" : ""), { type: scale ? "log" : "value", nameGap: 40, ...scale }),
+      series: methods.flatMap((method, place) => {
+        const own = components.points.filter((point) => point.method === method);
+        const at = own.map((point) => [point.component, point.value, point.low, point.high]);
+        return [plots.whiskers(at, plots.hue(place), beside(place)), {
+          type: "scatter", name: method, color: plots.hue(place), symbol: plots.shape(place), symbolSize: 9, symbolOffset: [beside(place), 0], z: 3,
+          data: own.map((point, index) => ({ value: at[index], point })),
+          tooltip: { formatter: ({ data: { point } }) => `${point.component}, ${method}\n${components.score} ${numbers(point)}` },
+        }];
+      }),
+    }));
+  }
+
   // Names of classes, which are slanted, that are left out after each that has room for its own.
   function skipped(names) {
     return Math.max(0, Math.ceil((names * 14) / (document.getElementById("layers-plot").clientWidth - 82)) - 1);
@@ -76,11 +98,11 @@
       yAxis: plots.axis("median SQNR of weights, dB", { type: "value", nameGap: 40 }),
       series: layered.map((curve, place) => ({
         type: "scatter", name: curve.name, symbol: plots.shape(place), symbolSize: 9, color: plots.hue(place),
-        data: curve.classes.map(([kind, count, db]) => ({ value: [kind, db], count })),
-        tooltip: { formatter: (point) => `${curve.name}\n${point.value[0]}, ${point.data.count} layers: ${fixed(point.value[1], 1)} dB` },
+        data: curve.classes.map(([kind, count, db, bits]) => ({ value: [kind, db], count, bits })),
+        tooltip: { formatter: (point) => `${curve.name}\n${point.value[0]}, ${point.data.count} layers of ${point.data.bits} bits: ${fixed(point.value[1], 1)} dB` },
       })),
     }));
     fill("layers", ["Class of layers", ...layered.map((curve) => curve.name)], kinds.map((kind) => [kind,
-      ...layered.map((curve) => { const found = curve.classes.find(([own]) => own === kind); return found ? `${fixed(found[2], 1)} dB (${found[1]})` : "–"; })]));
+      ...layered.map((curve) => { const found = curve.classes.find(([own]) => own === kind); return found ? `${fixed(found[2], 1)} dB (${found[1]} of ${found[3]} bits)` : "–"; })]));
   }
 })();

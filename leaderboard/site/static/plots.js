@@ -37,15 +37,15 @@ const plots = (() => {
     return { min: first, max: last, ...at(marks.filter((mark) => mark >= first && mark <= last)) };
   }
 
-  // Vertical 95 % intervals of points [x, value, low, high].
-  function whiskers(points, color) {
+  // Vertical 95 % intervals of points [x, value, low, high], so many pixels beside them.
+  function whiskers(points, color, beside = 0) {
     return {
       type: "custom", silent: true, data: points.filter((point) => point[2] !== undefined && point[2] !== null), z: 1,
       encode: { x: 0, y: [1, 2, 3] },
       renderItem: (_, api) => {
         const [x, low] = api.coord([api.value(0), api.value(2)]);
         const high = api.coord([api.value(0), api.value(3)])[1];
-        return { type: "line", shape: { x1: x, y1: low, x2: x, y2: high }, style: { stroke: color, lineWidth: 1.8 } };
+        return { type: "line", shape: { x1: x + beside, y1: low, x2: x + beside, y2: high }, style: { stroke: color, lineWidth: 1.8 } };
       },
     };
   }

@@ -3,7 +3,7 @@
 
 (() => {
   const { h, fixed, interval } = board;
-  const X = ["size", "step", "bits", "operations", "speedup", "weights_memory", "memory"];
+  const X = ["size", "step", "bits", "operations", "speedup", "weights_memory", "inference_memory", "memory"];
   const MOST_BESIDE = 9; // points of a panel that has others beside it
   const panels = document.getElementById("tradeoff-panels"), tools = document.getElementById("tradeoff-tools");
   const table = document.getElementById("tradeoff-table");
