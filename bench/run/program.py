@@ -38,7 +38,7 @@ from admbench.bench.run.step_timer import StepTimer, forked_timer
 from admbench.bench.run.store import Store
 from admbench.bench.run.storing import fetch_inputs
 from admbench.bench.run.work import ClipWork
-from admbench.errors import BenchError
+from admbench.errors import BenchError, is_out_of_memory
 from admbench.files import write_json_atomic
 from admbench.leaderboard.tidy import tidied_score
 from admbench.methods.spec import FULL_PRECISION
@@ -155,7 +155,7 @@ def explain(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, BenchError):
         return text
-    if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text.lower():
+    if is_out_of_memory(error):
         return f"out of memory: {text or type(error).__name__}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
