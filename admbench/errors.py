@@ -49,6 +49,16 @@ class DataError(BenchError):
     """An audio, caption, feature or record file is missing, damaged or malformed."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory did not suffice; torch has no class for that on a CPU.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
+    (True, False)
+    """
+    text = str(error)
+    return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text.lower()
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """Return ` Did you mean "x"?` for the candidate closest to `name`, or an empty string where none is close.
 

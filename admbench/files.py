@@ -13,7 +13,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ def write_bytes_atomic(path: str | Path, data: bytes, *, durable: bool = True) -
         data: what it holds then.
         durable: wait until it would survive a power cut, which takes longer than all else; not for what is only looked
             at while a process runs.
+
+    Raises:
+        OSError: it cannot be written; `filename` is the path, also where the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,8 +51,12 @@ def write_bytes_atomic(path: str | Path, data: bytes, *, durable: bool = True) -
         os.replace(temporary, path)
         if durable:
             flush_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # the temporary name says nothing to who reads it, and a full disk names none
+            error.filename = os.fspath(path)
+        raise
 
 
 def write_text_atomic(path: str | Path, text: str, *, durable: bool = True) -> None:
@@ -212,7 +219,7 @@ def read_json(path: str | Path, *, infinite: bool = False) -> Any:
     text = _read_text(path, MOST_TEXT_BYTES)
     try:
         constant = float if infinite else _refuse_constant
-        return json.loads(text, parse_constant=constant, object_pairs_hook=_unique)
+        return json.loads(text, parse_constant=constant, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error})") from error
 
@@ -234,7 +241,7 @@ def read_yaml(path: str | Path) -> Any:
             return super().compose_node(parent, index)
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            _unique([(self.construct_object(key, deep=True), None) for key, _ in node.value])
+            unique_keys([(self.construct_object(key, deep=True), None) for key, _ in node.value])
             return super().construct_mapping(node, deep)
 
     text = _read_text(path, MOST_YAML_BYTES)
@@ -308,7 +315,8 @@ def _read_text(path: str | Path, most: int) -> str:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
 
-def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+def unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return the object of keys and values, the `object_pairs_hook` of json; a key that comes twice is a ValueError."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]

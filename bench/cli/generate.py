@@ -42,6 +42,8 @@ def generate(
     """
     from admbench.bench.cli.checks import check_writable_file
     from admbench.bench.models.checks import check_model, check_sampler_of
+    from admbench.bench.suites.files import one_caption
+    from admbench.files import write_bytes_atomic
 
     if model is None and checkpoint is None:
         raise UsageError("expected --model or --checkpoint")
@@ -51,12 +53,13 @@ def generate(
         raise UsageError("--clap: chooses among --candidates; expected 2 or more of them")
     if not prompt.strip():
         raise UsageError("--prompt: expected some text, found none")
+    prompt = one_caption("--prompt", prompt)
     if model is not None:
         check_model(model)
         check_sampler_of(model, sampler)
     check_writable_file(out)
     from admbench.bench import api
-    from admbench.bench.scoring.clips import write_wav
+    from admbench.bench.scoring.clips import wav_bytes
     from admbench.bench.scoring.judges import check_judges
 
     judges = judge_spec(clap=clap, clap_weights=clap_weights)
@@ -71,5 +74,5 @@ def generate(
     (waveform,) = api.generate(
         loaded, [prompt], [seed], steps=steps, guidance=guidance, batch_size=1, candidates=candidates, judges=judges
     )
-    write_wav(out, waveform, loaded.sample_rate)
+    write_bytes_atomic(out, wav_bytes(waveform, loaded.sample_rate))
     print(f"{out}: {waveform.shape[-1] / loaded.sample_rate:.2f} s at {loaded.sample_rate} Hz")

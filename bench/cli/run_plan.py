@@ -8,6 +8,7 @@ from admbench.bench.run.expecting import Expected
 from admbench.bench.run.forecast import Forecast, cell_of, forecast, keep
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import Job
+from admbench.bench.run.lock import unwritable
 from admbench.bench.run.plan import Plan, make_plan
 from admbench.bench.run.store import Store
 from admbench.bench.run.storing import Finished
@@ -25,10 +26,15 @@ def show_plan(grid: GridSpec, *, command: str, fresh: bool, cost_per_hour: float
         cost_per_hour: price of an hour of this machine.
 
     Raises:
-        BenchError: as `make_plan`.
+        BenchError: as `make_plan`; or the run's folder cannot be written.
     """
     finished = Finished(None if grid.store is None else Store(grid.store))
     plan = make_plan(grid, command=command, judges=grid.metrics.judges, fresh=fresh, finished=finished)
+    if plan.jobs:
+        try:
+            grid.out.mkdir(parents=True, exist_ok=True)  # where the forecast is kept; before the minutes that it takes
+        except OSError as error:
+            raise unwritable(grid.out, error) from None
     workers = grid.execution.workers
     told = forecast(plan, workers)
     print_table(HEADER, rows_of(plan, told))

@@ -12,15 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from admbench.bench.models.batching import DECODE_BATCH
 from admbench.bench.models.components import CALLS, Component, ComponentCall
 from admbench.bench.models.conditioning import Conditioner, pooled
+from admbench.bench.models.running import running
 from admbench.bench.models.samplers import default_steps, solver_of
 from admbench.bench.models.sampling import Sampling, training_steps
 from admbench.errors import DataError, UsageError
 from admbench.methods.protocol import BackboneCall
 from admbench.progress import track
 
-DECODE_BATCH = 8
 EMBED_BATCH = 32
 SEEDS = 2**63
 """Seeds of noise are whole numbers below it: as many as fit what torch takes, and records and files hold."""
@@ -227,6 +228,7 @@ class AudioDiffusionModel:
         Raises:
             UsageError: unequal numbers of prompts and seeds, a seed that is none, a number of steps that does not span
                 the noise levels, or a guidance that is not finite.
+            CheckpointError: the model is of a folder, whose parts were loaded and cannot be run.
         """
         if len(prompts) != len(seeds) or not prompts:
             raise UsageError(f"{len(prompts)} prompts and {len(seeds)} seeds: expected one seed for each prompt")
@@ -241,7 +243,7 @@ class AudioDiffusionModel:
 
     def decode(self, latents: Tensor) -> NDArray[np.float32]:
         """Latents (n, *latent_shape) to waveforms, float32 (n, samples) or of stereo (n, 2, samples), cut to length."""
-        with torch.inference_mode():
+        with torch.inference_mode(), running(self.name, "decoder"):
             parts = [
                 self._decode(latents[start : start + DECODE_BATCH].to(self.device)).float().cpu()
                 for start in track(range(0, len(latents), DECODE_BATCH), f"{self.name}: decoding")
@@ -276,20 +278,26 @@ class AudioDiffusionModel:
         if bad := [seed for seed in seeds if not 0 <= seed < SEEDS]:
             raise UsageError(f"seed={bad[0]}: expected 0 to 2**63 - 1")
         guided = guidance != 1
-        conditioning = self.encode_text(prompts, guided=guided)
+        with running(self.name, "text encoder"):
+            conditioning = self.encode_text(prompts, guided=guided)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        sampling = self._sampling(steps, generators)
         guide = self._guidance(guidance)
-        noise = torch.stack([torch.randn(self.card.latent_shape, generator=own) for own in generators])
-        latents = sampling.start(noise).to(self.device)
-        for label, timestep in zip(sampling.labels, sampling.timesteps, strict=True):
-            scaled = sampling.scaled(latents, timestep)
+        with running(self.name, "scheduler"):
+            sampling = self._sampling(steps, generators)
+            noise = torch.stack([torch.randn(self.card.latent_shape, generator=own) for own in generators])
+            latents = sampling.start(noise).to(self.device)
+            moments = list(zip(sampling.labels, sampling.timesteps, strict=True))
+        for label, timestep in moments:
+            with running(self.name, "scheduler"):
+                scaled = sampling.scaled(latents, timestep)
             sample = torch.cat([scaled, scaled]) if guided else scaled
             inputs = {"sample": sample, "timestep": timestep.to(self.device).expand(len(sample)), **conditioning}
-            predicted = self.call_backbone(inputs)
+            with running(self.name, "backbone"):
+                predicted = self.call_backbone(inputs)
             if guided:
                 predicted = guide(*predicted.chunk(2))
-            latents = sampling.step(predicted, timestep, latents)
+            with running(self.name, "scheduler"):
+                latents = sampling.step(predicted, timestep, latents)
             yield label, inputs, latents
 
     def _latent_frames(self, seconds: float, rate: float) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from admbench.bench.models.checkpoints.files import PREFIX
 from admbench.bench.models.checkpoints.pipeline_index import read_index
 from admbench.bench.models.families import recognise
 from admbench.bench.models.families.pipeline import PipelineFamily
@@ -12,8 +13,6 @@ from admbench.errors import UsageError
 
 if TYPE_CHECKING:
     from admbench.bench.models.base import AudioDiffusionModel
-
-PREFIX = "dir:"
 
 
 def path_of(name: str) -> Path | None:

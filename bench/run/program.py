@@ -23,11 +23,13 @@ from admbench.bench.run.jobs import (
     CalibrationJob,
     CellJob,
     Job,
+    PartJob,
     QuantizeJob,
     ReferenceJob,
     job_from_json,
 )
 from admbench.bench.run.layout import JobFolder
+from admbench.bench.run.parts import Part
 from admbench.bench.run.plugins import Inherited, check_made_by
 from admbench.bench.run.products import is_sealed, seal_folder
 from admbench.bench.run.quantizing import Calibration, Quantization
@@ -36,7 +38,7 @@ from admbench.bench.run.step_timer import StepTimer, forked_timer
 from admbench.bench.run.store import Store
 from admbench.bench.run.storing import fetch_inputs
 from admbench.bench.run.work import ClipWork
-from admbench.errors import BenchError
+from admbench.errors import BenchError, is_out_of_memory
 from admbench.files import write_json_atomic
 from admbench.leaderboard.tidy import tidied_score
 from admbench.methods.spec import FULL_PRECISION
@@ -101,7 +103,7 @@ def _carry_out(job: Job, timer: StepTimer | None) -> None:
     publish(job.work.path, job.target.path)
 
 
-def _work(job: Job, timer: StepTimer | None) -> Reference | Baseline | Calibration | Quantization | Cell:
+def _work(job: Job, timer: StepTimer | None) -> Reference | Baseline | Calibration | Quantization | Part | Cell:
     match job:
         case ReferenceJob():
             return Reference(job)
@@ -111,6 +113,8 @@ def _work(job: Job, timer: StepTimer | None) -> Reference | Baseline | Calibrati
             return Calibration(job)
         case QuantizeJob():
             return Quantization(job)
+        case PartJob():
+            return Part(job)
         case CellJob():
             return Cell(job, timer)
 
@@ -151,7 +155,7 @@ def explain(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, BenchError):
         return text
-    if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text.lower():
+    if is_out_of_memory(error):
         return f"out of memory: {text or type(error).__name__}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

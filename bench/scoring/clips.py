@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,10 +28,14 @@ class Clip:
 
 
 def write_wav(path: Path, waveform: NDArray[np.float32], sample_rate: int) -> None:
-    """Write a waveform as 16-bit PCM; the same samples give the same bytes.
+    """Write a waveform as a file of `wav_bytes`."""
+    path.write_bytes(wav_bytes(waveform, sample_rate))
+
+
+def wav_bytes(waveform: NDArray[np.float32], sample_rate: int) -> bytes:
+    """Return a waveform as a WAV file of 16-bit PCM; the same samples give the same bytes.
 
     Args:
-        path: of the WAV file.
         waveform: (samples,), or (channels, samples), full scale 1. What is beyond full scale is clipped, what is not
             finite becomes silence; both are counted by `admbench.metrics.audio.faults_of`, which sees the waveform
             before it is written.
@@ -39,11 +44,13 @@ def write_wav(path: Path, waveform: NDArray[np.float32], sample_rate: int) -> No
     finite = np.nan_to_num(waveform, nan=0.0, posinf=0.0, neginf=0.0)
     pcm = np.clip(np.rint(finite.astype(np.float64) * 32768), -32768, 32767).astype("<i2")
     interleaved = np.atleast_2d(pcm).T
-    with wave.open(str(path), "wb") as file:
+    encoded = io.BytesIO()
+    with wave.open(encoded, "wb") as file:
         file.setnchannels(interleaved.shape[1])
         file.setsampwidth(2)
         file.setframerate(sample_rate)
         file.writeframes(interleaved.tobytes())
+    return encoded.getvalue()
 
 
 def write_clips(

@@ -28,7 +28,7 @@ from admbench.bench.suites.formats import (
 )
 from admbench.bench.suites.matching import clip_name
 from admbench.errors import DataError, UsageError
-from admbench.files import MOST_TEXT_BYTES, read_bytes, slug
+from admbench.files import MOST_TEXT_BYTES, read_bytes, slug, unique_keys
 from admbench.hashing import sha256_file, sha256_json
 from admbench.leaderboard.clips import MAX_CAPTION
 
@@ -213,7 +213,7 @@ def _jsonl_rows(path: Path, lines: list[str]) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=unique_keys)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}:{number}: expected one JSON object, found what is not JSON ({error})") from error
         if not isinstance(row, dict):
@@ -238,9 +238,22 @@ def _caption(where: str, row: Row) -> str:
     value = row.values.get("caption")
     if value is not None and not isinstance(value, str):
         raise DataError(f"{where}: expected the caption as text, found {_kind(value)}")
-    caption = " ".join((value or "").split())
-    if not caption:
+    if not (value or "").strip():
         raise DataError(f'{where}: the caption is missing; expected some text in column "{row.column}"')
+    return one_caption(where, value or "")
+
+
+def one_caption(where: str, text: str) -> str:
+    """Return a caption as suites have it: one line, whose words are one space apart.
+
+    Args:
+        where: what the text is from, for errors.
+        text: a caption with some text in it.
+
+    Raises:
+        DataError: it holds what cannot be printed, or is longer than boards take.
+    """
+    caption = " ".join(text.split())
     if not caption.translate(_INVISIBLE_TEXT).isprintable():
         raise DataError(f"{where}: the caption holds characters that cannot be printed: {_show(caption)}")
     if len(caption) > MAX_CAPTION:  # no board would take what was run with it

@@ -1,13 +1,16 @@
 """Atomic files, checked reading and safe names."""
 
+import errno
 import json
 import math
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admbench import files
 from admbench.errors import DataError
 from admbench.files import (
     MOST_TEXT_BYTES,
@@ -43,6 +46,21 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
         write_text_atomic(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_names_the_file_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match="too long") as error:
+        files.write_bytes_atomic(tmp_path / ("x" * 300), b"")
+    assert error.value.filename == str(tmp_path / ("x" * 300))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        files.write_text_atomic(tmp_path / "x", "y")
+    assert error.value.filename == str(tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nan_is_never_written(tmp_path):

@@ -10,20 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
+from diffusers import AutoencoderKL, DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 from safetensors.torch import load_file, save_file
 
 import admbench
 from admbench.bench.cli.app import main
 from admbench.bench.models import fingerprint, load_model
 from admbench.bench.models.checkpoints import shipped
-from admbench.bench.models.checkpoints.components import require_exact
+from admbench.bench.models.checkpoints.components import load_component, require_exact
 from admbench.bench.models.checkpoints.files import WEIGHTS as WEIGHTS_OF
 from admbench.bench.models.checkpoints.files import component_files
 from admbench.bench.models.checkpoints.tensors import build
 from admbench.bench.models.families import recognise
 from admbench.bench.models.sampling import Sampling
 from admbench.errors import BenchError, CheckpointError, DataError, UsageError
+
+from . import pipeline_directories
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -119,6 +121,52 @@ def test_numbers_of_another_kind_have_no_place_in_a_network() -> None:
     for weight, kind in ((torch.zeros(2, 2, dtype=torch.complex64), "complex64"), (torch.zeros(2, 2).int(), "int32")):
         with pytest.raises(CheckpointError, match=f"x: weight has numbers of type {kind}; expected floating-point"):
             build("x", lambda: torch.nn.Linear(2, 2, bias=False), {"weight": weight})
+
+
+@pytest.mark.parametrize("kind", [torch.complex64, torch.int32, torch.bool, torch.float8_e4m3fn])
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_libraries_convert_numbers_of_any_kind_and_here_they_are_refused(
+    kind: torch.dtype, suffix: str, folder: Path
+) -> None:
+    file = folder / "vae" / WEIGHTS
+    tensors = load_file(file)
+    tensors["decoder.conv_in.bias"] = tensors["decoder.conv_in.bias"].to(kind)
+    if suffix == "bin":
+        file.unlink()
+        file = file.with_suffix(".bin")
+        torch.save(tensors, file)
+    else:
+        save_file(tensors, file)
+    name = str(kind).removeprefix("torch.")
+    with pytest.raises(CheckpointError, match=rf"{file}: decoder.conv_in.bias has numbers of type {name}; expected"):
+        load_component(AutoencoderKL, folder / "vae", WEIGHTS_OF["diffusers"])
+
+
+@pytest.mark.parametrize(
+    ("file", "setting", "part"),
+    [
+        ("scheduler/scheduler_config.json", {"prediction_type": "x"}, "scheduler"),
+        ("scheduler/scheduler_config.json", {"steps_offset": None}, "scheduler"),
+        ("vae/config.json", {"scaling_factor": "x"}, "decoder"),
+        ("unet/config.json", {"norm_eps": None}, "backbone"),
+    ],
+)
+def test_a_setting_that_shows_only_when_a_part_runs_names_folder_and_part(
+    file: str, setting: dict[str, object], part: str, folder: Path
+) -> None:
+    set_in(folder / file, **setting)
+    model = load_model(f"dir:{folder}")
+    model.set_seconds(0.64)
+    with pytest.raises(CheckpointError, match=f"^{folder}: its {part} was loaded and cannot be run") as error:
+        admbench.generate(model, ["rain"], [3], steps=1)
+    assert "\n" not in str(error.value)
+
+
+def test_a_setting_that_shows_only_when_the_parts_are_joined_names_the_folder(tmp_path: Path) -> None:
+    pipeline_directories.seeded(pipeline_directories.stable_audio).save_pretrained(tmp_path)
+    set_in(tmp_path / "vae/config.json", sampling_rate="x")
+    with pytest.raises(CheckpointError, match=f"^{tmp_path}: cannot be read as a Stable Audio pipeline directory"):
+        load_model(f"dir:{tmp_path}")
 
 
 def test_a_packed_checkpoint_is_no_model_and_says_how_it_is_read(tmp_path: Path) -> None:

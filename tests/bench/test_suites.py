@@ -274,6 +274,7 @@ def test_characters_that_cannot_be_seen_and_belong_to_the_text_are_kept(tmp_path
         ("a.csv", b"caption\nrain\nv\xf6gel\n", [":3: ", "expected UTF-8 text, found byte 0xf6"]),
         ("a.txt", "rain".encode("utf-16"), [":1: ", "expected UTF-8 text", "encoding"]),
         ("a.jsonl", '{"caption": "rain"}\n{"caption": \n', [":2: ", "expected one JSON object"]),
+        ("a.jsonl", '{"caption": "rain", "caption": "wind"}\n', [":1: ", "the key 'caption' comes twice"]),
         ("a.jsonl", '{"caption": "rain"}\n["wind"]\n', [":2: ", "expected a JSON object", "found a list"]),
         ("a.jsonl", '{"text": "rain"}\n', [":1: ", 'no column "caption"']),
         ("a.jsonl", '{"caption": 3}\n', [":1: ", "caption as text, found a number"]),

@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from admbench.bench.models.checkpoints.files import check_archive, component_files, named_as_damaged
-from admbench.errors import CheckpointError
+from admbench.bench.models.checkpoints.number_types import require_floating
+from admbench.errors import CheckpointError, is_out_of_memory
 from admbench.files import read_json
 from admbench.methods.core.checkpoint.bounds import bounded, check_configuration
 from admbench.methods.core.checkpoint.tensors import open_tensors
@@ -94,9 +95,11 @@ def load_component(component: Any, folder: Path, names: tuple[str, ...]) -> Any:
         names: files that the weights may be in, one of `files.WEIGHTS`.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or its tensors are not exactly those of the architecture.
+        CheckpointError: a file is missing or damaged, or its tensors are not exactly those of the architecture, or are
+            no floating-point numbers.
     """
-    file = component_files(folder, names)[0]
+    files = component_files(folder, names)
+    file = files[0]
     _refuse_quantized(folder / "config.json")
     if file.suffix == ".bin":
         check_archive(file)
@@ -109,10 +112,15 @@ def load_component(component: Any, folder: Path, names: tuple[str, ...]) -> Any:
                 use_safetensors=file.suffix != ".bin",
             )
     except Exception as error:  # of a damaged file, the libraries raise whatever their parsers do
+        if is_out_of_memory(error):
+            raise
         raise CheckpointError(
             f"{file}: cannot be loaded ({(str(error).splitlines() or ['no reason given'])[0]})"
         ) from error
     require_exact(str(file), info["missing_keys"], info["unexpected_keys"])
+    for weights in files:
+        if weights.suffix != ".json":
+            require_floating(weights, module)
     return module.float()
 
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from admbench.errors import BenchError, CheckpointError
+from admbench.errors import BenchError, CheckpointError, is_out_of_memory
 from admbench.files import read_json
 from admbench.hashing import remembered_sha256, sha256_json
 
+PREFIX = "dir:"
+"""Of the name of a model that is a folder: `dir:PATH`."""
 WEIGHTS = {
     "diffusers": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
     "transformers": ("model.safetensors", "pytorch_model.bin"),
@@ -22,6 +24,8 @@ WEIGHTS = {
 def named_as_damaged(place: Path | str, expected: str) -> Iterator[None]:
     """Turn whatever another library raises over a file or folder into a CheckpointError that names it.
 
+    What says that memory did not suffice stays as it is: that is no damage.
+
     Args:
         place: what is read.
         expected: what it should be, such as `a tokenizer`.
@@ -31,6 +35,8 @@ def named_as_damaged(place: Path | str, expected: str) -> Iterator[None]:
     except BenchError:
         raise
     except Exception as error:  # of a damaged file, libraries raise whatever their parsers do
+        if is_out_of_memory(error):
+            raise
         line = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise CheckpointError(f"{place}: cannot be read as {expected} ({type(error).__name__}: {line})") from error
 

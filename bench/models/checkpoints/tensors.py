@@ -86,9 +86,10 @@ def build(what: str, make: Callable[[], Module], tensors: dict[str, Tensor]) -> 
     require_exact(what, expected.keys() - tensors.keys(), tensors.keys() - expected.keys())
     wanted = {name: tensor for name, tensor in tensors.items() if name in expected}
     for name, tensor in wanted.items():
-        if tensor.is_floating_point() != expected[name].is_floating_point():
+        floating = tensor.is_floating_point() and tensor.element_size() > 1
+        if floating != expected[name].is_floating_point():
             found = str(tensor.dtype).removeprefix("torch.")
-            should = "floating-point numbers" if expected[name].is_floating_point() else "integers"
+            should = "floating-point numbers of 16 bits or more" if expected[name].is_floating_point() else "integers"
             raise CheckpointError(f"{what}: {name} has numbers of type {found}; expected {should}")
         if tensor.shape != expected[name].shape:
             raise CheckpointError(

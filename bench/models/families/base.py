@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from admbench.bench.models.checkpoints.files import fingerprint
+from admbench.bench.models.checkpoints.files import fingerprint, named_as_damaged
 from admbench.bench.models.checkpoints.pipeline_index import PipelineIndex, read_index
 from admbench.bench.models.checkpoints.repositories import Repository, how_to_complete, locate, revision
 from admbench.bench.models.components import COMPONENTS, Component, ComponentCall
@@ -129,7 +129,8 @@ class Family(ABC):
         known = {"name": name, "source": source, "revision": revision(folder), "license": license}
         try:
             known["weights_sha256"] = self.fingerprint(folder)
-            return self._called(self.build(folder, known | self._defaults))
+            with named_as_damaged(folder, self.expected):  # a setting that no part looks at, and all together do
+                return self._called(self.build(folder, known | self._defaults))
         except DataError as error:  # of a JSON or YAML file, which here is a part of the checkpoint
             raise CheckpointError(str(error)) from error
 
