@@ -46,6 +46,9 @@ def run(
     cpus: Annotated[int | None, typer.Option(help="Cores of each cell; a cluster asks for it.")] = None,
     address: Annotated[str | None, typer.Option(help="With --executor ray: HOST:PORT of the cluster, or auto.")] = None,
     workers: Annotated[int | None, typer.Option(help="Cells side by side; each gets its share of the cores.")] = None,
+    split: Annotated[
+        int | None, typer.Option(help="Make the clips of larger cells in parts of so many captions, side by side.")
+    ] = None,
     cell_timeout: Annotated[float | None, typer.Option(help="Seconds after which a cell is killed.")] = None,
     out: Annotated[
         str | None, typer.Option(help="Folder of the run, or the URL of one, such as s3://bucket/run.")
@@ -90,7 +93,7 @@ def run(
             "metrics.tagger_weights": tagger_weights,
             "metrics.clap_weights": clap_weights,
             "metrics.aesthetics_weights": aesthetics_weights,
-            **_under("execution", device=device, executor=executor, workers=workers, cpus=cpus),
+            **_under("execution", device=device, executor=executor, workers=workers, cpus=cpus, split=split),
             "execution.cell_timeout": cell_timeout,
             "execution.ray.address": address,
         },

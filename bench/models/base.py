@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from admbench.bench.models.batching import DECODE_BATCH
 from admbench.bench.models.components import CALLS, Component, ComponentCall
 from admbench.bench.models.conditioning import Conditioner, pooled
 from admbench.bench.models.running import running
@@ -21,7 +22,6 @@ from admbench.errors import DataError, UsageError
 from admbench.methods.protocol import BackboneCall
 from admbench.progress import track
 
-DECODE_BATCH = 8
 EMBED_BATCH = 32
 SEEDS = 2**63
 """Seeds of noise are whole numbers below it: as many as fit what torch takes, and records and files hold."""

@@ -18,9 +18,9 @@ from admbench.bench.models.quantization import BACKBONE
 from admbench.bench.run import records
 from admbench.bench.run.caption_results import caption_results
 from admbench.bench.run.checkpoint import STAGE
-from admbench.bench.run.generating import Generating
 from admbench.bench.run.jobs import TRAJECTORY, CellJob
 from admbench.bench.run.layout import ALONG_FILE, CHECKPOINT, JobFolder
+from admbench.bench.run.parts import Whole
 from admbench.bench.run.products import read_sealed, require_intact
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.step_timer import StepTimer
@@ -39,7 +39,7 @@ SIMULATED = "simulated"
 NO_ROOFLINE = "not measured beside a cell: it takes seconds and 0.5 GB more; bench latency --roofline measures it"
 
 
-class Cell(Generating):
+class Cell(Whole):
     """One method on one model, scored. The method itself never runs here: nothing of it but its checkpoint does."""
 
     job: CellJob

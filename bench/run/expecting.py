@@ -16,7 +16,16 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from admbench.bench.run.answers import read_tail
-from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob, job_from_json
+from admbench.bench.run.jobs import (
+    BaselineJob,
+    CalibrationJob,
+    CellJob,
+    Job,
+    PartJob,
+    QuantizeJob,
+    ReferenceJob,
+    job_from_json,
+)
 from admbench.bench.run.layout import JobFolder, RunLayout
 from admbench.bench.run.times import JobTimes, Machine, read_times
 from admbench.files import directory_bytes
@@ -94,6 +103,8 @@ class History:
                     folders = [layout.baseline(job.model)]
                 case CalibrationJob():
                     folders = [JobFolder(path) for path in sorted(layout.calibration.glob("*"))]
+                case PartJob():
+                    folders = []  # other runs may have been cut otherwise
                 case QuantizeJob() | CellJob():
                     folders = [layout.cell(job.model, job.method, job.repeat)]
             for folder in folders:
@@ -132,6 +143,8 @@ def _past(job: Job, folder: JobFolder, times: JobTimes) -> _Past | None:
         checkpoint = folder.checkpoint
         return _Past(times, None, directory_bytes(checkpoint) if checkpoint.is_dir() else 0) if like else None
     if isinstance(earlier, CalibrationJob | QuantizeJob) or isinstance(job, CalibrationJob | QuantizeJob):
+        return None
+    if isinstance(job, CellJob | BaselineJob) and getattr(earlier, "split", None) != job.split:
         return None
     own, theirs = job.generation, earlier.generation
     makes_clips = not isinstance(job, ReferenceJob)

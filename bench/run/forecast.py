@@ -14,7 +14,7 @@ from pathlib import Path
 
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.expecting import Expected
-from admbench.bench.run.jobs import CellJob, Job, QuantizeJob, ReferenceJob
+from admbench.bench.run.jobs import CellJob, Job, PartJob, QuantizeJob, ReferenceJob
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.paces import paces
 from admbench.bench.run.plan import Plan
@@ -102,6 +102,8 @@ def cell_of(plan: Plan, job: Job) -> str | None:
     """Return the key of the cell that a job is a part of; None of those that cells share."""
     if isinstance(job, CellJob):
         return job.key
+    if isinstance(job, PartJob) and job.method is not None:
+        return job.whole
     if isinstance(job, QuantizeJob):
         return next((cell.key for cell in plan.cells if cell.checkpoint == job.key), None)
     return None

@@ -29,8 +29,9 @@ from admbench.bench.models.samplers import default_steps
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.expecting import Expected
-from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
+from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, PartJob, QuantizeJob, ReferenceJob
 from admbench.bench.run.plugins import made_by
+from admbench.bench.run.splitting import parts_of
 from admbench.bench.run.times import read_times
 from admbench.files import directory_bytes
 from admbench.methods.spec import FLOAT_BITS, FULL_PRECISION, MethodSpec
@@ -132,6 +133,10 @@ class Pace:
                 integers = asked.weight_format is not None or (asked.weight_bits or FLOAT_BITS) < FLOAT_BITS
                 search = self.ratios.search if integers else 0
                 return Expected(self.start + (search + effort * self.ratios.sample) * self.step, self.peak_bytes, 0)
+            case PartJob():
+                relative = 1.0 if job.method is None else self._relative(MethodSpec.parse(job.method), job.device)
+                making = self.start + job.count * (self._steps(job) * self.step * relative + self.caption)
+                return Expected(making, self.peak_bytes, job.count * self.clip_bytes)
             case BaselineJob():
                 compared = min(COMPARED, captions) if LATENTS in job.extractors else 0
                 seconds = self._clips(job, captions) + compared * self._steps(job) * self.step
@@ -158,10 +163,12 @@ class Pace:
         return self.ratios.kernels if integers else 1.0
 
     def _clips(self, job: BaselineJob | CellJob, captions: int, relative: float = 1.0) -> float:
+        if parts_of(captions, job.split):
+            return self.start + captions * self.features
         steps = self._steps(job) * self.step * relative
         return self.start + captions * (steps + self.caption + self.features)
 
-    def _steps(self, job: BaselineJob | CellJob) -> int:
+    def _steps(self, job: BaselineJob | CellJob | PartJob) -> int:
         return job.generation.steps or default_steps(job.generation.sampler, MODEL_STEPS)
 
 
@@ -199,6 +206,13 @@ def gauge(cell: CellJob, captions: int) -> Pace | None:
 def _job(cell: CellJob, run: Path, captions: int, steps: int) -> BaselineJob:
     fields = {name: getattr(cell, name) for name in BaselineJob.model_fields if name != "kind"}
     generation = cell.generation.model_copy(update={"steps": steps})
-    own = {"run": run, "key": f"{steps}-steps", "limit": captions, "generation": generation, "fresh": True}
+    own = {
+        "run": run,
+        "key": f"{steps}-steps",
+        "limit": captions,
+        "generation": generation,
+        "fresh": True,
+        "split": None,
+    }
     job = BaselineJob(**(fields | own))
     return job.model_copy(update={"made_by": made_by(job)})  # less than what makes the cell

@@ -14,17 +14,19 @@ from admbench.bench.measurement.memory import peak_resident_bytes
 from admbench.bench.measurement.trajectory import CAPTIONS, is_first_batch
 from admbench.bench.models.quantization import BACKBONE, load_component, read_headers, run_seed
 from admbench.bench.run.checkpoint import STAGE
-from admbench.bench.run.jobs import TRAJECTORY, BaselineJob, CellJob
+from admbench.bench.run.jobs import TRAJECTORY, BaselineJob, CellJob, PartJob
 from admbench.bench.run.layout import CLIPS, JobFolder
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import ClipWork
-from admbench.bench.suites.base import LISTED
+from admbench.bench.suites.base import LISTED, SuiteItem
 from admbench.identities import PluginIdentity
 from admbench.methods.core.checkpoint.third_party import ThirdPartyHeader
 from admbench.methods.core.kernels import WithKernels
 from admbench.methods.core.numbers.scheme import LayerScheme
 from admbench.metrics.audio import Health, faults_of, levels
 
+GENERATE = "generate"
+"""Stage that makes the clips."""
 DTYPE = "float32"
 """Floating-point type of everything that is not quantized; lower precision of the backbone is a method, `bf16`."""
 
@@ -42,9 +44,9 @@ class Widths:
 class Generating(ClipWork):
     """A model's audio for the suite, from the packed checkpoint in the work folder."""
 
-    job: BaselineJob | CellJob
+    job: BaselineJob | CellJob | PartJob
 
-    def __init__(self, job: BaselineJob | CellJob, reuse: Sequence[JobFolder]) -> None:
+    def __init__(self, job: BaselineJob | CellJob | PartJob, reuse: Sequence[JobFolder]) -> None:
         super().__init__(job, reuse)
         self.checkpoint_folder = job.work.checkpoint
 
@@ -61,9 +63,12 @@ class Generating(ClipWork):
 
         Returns what the record needs to know of the audio.
         """
-        captions = [[item.id, item.caption, run_seed(item.seed, self.job.seed)] for item in self.items]
-        inputs = [self.networks, captions, self.job.generation.model_dump(), self.made("generate", self.loading)]
-        return self.stages.run("generate", inputs, CLIPS, self._build_audio)
+        return self.stages.run(GENERATE, self.generating(self.items), CLIPS, self.build_audio)
+
+    def generating(self, items: Sequence[SuiteItem]) -> list[Any]:
+        """Return what determines the clips of captions."""
+        captions = [[item.id, item.caption, run_seed(item.seed, self.job.seed)] for item in items]
+        return [self.networks, captions, self.job.generation.model_dump(), self.made("generate", self.loading)]
 
     @property
     def networks(self) -> list[Any]:
@@ -126,7 +131,8 @@ class Generating(ClipWork):
         """Whether the captions whose trajectories are compared are the first batch of what is generated."""
         return is_first_batch(len(self.items), self.job.generation.batch_size)
 
-    def _build_audio(self) -> Facts:
+    def build_audio(self) -> Facts:
+        """Write the clips; return what is known of them."""
         wanted, model = self.job.generation, self.quantized_model()
         steps = wanted.steps if wanted.steps is not None else model.default_steps
         guidance = wanted.guidance if wanted.guidance is not None else model.default_guidance

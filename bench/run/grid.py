@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from admbench.bench.models.batching import whole_batches
 from admbench.bench.models.components import check_components
 from admbench.bench.run.store_url import check_url
 from admbench.bench.scoring.spec import JudgeSpec
@@ -101,6 +102,8 @@ class ExecutionSpec(_Table):
     """Cells side by side; of Slurm, jobs in the queue or at work."""
     cpus: int | None = Field(default=None, ge=1, le=1024)
     """Cores of each cell; None is an equal share of this machine's, which says nothing about a cluster's."""
+    split: int | None = Field(default=None, ge=1)
+    """Captions of a part: clips of a model or cell with more of them are made in parts, each a job of its own."""
     cell_timeout: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
     """Seconds after which a cell is killed and counted as failed."""
     slurm: SlurmSpec = SlurmSpec()
@@ -167,6 +170,16 @@ class GridSpec(_Table):
     metrics: MetricsSpec = MetricsSpec()
     execution: ExecutionSpec = ExecutionSpec()
     gate: GateSpec | None = None
+
+    @model_validator(mode="after")
+    def _parts_are_whole_batches(self) -> GridSpec:
+        """The bits of a clip may depend on how many clips its batches have, those of denoising and of decoding."""
+        part, whole = self.execution.split, whole_batches(self.generation.batch_size)
+        if part is not None and part % whole:
+            raise ValueError(
+                f"execution.split: expected a multiple of {whole}, so that batches stay whole; found {part}"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -267,6 +280,8 @@ def _explain(error: ValidationError, origin: str, given: Mapping[str, Any]) -> s
         return f'{origin}: key "{key}" is missing'
     source = f"--{location[-1].replace('_', '-')}" if key in given else f"{origin}: {key}"
     expected = first["msg"].removeprefix("Value error, ")
+    if not location:  # what several keys are together: the message names them
+        return f"{origin}: {expected}"
     found = "" if first["type"] == "value_error" else f"; found {first['input']!r}"
     return f"{source}: {expected[0].lower()}{expected[1:]}{found}"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from admbench.bench.measurement.trajectory import AlongTheWay
 from admbench.bench.run.checkpoint import STAGE, write_checkpoint
-from admbench.bench.run.generating import Generating
 from admbench.bench.run.jobs import BaselineJob, ReferenceJob
 from admbench.bench.run.layout import ALONG_FILE, CHECKPOINT, CLIPS
+from admbench.bench.run.parts import Whole
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import ClipWork
 from admbench.methods.spec import FULL_PRECISION
@@ -34,7 +34,7 @@ class Reference(ClipWork):
         return self.write_audio(items, [item.seed for item in items], waveforms, self.suite.sample_rate)
 
 
-class Baseline(Generating):
+class Baseline(Whole):
     """A model's own audio in full precision, and the bytes of its backbone in fp32."""
 
     def __init__(self, job: BaselineJob) -> None:

@@ -21,6 +21,7 @@ from admbench.bench.run.made_by import MadeBy
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.bench.suites.spec import CaptionFileSpec
 from admbench.methods.core.calibration.request import CalibrationRequest
+from admbench.methods.spec import FULL_PRECISION
 
 TRAJECTORY = "trajectory"
 """Stage of a cell that keeps how far each caption's latents are from full precision's, in dB: `decibels`."""
@@ -93,7 +94,14 @@ class ReferenceJob(_ClipsJob):
         return f"reference audio of {self.suite_name}"
 
 
-class BaselineJob(_ClipsJob):
+class _WholeJob(_ClipsJob):
+    """A job that generates clips, or puts together those that the jobs of its parts made."""
+
+    split: int | None = None
+    """Captions of a part, where they are more."""
+
+
+class BaselineJob(_WholeJob):
     """Write a model's full-precision audio, features and checkpoint to `RUN/baselines/MODEL`."""
 
     kind: Literal["baseline"] = "baseline"
@@ -108,6 +116,15 @@ class BaselineJob(_ClipsJob):
     def target(self) -> JobFolder:
         """Folder that the job publishes."""
         return RunLayout(self.run).baseline(self.model)
+
+    @property
+    def parts(self) -> Path:
+        """Folder of the parts that its clips are made in, if they are."""
+        return RunLayout(self.run).parts(self.model, None)
+
+    def part(self, first: int) -> JobFolder:
+        """Folder of the part that begins with a caption."""
+        return RunLayout(self.run).part(self.model, None, 0, first)
 
     @property
     def name(self) -> str:
@@ -186,7 +203,7 @@ class QuantizeJob(_Job):
         return f"{_cell_name(self.model, self.method, self.repeat)}: quantization"
 
 
-class CellJob(_ClipsJob):
+class CellJob(_WholeJob):
     """Generate from a packed checkpoint, score, and write the record to `RUN/cells/MODEL/METHOD`.
 
     Of a method that is run with several calibration draws, each is a cell of its own.
@@ -218,6 +235,15 @@ class CellJob(_ClipsJob):
         return RunLayout(self.run).cell(self.model, self.method, self.repeat)
 
     @property
+    def parts(self) -> Path:
+        """Folder of the parts that its clips are made in, if they are."""
+        return RunLayout(self.run).parts(self.model, self.method, self.repeat)
+
+    def part(self, first: int) -> JobFolder:
+        """Folder of the part that begins with a caption."""
+        return RunLayout(self.run).part(self.model, self.method, self.repeat, first)
+
+    @property
     def baseline(self) -> JobFolder:
         """Where the model's full-precision audio and features are."""
         return RunLayout(self.run).baseline(self.model)
@@ -233,12 +259,61 @@ class CellJob(_ClipsJob):
         return _cell_name(self.model, self.method, self.repeat)
 
 
+class PartJob(_ClipsJob):
+    """Generate the clips of some captions of a large cell, or baseline, which puts them together.
+
+    It reads the checkpoint that the cell reads, and leaves clips and no features.
+    """
+
+    kind: Literal["part"] = "part"
+    model: str
+    """Registry name of the model."""
+    model_sha256: str
+    """Fingerprint of the model's weights and code."""
+    method: str | None
+    """Method spec of the cell; None of a baseline."""
+    repeat: int = 0
+    """Number of the cell's calibration draw."""
+    components: tuple[str, ...] = ("backbone",)
+    """Components of the model that the method quantizes."""
+    checkpoint: str
+    """Content address of the packed checkpoint."""
+    whole: str
+    """Key of the cell or baseline."""
+    first: int
+    """Number of the first caption, in the order of the run."""
+    count: int
+    """Number of captions."""
+
+    @property
+    def target(self) -> JobFolder:
+        """Folder that the job publishes; it goes when the cell has the clips."""
+        return RunLayout(self.run).part(self.model, self.method, self.repeat, self.first)
+
+    @property
+    def quantized(self) -> JobFolder:
+        """Where the checkpoint is; of a baseline, which has none yet, nowhere."""
+        return RunLayout(self.run).quantized(self.model, self.method or FULL_PRECISION, self.repeat)
+
+    @property
+    def of(self) -> JobFolder:
+        """Folder of the cell or baseline."""
+        layout = RunLayout(self.run)
+        return layout.baseline(self.model) if self.method is None else layout.cell(self.model, self.method, self.repeat)
+
+    @property
+    def name(self) -> str:
+        """What progress and errors call the job."""
+        whole = f"{self.model} baseline" if self.method is None else _cell_name(self.model, self.method, self.repeat)
+        return f"{whole}: captions {self.first + 1} to {self.first + self.count}"
+
+
 def _cell_name(model: str, method: str, repeat: int) -> str:
     return f"{model} {method}" + (f", repeat {repeat}" if repeat else "")
 
 
-Job = ReferenceJob | BaselineJob | CalibrationJob | QuantizeJob | CellJob
-ClipsJob = ReferenceJob | BaselineJob | CellJob
+Job = ReferenceJob | BaselineJob | CalibrationJob | QuantizeJob | PartJob | CellJob
+ClipsJob = ReferenceJob | BaselineJob | PartJob | CellJob
 """Jobs that leave clips and their features."""
 
 _ADAPTER: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="kind")])

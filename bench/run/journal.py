@@ -19,12 +19,12 @@ from typing import IO, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from admbench.bench.run.executors.base import Outcome
-from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
+from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, PartJob, QuantizeJob, ReferenceJob
 from admbench.bench.run.layout import RunLayout
 from admbench.errors import DataError
 from admbench.files import write_text_atomic
 
-Kind = Literal["reference", "baseline", "calibration", "quantize", "cell"]
+Kind = Literal["reference", "baseline", "calibration", "quantize", "part", "cell"]
 
 
 class _Line(BaseModel):
@@ -182,6 +182,8 @@ def _cell_of(job: Job, of_checkpoint: Mapping[str, str]) -> str | None:
             return job.key
         case QuantizeJob():
             return of_checkpoint.get(job.key)
+        case PartJob():
+            return None if job.method is None else job.whole
         case ReferenceJob() | BaselineJob() | CalibrationJob():
             return None
 

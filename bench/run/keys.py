@@ -109,6 +109,12 @@ class Keys:
             },
         )
 
+    def part(self, model: str, weights: str, checkpoint: str, first: int, count: int) -> str:
+        """Return the key of the clips of some captions, made from a packed checkpoint."""
+        settings = [self._grid.generation.model_dump(), self._grid.seed]
+        content = [self._captions, model, weights, settings, checkpoint, first, count]
+        return self._key("part", content, {"generate": self._loading(model)})
+
     def _loading(self, model: str) -> list[PluginIdentity]:
         """Return the plug-ins that put a checkpoint's networks into a model."""
         return [self.plugins.model(model), *self.plugins.formats()]

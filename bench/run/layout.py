@@ -225,6 +225,20 @@ class RunLayout:
         """Folder of the packed checkpoint of a cell that is not done."""
         return JobFolder(self.all_quantized / self.cell(model, method, repeat).path.relative_to(self.run / CELLS))
 
+    @property
+    def all_parts(self) -> Path:
+        """Folder of the parts of cells and baselines that are not done; gone when all are."""
+        return self.run / "parts"
+
+    def parts(self, model: str, method: str | None, repeat: int = 0) -> Path:
+        """Folder of the parts of a cell or, without a method, of a baseline."""
+        whole = self.baseline(model) if method is None else self.cell(model, method, repeat)
+        return self.all_parts / whole.path.relative_to(self.run)
+
+    def part(self, model: str, method: str | None, repeat: int, first: int) -> JobFolder:
+        """Folder of the part that begins with a caption."""
+        return JobFolder(self.parts(model, method, repeat) / f"from-{first:06d}")
+
     def records(self) -> list[Path]:
         """The records that there are, in the order of their paths."""
         return sorted(self.run.glob(RECORDS))
@@ -232,7 +246,8 @@ class RunLayout:
     def published_in(self) -> list[Path]:
         """Folders that hold those which jobs publish."""
         single = (self.run / BASELINES, self.run / REFERENCE, self.calibration)
-        return [*(self.run / CELLS).glob("*"), *self.all_quantized.glob("*"), *single]
+        parts = (*self.all_parts.glob(f"{CELLS}/*/*"), *self.all_parts.glob(f"{BASELINES}/*"))
+        return [*(self.run / CELLS).glob("*"), *self.all_quantized.glob("*"), *single, *parts]
 
     @property
     def ladder(self) -> Path:

@@ -24,9 +24,11 @@ RUN: tuple[str, ...] = (
     "checkpoint",
     "generating",
     "groundwork",
+    "parts",
     "program",
     "quantizing",
     "records",
+    "splitting",
     "work",
 )
 """Modules of `admbench.bench.run` that compute or say what a result is."""

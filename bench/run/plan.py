@@ -14,10 +14,11 @@ from admbench.bench.run.executors.base import Resources, Task
 from admbench.bench.run.expecting import Expected, History
 from admbench.bench.run.finished import is_done
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
+from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, PartJob, QuantizeJob, ReferenceJob
 from admbench.bench.run.keys import Keys
 from admbench.bench.run.made_by import MadeBy
 from admbench.bench.run.plugins import made_by
+from admbench.bench.run.splitting import cut
 from admbench.bench.run.task_graph import lay_out
 from admbench.bench.scoring.judges import check_judges
 from admbench.bench.scoring.spec import JudgeSpec
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from admbench.metrics.extractors.base import Extractor
     from admbench.metrics.needs import Whose
 
-OneJob = TypeVar("OneJob", ReferenceJob, BaselineJob, CalibrationJob, QuantizeJob, CellJob)
+OneJob = TypeVar("OneJob", ReferenceJob, BaselineJob, CalibrationJob, QuantizeJob, PartJob, CellJob)
+Whole = TypeVar("Whole", BaselineJob, CellJob)
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,14 @@ def make_plan(
     fields["extractors"] = _names(needed["generated"])
     baselines: list[BaselineJob] = []
     cells: list[CellJob] = []
+    parts: dict[str, list[PartJob]] = {}
     for model in grid.models:
         weights = _fingerprint(model)
         of_model = {**fields, "model": model, "model_sha256": weights}
         full = keys.checkpoint(model, weights, FULL_PRECISION, 0)
-        baseline = BaselineJob(key=keys.baseline(model, weights), checkpoint=full, **of_model)
-        baseline = _made(baseline, keys)
+        split = grid.execution.split
+        baseline = BaselineJob(key=keys.baseline(model, weights), checkpoint=full, split=split, **of_model)
+        baseline = _in_parts(_made(baseline, keys), len(items), keys, parts)
         baselines.append(baseline)
         for repeat, method in product(range(grid.repeats), grid.methods):
             told: dict[str, Any] = {"command": command, "submitter": grid.submitter, "repeat": repeat}
@@ -129,10 +133,12 @@ def make_plan(
                 metrics=grid.metrics.names,
                 components=grid.components,
                 checkpoint=keys.checkpoint(model, weights, method, repeat),
+                split=split,
                 **told,
                 **of_model,
             )
-            cells.append(_reading(_made(cell, keys), reference, baseline))
+            cell = _reading(_made(cell, keys), reference, baseline)
+            cells.append(cell if method == FULL_PRECISION else _in_parts(cell, len(items), keys, parts))
     pending = [cell for cell in cells if fresh or not finished(cell)]
     found = _findings(grid, pending, asking)
     cells = [cell for cell in cells if not cell.repeat or cell.method not in found.fixed]
@@ -141,7 +147,7 @@ def make_plan(
     pending = [cell for cell in pending if cell.key not in skipped]
     once = tuple(method for method in grid.methods if method in found.fixed) if grid.repeats > 1 else ()
     made_of = [(cell, _quantization(cell, shared, found, keys)) for cell in pending]
-    tasks = lay_out(reference, baselines, made_of, lambda job: fresh or not finished(job, whole=True))
+    tasks = lay_out(reference, baselines, made_of, lambda job: fresh or not finished(job, whole=True), parts)
     expected = History(grid.out).expect((task.job for task in tasks), len(items)) if tasks else {}
     tasks = tuple(replace(task, resources=_resources(task.job, expected)) for task in tasks)
     warnings = _missing_audio(suite, items)
@@ -258,6 +264,14 @@ def _reading(cell: CellJob, reference: ReferenceJob, baseline: BaselineJob) -> C
     if cell.method != FULL_PRECISION:
         reads[cell.quantized.path.relative_to(cell.run).as_posix()] = cell.checkpoint
     return cell.model_copy(update={"reads": reads})
+
+
+def _in_parts(job: Whole, captions: int, keys: Keys, parts: dict[str, list[PartJob]]) -> Whole:
+    """Note the parts that a job's clips are made in, if they are; return the job, which says that it reads them."""
+    own = [_made(part, keys) for part in cut(job, captions, keys)]
+    if own:
+        parts[job.key] = own
+    return job if job.store is None or not own else job.model_copy(update={"reads": job.reads | _places(own)})
 
 
 def _places(jobs: Sequence[Job]) -> dict[str, str]:

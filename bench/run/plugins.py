@@ -9,7 +9,7 @@ from typing import Any
 
 from admbench import versions
 from admbench.bench import models, suites
-from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob, ReferenceJob
+from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, PartJob, QuantizeJob, ReferenceJob
 from admbench.bench.run.made_by import MadeBy, made_by_here, refuse_others
 from admbench.bench.scoring import judges as scoring
 from admbench.bench.scoring.spec import JudgeSpec
@@ -87,6 +87,9 @@ class Plugins:
             return found
         if isinstance(job, QuantizeJob):
             return [*found, self.method(job.method)]
+        if isinstance(job, PartJob):
+            whole = [] if job.method is not None else [self.method(FULL_PRECISION)]
+            return [*found, *whole, self.suite(job.suite), *self.formats()]
         found += [self.suite(job.suite), *self.scorers(job.judges, map(load_extractor, job.extractors))]
         if isinstance(job, BaselineJob):
             found.append(self.method(FULL_PRECISION))

@@ -23,11 +23,13 @@ from admbench.bench.run.jobs import (
     CalibrationJob,
     CellJob,
     Job,
+    PartJob,
     QuantizeJob,
     ReferenceJob,
     job_from_json,
 )
 from admbench.bench.run.layout import JobFolder
+from admbench.bench.run.parts import Part
 from admbench.bench.run.plugins import Inherited, check_made_by
 from admbench.bench.run.products import is_sealed, seal_folder
 from admbench.bench.run.quantizing import Calibration, Quantization
@@ -101,7 +103,7 @@ def _carry_out(job: Job, timer: StepTimer | None) -> None:
     publish(job.work.path, job.target.path)
 
 
-def _work(job: Job, timer: StepTimer | None) -> Reference | Baseline | Calibration | Quantization | Cell:
+def _work(job: Job, timer: StepTimer | None) -> Reference | Baseline | Calibration | Quantization | Part | Cell:
     match job:
         case ReferenceJob():
             return Reference(job)
@@ -111,6 +113,8 @@ def _work(job: Job, timer: StepTimer | None) -> Reference | Baseline | Calibrati
             return Calibration(job)
         case QuantizeJob():
             return Quantization(job)
+        case PartJob():
+            return Part(job)
         case CellJob():
             return Cell(job, timer)
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from admbench.bench.run.answers import read_tail
 from admbench.bench.run.finished import is_done
-from admbench.bench.run.jobs import CellJob, Job, QuantizeJob, job_from_json
+from admbench.bench.run.jobs import CellJob, Job, PartJob, QuantizeJob, job_from_json
 from admbench.bench.run.layout import RunLayout
 from admbench.files import inside, put_all_back, remove
 
@@ -42,7 +42,10 @@ def remove_replaced(run: Path) -> None:
 
 
 def _has_served(job: Job, run: Path) -> bool:
-    """Whether the checkpoint that a job makes is in its finished cell: its own folder went when the cell was done."""
+    """Whether what a job makes is in its finished cell: its own folder went when the cell was done."""
+    if isinstance(job, PartJob):
+        whole = _said_in(job.of.job, run)
+        return whole is not None and whole.key == job.whole and is_done(whole)
     if not isinstance(job, QuantizeJob):
         return False
     cell = _said_in(job.cell.job, run)

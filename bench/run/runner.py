@@ -16,7 +16,7 @@ from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.expecting import seconds_of
 from admbench.bench.run.finished import is_done
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import CellJob, Job
+from admbench.bench.run.jobs import BaselineJob, CellJob, Job
 from admbench.bench.run.journal import Journal, Planned, planned
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.lease import Lease, hold_lease
@@ -169,10 +169,13 @@ def _settled(outcome: Outcome, seconds_before: float, finished: Finished) -> Out
         outcome = replace(outcome, reason=str(error))
     if outcome.failed:
         finished.fetch_log(job)
+    if isinstance(job, CellJob | BaselineJob) and not outcome.failed:
+        with suppress(OSError):  # the next run tidies it
+            remove(job.parts)
     if not isinstance(job, CellJob):
         return outcome
     if not outcome.failed:
-        with suppress(OSError):  # the next run tidies it
+        with suppress(OSError):
             remove(job.quantized.path)
         return outcome
     try:
@@ -220,13 +223,16 @@ def _tidy(plan: Plan) -> None:
 
     What cannot be removed stays: that takes nothing from results that are there.
     """
-    for cell in plan.cells:
-        if cell.quantized.path.is_dir() and is_done(cell):
-            with suppress(OSError):
-                remove(cell.quantized.path)
-    recovery.remove_replaced(plan.run)
     layout = RunLayout(plan.run)
-    for folder in (*layout.all_quantized.glob("*"), layout.all_quantized, layout.all_work):
+    for cell in plan.cells:
+        left = (cell.quantized.path, cell.parts, layout.parts(cell.model, None))
+        if any(folder.is_dir() for folder in left) and is_done(cell):
+            for folder in left:
+                with suppress(OSError):
+                    remove(folder)
+    recovery.remove_replaced(plan.run)
+    parts = (*layout.all_parts.glob("*/*"), *layout.all_parts.glob("*"), layout.all_parts)
+    for folder in (*layout.all_quantized.glob("*"), layout.all_quantized, *parts, layout.all_work):
         with suppress(OSError):
             _remove_empty(folder)
 

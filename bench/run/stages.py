@@ -64,6 +64,11 @@ class Stages:
         self._finish(name, made)
         return facts
 
+    def has(self, name: str, inputs: Any, products: Sequence[str]) -> bool:
+        """Return whether a folder of an earlier result has the products of a stage for these inputs."""
+        key = sha256_json([name, inputs])
+        return any(_intact(folder, name, key, products) is not None for folder in self._reuse)
+
     def hashes(self, name: str) -> dict[str, str]:
         """Return the SHA-256 of each file that a stage has left, which `run` has returned from, by its path."""
         return {file: product.sha256 for file, product in self._done[name].files.items()}

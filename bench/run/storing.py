@@ -83,7 +83,7 @@ def at_this_node(job: Job) -> Job:
 def tidy_node(job: Job) -> None:
     """Remove from this machine's own disk what is safe at the storage and what no other job reads."""
     if isinstance(job, CellJob):
-        for folder in (job.target.path, job.quantized.path):
+        for folder in (job.target.path, job.quantized.path, job.parts):
             with suppress(OSError):
                 remove(folder)
 

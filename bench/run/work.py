@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from admbench.bench.run.jobs import ClipsJob, Job
+from admbench.bench.run.jobs import ClipsJob, Job, PartJob
 from admbench.bench.run.layout import CLIPS, FEATURES_FILE, JobFolder
 from admbench.bench.run.plugins import Plugins
 from admbench.bench.run.products import require_intact
@@ -62,8 +62,9 @@ class ClipWork(Work):
 
     @cached_property
     def items(self) -> tuple[SuiteItem, ...]:
-        """The captions of the run."""
-        return self.suite.take(self.job.limit)
+        """The captions of the run; of a part of it, its own."""
+        whole = self.suite.take(self.job.limit)
+        return whole[self.job.first : self.job.first + self.job.count] if isinstance(self.job, PartJob) else whole
 
     @cached_property
     def extractors(self) -> list[Extractor]:
@@ -90,9 +91,13 @@ class ClipWork(Work):
         """Write clips into the work folder; return their number and their hash."""
         ids, captions = [item.id for item in items], [item.caption for item in items]
         write_clips(self.job.work.path, ids, captions, seeds, waveforms, rate)
+        return self.written_audio(len(ids))
+
+    def written_audio(self, clips: int) -> Facts:
+        """Return the number of the clips in the work folder, and their hash."""
         files = {path.name: sha256_file(path) for path in sorted(self.job.work.audio.iterdir())}
         return {
-            "clips": len(ids),
+            "clips": clips,
             "sha256": sha256_json([files, sha256_file(self.job.work.captions)]),
         }
 

@@ -174,7 +174,8 @@ const front = (() => {
     if (column.key === "verdict") return filledVerdict(cell, cells, values);
     const there = values.filter((value) => !value.missing);
     if (!there.length) {
-      cell.append(h("span", { class: "none", title: values[0]?.missing ?? "" }, "–"), " ", h("small", {}, values[0]?.missing ?? ""));
+      const why = values[0]?.missing ?? ""; // up to a colon here, whole on the cell's page
+      cell.append(h("span", { class: "none", title: why }, "–"), " ", h("small", { title: why }, why.split(": ")[0]));
       return cell;
     }
     const tones = [...new Set(there.map((value) => value.tone ?? ""))];
