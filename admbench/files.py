@@ -247,6 +247,10 @@ def read_yaml(path: str | Path) -> Any:
     text = _read_text(path, MOST_YAML_BYTES)
     try:
         return yaml.load(text, Loader)  # of plain values, as SafeLoader
+    except yaml.MarkedYAMLError as error:  # whose text quotes the line, of whatever file this is a link to
+        mark = error.problem_mark or error.context_mark
+        place = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
+        raise DataError(f"{path}: not valid YAML ({place}{error.problem or error.context})") from error
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
 

@@ -32,6 +32,7 @@ IMPORTED: dict[Format, tuple[str, ...]] = {
 }
 """The columns, all needed, by which a .csv file is recognised as one of these."""
 
+_COLUMN = re.compile(r"[\w .;()\t-]{0,40}")
 CLIP_SECONDS = 10
 """Length of an AudioCaps clip, which some file names hold as the end of the clip."""
 
@@ -59,7 +60,8 @@ def check_columns(where: str, columns: Iterable[str], format: Format) -> None:
     """Refuse a missing column, one given twice, and in a plain file what seems to be a misspelt column.
 
     Raises:
-        DataError: names the column, and those that are there.
+        DataError: names the column, and those that are there. What cannot be the name of one is not told: the file may
+            be a link to any other.
     """
     columns = list(columns)
     known = IMPORTED.get(format, PLAIN)
@@ -72,7 +74,7 @@ def check_columns(where: str, columns: Iterable[str], format: Format) -> None:
     needed = IMPORTED.get(format, ("caption",))
     for column in needed:
         if column not in columns:
-            found = ", ".join(columns) or "none"
+            found = ", ".join(name if _COLUMN.fullmatch(name) else "..." for name in columns) or "none"
             expected = f"; format {format} needs {', '.join(needed)}" if format in IMPORTED else ""
             raise DataError(f'{where}: no column "{column}" (columns found: {found}){expected}')
 

@@ -97,6 +97,13 @@ def test_malformed_yaml_is_one_line_that_names_the_file(tmp_path, monkeypatch, t
     assert not (tmp_path / "ran").exists()
 
 
+def test_what_a_file_holds_that_is_no_yaml_is_not_told(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("secret: [hunter2\nother: 3\n")
+    with pytest.raises(DataError, match=r"x\.yaml: not valid YAML \(line 2, column 6: expected") as error:
+        read_yaml(tmp_path / "x.yaml")
+    assert "hunter2" not in str(error.value)
+
+
 def test_yaml_is_plain_values(tmp_path):
     (tmp_path / "a.yml").write_text("rate: 1.0e-05\nlevels: [1, 2]\npath:\n")
     assert read_yaml(tmp_path / "a.yml") == {"rate": 1e-5, "levels": [1, 2], "path": None}

@@ -123,6 +123,7 @@ def test_numbers_of_another_kind_have_no_place_in_a_network() -> None:
             build("x", lambda: torch.nn.Linear(2, 2, bias=False), {"weight": weight})
 
 
+@pytest.mark.attack("model folder, damaged")
 @pytest.mark.parametrize("kind", [torch.complex64, torch.int32, torch.bool, torch.float8_e4m3fn])
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
 def test_libraries_convert_numbers_of_any_kind_and_here_they_are_refused(
@@ -142,6 +143,7 @@ def test_libraries_convert_numbers_of_any_kind_and_here_they_are_refused(
         load_component(AutoencoderKL, folder / "vae", WEIGHTS_OF["diffusers"])
 
 
+@pytest.mark.attack("model folder, damaged")
 @pytest.mark.parametrize(
     ("file", "setting", "part"),
     [
@@ -162,6 +164,7 @@ def test_a_setting_that_shows_only_when_a_part_runs_names_folder_and_part(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.attack("model folder, damaged")
 def test_a_setting_that_shows_only_when_the_parts_are_joined_names_the_folder(tmp_path: Path) -> None:
     pipeline_directories.seeded(pipeline_directories.stable_audio).save_pretrained(tmp_path)
     set_in(tmp_path / "vae/config.json", sampling_rate="x")

@@ -140,7 +140,7 @@ def apply(folder: Path, alterations: Iterable[Alteration]) -> None:
     """Alter a folder, in the order given; what an earlier alteration linked to, outside of it, is never written to."""
     for kind, name, *more in alterations:
         file = folder / name
-        if kind in _REPLACED or (file.is_file() and not file.is_symlink()):
+        if kind in _REPLACED or (file.is_file() and not file.is_symlink() and os.access(file, os.R_OK | os.W_OK)):
             KINDS[kind](file, *more)
 
 
@@ -179,10 +179,8 @@ def _twice(file: Path, place: list[Any]) -> None:
         holder.update([(marker, key), *items])
 
     _edit(file, change, place)
-    text = file.read_text(encoding="utf-8")
-    if marker in text:
-        key = json.dumps(place[-1])
-        file.write_text(text.replace(f'"{marker}": {key}', f"{key}: null", 1), encoding="utf-8")
+    data, key = file.read_bytes(), json.dumps(place[-1]).encode()  # no JSON where it was altered before
+    file.write_bytes(data.replace(b'"%s": %s' % (marker.encode(), key), b"%s: null" % key, 1))
 
 
 def _bytes(file: Path, change: Callable[[bytearray], bytes | bytearray]) -> None:
