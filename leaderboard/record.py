@@ -310,7 +310,7 @@ class Latency(OpenSection):
     step_ms: Timing | None = None
     """Time of one denoising step of the quantized model."""
     baseline_step_ms: Timing | None = None
-    """Time of the same step in fp32, eager, measured in the same run."""
+    """Time of the same step in fp32, eager, measured in the same run; also where nothing is quantized."""
     speedup: Annotated[float, Field(ge=1e-9, le=1e9)] | None = None
     """Median of baseline_step_ms / median of step_ms."""
     real_time_factor: Annotated[float, Field(gt=0, le=1e9)] | None = None

@@ -104,7 +104,8 @@ def time_steps(
 
     Returns:
         The `latency` section of a record, without what concerns the whole pipeline. Where no kernel runs, `kernel` is
-        null with the reason, and nothing is reported of the quantized backbone.
+        null with the reason, and nothing is reported of the quantized backbone; where nothing is quantized,
+        `baseline_step_ms` is there.
     """
     full = model.backbone
     inputs = step_inputs(model, settings.batch)
@@ -131,7 +132,9 @@ def time_steps(
             limit_seconds=settings.limit_seconds,
         )
         busy = elsewhere.cores()
-    section = without_kernels(kernelled) if METHOD not in samples else _with_kernels(kernelled, samples)
+    section = _with_kernels(kernelled, samples) if METHOD in samples else without_kernels(kernelled)
+    if section.get("reason") == NO_INTEGERS:
+        section["baseline_step_ms"] = samples[BASELINE].to_json()
     section |= {
         "baselines": {name: _baseline(samples, name) for name in backbones if name != METHOD},
         "batch": settings.batch,

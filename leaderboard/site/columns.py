@@ -100,7 +100,9 @@ def span(column: Column, values: Sequence[Value]) -> str:
 
 def is_busy(record: Record) -> bool | None:
     """Return whether other work ran beside a timing; None where nothing was timed or the record does not say."""
-    load = (record.latency.model_extra or {}).get("other_load") if record.latency and record.latency.step_ms else None
+    latency = record.latency
+    timed = latency is not None and (latency.step_ms or latency.baseline_step_ms)
+    load = (latency.model_extra or {}).get("other_load") if latency is not None and timed else None
     return load > BUSY_CORES if isinstance(load, int | float) else None
 
 

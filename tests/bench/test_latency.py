@@ -260,6 +260,7 @@ def test_a_method_without_kernels_gets_no_number_but_the_baselines_do(tmp_path, 
     assert found["kernel"] is None
     assert "no layer is quantized" in found["reason"]
     assert "step_ms" not in found
+    assert found["baseline_step_ms"] == found["baselines"]["fp32"]["step_ms"]
     assert len(found["baselines"]["fp32"]["step_ms"]["values"]) == 3
     Latency.model_validate(found)
     assert "no kernel runs" in capsys.readouterr().out

@@ -253,10 +253,11 @@ def test_what_no_kernel_computes_is_simulated_and_has_no_latency(make_grid: Make
     assert record.method.simulated is True
 
 
-def test_full_precision_has_no_integers_to_be_timed(finished: GridSpec) -> None:
+def test_full_precision_has_no_integers_and_a_time_of_its_own(finished: GridSpec) -> None:
     latency = record_of(finished, "fp32").latency
-    assert latency.kernel is None
+    assert (latency.kernel, latency.step_ms, latency.speedup) == (None, None, None)
     assert "no layer is quantized" in latency.reason
+    assert len(latency.baseline_step_ms.values) >= 3
 
 
 def test_full_precision_takes_its_audio_from_the_baseline(finished: GridSpec) -> None:
@@ -501,7 +502,7 @@ def test_ctrl_c_stops_the_children(make_grid: MakeGrid, monkeypatch: pytest.Monk
         "from admbench.bench.run.grid import GridSpec\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
         "plan.ask = lambda *_: plan.Findings()\n"
-        "plan.lay_out = lambda reference, baselines, cells, needed: tuple(plan.Task(cell) for cell, _ in cells)\n"
+        "plan.lay_out = lambda reference, baselines, cells, *_: tuple(plan.Task(cell) for cell, _ in cells)\n"
         "grid = GridSpec.model_validate_json(sys.argv[1])\n"
         "try: runner.run_grid(grid, command='test', executor=LocalExecutor(1, 600.0, 'fake_program'))\n"
         "except KeyboardInterrupt: sys.exit(130)\n"

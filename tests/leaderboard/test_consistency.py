@@ -6,6 +6,7 @@ from admbench.leaderboard.consistency import problems
 from admbench.leaderboard.record import Record
 
 TIMING = {"median": 5.0, "p10": 4.0, "p90": 6.0, "values": [4.0, 5.0, 6.0]}
+FULL = {"kernel": None, "reason": "no layer is quantized", "baseline_step_ms": TIMING}
 KERNEL = {"kernel": "onednn-int8", "step_ms": TIMING, "baseline_step_ms": TIMING, "speedup": 1.0}
 
 VIOLATIONS = [
@@ -36,6 +37,7 @@ VIOLATIONS = [
     ({"audio__clips": 3}, "audio.clips", "3 clips for 4 captions"),
     ({"size__reduction": 0.5}, "size.reduction", "1 - checkpoint_bytes / baseline_bytes = 0.87"),
     ({"size__checkpoint_bytes": None}, "size.reason", "a missing value needs a reason"),
+    ({"latency": FULL | {"reason": "simulated"}}, "latency.baseline_step_ms", "nothing to report"),
     ({"latency": KERNEL}, "latency.kernel", "simulated quantization has no kernel"),
     ({"latency__reason": "no time"}, "latency.kernel", 'reason "simulated"'),
     ({"latency__speedup": 2.0}, "latency.speedup", "no kernel ran"),
@@ -78,6 +80,7 @@ def test_consistent_records_have_no_problems(make_record, make_failed, changed):
         make_record(spec="naive@w4a8[weights=tensor]"),
         make_failed(),
         changed(make_record(), latency=KERNEL, method__simulated=False),
+        changed(make_record(spec="fp32", loss=0), latency=FULL, method__layers=[], method__simulated=False),
     ]
     assert [problems(Record.model_validate(value)) for value in values] == [[]] * len(values)
 
