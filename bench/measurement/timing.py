@@ -104,10 +104,13 @@ class OtherWork:
         self._all, self._own = _busy_seconds(), time.process_time()
 
     def cores(self) -> float:
-        """Return the mean number of cores that other processes have used since this object was made."""
+        """Return the mean number of cores that other processes have used since this object was made.
+
+        The system counts in hundredths of a second: over a moment as short the quotient may exceed the cores there are.
+        """
         seconds = max(time.perf_counter() - self._started, 1e-9)
         others = (_busy_seconds() - self._all) - (time.process_time() - self._own)
-        return round(max(0.0, others / seconds), 2)
+        return round(min(max(0.0, others / seconds), float(os.cpu_count() or 1)), 2)
 
 
 def _busy_seconds() -> float:

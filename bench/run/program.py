@@ -41,7 +41,6 @@ from admbench.bench.run.work import ClipWork
 from admbench.errors import BenchError, is_out_of_memory
 from admbench.files import write_json_atomic
 from admbench.leaderboard.tidy import tidied_score
-from admbench.methods.spec import FULL_PRECISION
 from admbench.progress import set_quiet
 from admbench.versions import git_state
 
@@ -131,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _time_step(job, options.time_step)
         return 0
     try:
-        if isinstance(job, CellJob) and job.method != FULL_PRECISION and arithmetic.slowed():
+        if isinstance(job, CellJob) and arithmetic.slowed():
             with forked_timer(partial(_time_step, job, job.work.step_timing)) as timer:  # before anything is computed
                 run_job(job, timer)
         else:

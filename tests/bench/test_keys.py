@@ -281,6 +281,7 @@ COMPUTE_NOTHING = {
         "finished",
         "grid",
         "jobs",
+        "keys",
         "layout",
         "made_by",
         "plugins",
