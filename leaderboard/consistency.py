@@ -190,8 +190,8 @@ def _latency(record: Record) -> Iterator[Problem]:
         if latency.reason is None:
             yield "latency.reason", "a missing value needs a reason"
         for key in ("layers", "step_ms", "baseline_step_ms", "speedup", "real_time_factor"):
-            its_own = key == "baseline_step_ms" and not record.method.layers and not record.method.simulated
-            if getattr(latency, key) is not None and not its_own:
+            of_full_precision = key == "baseline_step_ms" and not record.method.layers and not record.method.simulated
+            if getattr(latency, key) is not None and not of_full_precision:
                 yield f"latency.{key}", "no kernel ran, so there is nothing to report; expected null"
     elif latency.step_ms is None:
         yield "latency.step_ms", "a kernel ran, so its time is needed"

@@ -31,7 +31,8 @@ def check_writable_file(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; expected a file name")
     # a device or pipe, or /dev/stdout, which is a link to whatever it is, would be replaced by a file
-    if (path.exists() and not path.is_file()) or path.absolute().parts[:2] in (("/", "dev"), ("/", "proc")):
+    standard = path.is_symlink() and path.absolute().parts[:2] in (("/", "dev"), ("/", "proc"))
+    if (path.exists() and not path.is_file()) or standard:
         raise UsageError(f"{path}: is no regular file; expected a file name")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}")

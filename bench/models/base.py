@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from admbench.bench.models.batching import DECODE_BATCH
 from admbench.bench.models.components import CALLS, Component, ComponentCall
 from admbench.bench.models.conditioning import Conditioner, pooled
-from admbench.bench.models.running import running
+from admbench.bench.models.failing_parts import running
 from admbench.bench.models.samplers import default_steps, solver_of
 from admbench.bench.models.sampling import Sampling, training_steps
 from admbench.errors import DataError, UsageError

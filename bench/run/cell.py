@@ -162,13 +162,13 @@ class Cell(Whole):
     def _build_latency(self, method: Facts) -> Facts:
         quantizes_backbone = BACKBONE in method["components"]
         counted = {"cost": self._cost_of_step(in_checkpoint=quantizes_backbone)}
-        its_own = self.job.method == FULL_PRECISION and quantizes_backbone
-        if not method["layers"] and not its_own:
+        is_full_precision = self.job.method == FULL_PRECISION and quantizes_backbone
+        if not method["layers"] and not is_full_precision:
             return {"kernel": None, "reason": NO_INTEGERS} | counted
         if not quantizes_backbone:
             # what is timed is a step of the backbone; the other components run simulated
             return {"kernel": None, "reason": SIMULATED} | counted
-        if not self.kernelled.kernels and not its_own:
+        if not self.kernelled.kernels and not is_full_precision:
             return without_kernels(self.kernelled) | counted
         timed = self._time_apart() if arithmetic.slowed() else self.time_step()
         return timed | counted | {"roofline": None, "roofline_reason": NO_ROOFLINE}

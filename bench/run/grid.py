@@ -240,7 +240,7 @@ def load_grid(path: Path | None, overrides: Mapping[str, Any]) -> GridSpec:
         table.setdefault("out", f"runs/{path.stem}")
     given = {key: value for key, value in overrides.items() if value is not None}
     if path is None and "models" in given:
-        table.pop("generation")  # the embedded grid's sampler is that of its own models; others may not have it
+        table.pop("generation", None)  # the embedded grid's sampler is that of its own models; others may not have it
     for key, value in given.items():
         section, _, leaf = key.rpartition(".")
         parent = table.setdefault(section, {}) if section else table

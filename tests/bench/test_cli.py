@@ -15,9 +15,11 @@ import pytest
 
 import admbench
 from admbench.bench.cli.app import main
+from admbench.bench.cli.checks import check_writable_file
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.scoring.clips import write_clips
 from admbench.bench.scoring.spec import JudgeSpec
+from admbench.errors import UsageError
 from admbench.metrics import embedders
 
 ROOT = Path(admbench.__file__).resolve().parents[1]
@@ -265,6 +267,15 @@ def test_a_checkpoint_that_is_none_or_damaged_is_refused(
     assert main(command) == 2
     assert str(file) in one_line(capsys)
     assert not clip.exists()
+
+
+def test_a_folder_below_dev_takes_files_where_a_device_or_a_link_does_not() -> None:
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK):
+        pytest.skip("no shared memory that can be written to")
+    check_writable_file(shared / "dog.wav")
+    with pytest.raises(UsageError, match="is no regular file"):
+        check_writable_file(Path("/dev/fd/1"))
 
 
 @pytest.mark.parametrize(
