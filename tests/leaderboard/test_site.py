@@ -138,6 +138,25 @@ def test_a_time_beside_other_work_is_marked_wherever_it_stands(make_run, make_re
     assert "times fp32's" in words(site.index)
 
 
+def test_memory_to_generate_stands_apart_from_calibration_and_full_precision_has_a_time(
+    make_run, make_record, changed, tmp_path
+):
+    step = {"median": 30.0, "p10": 29.0, "p90": 31.0, "values": [29.0, 30.0, 31.0]}
+    full = {"kernel": None, "reason": "no layer is quantized", "baseline_step_ms": step}
+    memory = {"peak_bytes": 3_000_000_000, "quantization_bytes": 3_000_000_000, "generation_bytes": 812_000_000}
+    records = [
+        changed(make_record(), memory=memory),
+        changed(make_record(spec="fp32", loss=0), latency=full, method__layers=[], method__simulated=False),
+    ]
+    site = build_site(read_runs([make_run(records)]), tmp_path / "site")
+    pages = {page.name: words(page) for page in cell_pages(site)}
+    (own,) = (text for name, text in pages.items() if "fp32" in name)
+    (quantized,) = (text for text in pages.values() if text != own)
+    assert "Memory to generate and score812 MB" in quantized
+    assert "Peak memory of its process3000 MB" in quantized
+    assert "fp32 step median, beside it30 ms" in own
+
+
 @pytest.mark.parametrize(("key", "value"), [("bytes_per_second", "fast"), ("layers", [{"ms": -1}]), ("layers", 3)])
 def test_a_roofline_that_is_none_is_not_drawn(make_run, make_record, changed, tmp_path, key, value):
     record = changed(
