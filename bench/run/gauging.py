@@ -74,20 +74,17 @@ class Ratios:
 USUAL = Ratios(search=120, sample=5.5, measuring=2, kernels=1, bf16=1)
 """Of q-diffusion, ptq4adm and naive at W4A8 on an Intel Xeon with AMX: 116 to 158, 4.5 to 6.4, and 1.8 to 2.5. What
 kernels gain there depends on much, and is not foreseen."""
-REPRODUCIBLE = Ratios(search=95, sample=3.05, measuring=1.5, kernels=0.3, bf16=0.6)
-"""Of the same on an AMD EPYC (Zen 4) in MKL's reproducible mode: 87 to 107, 2.5 to 3.8, 1.4 to 1.6, 0.23 to 0.33, and
-0.5 to 0.7. Kernels and bfloat16 gain so much where the processor multiplies such numbers."""
+AMD = Ratios(search=60, sample=3.6, measuring=1.6, kernels=0.4, bf16=0.75)
+"""PLACEHOLDER"""
 
 
 def ratios_here() -> Ratios:
     """Return those that hold for jobs of this machine."""
-    jobs = arithmetic.reproducible(os.environ)
-    if (arithmetic.mode(jobs) or "").upper() != arithmetic.REPRODUCIBLE:
+    if arithmetic.vendor() != arithmetic.AMD:
         return USUAL
-    has = arithmetic.instruction_sets()
-    kernels = REPRODUCIBLE.kernels if "avx512_vnni" in has else USUAL.kernels
-    bf16 = REPRODUCIBLE.bf16 if "avx512_bf16" in has else USUAL.bf16
-    return replace(REPRODUCIBLE, kernels=kernels, bf16=bf16)
+    kernels = AMD.kernels if arithmetic.has("avx512_vnni") else USUAL.kernels
+    bf16 = AMD.bf16 if arithmetic.has("avx512_bf16") else USUAL.bf16
+    return replace(AMD, kernels=kernels, bf16=bf16)
 
 
 @dataclass(frozen=True)
