@@ -112,7 +112,8 @@ def _reproducibility() -> Finding:
         "slow" if slower else "ok",
         what,
         f"cells of a run set {arithmetic.VARIABLE}={mode}: MKL's default gives other last bits at other addresses on"
-        f" {arithmetic.vendor() or 'this processor'}{slower}. {arithmetic.VARIABLE}=AUTO in the environment turns it off",
+        f" {arithmetic.vendor() or 'this processor'}{slower}."
+        f" {arithmetic.VARIABLE}=AUTO in the environment turns it off",
     )
 
 

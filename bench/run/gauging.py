@@ -18,7 +18,6 @@ less, take fewer of such steps. Simulated numbers make a step longer; that is no
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -84,7 +84,9 @@ def test_intel_without_avx512_needs_it_too(on, monkeypatch):
         assert children.environment().get("MKL_CBWR") == (None if repeats else "COMPATIBLE")
 
 
-@pytest.mark.parametrize(("mode", "repeats"), [("AUTO", False), ("AVX2,STRICT", True), ("SSE2", False), ("compatible", True)])
+@pytest.mark.parametrize(
+    ("mode", "repeats"), [("AUTO", False), ("AVX2,STRICT", True), ("SSE2", False), ("compatible", True)]
+)
 def test_a_mode_that_the_user_chose_stays(on, mode, repeats):
     on("AuthenticAMD", mode)
     assert arithmetic.repeats() == repeats
