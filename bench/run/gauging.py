@@ -41,7 +41,7 @@ CAPTIONS = 4
 FEW_STEPS, MORE_STEPS = 3, 9
 MEASURING = frozenset({"activation-aware"})
 """Samplers that measure what every layer reads, which takes longer than the steps themselves."""
-HEARING_SECONDS = 0.07
+HEARING_SECONDS = 0.06
 """Of `zimtohrli` for a pair of clips of 2.6 s."""
 SCORING_SECONDS = 0.5
 """Of a cell's other scores, and of its record."""
@@ -73,8 +73,9 @@ class Ratios:
 USUAL = Ratios(search=120, sample=5.5, measuring=2, kernels=1, bf16=1)
 """Of q-diffusion, ptq4adm and naive at W4A8 on an Intel Xeon with AMX: 116 to 158, 4.5 to 6.4, and 1.8 to 2.5. What
 kernels gain there depends on much, and is not foreseen."""
-AMD = Ratios(search=60, sample=3.6, measuring=1.6, kernels=0.4, bf16=0.75)
-"""PLACEHOLDER"""
+AMD = Ratios(search=105, sample=2.8, measuring=1.5, kernels=0.3, bf16=0.7)
+"""Of the same on an AMD EPYC (Zen 4): 91 to 113, 2.5 to 3.8, 1.4 to 1.8, 0.2 to 0.35, and 0.5 to 0.8. Kernels and
+bfloat16 gain so much where the processor multiplies such numbers."""
 
 
 def ratios_here() -> Ratios:
@@ -139,8 +140,8 @@ class Pace:
                 return Expected(seconds, self.peak_bytes, self.checkpoint_bytes + clips)
             case CellJob():
                 scoring = SCORING_SECONDS + captions * HEARING_SECONDS * ("zimtohrli" in job.metrics)
-                if job.method == FULL_PRECISION:  # its audio is the baseline's
-                    return Expected(scoring, self.peak_bytes, 0)
+                if job.method == FULL_PRECISION:  # its audio is the baseline's, which nothing has to hear
+                    return Expected(self.start + SCORING_SECONDS + 2 * TIMED_STEPS * self.step, self.peak_bytes, 0)
                 asked = MethodSpec.parse(job.method)
                 disk = self.checkpoint_bytes * (asked.weight_bits or FLOAT_BITS) // 32 + clips  # bf16 names none
                 timing = 2 * TIMED_STEPS * self.step
