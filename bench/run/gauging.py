@@ -11,9 +11,8 @@ costs is reckoned in passes through the backbone, each as long as one in full pr
 - a cell: a caption's steps for each caption, its features, and the timing of a step; full precision's latents that
   cells are compared with once a model. `zimtohrli` hears pairs of clips for `HEARING_SECONDS` each.
 
-What a step of full precision takes differs from processor to processor more than the rest does: where MKL has to run
-in its reproducible mode (`admbench.arithmetic`) it is slow, and kernels, bfloat16 and reconstruction, which use it
-less, take fewer of such steps. Simulated numbers make a step longer; that is not foreseen.
+What a step of full precision takes differs from processor to processor more than the rest does: where kernels and
+bfloat16 gain, they take fewer of such steps. Simulated numbers make a step longer; that is not foreseen.
 """
 
 from __future__ import annotations
