@@ -149,8 +149,8 @@ _PAGES = {
     "dirotq": DocsPage(
         "methods/linear.html",
         (
-            "On five layers of tiny-dit with their own inputs at W4A4 the layer's error is 0.85 to 0.94 times that of "
-            "the published code's dense basis",
+            "At W4A4 it is nearest of all on tiny-dit: 17.7 dB of the prediction, where svdquant has 14.3 and "
+            "svdquant-gptq 14.9",
         ),
     ),
     **dict.fromkeys(
