@@ -131,6 +131,10 @@ class Sound:
         """Number of channels."""
         return 1 if self.waveform.ndim == 1 else len(self.waveform)
 
+    def equals(self, other: Sound) -> bool:
+        """Return whether another clip has the same rate and the same samples."""
+        return self.sample_rate == other.sample_rate and np.array_equal(self.waveform, other.waveform)
+
     def ears(self) -> tuple[Sound, Sound]:
         """Return what is heard on the left and on the right; ValueError for more than two channels."""
         left, right = (self.waveform, self.waveform) if self.channels == 1 else self._stereo()

@@ -47,6 +47,8 @@ class PerceptualMeasure(PairedSounds):
 
     module: ClassVar[str]
     """That is imported."""
+    of_equal_clips: ClassVar[float | None] = None
+    """What the package says of any clip and itself, where it is known: full precision is then heard at once."""
     settings = {  # noqa: RUF012
         "sample_rate": SAMPLE_RATE,
         "resampler": "soxr HQ",
@@ -69,6 +71,8 @@ class PerceptualMeasure(PairedSounds):
 
     def compare_sounds(self, generated: Sound, baseline: Sound) -> float:
         """Return the number of one pair, of stereo the mean over both ears; ValueError for more than two channels."""
+        if self.of_equal_clips is not None and generated.channels <= 2 and generated.equals(baseline):
+            return self.of_equal_clips
         if generated.channels == baseline.channels == 1:
             return self.hear(*at_one_length(generated, baseline, SAMPLE_RATE))
         ears = zip(generated.ears(), baseline.ears(), strict=True)

@@ -46,6 +46,7 @@ class Zimtohrli(PerceptualMeasure):
     higher_is_better = False
     ratio_scale = True
     range = (0.0, 1.0)
+    of_equal_clips = 0.0
 
     @cached_property
     def _model(self) -> Any:

@@ -43,6 +43,17 @@ def test_a_searched_range_is_the_best_of_its_candidates():
     assert error(searched, values, 2.4) == pytest.approx(errors.min().item())
 
 
+@unhurried
+@given(schemes, st.integers(0, 2**32 - 1), st.sampled_from([2.0, 2.4]), st.sampled_from([1, 3, 0]), st.booleans())
+def test_leaving_out_what_cannot_be_the_best_changes_nothing(scheme, seed, p, power, one_sided):
+    values = torch.randn(6, 200, generator=torch.Generator().manual_seed(seed)) ** power  # 0: all alike
+    values = values.abs() if one_sided else values
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "SLACK", torch.inf)
+        every = lp_range(scheme, values, p=p)
+    assert all(torch.equal(*pair) for pair in zip(lp_range(scheme, values, p=p), every, strict=True))
+
+
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 def test_memory_bounds_do_not_change_the_result(monkeypatch, granularity):
     scheme = Scheme(bits=3, granularity=granularity, symmetric=False)

@@ -49,6 +49,21 @@ def test_what_is_shorter_than_a_second_is_followed_by_silence(samples):
     assert [one.shape for one in clips] == [(SAMPLE_RATE,)] * 2
 
 
+@pytest.mark.parametrize(
+    "clip", [noise(0), noise(1, 3 * RATE, 0.5), np.zeros(RATE, np.float32), np.sin(np.arange(RATE) / 9).astype("f4")]
+)
+def test_a_clip_and_itself_are_as_far_apart_as_the_package_says(clip):
+    pytest.importorskip("zimtohrli")
+    measure, sound = Zimtohrli(), Sound(clip, RATE)
+    heard = measure.hear(*at_one_length(sound, Sound(clip.copy(), RATE), SAMPLE_RATE))
+    assert measure.compare_sounds(sound, Sound(clip.copy(), RATE)) == heard == 0.0
+
+
+def test_clips_of_equal_samples_and_other_rates_are_heard():
+    pytest.importorskip("zimtohrli")
+    assert Zimtohrli().compare_sounds(Sound(noise(0), RATE), Sound(noise(0), 2 * RATE)) > 0.0
+
+
 def test_more_damage_is_farther_and_the_score_says_how_it_was_made(make):
     pytest.importorskip("zimtohrli")
     clips = [noise(row) for row in range(4)]
