@@ -19,9 +19,10 @@ from admbench.bench.run.executors.batches import make_batch
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.executors.remote import PROGRAM, RemoteExecutor
 from admbench.bench.run.grid import GenerationSpec, GridSpec, SlurmSpec
-from admbench.bench.run.jobs import CellJob, Job
+from admbench.bench.run.jobs import CellJob, Job, PartJob
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.made_by import MadeBy
+from admbench.bench.run.plan import make_plan
 from admbench.bench.run.runner import run_grid
 from admbench.bench.scoring.spec import JudgeSpec
 
@@ -262,14 +263,18 @@ def of_local() -> dict[str, Any]:
 def test_a_run_on_a_cluster_comes_to_the_records_of_one_on_this_machine(
     make: MakeExecutor, make_grid: Callable[..., GridSpec], tmp_path: Path, of_local: dict[str, Any]
 ) -> None:
+    """There the clips of a cell are made in two parts, each a job; here they are not divided."""
     methods = ["naive@w4a8[prompts=2,timesteps=2,steps=2]", "raises"]
-    options = {"methods": methods, "limit": 2, "metrics__names": ["clap"], "execution__cpus": 1}
+    captions = tmp_path / "ten.txt"
+    captions.write_text("".join(f"a dog barks , {number} times\n" for number in range(10)))
+    options = {"methods": methods, "suite": str(captions), "metrics__names": ["clap"], "execution__cpus": 1}
     if not of_local:
         here = make_grid(out=tmp_path / "here", **options)
         of_local["reasons"] = [result.reason for result in run_grid(here, command="bench run", judges=JUDGES)]
         of_local["settled"] = settled(here)
-    there = make_grid(out=tmp_path, **options)
+    there = make_grid(out=tmp_path, execution__split=8, **options)
     executor = make(timeout=120.0, program=PROGRAM, cells_per_batch=3)
+    assert sum(isinstance(job, PartJob) for job in make_plan(there, command="bench run", judges=JUDGES).jobs) == 6
     results = run_grid(there, command="bench run", judges=JUDGES, executor=executor)
     assert [result.reason is None for result in results] == [True, False]
     assert [result.reason for result in results] == of_local["reasons"]
