@@ -66,7 +66,7 @@ def _waiting(process: psutil.Popen, run: Path, began: float) -> psutil.Process:
         assert time.monotonic() < deadline
         jobs = []
         for path in run.glob("work/*/stage.txt"):
-            with suppress(OSError, DataError):  # what a job leaves is removed when it has ended, between two looks at it
+            with suppress(OSError, DataError):  # removed between two looks: its job has ended
                 if path.stat().st_mtime > began and path.read_text() == "quantize":
                     jobs.append(read_json(path.with_name("job.json")))
         leaves: list[psutil.Process] = []
@@ -115,7 +115,9 @@ def test_a_run_that_was_killed_and_whose_server_was_killed_ends_as_an_undisturbe
         go_on.touch()
         assert process.wait(timeout=ENDED_SECONDS) == 0
     undisturbed = tmp_path / "undisturbed"
-    assert subprocess.run([*command, str(undisturbed)], timeout=ENDED_SECONDS, stdout=subprocess.DEVNULL).returncode == 0
+    assert (
+        subprocess.run([*command, str(undisturbed)], timeout=ENDED_SECONDS, stdout=subprocess.DEVNULL).returncode == 0
+    )
     assert len(_without_times(run)) == 2
     assert _without_times(run) == _without_times(undisturbed)
 
