@@ -22,8 +22,8 @@ from admbench.errors import DataError
 from admbench.files import read_json
 
 GONE_SECONDS = 2.0
-ENDED_SECONDS = 600
-"""After which a run is taken to hang; on an idle machine it takes 20."""
+ENDED_SECONDS = 200
+"""After which a run is taken to hang."""
 METHODS = "fp32,hangs"
 
 

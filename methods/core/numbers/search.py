@@ -29,7 +29,7 @@ CANDIDATES = 80
 POWER = 2.4
 """p of `fit_lp`, in Q-Diffusion's released code and in those that followed it."""
 TOGETHER = 10
-"""Candidates that the search tries before it looks which channels need no further one."""
+"""Candidates that the search tries, at most, before it looks which channels need no further one."""
 SLACK = 1e-3
 """Share by which what is clipped must exceed the least error so far: sums of float32 are good to less."""
 WORKING_VALUES = 2**19
@@ -61,7 +61,8 @@ def lp_range(scheme: Scheme, values: Tensor, *, p: float = 2.0, candidates: int 
     A range holds 0, so that padding stays exact: one of a single sign starts at 0, which costs a channel of far-off
     numbers codes (up to 3.6 times the error of a range of its own). Both ends shrink by the same factor
     1 - i/100, as in Q-Diffusion's released code (which takes p = 2.4). Candidate 0 is the min-max range, so the result
-    is never worse than it. Candidates are left out that cannot be the best.
+    is never worse than it. Candidates that cannot be the best are left out; passes are of
+    bounded memory.
 
     Args:
         scheme: bits, granularity, symmetry.
@@ -77,7 +78,7 @@ def lp_range(scheme: Scheme, values: Tensor, *, p: float = 2.0, candidates: int 
     low, high = torch.aminmax(rows, dim=1)
     factors = 1 - torch.arange(candidates, device=rows.device) / 100
     scales, zero_points = scale_and_zero_point(scheme, low[:, None] * factors, high[:, None] * factors)
-    width = min(candidates, TOGETHER)
+    width = max(1, min(candidates, TOGETHER, WORKING_VALUES // count))
     at_once = max(1, WORKING_VALUES // (count * width))
     best = torch.cat(
         [
