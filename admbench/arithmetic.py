@@ -5,9 +5,12 @@ adds depends on shapes, strides and threads, which a repeated computation has in
 4; an Intel Xeon that MKL_ENABLE_INSTRUCTIONS held to AVX2) it depends on the addresses of the matrices too, which
 change from run to run: the same Linear of the same numbers differs by 4e-7, and where a rounding of codes follows, by
 a whole step. MKL has a mode for it, "conditional numerical reproducibility", read from MKL_CBWR at the first product
-of a process. There only COMPATIBLE makes products repeat; AUTO, AVX2 and AVX2,STRICT do not. It is slower: a step of
-tiny-tango on one thread of that EPYC took 39.3 ms instead of 28.4 in fp32, and 27.8 instead of 24.3 with 8-bit
-kernels. So it is set where audio is made and methods are compared, never where a time is taken.
+of a process: set to a set of instructions, it takes these, whatever the addresses.
+
+On that EPYC AVX2 is what MKL takes anyway. Narrow products at six addresses each (`tests/admbench/test_arithmetic.py`)
+differed in 98 of 767 without the mode and in none of several thousand with AVX2, of one thread and of two, and took the
+same time. What it costs on Intel's without AVX-512 was not tried: there it is COMPATIBLE, which uses SSE2 alone and
+is slower (on the EPYC 40 against 102 GFLOP/s), so that times are taken without it.
 
 Integer products, packing and whatever else oneDNN or torch computes repeat in any mode. Nothing here imports torch.
 """
@@ -22,12 +25,15 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "MKL_CBWR"
-REPRODUCIBLE = "COMPATIBLE"
+ANYWHERE = "COMPATIBLE"
+"""The mode that repeats on every processor."""
+AVX2 = "AVX2"
+"""The mode that repeats on AMD's."""
 LIMIT = "MKL_ENABLE_INSTRUCTIONS"
 """The newest instruction set that MKL may use, where the user sets it."""
-COST = "fp32 products take up to 1.4 times as long"
-"""Of the reproducible mode; measured as the module docstring says."""
-INTEL = "GenuineIntel"
+COST = "fp32 steps take up to 1.4 times as long"
+"""Of ANYWHERE: 39.3 ms instead of 28.4 for one of tiny-tango on one thread of the EPYC."""
+INTEL, AMD = "GenuineIntel", "AuthenticAMD"
 
 MODES = (
     "ADMBENCH_NATIVE",
@@ -68,7 +74,13 @@ def needs_mode() -> bool:
     """Return whether MKL's products do not repeat here unless it is told to: on x86, but for Intel's with AVX-512."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return False
-    return not (vendor() == INTEL and has_avx512() and os.environ.get(LIMIT, "AVX512").upper().startswith("AVX512"))
+    return not (vendor() == INTEL and has("avx512f") and os.environ.get(LIMIT, "AVX512").upper().startswith("AVX512"))
+
+
+def reproducible_mode() -> str:
+    """Return the mode in which MKL's products repeat on this processor: of those that do, the fastest."""
+    limit = os.environ.get(LIMIT, AVX2).upper()
+    return AVX2 if vendor() == AMD and has("avx2") and limit.startswith(("AVX2", "AVX512")) else ANYWHERE
 
 
 def mode(environment: Mapping[str, str] | None = None) -> str | None:
@@ -78,14 +90,14 @@ def mode(environment: Mapping[str, str] | None = None) -> str | None:
 
 def repeats() -> bool:
     """Return whether this process computes the same products to the same bits, if it was started as it is now."""
-    return not needs_mode() or (mode() or "").upper().partition(",")[0] == REPRODUCIBLE
+    return not needs_mode() or (mode() or "").upper().partition(",")[0] in (ANYWHERE, reproducible_mode())
 
 
 def reproducible(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment with MKL's reproducible mode where it is needed. A mode that the user set stays."""
     if not needs_mode() or mode(environment) is not None:
         return dict(environment)
-    return {**environment, VARIABLE: REPRODUCIBLE, _OURS: "1"}
+    return {**environment, VARIABLE: reproducible_mode(), _OURS: "1"}
 
 
 def as_set_by_user(environment: Mapping[str, str]) -> dict[str, str]:
@@ -97,13 +109,13 @@ def as_set_by_user(environment: Mapping[str, str]) -> dict[str, str]:
 
 def undo() -> None:
     """Take out of this process's environment what `reproducible` put in, before it computes the first product."""
-    if slowed():
+    if _OURS in os.environ:
         del os.environ[_OURS], os.environ[VARIABLE]
 
 
 def slowed() -> bool:
     """Return whether this process runs in a slower mode that the user did not ask for."""
-    return _OURS in os.environ
+    return _OURS in os.environ and mode() == ANYWHERE
 
 
 def vendor() -> str:
@@ -117,9 +129,9 @@ def processor() -> str:
     return _described("model name")
 
 
-def has_avx512() -> bool:
-    """Return whether the processor says that it has AVX-512; False if not known."""
-    return "avx512f" in _described("flags").split()
+def has(flag: str) -> bool:
+    """Return whether the processor says that it has some instructions, as Linux names them; False if not known."""
+    return flag in _described("flags").split()
 
 
 def identity(environment: Mapping[str, str], device: str) -> dict[str, Any]:

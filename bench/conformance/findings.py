@@ -56,7 +56,7 @@ def require_same(same: bool, problem: str) -> None:
     else:
         raise NotChecked(
             f"{problem}; but in MKL's default mode products do not repeat on this processor:"
-            f" start Python with {arithmetic.VARIABLE}={arithmetic.REPRODUCIBLE} to know"
+            f" start Python with {arithmetic.VARIABLE}={arithmetic.reproducible_mode()} to know"
         )
 
 

@@ -31,7 +31,7 @@ class TinyModel:
 
     def __init__(self, name: str, backbone: Any, condition: Callable[[torch.Generator], dict[str, Tensor]]):
         self.name = name
-        self.backbone = backbone.eval()
+        self.backbone = backbone.eval().requires_grad_(False)  # as `AudioDiffusionModel` has them
         self.license: str | None = "Apache-2.0"
         self.sampler: str | None = None
         self.default_steps, self.default_guidance = 25, 3.0

@@ -1,8 +1,9 @@
 """A short calibration of this machine: how long a model takes here, where no earlier run says it.
 
-A few captions are generated in full precision with two numbers of steps, by the very jobs of a run, in a folder that is
-thrown away. From the two follow the time of a denoising step and that of a caption beside its steps. What a method
-costs is reckoned in passes through the backbone, each as long as one in full precision (`Ratios` has the numbers):
+Captions are generated in full precision by the very jobs of a run, in a folder that is thrown away: a few; more of
+them; and so many with more steps. From the three follow what a process takes once (its first batch is slow), a
+denoising step, and a caption beside its steps. What a method costs is reckoned in passes through the backbone, each as
+long as one in full precision (`Ratios` has the numbers):
 
 - a calibration set: a step for each prompt and step of its trajectory; more where the sampler measures what each
   layer reads there (`activation-aware`);
@@ -11,14 +12,12 @@ costs is reckoned in passes through the backbone, each as long as one in full pr
 - a cell: a caption's steps for each caption, its features, and the timing of a step; full precision's latents that
   cells are compared with once a model. `zimtohrli` hears pairs of clips for `HEARING_SECONDS` each.
 
-What a step of full precision takes differs from processor to processor more than the rest does: where MKL has to run
-in its reproducible mode (`admbench.arithmetic`) it is slow, and kernels, bfloat16 and reconstruction, which use it
-less, take fewer of such steps. Simulated numbers make a step longer; that is not foreseen.
+What a step of full precision takes differs from processor to processor more than the rest does: where kernels and
+bfloat16 gain, they take fewer of such steps. Simulated numbers make a step longer; that is not foreseen.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from admbench import arithmetic
 from admbench.bench.measurement.trajectory import CAPTIONS as COMPARED
 from admbench.bench.models.samplers import default_steps
 from admbench.bench.run.executors.base import Task
-from admbench.bench.run.executors.local import LocalExecutor
+from admbench.bench.run.executors.local import LocalExecutor, Servers
 from admbench.bench.run.expecting import Expected
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, PartJob, QuantizeJob, ReferenceJob
 from admbench.bench.run.plugins import made_by
@@ -37,12 +36,12 @@ from admbench.files import directory_bytes
 from admbench.methods.spec import FLOAT_BITS, FULL_PRECISION, MethodSpec
 from admbench.metrics.latents import LATENTS
 
-CAPTIONS = 4
-"""Most that are generated."""
+FEW, MORE = 4, 16
+"""Captions that are generated, at most."""
 FEW_STEPS, MORE_STEPS = 3, 9
 MEASURING = frozenset({"activation-aware"})
 """Samplers that measure what every layer reads, which takes longer than the steps themselves."""
-HEARING_SECONDS = 0.07
+HEARING_SECONDS = 0.05
 """Of `zimtohrli` for a pair of clips of 2.6 s."""
 SCORING_SECONDS = 0.5
 """Of a cell's other scores, and of its record."""
@@ -74,20 +73,18 @@ class Ratios:
 USUAL = Ratios(search=120, sample=5.5, measuring=2, kernels=1, bf16=1)
 """Of q-diffusion, ptq4adm and naive at W4A8 on an Intel Xeon with AMX: 116 to 158, 4.5 to 6.4, and 1.8 to 2.5. What
 kernels gain there depends on much, and is not foreseen."""
-REPRODUCIBLE = Ratios(search=95, sample=3.05, measuring=1.5, kernels=0.3, bf16=0.6)
-"""Of the same on an AMD EPYC (Zen 4) in MKL's reproducible mode: 87 to 107, 2.5 to 3.8, 1.4 to 1.6, 0.23 to 0.33, and
-0.5 to 0.7. Kernels and bfloat16 gain so much where the processor multiplies such numbers."""
+AMD = Ratios(search=90, sample=3.0, measuring=1.5, kernels=0.33, bf16=0.7)
+"""Of the same on an AMD EPYC (Zen 4): 78 to 105, 2.3 to 4.2, 1.2 to 1.6, 0.28 to 0.39, and 0.5 to 0.8. Kernels and
+bfloat16 gain so much where the processor multiplies such numbers."""
 
 
 def ratios_here() -> Ratios:
     """Return those that hold for jobs of this machine."""
-    jobs = arithmetic.reproducible(os.environ)
-    if (arithmetic.mode(jobs) or "").upper() != arithmetic.REPRODUCIBLE:
+    if arithmetic.vendor() != arithmetic.AMD:
         return USUAL
-    has = arithmetic.instruction_sets()
-    kernels = REPRODUCIBLE.kernels if "avx512_vnni" in has else USUAL.kernels
-    bf16 = REPRODUCIBLE.bf16 if "avx512_bf16" in has else USUAL.bf16
-    return replace(REPRODUCIBLE, kernels=kernels, bf16=bf16)
+    kernels = AMD.kernels if arithmetic.has("avx512_vnni") else USUAL.kernels
+    bf16 = AMD.bf16 if arithmetic.has("avx512_bf16") else USUAL.bf16
+    return replace(AMD, kernels=kernels, bf16=bf16)
 
 
 @dataclass(frozen=True)
@@ -143,8 +140,8 @@ class Pace:
                 return Expected(seconds, self.peak_bytes, self.checkpoint_bytes + clips)
             case CellJob():
                 scoring = SCORING_SECONDS + captions * HEARING_SECONDS * ("zimtohrli" in job.metrics)
-                if job.method == FULL_PRECISION:  # its audio is the baseline's
-                    return Expected(scoring, self.peak_bytes, 0)
+                if job.method == FULL_PRECISION:  # its audio is the baseline's, which nothing has to hear
+                    return Expected(self.start + SCORING_SECONDS + 2 * TIMED_STEPS * self.step, self.peak_bytes, 0)
                 asked = MethodSpec.parse(job.method)
                 disk = self.checkpoint_bytes * (asked.weight_bits or FLOAT_BITS) // 32 + clips  # bf16 names none
                 timing = 2 * TIMED_STEPS * self.step
@@ -172,43 +169,53 @@ class Pace:
         return job.generation.steps or default_steps(job.generation.sampler, MODEL_STEPS)
 
 
-def gauge(cell: CellJob, captions: int) -> Pace | None:
-    """Generate a few captions with the model of a cell; None where that does not work, as its cells will say.
+def gauge(cell: CellJob, captions: int, servers: Servers | None = None) -> Pace | None:
+    """Generate some captions with the model of a cell; None where that does not work, as its cells will say.
 
     Args:
         cell: of the model.
         captions: of the run.
+        servers: of child processes, where several models are gauged; None starts and ends one.
     """
-    few = min(CAPTIONS, captions)
+    few, more = min(FEW, captions), min(MORE, captions)
+    asked = {(few, FEW_STEPS), (more, FEW_STEPS), (more, MORE_STEPS)}
     with tempfile.TemporaryDirectory(prefix="admbench-plan-") as folder:
-        jobs = [_job(cell, Path(folder) / str(steps), few, steps) for steps in (FEW_STEPS, MORE_STEPS)]
-        executor = LocalExecutor(1, _TIMEOUT)
-        ended = list(executor.run([Task(job) for job in jobs], lambda job, stage: None))
-        times = [read_times(job.target.times) for job in jobs]
-        if any(outcome.failed for outcome in ended) or times[0] is None or times[1] is None:
+        jobs = {one: _job(cell, Path(folder), *one) for one in sorted(asked)}
+        executor = LocalExecutor(1, _TIMEOUT, servers=servers)
+        ended = list(executor.run([Task(job) for job in jobs.values()], lambda job, stage: None))
+        times = {one: read_times(job.target.times) for one, job in jobs.items()}
+        known = {one: told for one, told in times.items() if told is not None}
+        if any(outcome.failed for outcome in ended) or known.keys() != asked:
             return None
-        first, second = (one.seconds for one in (times[0], times[1]))
-        made = jobs[0].target
+        made = jobs[more, MORE_STEPS].target
         clips = directory_bytes(made.audio) + made.features.stat().st_size
-        step = max(0.0, second["generate"] - first["generate"]) / (few * (MORE_STEPS - FEW_STEPS))
+        generate = {one: told.seconds["generate"] for one, told in known.items()}
+        step = (generate[more, MORE_STEPS] - generate[more, FEW_STEPS]) / (more * (MORE_STEPS - FEW_STEPS))
+        # Of few captions in all, what the first batch takes beside them cannot be told from them.
+        each = generate[more, FEW_STEPS] / more
+        if more > few:
+            each = (generate[more, FEW_STEPS] - generate[few, FEW_STEPS]) / (more - few)
+        once = max(0.0, generate[few, FEW_STEPS] - few * each)
+        first = known[more, FEW_STEPS].seconds
         return Pace(
-            start=sum(first.get(stage, 0.0) for stage in ("start", "checkpoint", "load", "quantize")),
-            step=step,
-            caption=max(0.0, first["generate"] / few - FEW_STEPS * step),
-            features=first.get("features", 0.0) / few,
-            peak_bytes=max(times[0].peak_bytes, times[1].peak_bytes),
+            start=once + sum(first.get(stage, 0.0) for stage in ("start", "checkpoint", "load", "quantize")),
+            step=max(0.0, step),
+            caption=max(0.0, each - FEW_STEPS * step),
+            features=first.get("features", 0.0) / more,
+            peak_bytes=max(told.peak_bytes for told in known.values()),
             checkpoint_bytes=directory_bytes(made.checkpoint),
-            clip_bytes=clips // few,
+            clip_bytes=clips // more,
             ratios=ratios_here(),
         )
 
 
-def _job(cell: CellJob, run: Path, captions: int, steps: int) -> BaselineJob:
+def _job(cell: CellJob, folder: Path, captions: int, steps: int) -> BaselineJob:
     fields = {name: getattr(cell, name) for name in BaselineJob.model_fields if name != "kind"}
     generation = cell.generation.model_copy(update={"steps": steps})
+    key = f"{captions}-captions-{steps}-steps"
     own = {
-        "run": run,
-        "key": f"{steps}-steps",
+        "run": folder / key,
+        "key": key,
         "limit": captions,
         "generation": generation,
         "fresh": True,

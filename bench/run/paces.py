@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from admbench import cache
 from admbench.bench.run import gauging
 from admbench.bench.run.answers import read_tail
+from admbench.bench.run.executors.base import PROGRAM
+from admbench.bench.run.executors.local import Servers
 from admbench.bench.run.gauging import Pace
 from admbench.bench.run.jobs import BaselineJob, CellJob
 from admbench.bench.run.plugins import made_by
@@ -27,7 +29,7 @@ from admbench.hashing import sha256_json
 
 DAYS = 7
 KIND = "paces"
-_VERSION = 1
+_VERSION = 2
 """Raised when what is measured, or the layout of what is kept, changes."""
 _MOST_BYTES = 1 << 16
 _SECONDS_A_DAY = 86_400
@@ -56,28 +58,30 @@ def paces(cells: Mapping[str, CellJob], captions: int) -> dict[str, Pace]:
         captions: of the run.
     """
     found = {}
-    for model, cell in cells.items():
-        try:
-            pace = pace_of(cell, captions)
-        except (BenchError, OSError):  # no room for a temporary folder: the plan goes without
-            pace = None
-        if pace is not None:
-            found[model] = pace
+    with closing(Servers(PROGRAM)) as servers:
+        for model, cell in cells.items():
+            try:
+                pace = pace_of(cell, captions, servers)
+            except (BenchError, OSError):  # no room for a temporary folder: the plan goes without
+                pace = None
+            if pace is not None:
+                found[model] = pace
     return found
 
 
-def pace_of(cell: CellJob, captions: int) -> Pace | None:
+def pace_of(cell: CellJob, captions: int, servers: Servers | None = None) -> Pace | None:
     """Return the pace of a cell's model, as `gauging.gauge` does; remembered where it was gauged in the last days.
 
     Args:
         cell: of the model; one that is to be done afresh has its model gauged anew.
         captions: of the run.
+        servers: as `gauging.gauge` takes them.
     """
     place = cache.path(KIND, _key(cell, captions), ".json")
     known = None if cell.fresh else _read(place)
     if known is not None:
         return known
-    found = gauging.gauge(cell, captions)
+    found = gauging.gauge(cell, captions, servers)
     if found is not None:
         with suppress(OSError):  # a cache that cannot be written costs the next plan its time again
             write_text_atomic(place, _Kept(measured=time.time(), pace=found).model_dump_json() + "\n")
@@ -100,4 +104,4 @@ def _key(cell: CellJob, captions: int) -> str:
     content = [job.model, job.model_sha256, settings, sorted(job.extractors), job.judges.model_dump(mode="json")]
     machine = Machine.of(job).model_dump()
     made = made_by(job).model_dump(mode="json")
-    return sha256_json([_VERSION, content, machine, made, min(captions, gauging.CAPTIONS)])
+    return sha256_json([_VERSION, content, machine, made, min(captions, gauging.MORE)])

@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from admbench.bench.run.executors.base import Executor, Outcome, Resources, Task
+from admbench.bench.run.executors.base import PROGRAM, Executor, Outcome, Resources, Task
 from admbench.bench.run.executors.batches import make_batch
 from admbench.bench.run.executors.local import LocalExecutor
-from admbench.bench.run.executors.remote import PROGRAM, RemoteExecutor
+from admbench.bench.run.executors.remote import RemoteExecutor
 from admbench.bench.run.grid import GenerationSpec, GridSpec, SlurmSpec
 from admbench.bench.run.jobs import CellJob, Job, PartJob
 from admbench.bench.run.layout import RunLayout

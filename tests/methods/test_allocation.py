@@ -79,11 +79,14 @@ def test_it_is_near_what_the_output_shows_when_one_layer_alone_is_rounded(model,
 
 
 def test_it_leaves_the_backbone_as_it_is(audioldm, prompts, predict):
+    next(audioldm.backbone.parameters()).requires_grad_(True)
+    frozen = [not parameter.requires_grad for parameter in audioldm.backbone.parameters()]
     before = predict(audioldm)
     drawn = CalibrationRecipe("uniform", prompts=2, timesteps=1, steps=2, guidance=3.0).draw(audioldm, prompts, seed=0)
     output_noise(audioldm, audioldm.backbone, drawn.batches(2), quantizers(audioldm.backbone, 4), seed=0)
     assert torch.equal(predict(audioldm), before)
-    assert all(parameter.requires_grad and parameter.grad is None for parameter in audioldm.backbone.parameters())
+    assert [not parameter.requires_grad for parameter in audioldm.backbone.parameters()] == frozen
+    assert all(parameter.grad is None for parameter in audioldm.backbone.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in audioldm.backbone.modules())
 
 

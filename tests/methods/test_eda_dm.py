@@ -15,9 +15,10 @@ def relative_error(prediction: torch.Tensor, target: torch.Tensor) -> float:
 
 
 def test_it_is_closer_to_full_precision_than_rounding_to_nearest(model, quantize, predict, tmp_path):
+    # At 3 bits: with 4 the last bits of products decide which is nearer on so small a network.
     target = predict(model)
-    naive = quantize(model, "naive@w4a8[prompts=20]")
-    result = quantize(model, f"eda-dm@w4a8[{QUICK}]")
+    naive = quantize(model, "naive@w3a8[prompts=20]")
+    result = quantize(model, f"eda-dm@w3a8[{QUICK}]")
     reconstructed = predict(model, result.module)
     assert relative_error(reconstructed, target) < relative_error(predict(model, naive.module), target)
     assert {block.learned for block in result.report.blocks} == {"weights+activations"}

@@ -13,6 +13,9 @@ from typing import Protocol
 
 from admbench.bench.run.jobs import CellJob, Job
 
+PROGRAM = "admbench.bench.run.program"
+"""The module that does a job."""
+
 
 @dataclass(frozen=True)
 class Resources:

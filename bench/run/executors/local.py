@@ -15,7 +15,7 @@ import psutil
 from admbench.bench.run.answers import last_line, said_reason, said_stage
 from admbench.bench.run.asking import Findings, ask
 from admbench.bench.run.disk import is_full
-from admbench.bench.run.executors.base import Outcome, Stage, Task
+from admbench.bench.run.executors.base import PROGRAM, Outcome, Stage, Task
 from admbench.bench.run.executors.forked import Forked, ForkServer, ServerDied
 from admbench.bench.run.executors.room import Place, Room
 from admbench.bench.run.executors.schedule import Schedule
@@ -47,7 +47,7 @@ class LocalExecutor:
         self,
         workers: int,
         timeout: float,
-        program: str = "admbench.bench.run.program",
+        program: str = PROGRAM,
         held: Sequence[int] = (),
         servers: Servers | None = None,
         room: Room | None = None,

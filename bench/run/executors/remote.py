@@ -11,11 +11,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol
 
 from admbench.bench.run.answers import last_line
-from admbench.bench.run.executors.base import Outcome, Stage, Task, blocked
+from admbench.bench.run.executors.base import PROGRAM, Outcome, Stage, Task, blocked
 from admbench.bench.run.executors.batches import Batch, Lost, group, make_batch
 from admbench.bench.run.jobs import Job
-
-PROGRAM = "admbench.bench.run.program"
 
 
 class Backend(Protocol):
