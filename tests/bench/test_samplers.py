@@ -104,7 +104,7 @@ def test_in_the_embedded_grid_the_flow_has_its_own_and_the_others_have_it(
     tmp_path: Path, check_specs_here: None
 ) -> None:
     grid = load_grid(None, {"limit": 2, "methods": ["fp32", NAIVE], "out": tmp_path / "run"})
-    jobs = make_plan(grid, command="bench run", judges=JUDGES).jobs
+    jobs = make_plan(grid, command="bench run", judges=grid.metrics.judges).jobs
     clips = {(job.kind, job.model, job.generation.sampler) for job in jobs if isinstance(job, BaselineJob | CellJob)}
     drawn = {(job.kind, job.model, job.sampler) for job in jobs if isinstance(job, CalibrationJob | QuantizeJob)}
     having = {"tiny-audioldm": DPM_SOLVER, "tiny-tango": DPM_SOLVER, "tiny-dit": None}
