@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -45,6 +45,38 @@ class GenerationSpec(_Table):
     """Length of a clip."""
     batch_size: int = Field(default=8, ge=1, le=1024)
     """Captions per batch. Noise is drawn per caption, so that this changes the audio by float noise only."""
+
+
+class ModelGenerationSpec(_Table):
+    """How audio of one model of a grid is sampled, where it is not as of the others; what is left out is as of them."""
+
+    sampler: Literal["own", "dpm-solver++"] | None = None
+    """As of `GenerationSpec`; `own` is the model's own."""
+    steps: int | None = Field(default=None, ge=1, le=1000)
+    """Denoising steps."""
+    guidance: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
+    """Classifier-free guidance scale."""
+    seconds: float | None = Field(default=None, gt=0, le=600, allow_inf_nan=False)
+    """Length of a clip."""
+
+
+class GridGenerationSpec(GenerationSpec):
+    """How audio of all models of a grid is sampled, and that of some."""
+
+    models: dict[str, ModelGenerationSpec] = {}
+    """By model, where it is sampled otherwise than the others."""
+
+    @property
+    def common(self) -> GenerationSpec:
+        """How audio is sampled where nothing else is said of a model."""
+        return GenerationSpec(**self.model_dump(exclude={"models"}))
+
+    def of(self, model: str) -> GenerationSpec:
+        """Return how audio of a model is sampled."""
+        own = self.models[model].model_dump(exclude_none=True) if model in self.models else {}
+        if own.get("sampler") == "own":
+            own["sampler"] = None
+        return GenerationSpec(**(self.common.model_dump() | own))
 
 
 class MetricsSpec(JudgeSpec):
@@ -166,10 +198,17 @@ class GridSpec(_Table):
     too, and each machine works in a folder of its own disk. A URL as `out` is this, with a folder `runs/NAME`."""
     submitter: str | None = Field(default=None, min_length=1, max_length=NAME_LENGTH)
     """Who runs it, as they want to be called in the records; nobody is named unless this says so."""
-    generation: GenerationSpec = GenerationSpec()
+    generation: GridGenerationSpec = GridGenerationSpec()
     metrics: MetricsSpec = MetricsSpec()
     execution: ExecutionSpec = ExecutionSpec()
     gate: GateSpec | None = None
+
+    @model_validator(mode="after")
+    def _only_its_models_are_sampled_otherwise(self) -> GridSpec:
+        for name in self.generation.models:
+            if name not in self.models:
+                raise ValueError(f'generation.models: "{name}" is not in models.{nearest(name, self.models)}')
+        return self
 
     @model_validator(mode="after")
     def _parts_are_whole_batches(self) -> GridSpec:
@@ -241,6 +280,7 @@ def load_grid(path: Path | None, overrides: Mapping[str, Any]) -> GridSpec:
     given = {key: value for key, value in overrides.items() if value is not None}
     if path is None and "models" in given:
         table.pop("generation", None)  # the embedded grid's sampler is that of its own models; others may not have it
+    _let_flags_count(table, given)
     for key, value in given.items():
         section, _, leaf = key.rpartition(".")
         parent = table.setdefault(section, {}) if section else table
@@ -250,6 +290,19 @@ def load_grid(path: Path | None, overrides: Mapping[str, Any]) -> GridSpec:
         return GridSpec.model_validate(table)
     except ValidationError as error:
         raise UsageError(_explain(error, origin, given)) from None
+
+
+def _let_flags_count(table: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Take out of what a file says of single models what flags say of all, and models that flags leave out."""
+    generation = table.get("generation")
+    models = generation.get("models") if isinstance(generation, dict) else None
+    if not isinstance(models, dict):
+        return
+    for name in [one for one in models if "models" in given and one not in given["models"]]:
+        del models[name]
+    for own in [own for own in models.values() if isinstance(own, dict)]:
+        for key in [key for key in own if f"generation.{key}" in given]:
+            del own[key]
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -288,8 +341,11 @@ def _explain(error: ValidationError, origin: str, given: Mapping[str, Any]) -> s
 
 def _keys_of(section: list[str]) -> list[str]:
     table: type[BaseModel] = GridSpec
-    for name in section:
+    names = iter(section)
+    for name in names:
         annotation = table.model_fields[name].annotation
         alternatives = get_args(annotation) or (annotation,)
+        if get_origin(annotation) is dict:
+            next(names, None)  # a model's name
         table = next(option for option in alternatives if issubclass(option, BaseModel))
     return list(table.model_fields)

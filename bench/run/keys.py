@@ -67,7 +67,7 @@ class Keys:
         """Return the key of a model's audio in full precision, with its features and checkpoint."""
         if (model, weights) not in self._baselines:
             checkpoint = self.checkpoint(model, weights, FULL_PRECISION, 0)
-            settings = [self._grid.generation.model_dump(), self._grid.seed]
+            settings = [self._grid.generation.of(model).model_dump(), self._grid.seed]
             content = [self._captions, self._generated, model, weights, settings, checkpoint]
             stages: dict[str, Sequence[PluginIdentity]] = {"generate": self._loading(model), "features": []}
             self._baselines[model, weights] = self._key("baseline", content, stages)
@@ -76,13 +76,21 @@ class Keys:
     def calibration(self, model: str, weights: str, request: CalibrationRequest, repeat: int) -> str:
         """Return the key of what is drawn for methods that ask alike."""
         grid = self._grid
-        content = [model, weights, request.model_dump(), grid.components, repeat, grid.seed, grid.generation.sampler]
+        content = [
+            model,
+            weights,
+            request.model_dump(),
+            grid.components,
+            repeat,
+            grid.seed,
+            grid.generation.of(model).sampler,
+        ]
         return self._key("calibration", content, {"calibration": [self.plugins.model(model)]})
 
     def checkpoint(self, model: str, weights: str, method: str, repeat: int) -> str:
         """Return the key of a packed checkpoint; full precision is of the backbone alone, and calibrated on nothing."""
         whole, grid = method == FULL_PRECISION, self._grid
-        drawn = (0, None) if whole else (repeat, grid.generation.sampler)
+        drawn = (0, None) if whole else (repeat, grid.generation.of(model).sampler)
         content = [model, weights, method, (BACKBONE,) if whole else grid.components, grid.seed, *drawn]
         running = [self.plugins.model(model), self.plugins.method(method)]
         return self._key("checkpoint", content, {"checkpoint": running})
@@ -111,7 +119,7 @@ class Keys:
 
     def part(self, model: str, weights: str, checkpoint: str, first: int, count: int) -> str:
         """Return the key of the clips of some captions, made from a packed checkpoint."""
-        settings = [self._grid.generation.model_dump(), self._grid.seed]
+        settings = [self._grid.generation.of(model).model_dump(), self._grid.seed]
         content = [self._captions, model, weights, settings, checkpoint, first, count]
         return self._key("part", content, {"generate": self._loading(model)})
 

@@ -119,7 +119,8 @@ def make_plan(
     parts: dict[str, list[PartJob]] = {}
     for model in grid.models:
         weights = _fingerprint(model)
-        of_model = {**fields, "model": model, "model_sha256": weights}
+        generation = grid.generation.of(model)
+        of_model = {**fields, "model": model, "model_sha256": weights, "generation": generation}
         full = keys.checkpoint(model, weights, FULL_PRECISION, 0)
         split = grid.execution.split
         baseline = BaselineJob(key=keys.baseline(model, weights), checkpoint=full, split=split, **of_model)
@@ -222,7 +223,7 @@ def _clip_fields(grid: GridSpec, suite_name: str, judges: JudgeSpec) -> dict[str
         "suite": grid.suite,
         "suite_name": suite_name,
         "limit": grid.limit,
-        "generation": grid.generation,
+        "generation": grid.generation.common,
         "judges": judges,
     }
 
@@ -292,7 +293,7 @@ def _check_names(grid: GridSpec, judges: JudgeSpec) -> None:
     for model in grid.models:
         check_model(model)
         check_components_of(model, grid.components)
-        check_sampler_of(model, grid.generation.sampler)
+        check_sampler_of(model, grid.generation.of(model).sampler)
     for spec in grid.methods:
         methods.check(_method_name(spec))
     for metric in grid.metrics.names:

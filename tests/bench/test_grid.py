@@ -70,10 +70,47 @@ def test_flags_override_the_file_and_flags_not_given_do_not(grid_file: Path, tmp
 
 def test_the_embedded_grid_has_three_models_and_at_least_four_methods_on_96_captions() -> None:
     grid = load_grid(None, {})
-    assert grid.models == ("tiny-audioldm", "tiny-tango", "tiny-make-an-audio")
+    assert grid.models == ("tiny-audioldm", "tiny-tango", "tiny-dit")
     assert {"fp32", "naive@w8a8", "naive@w4a8", "q-diffusion@w4a8", "ptq4adm@w4a8"} <= set(grid.methods)
     assert (grid.suite, grid.limit, grid.out) == ("foley", 96, Path("runs/default"))
-    assert grid.generation.sampler == "dpm-solver++"
+    samplers = [grid.generation.of(model).sampler for model in grid.models]
+    assert samplers == ["dpm-solver++", "dpm-solver++", None], "a flow has its own alone"
+
+
+def test_a_model_may_be_sampled_otherwise_than_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'models = ["tiny-tango", "tiny-flow"]\nmethods = ["fp32"]\n'
+        '[generation]\nsampler = "dpm-solver++"\nguidance = 2.0\n'
+        '[generation.models.tiny-flow]\nsampler = "own"\nsteps = 4\n'
+    )
+    grid = load_grid(path, {})
+    tango, flow = (grid.generation.of(model) for model in grid.models)
+    assert (tango.sampler, tango.steps, tango.guidance) == ("dpm-solver++", None, 2.0)
+    assert (flow.sampler, flow.steps, flow.guidance) == (None, 4, 2.0)
+    assert tango == grid.generation.common
+    of_all = load_grid(path, {"generation.steps": 7}).generation
+    assert [of_all.of(model).steps for model in grid.models] == [7, 7], "a flag is of all models"
+    assert load_grid(path, {"models": ["tiny-tango"]}).generation.models == {}
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("[generation.models.tiny-tanga]\nsteps = 4", 'generation.models: "tiny-tanga" is not in models. Did you mean'),
+        ("[generation.models.tiny-tango]\nstep = 4", 'unknown key "generation.models.tiny-tango.step". Did you mean'),
+        ("[generation.models.tiny-tango]\nbatch_size = 4", 'unknown key "generation.models.tiny-tango.batch_size".'),
+        ("[generation.models.tiny-tango]\nsteps = 0", "generation.models.tiny-tango.steps: input should be greater"),
+        ("[generation]\nmodels = 3", "generation.models: input should be a valid dictionary"),
+    ],
+)
+def test_a_mistake_in_how_a_model_is_sampled_is_named(lines: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'models = ["tiny-tango"]\nmethods = ["fp32"]\n{lines}\n')
+    with pytest.raises(UsageError) as caught:
+        load_grid(path, {})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_models_that_are_named_have_their_own_sampler_unless_one_is_named_too() -> None:

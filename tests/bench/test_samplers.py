@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -15,8 +16,10 @@ from admbench.bench.cli.app import main
 from admbench.bench.models import load_model, solved_by
 from admbench.bench.models.samplers import DPM_SOLVER, solver_of
 from admbench.bench.models.sampling import Sampling
-from admbench.bench.run.grid import GridSpec
+from admbench.bench.run.grid import GridSpec, load_grid
+from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, QuantizeJob
 from admbench.bench.run.layout import RunLayout
+from admbench.bench.run.plan import make_plan
 from admbench.bench.run.runner import run_grid
 from admbench.errors import UsageError
 from admbench.leaderboard.reading import read_record
@@ -95,6 +98,18 @@ def test_a_run_refuses_it_before_anything_runs(
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_in_the_embedded_grid_the_flow_has_its_own_and_the_others_have_it(
+    tmp_path: Path, check_specs_here: None
+) -> None:
+    grid = load_grid(None, {"limit": 2, "methods": ["fp32", NAIVE], "out": tmp_path / "run"})
+    jobs = make_plan(grid, command="bench run", judges=grid.metrics.judges).jobs
+    clips = {(job.kind, job.model, job.generation.sampler) for job in jobs if isinstance(job, BaselineJob | CellJob)}
+    drawn = {(job.kind, job.model, job.sampler) for job in jobs if isinstance(job, CalibrationJob | QuantizeJob)}
+    having = {"tiny-audioldm": DPM_SOLVER, "tiny-tango": DPM_SOLVER, "tiny-dit": None}
+    assert clips == {(kind, *pair) for kind in ("baseline", "cell") for pair in having.items()}
+    assert drawn == {(kind, *pair) for kind in ("calibration", "quantize") for pair in having.items()}
 
 
 def test_which_models_have_it_is_known_without_loading_them() -> None:
