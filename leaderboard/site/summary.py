@@ -63,9 +63,18 @@ def head(boards: Sequence[Board]) -> Head:
         judges=[
             f"{name} ({sha256[:8]}) for {', '.join(dict.fromkeys(labels))}" for (name, sha256), labels in judges.items()
         ],
-        sampling=_unique(_sampled(record.generation) for record in records if record.generation),
+        sampling=_samplings(records),
         commands=_unique(record.provenance.command for record in records if record.provenance)[:_MOST_COMMANDS],
     )
+
+
+def _samplings(records: Iterable[Record]) -> list[str]:
+    """Each way in which audio was sampled; of several, with the models."""
+    models: dict[str, dict[str, None]] = {}
+    for record in records:
+        if record.generation:
+            models.setdefault(_sampled(record.generation), {})[record.model.name] = None
+    return [f"{told} ({', '.join(own)})" if len(models) > 1 else told for told, own in models.items()]
 
 
 def _sampled(how: Generation) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from admbench.leaderboard import read_runs
 from admbench.leaderboard.boards import make_boards
+from admbench.leaderboard.site.summary import head
 
 
 @pytest.fixture
@@ -77,6 +78,16 @@ def test_other_sampling_settings_are_another_group_not_another_run(make_run, mak
     (board,) = make_boards(read_runs([slow, fast, wide]))
     assert board.groups == ["tiny-tango, steps 10", "tiny-tango, steps 25"]
     assert len(board.replaced) == 1  # the batch size does not make another cell
+
+
+def test_of_several_ways_to_sample_each_is_named_with_its_models(board_of, make_run, make_record, changed):
+    own = changed(make_record(), model__name="tiny-dit", generation__sampler=None, generation__steps=8)
+    (alone,) = head(make_boards(read_runs([make_run([make_record()], "alone")]))).sampling
+    assert "(" not in alone
+    several = head([board_of(make_record(), own)]).sampling
+    assert len(several) == 2
+    assert f"{alone} (tiny-tango)" in several
+    assert any("8 steps" in told and told.endswith(" (tiny-dit)") for told in several)
 
 
 def test_scores_have_a_fixed_order(board_of, make_record):
