@@ -19,6 +19,7 @@ bfloat16 gain, they take fewer of such steps. Simulated numbers make a step long
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -189,24 +190,32 @@ def gauge(cell: CellJob, captions: int, servers: Servers | None = None) -> Pace 
             return None
         made = jobs[more, MORE_STEPS].target
         clips = directory_bytes(made.audio) + made.features.stat().st_size
-        generate = {one: told.seconds["generate"] for one, told in known.items()}
-        step = (generate[more, MORE_STEPS] - generate[more, FEW_STEPS]) / (more * (MORE_STEPS - FEW_STEPS))
-        # Of few captions in all, what the first batch takes beside them cannot be told from them.
-        each = generate[more, FEW_STEPS] / more
-        if more > few:
-            each = (generate[more, FEW_STEPS] - generate[few, FEW_STEPS]) / (more - few)
-        once = max(0.0, generate[few, FEW_STEPS] - few * each)
+        once, step, caption = fit({one: told.seconds["generate"] for one, told in known.items()})
         first = known[more, FEW_STEPS].seconds
         return Pace(
             start=once + sum(first.get(stage, 0.0) for stage in ("start", "checkpoint", "load", "quantize")),
-            step=max(0.0, step),
-            caption=max(0.0, each - FEW_STEPS * step),
+            step=step,
+            caption=caption,
             features=first.get("features", 0.0) / more,
             peak_bytes=max(told.peak_bytes for told in known.values()),
             checkpoint_bytes=directory_bytes(made.checkpoint),
             clip_bytes=clips // more,
             ratios=ratios_here(),
         )
+
+
+def fit(seconds: Mapping[tuple[int, int], float]) -> tuple[float, float, float]:
+    """Return what generating takes once, for a step of a caption, and for a caption beside its steps, none below 0.
+
+    Args:
+        seconds: that generating took, by captions and steps: of few captions, of more, and of so many in more steps. If
+            all are of as many captions, what it takes once cannot be told from what they take, and is 0.
+    """
+    few, more = min(captions for captions, _ in seconds), max(captions for captions, _ in seconds)
+    least, most = seconds[more, FEW_STEPS], seconds[more, MORE_STEPS]
+    step = max(0.0, most - least) / (more * (MORE_STEPS - FEW_STEPS))
+    each = (least - seconds[few, FEW_STEPS]) / (more - few) if more > few else least / more
+    return max(0.0, least - more * each), step, max(0.0, each - FEW_STEPS * step)
 
 
 def _job(cell: CellJob, folder: Path, captions: int, steps: int) -> BaselineJob:

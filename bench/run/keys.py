@@ -75,16 +75,8 @@ class Keys:
 
     def calibration(self, model: str, weights: str, request: CalibrationRequest, repeat: int) -> str:
         """Return the key of what is drawn for methods that ask alike."""
-        grid = self._grid
-        content = [
-            model,
-            weights,
-            request.model_dump(),
-            grid.components,
-            repeat,
-            grid.seed,
-            grid.generation.of(model).sampler,
-        ]
+        grid, sampler = self._grid, self._grid.generation.of(model).sampler
+        content = [model, weights, request.model_dump(), grid.components, repeat, grid.seed, sampler]
         return self._key("calibration", content, {"calibration": [self.plugins.model(model)]})
 
     def checkpoint(self, model: str, weights: str, method: str, repeat: int) -> str:

@@ -15,7 +15,7 @@ from admbench.bench.cli.run_plan import lines_of, rows_of
 from admbench.bench.run.executors.base import Task
 from admbench.bench.run.expecting import Expected, History
 from admbench.bench.run.forecast import Forecast, forecast, keep, total_of
-from admbench.bench.run.gauging import Pace, Ratios
+from admbench.bench.run.gauging import FEW_STEPS, MORE_STEPS, Pace, Ratios, fit
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import BaselineJob, CalibrationJob, CellJob, Job, QuantizeJob
 from admbench.bench.run.paces import paces
@@ -148,6 +148,14 @@ def test_what_a_processor_gains_from_kernels_and_from_bfloat16_is_reckoned_where
     assert seconds("naive@mxfp8") == seconds(NAIVE, "cuda") == whole
     quantize = next(job for job in plan.jobs if isinstance(job, QuantizeJob))
     assert pace.expect(quantize, 4, 100).seconds == pytest.approx(2.0 + (90 + 100 * 3.0) * 0.1)
+
+
+@pytest.mark.parametrize(("few", "once"), [(4, 0.7), (16, 0.0)])
+def test_a_first_batch_a_step_and_a_caption_are_told_from_three_times(few: int, once: float) -> None:
+    asked = [(few, FEW_STEPS), (16, FEW_STEPS), (16, MORE_STEPS)]
+    took = {(captions, steps): once + captions * (steps * 0.02 + 0.05) for captions, steps in asked}
+    assert fit(took) == pytest.approx((once, 0.02, 0.05))
+    assert min(fit(dict.fromkeys(asked, 1.0))) == 0.0, "times that noise made equal"
 
 
 def test_how_fast_a_model_goes_is_gauged_once_a_week_on_a_machine(

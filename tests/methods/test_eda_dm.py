@@ -20,7 +20,7 @@ def test_it_is_closer_to_full_precision_than_rounding_to_nearest(model, quantize
     naive = quantize(model, "naive@w3a8[prompts=20]")
     result = quantize(model, f"eda-dm@w3a8[{QUICK}]")
     reconstructed = predict(model, result.module)
-    assert relative_error(reconstructed, target) < relative_error(predict(model, naive.module), target)
+    assert relative_error(reconstructed, target) < 0.9 * relative_error(predict(model, naive.module), target)
     assert {block.learned for block in result.report.blocks} == {"weights+activations"}
     assert all(0 <= block.loss_after <= block.loss_before for block in result.report.blocks)
     result.pack(tmp_path)
