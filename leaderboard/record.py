@@ -314,7 +314,7 @@ class Latency(OpenSection):
     speedup: Annotated[float, Field(ge=1e-9, le=1e9)] | None = None
     """Median of baseline_step_ms / median of step_ms."""
     real_time_factor: Annotated[float, Field(gt=0, le=1e9)] | None = None
-    """Seconds of computing per second of audio, whole pipeline."""
+    """Seconds of computing per second of audio, whole pipeline; encoding captions counts as what the baseline took."""
     cost: Cost | None = None
     """What the step computes; also where no kernel ran."""
     roofline: dict[str, JsonValue] | None = None

@@ -20,7 +20,7 @@ def train(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier, interrupted training left.")] = False,
     install: Annotated[bool, typer.Option("--install", help="Replace the package's checkpoints at the end.")] = False,
     reuse: Annotated[
-        bool, typer.Option("--reuse", help="Train tiny-dit on the components that the package ships.")
+        bool, typer.Option("--reuse", help="Train tiny-dit, or tiny-pingpong, on what the package ships.")
     ] = False,
     scale: Annotated[float, typer.Option(hidden=True, help="Share of steps and clips, to try the chain.")] = 1.0,
     quiet: Quiet = False,

@@ -23,6 +23,7 @@ EMBEDDED = {
     "tiny-make-an-audio": "admbench.bench.models.families.embedded:MAKE_AN_AUDIO",
     "tiny-flow": "admbench.bench.models.families.embedded:FLOW",
     "tiny-dit": "admbench.bench.models.families.embedded:DIT",
+    "tiny-pingpong": "admbench.bench.models.families.embedded:PINGPONG",
 }
 """The models that come with the package."""
 

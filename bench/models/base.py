@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from admbench.bench.models.batching import DECODE_BATCH
+from admbench.bench.models.batching import DECODE_BATCH, batches
 from admbench.bench.models.components import CALLS, Component, ComponentCall
 from admbench.bench.models.conditioning import Conditioner, pooled
 from admbench.bench.models.failing_parts import running
@@ -118,14 +118,17 @@ class AudioDiffusionModel:
         component._buffers = module._buffers
 
     def encode_text(self, prompts: Sequence[str], *, guided: bool) -> dict[str, Tensor]:
-        """The backbone's conditioning, n rows; guided 2n, those of the empty caption first. A family may differ."""
+        """The backbone's conditioning, n rows; guided 2n, those of the empty caption first. A family may differ.
+
+        It follows from the captions and the length of clips, nothing else: a run encodes them once for all cells.
+        """
         return self._conditioner([""] * len(prompts) + list(prompts) if guided else prompts)
 
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
         """One vector of each prompt, float32 (n, width) on the CPU: see `admbench.methods.protocol.DenoisingModel`."""
         parts = [
             pooled(self._conditioner([prompts[i] for i in indices])).cpu()
-            for indices in track(list(_batches(len(prompts), EMBED_BATCH)), f"{self.name}: embedding prompts")
+            for indices in track(list(batches(len(prompts), EMBED_BATCH)), f"{self.name}: embedding prompts")
         ]
         return torch.cat(parts)
 
@@ -188,7 +191,7 @@ class AudioDiffusionModel:
         self, prompts: Sequence[str], *, seeds: Sequence[int], steps: int, guidance: float, batch_size: int
     ) -> Iterator[BackboneCall]:
         """Denoises each prompt from the noise of its seed; see `admbench.methods.protocol.DenoisingModel`."""
-        for indices in _batches(len(prompts), batch_size):
+        for indices in batches(len(prompts), batch_size):
             taken = self._steps([prompts[i] for i in indices], [seeds[i] for i in indices], steps, guidance)
             for number, (timestep, inputs, _) in enumerate(taken):
                 yield BackboneCall(number, timestep, tuple(indices), inputs, guided=guidance != 1)
@@ -205,7 +208,7 @@ class AudioDiffusionModel:
     ) -> Tensor:
         """Denoised latents of each prompt from the noise of its seed: float32 (n, *latent_shape)."""
         done = []
-        for indices in track(list(_batches(len(prompts), batch_size)), f"{self.name}: denoising"):
+        for indices in track(list(batches(len(prompts), batch_size)), f"{self.name}: denoising"):
             chosen = [prompts[i] for i in indices], [seeds[i] for i in indices]
             *_, (_, latents) = self.denoise(*chosen, steps=steps, guidance=guidance)
             done.append(latents)
@@ -323,8 +326,3 @@ class AudioDiffusionModel:
 def without_single_channel(waveforms: Tensor) -> Tensor:
     """Returns decoded audio (n, channels, samples) as it is, and that of one channel as (n, samples)."""
     return waveforms.squeeze(1)
-
-
-def _batches(count: int, size: int) -> Iterator[list[int]]:
-    for start in range(0, count, size):
-        yield list(range(start, min(count, start + size)))

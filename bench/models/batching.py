@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import lcm
 
 DECODE_BATCH = 8
@@ -15,3 +16,13 @@ def whole_batches(batch_size: int) -> int:
     (8, 24)
     """
     return lcm(batch_size, DECODE_BATCH)
+
+
+def batches(count: int, size: int) -> Iterator[list[int]]:
+    """Yield the numbers of the clips of each batch.
+
+    >>> list(batches(5, 2))
+    [[0, 1], [2, 3], [4]]
+    """
+    for start in range(0, count, size):
+        yield list(range(start, min(count, start + size)))

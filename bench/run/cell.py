@@ -14,10 +14,13 @@ from admbench.bench.measurement.cost import cost_totals
 from admbench.bench.measurement.latency import NO_INTEGERS, Settings, cost_of_step, time_steps, without_kernels
 from admbench.bench.measurement.size import size_section
 from admbench.bench.measurement.trajectory import Against, latents_apart, watched_first_batch
-from admbench.bench.models.quantization import BACKBONE
+from admbench.bench.models.components import TEXT
+from admbench.bench.models.quantization import BACKBONE, read_headers
+from admbench.bench.models.texts import Texts
 from admbench.bench.run import records
 from admbench.bench.run.caption_results import caption_results
 from admbench.bench.run.checkpoint import STAGE
+from admbench.bench.run.generating import texts_in
 from admbench.bench.run.jobs import TRAJECTORY, CellJob
 from admbench.bench.run.layout import ALONG_FILE, CHECKPOINT, JobFolder
 from admbench.bench.run.parts import Whole
@@ -132,6 +135,13 @@ class Cell(Whole):
             raise ValueError(apart["reason"])
         decibels = np.array(apart["decibels"])
         return latent_features([item.id for item in self.items[: len(decibels)]], decibels, apart["timesteps"])
+
+    @property
+    def texts(self) -> Texts | None:
+        """See the base class; a text encoder of the checkpoint's encodes for itself."""
+        if not read_headers(self.checkpoint_folder).keys().isdisjoint(TEXT):
+            return None
+        return texts_in(self.job.baseline)
 
     def watching(self, model: Any) -> AbstractContextManager[None]:
         """Compare latents with full precision's while they are made, where those of the first batch are asked for."""

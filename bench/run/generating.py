@@ -13,9 +13,11 @@ from admbench.bench.measurement.latency import float_bits_in, kernels_in, scheme
 from admbench.bench.measurement.memory import peak_resident_bytes
 from admbench.bench.measurement.trajectory import CAPTIONS, is_first_batch
 from admbench.bench.models.quantization import BACKBONE, load_component, read_headers, run_seed
+from admbench.bench.models.texts import Texts, known_texts
 from admbench.bench.run.checkpoint import STAGE
-from admbench.bench.run.jobs import TRAJECTORY, BaselineJob, CellJob, PartJob
-from admbench.bench.run.layout import CLIPS, JobFolder
+from admbench.bench.run.jobs import TEXTS, TRAJECTORY, BaselineJob, CellJob, PartJob
+from admbench.bench.run.layout import CLIPS, TEXTS_FILE, JobFolder
+from admbench.bench.run.products import read_sealed, require_intact
 from admbench.bench.run.stages import Facts
 from admbench.bench.run.work import ClipWork
 from admbench.bench.suites.base import LISTED, SuiteItem
@@ -110,6 +112,17 @@ class Generating(ClipWork):
             model.set_component(name, network.to(self.job.device))
         return model
 
+    @property
+    def texts(self) -> Texts | None:
+        """The conditioning of the captions, where it was kept; None: all of them are encoded here."""
+        return None
+
+    @property
+    def guidance(self) -> float:
+        """Scale of the guidance of the clips."""
+        wanted = self.job.generation.guidance
+        return float(self.model.default_guidance) if wanted is None else wanted
+
     def watching(self, model: Any) -> AbstractContextManager[None]:
         """Look on while the model generates inside of the block."""
         return nullcontext()
@@ -135,14 +148,14 @@ class Generating(ClipWork):
         """Write the clips; return what is known of them."""
         wanted, model = self.job.generation, self.quantized_model()
         steps = wanted.steps if wanted.steps is not None else model.default_steps
-        guidance = wanted.guidance if wanted.guidance is not None else model.default_guidance
+        guidance = self.guidance
         self.stages.report("generate")
         seeds = [run_seed(item.seed, self.job.seed) for item in self.items]
         started = time.perf_counter()
         captions, batch = [item.caption for item in self.items], wanted.batch_size
-        with self.watching(model):
+        with self.watching(model), known_texts(model, self.texts) as known:
             waveforms = model.generate(captions, seeds, steps=steps, guidance=guidance, batch_size=batch)
-        computing = time.perf_counter() - started
+        computing = time.perf_counter() - started + (known.spared if known is not None else 0.0)
         model.require_finite(waveforms)
         faults = faults_of([levels(clip, model.sample_rate) for clip in waveforms], seconds=model.seconds)
         return {
@@ -172,3 +185,13 @@ class Generating(ClipWork):
             return None
         ids = [item.id for item, flag in zip(self.items, flags, strict=True) if flag]
         return {"n": len(ids), "first": ids[:LISTED]}
+
+
+def texts_in(folder: JobFolder) -> Texts:
+    """Return the conditioning of captions that a baseline left in its folder.
+
+    Raises:
+        DataError: it is not what the baseline wrote.
+    """
+    require_intact(folder, [TEXTS_FILE])
+    return Texts(folder.texts, **read_sealed(folder.stage(TEXTS)).facts)

@@ -23,6 +23,8 @@ from admbench.bench.suites.spec import CaptionFileSpec
 from admbench.methods.core.calibration.request import CalibrationRequest
 from admbench.methods.spec import FULL_PRECISION
 
+TEXTS = "texts"
+"""Stage of a baseline that encodes the captions: `captions`, how many were kept, and the `seconds` that it took."""
 TRAJECTORY = "trajectory"
 """Stage of a cell that keeps how far each caption's latents are from full precision's, in dB: `decibels`."""
 

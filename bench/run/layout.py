@@ -45,6 +45,8 @@ FEATURES_FILE = "features.safetensors"
 """The features of the clips, in a job's folder."""
 ALONG_FILE = "trajectory.safetensors"
 """Full precision's latents along the way, of the captions whose trajectories are compared; in a baseline's folder."""
+TEXTS_FILE = "texts.safetensors"
+"""The conditioning of the captions, which a model's cells read; in a baseline's folder."""
 _KEY_DIGITS = 16
 
 
@@ -93,6 +95,11 @@ class JobFolder:
     def along(self) -> Path:
         """Full precision's latents along the way; a baseline's only."""
         return self.path / ALONG_FILE
+
+    @property
+    def texts(self) -> Path:
+        """The conditioning of the captions; a baseline's only."""
+        return self.path / TEXTS_FILE
 
     @property
     def stages(self) -> Path:

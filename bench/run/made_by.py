@@ -69,6 +69,7 @@ STAGES: Mapping[str, Stage] = {
     "calibration": Stage(code=(*_MAKING, "suites"), packages=("generating",)),
     "checkpoint": Stage(code=(*_MAKING, "suites"), packages=("generating",)),
     "latency": Stage(code=_MAKING, packages=("generating",)),
+    "texts": Stage(code=_MAKING, packages=("generating",)),
     "generate": Stage(code=(*_MAKING, "audio"), packages=("generating",)),
     "trajectory": Stage(code=_MAKING, packages=("generating",)),
     "features": Stage(code=("common", "run", "metrics", "scoring"), packages=("scoring",)),

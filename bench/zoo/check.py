@@ -35,7 +35,7 @@ FEW_PER_EVENT = 5
 JUDGE_CLIPS = 520
 STEPS = 10
 """Most denoising steps: fewer than the default, so that the check ends in minutes; more steps are no worse."""
-HURRIED = {"tiny-flow": (1, 2)}
+HURRIED = {"tiny-flow": (1, 2), "tiny-pingpong": (1, 2, 4)}
 """Numbers of steps below its default in which a few-step model is heard, too."""
 CHUNK = 130
 """Clips that a worker makes at a time."""

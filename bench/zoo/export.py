@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.pipelines.deprecated.audioldm.pipeline_audioldm import AudioLDMPipeline
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from transformers import SpeechT5HifiGan
 
 from admbench.bench.models.checkpoints.shipped import CHECKPOINTS
 from admbench.bench.models.mel import log_mel
+from admbench.bench.models.networks.low_rank import UPDATE_FILE
 from admbench.bench.models.pipelines.mel_latents import MelDecoder
 from admbench.bench.suites.corpus.corpus import CLIP_SECONDS, EVENTS, draw_clip, render_many
-from admbench.bench.zoo import transformers
+from admbench.bench.zoo import students, transformers
 from admbench.bench.zoo.architectures import (
     BLUEPRINTS,
     MAX_TOKENS,
@@ -64,13 +66,15 @@ def export(work: Path) -> None:
         for blueprint in BLUEPRINTS.values():
             write_pipeline(blueprint, work, folder / "checkpoints" / blueprint.name, folder / "judges")
         share_all(folder / "checkpoints")
-        write_transformer(work, folder / "checkpoints" / transformers.NAME, folder / "checkpoints" / transformers.BASE)
+        for name, (write, base) in UPON_OTHERS.items():
+            write(work, folder / "checkpoints" / name, folder / "checkpoints" / base)
 
 
-def export_transformer(work: Path) -> None:
-    """Writes work/export/shipped/checkpoints/tiny-dit alone, which shares components with the package's own files."""
+def export_alone(work: Path, name: str) -> None:
+    """Writes work/export/shipped/checkpoints/NAME alone: a model that shares components with the package's own."""
+    write, base = UPON_OTHERS[name]
     with atomic_directory(work / "export" / "shipped") as folder:
-        write_transformer(work, folder / "checkpoints" / transformers.NAME, CHECKPOINTS / transformers.BASE)
+        write(work, folder / "checkpoints" / name, CHECKPOINTS / base)
 
 
 def install(work: Path) -> None:
@@ -147,6 +151,31 @@ def write_transformer(work: Path, folder: Path, base: Path) -> None:
     write_manifest(folder, dict.fromkeys(("text_encoder", "tokenizer", "vae"), base))
 
 
+def write_student(work: Path, folder: Path, base: Path) -> None:
+    """tiny-pingpong as a pipeline directory: an update in float16, and all else its teacher's.
+
+    Args:
+        work: folder of the stages.
+        folder: gets the rest.
+        base: pipeline directory of `students.TEACHER`.
+    """
+    theirs = read_json(base / "admbench.json")
+    module = _trained(students.Student(transformers.Denoiser()), work / students.NAME)
+    (folder / UPDATE_FILE).parent.mkdir(parents=True)
+    save_file({name: tensor.detach().half() for name, tensor in module.update().items()}, folder / UPDATE_FILE)
+    students.scheduler().save_pretrained(folder / "scheduler")
+    training = theirs["training"] | {students.NAME: _training(work / students.NAME)}
+    write_json_atomic(folder / "admbench.json", theirs | {"version": VERSION, "training": training})
+    write_manifest(folder, dict.fromkeys(("transformer", "projection_model", "text_encoder", "tokenizer", "vae"), base))
+
+
+UPON_OTHERS: Mapping[str, tuple[Callable[[Path, Path, Path], None], str]] = {
+    transformers.NAME: (write_transformer, transformers.BASE),
+    students.NAME: (write_student, students.TEACHER),
+}
+"""Models that share components with one that is written before them -> what writes them, and that model."""
+
+
 def write_manifest(folder: Path, shared: Mapping[str, Path] | None = None) -> None:
     """Writes the manifest of a pipeline directory.
 
@@ -198,6 +227,11 @@ def _logits(tagger: Any, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
 def _trained(module: Any, folder: Path) -> Any:
     module.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     return module.eval()
+
+
+def as_shipped(module: Any, folder: Path) -> Any:
+    """A module with the weights of a stage, rounded as they ship, in float32."""
+    return _trained(module, folder).half().float()
 
 
 def _training(folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ needs none. A share of each batch is at s = 1, where a one-step sampler is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,17 +121,39 @@ def make_pairs(
         shard: which chunks: 0 to SHARDS - 1.
         count: pairs of all shards.
     """
+    in_chunks(
+        lambda rows: _denoise(teacher, network, conditions, pair_noise(rows, teacher.latent_shape), rows),
+        folder,
+        shard=shard,
+        count=count,
+    )
+
+
+def in_chunks(make: Callable[[NDArray[np.int64]], Tensor], folder: Path, *, shard: int, count: int) -> None:
+    """Write what a teacher makes of every SHARDS-th chunk of rows, in float16; what is there is not made again.
+
+    Args:
+        make: the tensor of some rows, which are its first dimension.
+        folder: gets `NNNNN.npy`, by the chunk's first row.
+        shard: which chunks: 0 to SHARDS - 1.
+        count: rows of all shards.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for start in track(range(shard * CHUNK, count, SHARDS * CHUNK), f"pairs, shard {shard}"):
+    for start in track(range(shard * CHUNK, count, SHARDS * CHUNK), f"{folder.name}: what the teacher makes"):
         file = folder / f"{start:05d}.npy"
         if file.exists():
             continue
-        rows = np.arange(start, min(start + CHUNK, count))
-        clean = _denoise(teacher, network, conditions, pair_noise(rows, teacher.latent_shape), rows)
+        made = make(np.arange(start, min(start + CHUNK, count)))
         unfinished = file.with_suffix(".tmp")
         with unfinished.open("wb") as out:
-            np.save(out, clean.half().numpy())
+            np.save(out, made.half().numpy())
         unfinished.replace(file)
+
+
+def of_chunks(folders: list[Path]) -> NDArray[np.float16]:
+    """All rows that `in_chunks` left in its folders, in order."""
+    files = sorted((file for folder in folders for file in folder.glob("*.npy")), key=lambda file: file.name)
+    return np.concatenate([np.load(file) for file in files])
 
 
 def _denoise(
@@ -158,8 +181,7 @@ class Pairs:
     @classmethod
     def load(cls, folders: list[Path]) -> Pairs:
         """What `make_pairs` left in its folders."""
-        files = sorted((file for folder in folders for file in folder.glob("*.npy")), key=lambda file: file.name)
-        return cls(np.concatenate([np.load(file) for file in files]))
+        return cls(of_chunks(folders))
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Clean latents and noise of some pairs, float32 (rows, *latent_shape)."""

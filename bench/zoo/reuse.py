@@ -6,6 +6,7 @@ rounding that they ship with, and not from what a new training on another machin
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,34 +16,41 @@ from transformers import T5EncoderModel
 from admbench.bench.models.checkpoints import shipped
 from admbench.bench.models.checkpoints.components import load_component
 from admbench.bench.models.checkpoints.files import WEIGHTS
+from admbench.bench.zoo import students, transformers
 from admbench.bench.zoo.architectures import BLUEPRINTS
 from admbench.bench.zoo.autoencoders import encode_split
 from admbench.bench.zoo.data import mel_pictures, render_split
-from admbench.bench.zoo.transformers import BASE
+from admbench.bench.zoo.transformers import BASE, Denoiser
 from admbench.files import read_json, write_json_atomic
 
-REUSED = ("vae-64", "texts")
-"""Stages that tiny-dit needs, from tiny-tango's folder."""
+REUSED: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    (transformers.NAME,): ("vae-64", "texts"),
+    ("ways-0", "ways-1", students.NAME): ("texts", students.TEACHER),
+}
+"""Stages of a model that may be trained upon what ships, its own last -> those that are filled from there."""
 
 
-def reuse(work: Path, clips: int) -> None:
-    """Leave in a work folder what the stages `REUSED` would, from the shipped components; what is there stays.
+def reuse(work: Path, needed: Sequence[str], clips: int) -> None:
+    """Leave in a work folder what some stages would, from the shipped components; what is there stays.
 
     Args:
         work: folder of the stages.
+        needed: stages.
         clips: of the training split that the latents are of.
 
     Raises:
         CheckpointError: the components are missing or not what was shipped.
     """
-    shipped.verify(BASE)
-    for stage, fill in (("vae-64", _autoencoder), ("texts", _texts)):
+    filled = {"vae-64": (BASE, _autoencoder), "texts": (BASE, _texts), students.TEACHER: (students.TEACHER, _teacher)}
+    for stage in needed:
+        holder, fill = filled[stage]
+        shipped.verify(holder)
         if not (work / stage / "done.json").exists():
             (work / stage).mkdir(parents=True, exist_ok=True)
             fill(work, work / stage, clips)
-            facts = read_json(shipped.folder_of(BASE) / "admbench.json")["training"][stage]
+            facts = read_json(shipped.folder_of(holder) / "admbench.json")["training"][stage]
             write_json_atomic(work / stage / "stage.json", facts)
-            write_json_atomic(work / stage / "done.json", {"seconds": facts["seconds"], "reused": BASE})
+            write_json_atomic(work / stage / "done.json", {"seconds": facts["seconds"], "reused": holder})
 
 
 def _autoencoder(work: Path, folder: Path, clips: int) -> None:
@@ -58,3 +66,11 @@ def _texts(work: Path, folder: Path, clips: int) -> None:
     """Only the encoder that is needed: a stage that needs another one finds its weights missing."""
     encoder = load_component(T5EncoderModel, shipped.place(BASE, "text_encoder"), WEIGHTS["transformers"])
     torch.save({f"texts.t5.{name}": value for name, value in encoder.state_dict().items()}, folder / "weights.pt")
+
+
+def _teacher(work: Path, folder: Path, clips: int) -> None:
+    module = Denoiser()
+    for own, part in ((module.transformer, "transformer"), (module.projections, "projection_model")):
+        loaded = load_component(type(own), shipped.place(students.TEACHER, part), WEIGHTS["diffusers"])
+        own.load_state_dict(loaded.state_dict())
+    torch.save(module.state_dict(), folder / "weights.pt")

@@ -148,10 +148,10 @@ def _backbone(name: str) -> Callable[[Path], None]:
 
 def _pairs(shard: int) -> Callable[[Path], None]:
     def run(work: Path) -> None:
-        from admbench.bench.zoo.flows import make_pairs
+        from admbench.bench.zoo.flows import PAIRS, make_pairs
 
         teacher, network, conditions = _flow_teacher(work)
-        make_pairs(teacher, network, conditions, work / f"pairs-{shard}", shard=shard, count=_pair_count())
+        make_pairs(teacher, network, conditions, work / f"pairs-{shard}", shard=shard, count=_rows_of_teacher(PAIRS))
 
     return run
 
@@ -175,29 +175,56 @@ def _transformer(work: Path) -> None:
     train_transformer(load_latents(work / "vae-64"), words, work / NAME)
 
 
-def _pair_count() -> int:
-    """Number of tiny-flow's pairs, of all shards; each shard has at least one chunk of them."""
-    from admbench.bench.zoo.effort import scaled
-    from admbench.bench.zoo.flows import CHUNK, PAIRS, SHARDS
+def _ways(shard: int) -> Callable[[Path], None]:
+    def run(work: Path) -> None:
+        from admbench.bench.zoo.students import WAYS, make_ways
 
-    return scaled(PAIRS, SHARDS * CHUNK)
+        teacher, words = _student_teacher(work)
+        make_ways(teacher, words, work / f"ways-{shard}", shard=shard, count=_rows_of_teacher(WAYS))
+
+    return run
+
+
+def _student(work: Path) -> None:
+    from admbench.bench.zoo.flows import SHARDS
+    from admbench.bench.zoo.students import NAME, Ways, train_student
+
+    teacher, words = _student_teacher(work)
+    train_student(teacher, Ways.load([work / f"ways-{shard}" for shard in range(SHARDS)]), words, work / NAME)
+
+
+def _student_teacher(work: Path) -> tuple[Any, Any]:
+    """tiny-pingpong's teacher as it ships, rounded to float16, and the captions of its ways."""
+    from admbench.bench.suites.corpus.corpus import draw_clip
+    from admbench.bench.zoo.export import as_shipped
+    from admbench.bench.zoo.students import TEACHER, WAYS
+    from admbench.bench.zoo.texts import load_encoder
+    from admbench.bench.zoo.transformers import Denoiser, encode_words
+
+    captions = [draw_clip("train", index).caption for index in range(_rows_of_teacher(WAYS))]
+    return as_shipped(Denoiser(), work / TEACHER), encode_words(load_encoder("t5", work / "texts"), captions)
+
+
+def _rows_of_teacher(count: int) -> int:
+    """How much a teacher makes in all shards; each shard has at least one chunk of it."""
+    from admbench.bench.zoo.effort import scaled
+    from admbench.bench.zoo.flows import CHUNK, SHARDS
+
+    return scaled(count, SHARDS * CHUNK)
 
 
 def _flow_teacher(work: Path) -> tuple[Any, Any, Any]:
     """Blueprint and backbone of tiny-flow's teacher as they ship, rounded to float16, and the pairs' conditions."""
-    import torch
-
     from admbench.bench.suites.corpus.corpus import draw_clip
     from admbench.bench.zoo.architectures import BLUEPRINTS, backbone
     from admbench.bench.zoo.backbones import encode_captions
+    from admbench.bench.zoo.export import as_shipped
+    from admbench.bench.zoo.flows import PAIRS
     from admbench.bench.zoo.texts import Towers
 
     teacher = BLUEPRINTS[BLUEPRINTS["tiny-flow"].teacher or ""]
-    network, towers = backbone(teacher), Towers()
-    for module, stage in ((network, teacher.name), (towers, "texts")):
-        module.load_state_dict(torch.load(work / stage / "weights.pt", weights_only=True))
-        module.half().float().eval()
-    captions = [draw_clip("train", index).caption for index in range(_pair_count())]
+    network, towers = as_shipped(backbone(teacher), work / teacher.name), as_shipped(Towers(), work / "texts")
+    captions = [draw_clip("train", index).caption for index in range(_rows_of_teacher(PAIRS))]
     return teacher, network, encode_captions(teacher, towers, captions)
 
 
@@ -225,6 +252,9 @@ def stages() -> dict[str, Stage]:
         Stage("decoder-80", ("vae-80",), _decoder("decoder-80")),
         Stage("tiny-flow", ("pairs-0", "pairs-1", "tiny-tango", "texts"), _flow),
         Stage("tiny-dit", ("vae-64", "texts"), _transformer),
+        Stage("ways-0", ("tiny-dit", "texts"), _ways(0)),
+        Stage("ways-1", ("tiny-dit", "texts"), _ways(1)),
+        Stage("tiny-pingpong", ("ways-0", "ways-1", "tiny-dit", "texts"), _student),
         Stage("vocoder-64", ("corpus",), _vocoder("vocoder-64")),
         Stage("vocoder-80", ("corpus",), _vocoder("vocoder-80")),
     ]
@@ -262,12 +292,12 @@ def train(
         jobs: stages side by side, each with one thread; where there are fewer stages, they have so many in all.
         fresh: forget what these stages left.
         install: at the end, put the exported files in the place of the package's own.
-        reuse: train tiny-dit on the components that the package ships, and export it alone.
+        reuse: train tiny-dit or tiny-pingpong on what the package ships, and export it alone.
         scale: share of the steps and clips, to try the chain itself; what comes of less than 1 is of no other use.
 
     Raises:
         UsageError: an unknown stage, one whose need is not done, a folder that was begun at another scale, or `reuse`
-            for other stages than tiny-dit.
+            for other stages than those of one of these two.
         BenchError: a stage failed; names its log.
     """
     plan = stages()
@@ -288,9 +318,9 @@ def train(
                 raise UsageError(f"stage {name} needs stage {need}, which is not done in {work}")
     _run_all(plan, wanted, work, jobs or os.cpu_count() or 1, scale)
     if reuse:
-        from admbench.bench.zoo.export import export_transformer
+        from admbench.bench.zoo.export import export_alone
 
-        export_transformer(work)
+        export_alone(work, asked[-1])
     if install:
         from admbench.bench.zoo.export import install as install_files
 
@@ -298,13 +328,14 @@ def train(
 
 
 def _reuse(work: Path, asked: list[str], scale: float) -> None:
-    """Fill the stages that tiny-dit needs from the package's own files."""
-    if asked != ["tiny-dit"]:
-        raise UsageError(f"--reuse with stages {', '.join(asked)}: expected tiny-dit alone")
-    from admbench.bench.zoo.reuse import reuse
+    """Fill the stages that a model needs, and which are not asked for, from the package's own files."""
+    from admbench.bench.zoo.reuse import REUSED, reuse
 
+    if asked not in (own := [list(stages) for stages in REUSED]):
+        expected = " or ".join(",".join(stages) for stages in own)
+        raise UsageError(f"--reuse with stages {', '.join(asked)}: expected {expected}")
     os.environ[effort.VARIABLE] = str(scale)
-    reuse(work, TRAIN_CLIPS)
+    reuse(work, REUSED[tuple(asked)], TRAIN_CLIPS)
 
 
 def _check_scale(work: Path, scale: float, install: bool) -> None:

@@ -65,6 +65,7 @@ def test_the_models_are_those_that_stored_records_know() -> None:
         "tiny-make-an-audio": "af254b8521ca336f9469eb91233df0c91134a134f2ea5e8e783fd3e27fa2afaa",
         "tiny-flow": "9b876a42bc727d0a68dfed2c8342a5da9261d77d997500463d5880fb90db2327",
         "tiny-dit": "614848e7ccfc5becbee42f6a4e98f7f30e1ff80a40ef3c8c9b1842cce11f6896",
+        "tiny-pingpong": "f4db5e7c9b6911ec23846bb380826e0bf6130df68837355bbe2b1141e980401b",
     }
     assert {name: shipped.fingerprint(name) for name in known} == known
     for name in known:

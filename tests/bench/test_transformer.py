@@ -131,7 +131,7 @@ def test_a_holder_that_does_not_hold_is_refused(
 
 
 def test_only_the_model_that_shares_is_trained_on_what_is_shipped(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="expected tiny-dit alone"):
+    with pytest.raises(UsageError, match="expected tiny-dit or ways-0,ways-1,tiny-pingpong"):
         zoo.train(["tiny-tango"], tmp_path, reuse=True)
 
 

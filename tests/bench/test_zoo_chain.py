@@ -14,7 +14,7 @@ import pytest
 from admbench import children
 from admbench.bench.models import load_model
 from admbench.bench.models.checkpoints import shipped
-from admbench.bench.models.families.embedded import DIT
+from admbench.bench.models.families.embedded import DIT, PINGPONG
 from admbench.bench.zoo import train as zoo
 from admbench.bench.zoo.architectures import BLUEPRINTS
 from admbench.errors import UsageError
@@ -57,7 +57,7 @@ def test_the_whole_chain_runs_from_nothing_and_after_a_kill(tmp_path: Path, monk
     monkeypatch.setattr(shipped, "CHECKPOINTS", exported / "checkpoints")
     shipped.manifest.cache_clear()
     try:
-        for model in (*map(load_model, BLUEPRINTS), DIT.load()):  # verifies every file against the manifest
+        for model in (*map(load_model, BLUEPRINTS), DIT.load(), PINGPONG.load()):  # each verifies its files
             audio = model.generate(["a dog barks"], [3], steps=1)
             assert audio.shape == (1, round(model.seconds * model.sample_rate))
             assert np.isfinite(audio).all()

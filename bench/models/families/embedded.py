@@ -83,11 +83,16 @@ class EmbeddedModel(ShippedModel):
 class EmbeddedTransformer(ShippedModel):
     """A diffusion transformer, run as Stable Audio."""
 
+    student: bool = False
+    """Whether it is an update of low rank to another one, and makes a clip in few steps as Stable Audio Open Small."""
+
     def load(self, *, random_weights: bool = False) -> AudioDiffusionModel:
         """See the base class."""
         from admbench.bench.models.pipelines import embedded_transformer
 
-        return embedded_transformer.load(self.name, defaults=self.defaults, random_weights=random_weights)
+        return embedded_transformer.load(
+            self.name, student=self.student, defaults=self.defaults, random_weights=random_weights
+        )
 
 
 AUDIOLDM = EmbeddedModel(
@@ -123,4 +128,11 @@ FLOW = EmbeddedModel(
 DIT = EmbeddedTransformer(
     name="tiny-dit",  # Evans et al. 2024, trained as Novack et al. 2025
     summary="Stable Audio's transformer in small (5.4 M): rotary positions, SwiGLU, T5, rectified flow in 25 steps",
+)
+PINGPONG = EmbeddedTransformer(
+    name="tiny-pingpong",  # Novack et al. 2025; Song et al. 2023
+    summary="Stable Audio Open Small's sampling in small (5.4 M): 4 or 8 ping-pong steps, distilled from tiny-dit",
+    student=True,
+    default_steps=8,
+    default_guidance=1.0,
 )

@@ -8,9 +8,11 @@ is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import diffusers
+import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
@@ -21,6 +23,7 @@ from admbench.bench.models.checkpoints import shipped
 from admbench.bench.models.checkpoints.components import load_component
 from admbench.bench.models.checkpoints.files import WEIGHTS
 from admbench.bench.models.mel import MelSpec
+from admbench.bench.models.networks.low_rank import UPDATE_FILE, apply_update
 from admbench.bench.models.pipelines.embedded import (
     RectifiedFlow,
     load_backbone,
@@ -30,6 +33,8 @@ from admbench.bench.models.pipelines.embedded import (
 )
 from admbench.bench.models.pipelines.mel_latents import MelDecoder
 from admbench.bench.models.pipelines.stable_audio import StableAudioModel
+from admbench.bench.models.pipelines.stable_audio_open_small import noise_levels
+from admbench.bench.models.sampling import Sampling
 from admbench.files import read_json
 
 TIME_UNITS = 1000
@@ -65,11 +70,19 @@ class StableAudioFlow(RectifiedFlow, StableAudioModel):
         return super()._predict(sample, timestep / TIME_UNITS, conditioning)
 
 
-def load(name: str, *, defaults: dict[str, Any], random_weights: bool) -> AudioDiffusionModel:
+class StableAudioPingPong(StableAudioFlow):
+    """The same, denoised as Stable Audio Open Small is: each step predicts the clip and puts new noise on it."""
+
+    def _sampling(self, steps: int, generators: Sequence[torch.Generator]) -> Sampling:
+        return Sampling(self._scheduler, steps, generators, noise_levels(steps))
+
+
+def load(name: str, *, student: bool, defaults: dict[str, Any], random_weights: bool) -> AudioDiffusionModel:
     """Load the shipped pipeline directory in float32.
 
     Args:
         name: of the model.
+        student: whether its backbone is an update of low rank to the one in the folder, of few steps.
         defaults: `default_steps` and `default_guidance` of the card.
         random_weights: draw the backbone's from a fixed seed.
 
@@ -79,10 +92,13 @@ def load(name: str, *, defaults: dict[str, Any], random_weights: bool) -> AudioD
     shipped.verify(name)
     facts = read_json(shipped.folder_of(name) / "admbench.json")
     vae = load_component(AutoencoderKL, shipped.place(name, "vae"), WEIGHTS["diffusers"])
+    backbone = load_backbone(
+        diffusers.StableAudioDiTModel, shipped.place(name, "transformer"), random_weights=random_weights
+    )
+    if student and not random_weights:
+        apply_update(backbone, shipped.folder_of(name) / UPDATE_FILE)
     parts: dict[str, Any] = {
-        "backbone": load_backbone(
-            diffusers.StableAudioDiTModel, shipped.place(name, "transformer"), random_weights=random_weights
-        ),
+        "backbone": backbone,
         "text_encoder": load_component(T5EncoderModel, shipped.place(name, "text_encoder"), WEIGHTS["transformers"]),
         "projection_model": load_component(
             diffusers.StableAudioProjectionModel, shipped.place(name, "projection_model"), WEIGHTS["diffusers"]
@@ -98,4 +114,4 @@ def load(name: str, *, defaults: dict[str, Any], random_weights: bool) -> AudioD
     if vocoder is not None:
         parts["vocoder"] = vocoder
     decoder = FoldedMelDecoder(vae, vocoder, MelSpec(**facts["mel"]), facts["decoder"], transposed=False)
-    return StableAudioFlow(parts, card, decoder)
+    return (StableAudioPingPong if student else StableAudioFlow)(parts, card, decoder)
