@@ -114,7 +114,8 @@ def again(record: Record) -> str:
     if record.method.name != FULL_PRECISION:
         words[-1] = f"{FULL_PRECISION},{record.method.spec}"
     method, generation = record.method, record.generation
-    words += ["--components", ",".join(method.components)] if (method.components or [BACKBONE]) != [BACKBONE] else []
+    components = method.components or [BACKBONE]
+    words += ["--components", ",".join(components)] if components != [BACKBONE] else []
     words += ["--repeats", str(method.repeat + 1)] if method.repeat else []  # with the draws before it
     words += ["--suite", record.suite.name] if "/" not in record.suite.name else []
     words += ["--limit", str(record.suite.n)] if record.suite.n else []
