@@ -45,6 +45,7 @@ from admbench.bench.cli import (
     votes,
     zoo,
 )
+from admbench.bench.cli.lasting_streams import open_missing_streams
 from admbench.errors import BenchError, CheckpointWarning
 from admbench.plain_text import visible
 
@@ -100,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for library in ("DIFFUSERS", "TRANSFORMERS"):  # their warnings are for developers; children inherit this
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         # a file's name that is no UTF-8 is escaped, and so are letters that the terminal's encoding lacks
         if isinstance(stream, io.TextIOWrapper):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from admbench.bench.cli import options
+from admbench.bench.cli.lasting_streams import lasting_streams
 from admbench.errors import BenchError, UsageError
 from admbench.private_text import Private
 
@@ -102,7 +103,8 @@ def run(
         return _plan(spec, cost_per_hour, fresh=fresh)
     if cost_per_hour is not None:
         raise UsageError("--cost-per-hour: says nothing without --plan")
-    return _run(spec, fresh=fresh, quiet=quiet)
+    with lasting_streams():
+        return _run(spec, fresh=fresh, quiet=quiet)
 
 
 def _under(section: str, **values: object) -> dict[str, object]:

@@ -11,7 +11,7 @@ def is_done(job: Job, *, whole: bool = False) -> bool:
 
     Args:
         job: what is to be done.
-        whole: read every file again, as other work is going to; else a look at size and date tells.
+        whole: read every file again, as other work is going to; else size and date tell, except of a cell's numbers.
     """
     if not is_sealed(job.target, job.key, whole=whole):
         return False

@@ -1,8 +1,9 @@
 """What is kept is known by its hash: a seal says which files there are and what each holds, and tells a changed one.
 
 A file that is read as the input of other work is hashed again and held against its seal. Where only the question is
-whether it is there, a look at its size and date will do: a file of the same size and date as when it was sealed counts
-as unchanged, any other date lets the hash decide.
+whether it is there, a look at its size and date will do for the large ones: a file of the same size and date as when it
+was sealed counts as unchanged, any other date lets the hash decide. What holds a cell's numbers, `NUMBERS`, is hashed
+always: the board reads it, and nothing after the look would tell another number.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from admbench.bench.run.layout import JobFolder
 from admbench.errors import DataError
 from admbench.files import flush, flush_folder, read_json, write_json_atomic
 from admbench.hashing import sha256_file, sha256_json
+from admbench.leaderboard.run_folder import PER_CAPTION, RECORD_FILE
+
+NUMBERS = frozenset({RECORD_FILE, PER_CAPTION})
+"""Files, relative to a job's folder, that hold a cell's numbers; small, and never believed for their date."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,11 @@ class Sealed:
 
         Args:
             folder: that the names of files are relative to.
-            look_only: take a file of the same size and date for unchanged.
+            look_only: take a file of the same size and date for unchanged, except `NUMBERS`.
             expected: files and folders, relative, of which there may be no others than those that were sealed.
         """
         for name, product in self.files.items():
-            if (fault := product.fault(folder / name, look_only=look_only)) is not None:
+            if (fault := product.fault(folder / name, look_only=look_only and name not in NUMBERS)) is not None:
                 return fault
         more = [name for name in _names(folder, expected) if name not in self.files]
         return f"{folder / more[0]}: was not there when the others were written" if more else None
@@ -139,7 +144,7 @@ def is_sealed(folder: JobFolder, key: str, *, whole: bool) -> bool:
     Args:
         folder: that the job published.
         key: of the job.
-        whole: read every file again; else size and date tell.
+        whole: read every file again; else size and date tell, except of `NUMBERS`.
     """
     if not folder.sealed.is_file():
         return False

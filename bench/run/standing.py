@@ -75,7 +75,7 @@ def standing_of(run: Path) -> RunStanding:
         return RunStanding(running, rows, None, None)
     now = time.time() if running else journal.last
     rows = (*_shared(journal, running, now), *_cells(journal, running, now))
-    return RunStanding(running, rows, now - journal.planned.at, _left(journal, now) if running else None)
+    return RunStanding(running, rows, max(0.0, now - journal.planned.at), _left(journal, now) if running else None)
 
 
 def _recorded(run: Path) -> Iterator[CellStanding]:

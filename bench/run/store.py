@@ -21,7 +21,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from admbench.bench.run.answers import MOST_CHARACTERS, read_tail
-from admbench.bench.run.layout import JobFolder
+from admbench.bench.run.products import NUMBERS
 from admbench.bench.run.store_url import check_url
 from admbench.errors import DataError, UsageError
 from admbench.files import MOST_TEXT_BYTES, atomic_directory
@@ -241,11 +241,14 @@ class Store:
         return found
 
     def _is_there(self, marker: Marker, target: Path) -> bool:
-        """Return whether a folder holds what was published: its seal is the same, and so are sizes and dates."""
-        sealed, name = JobFolder(target).sealed, "sealed.json"
-        if name not in marker.files or not sealed.is_file() or sha256_file(sealed) != marker.files[name].sha256:
+        """Return whether a folder holds what was published: its seal and its numbers are the same, and so are sizes and
+        dates of the rest."""
+        if "sealed.json" not in marker.files:
             return False
         try:
+            for name in ({"sealed.json"} | NUMBERS) & marker.files.keys():
+                if sha256_file(target / name) != marker.files[name].sha256:
+                    return False
             status = {name: (target / name).stat() for name in marker.files}
         except OSError:
             return False

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from admbench.errors import DataError
-from admbench.leaderboard.boards import Row
+from admbench.leaderboard.boards import BACKBONE, Row
 from admbench.leaderboard.component_table import SCORES as COMPONENT_SCORES
 from admbench.leaderboard.component_table import ComponentRow, component_rows
 from admbench.leaderboard.inference.sentences import measured
@@ -109,17 +109,20 @@ def _write_cell(output: Output, batch: CellPages, own: ViewRow, row: Row) -> Non
 
 
 def again(record: Record) -> str:
-    """Return the command that makes a cell again, as it is typed; paths of other machines are left out."""
+    """Return the command that makes a cell's clips again, as it is typed; paths of other machines are left out."""
     words = ["bench", "run", "--models", record.model.name, "--methods", record.method.spec]
     if record.method.name != FULL_PRECISION:
         words[-1] = f"{FULL_PRECISION},{record.method.spec}"
-    generation = record.generation
+    method, generation = record.method, record.generation
+    components = method.components or [BACKBONE]
+    words += ["--components", ",".join(components)] if components != [BACKBONE] else []
+    words += ["--repeats", str(method.repeat + 1)] if method.repeat else []  # with the draws before it
     words += ["--suite", record.suite.name] if "/" not in record.suite.name else []
     words += ["--limit", str(record.suite.n)] if record.suite.n else []
     if generation is not None:
         words += ["--sampler", generation.sampler] if generation.sampler else []
         words += ["--seed", str(generation.seed), "--steps", str(generation.steps)]
-        words += ["--guidance", f"{generation.guidance:g}"]
+        words += ["--guidance", f"{generation.guidance:g}", "--batch-size", str(generation.batch_size)]
     return shlex.join(words)
 
 

@@ -29,5 +29,5 @@ def settled(grid: GridSpec) -> dict[str, Any]:
             for path in sorted(cell.rglob("*"))
             if path.suffix in (".wav", ".safetensors") and path.is_file()
         }
-        found[cell.name] = [record, products]
+        found[f"{cell.parent.name}/{cell.name}"] = [record, products]
     return found

@@ -1,11 +1,16 @@
-"""A real `bench run` that is ended in every way there is: nothing lives on, and running it again loses nothing."""
+"""A real `bench run` that is ended in every way there is: nothing lives on, and running it again loses nothing.
+
+What it prints may be lost with whoever reads it, and with its terminal: what it does is not.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -38,12 +43,11 @@ def command(make_grid: Callable[..., GridSpec], tmp_path: Path, monkeypatch: pyt
 
 
 @contextmanager
-def started(command: list[str], run: Path) -> Iterator[tuple[psutil.Popen, psutil.Process]]:
+def started(command: list[str], run: Path, **options: Any) -> Iterator[tuple[psutil.Popen, psutil.Process]]:
     """Start a run; yield it and the process that waits in its quantization."""
     began = time.time()
-    process = psutil.Popen(
-        [*command, str(run)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=_as_in_the_foreground
-    )
+    usual = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "preexec_fn": _as_in_the_foreground}
+    process = psutil.Popen([*command, str(run)], **usual | options)
     try:
         yield process, _waiting(process, run, began)
     finally:
@@ -87,7 +91,7 @@ def _without_times(run: Path) -> list[Any]:
     return records
 
 
-@pytest.mark.slow(310)
+@pytest.mark.slow(430)
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
 )
@@ -132,3 +136,74 @@ def test_a_child_that_is_killed_costs_its_cell_alone(command: list[str], tmp_pat
     assert by_method["fp32"]["status"] == "done"
     assert by_method["hangs"]["status"] == "failed"
     assert by_method["hangs"]["reason"].startswith("killed by SIGKILL in stage quantize")
+
+
+def _statuses(run: Path) -> dict[str, str]:
+    return {record["method"]["spec"]: record["status"] for record in map(read_json, RunLayout(run).records())}
+
+
+@contextmanager
+def _terminal() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Yield a terminal, and the process that shows it: the terminal is closed when that is killed."""
+    shown, terminal = os.openpty()
+    shows = subprocess.Popen(["cat"], stdin=shown, stdout=subprocess.DEVNULL)
+    os.close(shown)
+    try:
+        yield terminal, shows
+    finally:
+        os.close(terminal)
+        shows.kill()
+        shows.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ignored", [False, True], ids=["heeds", "ignores"])
+def test_a_run_whose_terminal_is_closed_ends_as_by_sighup_and_goes_on_where_that_is_ignored(
+    command: list[str], tmp_path: Path, ignored: bool
+) -> None:
+    run, command = tmp_path / "ended", [one for one in command if one != "--quiet"]
+
+    def in_the_terminal() -> None:
+        _as_in_the_foreground()
+        if ignored:  # as nohup and disown leave it
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    with _terminal() as (terminal, shows):
+        options = {"stdin": terminal, "stdout": terminal, "stderr": terminal, "preexec_fn": in_the_terminal}
+        with started(command, run, **options) as (process, _):
+            all_of_it = process.children(recursive=True)
+            shows.kill()
+            shows.wait()
+            if ignored:
+                (tmp_path / "go-on").touch()
+            assert process.wait(timeout=ENDED_SECONDS) == (0 if ignored else 129)
+            _, alive = psutil.wait_procs(all_of_it, timeout=GONE_SECONDS)
+            assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+            assert not is_held(run)
+    if not ignored:
+        assert _statuses(run) == {"fp32": "done"}
+        (tmp_path / "go-on").touch()
+        again = subprocess.run([*command, str(run)], capture_output=True, text=True, timeout=ENDED_SECONDS)
+        assert (again.returncode, again.stdout.splitlines()[0]) == (0, "2 cells, 1 of them already done")
+    assert _statuses(run) == {"fp32": "done", "hangs": "done"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [False, True], ids=["nobody-reads", "closed"])
+def test_a_run_whose_output_nobody_reads_does_all_of_its_work(command: list[str], tmp_path: Path, closed: bool) -> None:
+    run, command = tmp_path / "run", [one for one in command if one != "--quiet"]
+    (tmp_path / "go-on").touch()
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        close = (lambda: os.close(1)) if closed else None
+        ended = subprocess.run(
+            [*command, str(run)], stdout=write, stderr=subprocess.PIPE, timeout=ENDED_SECONDS, preexec_fn=close
+        )
+    finally:
+        os.close(write)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert _statuses(run) == {"fp32": "done", "hangs": "done"}
+    assert (RunLayout(run).site / "index.html").is_file()

@@ -22,7 +22,7 @@ from admbench.errors import BenchError
 from admbench.leaderboard.reading import read_record
 from admbench.leaderboard.validating import validate
 
-from ..fuzz.faulty_files import KINDS, Death, FaultyFiles, Kind
+from ..fuzz.faulty_files import KINDS, NO_ROOM, Death, FaultyFiles, Kind
 from .in_process import JUDGES, Here
 from .settled import settled
 
@@ -88,7 +88,12 @@ def check(grid: GridSpec, expected: dict[str, Any], kind: Kind, at: int) -> None
 
 
 def places(kept: dict[str, Any], kind: Kind, every: int) -> range:
-    """Numbers of the operations at which a fault comes: each kind at others, so that few cover many."""
+    """Numbers of the operations at which a fault comes: each kind at others, so that few cover many.
+
+    A full disk and a full quota differ by a number alone: unless all are tried, they take turns.
+    """
+    if kind in NO_ROOM and every > 1:
+        every *= len(NO_ROOM)
     first = 1 + every * KINDS.index(kind) // len(KINDS)
     return range(first, len(kept["operations"]) + 1, every)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -79,6 +80,32 @@ def test_every_way_to_fail_has_its_reason_and_the_others_go_on(task: MakeTask) -
     killed = str(ended["killed"].reason)
     assert killed.startswith("killed by SIGKILL in stage generate (probably out of memory; peak resident memory 0.0")
     assert ended["works"].job.work.log.read_text().splitlines() == ["done 3"], "its share of the cores"
+
+
+@pytest.mark.attack("job that prints or wants more than there is room for")
+def test_a_job_that_prints_megabytes_goes_on_or_fails_alone_with_a_short_reason(task: MakeTask) -> None:
+    ended = carry_out(*map(task, ("chatters", "chatters-and-crashes", "works")))
+    assert (ended["chatters"].reason, ended["works"].reason) == (None, None)
+    assert ended["chatters"].job.work.log.read_text().endswith("x\ndone 3\n"), "what it says later is there"
+    reason = str(ended["chatters-and-crashes"].reason)
+    assert reason.startswith("exit code 3 in stage generate: xxx")
+    assert len(reason) < 2100
+
+
+@pytest.mark.attack("job that prints or wants more than there is room for")
+def test_under_a_limit_of_address_space_a_job_that_cannot_allocate_fails_alone(
+    task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = 1 << 36
+    monkeypatch.setenv("FAKE_ALLOCATED", str(2 * limit))
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))  # which its children have too
+    try:
+        ended = carry_out(*map(task, ("allocates", "works")), workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert ended["allocates"].reason == "exit code 1 in stage generate: MemoryError"
+    assert ended["works"].reason is None
 
 
 @pytest.mark.attack("job that fails, hangs, kills or is killed")

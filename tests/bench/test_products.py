@@ -3,6 +3,7 @@ and no other, and the results are the same."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 
 from admbench.bench.run.work import features_in
 from admbench.errors import DataError
+from admbench.hashing import sha256_file
 
-from .watched_run import WatchedRun, installed, products_in, write_site
+from .watched_run import MODEL, WatchedRun, installed, products_in, write_site
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,13 @@ def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+def flip_unseen(path: Path) -> None:
+    """Flip a bit as a failing disk does: the date stays."""
+    status = path.stat()
+    flip(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def one_clip(folder: Path) -> Path:
@@ -159,14 +168,34 @@ def test_what_changed_after_planning_is_not_read_by_other_work(finished: Watched
         features_in(finished.reference)
 
 
-def test_a_finished_run_is_planned_without_reading_what_it_keeps(
+@pytest.mark.parametrize("file", ["record", "per_caption"])
+def test_a_number_that_changed_under_the_same_date_is_made_again(
+    finished: WatchedRun, kept: WatchedRun, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = getattr(finished.cell, file)
+    flip_unseen(path)
+    assert finished.planned() == {"quantize theirs", "cell theirs"}
+    assert f"{path}: does not hold what was written; it is done again" in capsys.readouterr().err
+    assert finished.run() == {"theirs: score"}
+    assert finished.results() == kept.results()
+    assert finished.planned() == set()
+
+
+def test_a_finished_run_is_planned_without_reading_what_it_keeps_but_numbers(
     finished: WatchedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cells = (finished.cell, finished.layout.cell(MODEL, "fp32"))
+    numbers = {path for cell in cells for path in (cell.record, cell.per_caption)}
+    seen = set()
+
     def read(path: Path) -> str:
-        raise AssertionError(path)
+        assert path in numbers, path
+        seen.add(path)
+        return sha256_file(path)
 
     monkeypatch.setattr("admbench.bench.run.products.sha256_file", read)
     assert finished.planned() == set()
+    assert seen == numbers
     for path in products_in(finished.cell):
         path.touch()
     with pytest.raises(AssertionError):

@@ -72,6 +72,17 @@ def test_equal_files_are_kept_once_and_what_is_here_is_not_fetched_again(job: Jo
     assert FaultyStorage.operations == ["cat"]
 
 
+def test_a_number_that_changed_here_under_the_same_date_is_fetched_again(job: JobFolder) -> None:
+    there = Store(URL)
+    there.push(job.path, KEY)
+    before, status = contents(job.path), job.record.stat()
+    job.record.write_text("two")
+    os.utime(job.record, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert not is_sealed(job, KEY, whole=False)
+    assert there.pull(KEY, job.path)
+    assert contents(job.path) == before
+
+
 @pytest.mark.attack("storage that fails, lies or loses")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_at_any_operation_leaves_the_old_result_or_the_new_one_and_the_next_attempt_the_new_one(

@@ -22,10 +22,12 @@ import safetensors.torch
 
 from admbench import exchange
 
-Kind = Literal["error", "full", "read-only", "death"]
-"""One operation fails; it and all that add anything fail; it and all others fail; the process ends at it."""
-KINDS: tuple[Kind, ...] = ("error", "full", "read-only", "death")
-_ERRORS = {"error": errno.EIO, "full": errno.ENOSPC, "read-only": errno.EROFS}
+Kind = Literal["error", "full", "quota", "read-only", "death"]
+"""One operation fails; it and all that add anything fail, for want of disk or of a user's share of it; it and all
+others fail; the process ends at it."""
+KINDS: tuple[Kind, ...] = ("error", "full", "quota", "read-only", "death")
+NO_ROOM: tuple[Kind, ...] = ("full", "quota")
+_ERRORS = {"error": errno.EIO, "full": errno.ENOSPC, "quota": errno.EDQUOT, "read-only": errno.EROFS}
 _WRITTEN = frozenset("wax+")
 _ONE_PATH = ("mkdir", "chmod", "truncate", "utime")
 _REMOVED = ("unlink", "remove", "rmdir")
@@ -96,7 +98,7 @@ class FaultyFiles:
             raise Death(self.operations[-1])
         if self.kind == "error":
             return number == self.at
-        if self.kind == "full" and operation in _REMOVED:
+        if self.kind in NO_ROOM and operation in _REMOVED:
             return False  # a full disk lets files go
         return self.kind is not None and number >= self.at
 

@@ -176,9 +176,17 @@ TARGETS: dict[str, Target] = {
     "packed": Target(
         "packed checkpoint", partial(_pack, component="vocoder"), _read_packed, lambda _: "", "model.safetensors"
     ),
+    "audioldm": _model(partial(_pipeline, pipeline_directories.audioldm), "AudioLDM", f"unet/{_WEIGHTS}"),
+    "audioldm2": _model(partial(_pipeline, pipeline_directories.audioldm2), "AudioLDM 2", f"unet/{_WEIGHTS}"),
     "musicldm": _model(partial(_pipeline, pipeline_directories.musicldm), "MusicLDM", f"unet/{_WEIGHTS}"),
     "stable-audio": _model(
         partial(_pipeline, pipeline_directories.stable_audio), "Stable Audio", f"transformer/{_WEIGHTS}"
+    ),
+    "stable-audio-3": _model(
+        partial(_pipeline, pipeline_directories.stable_audio_3), "Stable Audio 3", f"transformer/{_WEIGHTS}"
+    ),
+    "longcat-audiodit": _model(
+        partial(_pipeline, pipeline_directories.longcat_audiodit), "LongCat-AudioDiT", f"transformer/{_WEIGHTS}"
     ),
     "ace-step": _model(partial(_pipeline, pipeline_directories.ace_step), "ACE-Step", f"transformer/{_WEIGHTS}"),
     "shards": _model(_shards, "weights in shards", None),

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from .alterations import KINDS, Alteration, apply, drawn
+from .amount import examples
 from .contract import ask
 from .targets import TARGETS, copy_of, good, meant
 
 REGRESSIONS = Path(__file__).parent / "regressions"
-LONG = settings.default is not None and settings.default.max_examples > 1000
-"""Whether many examples are asked for: `--hypothesis-profile attacks`."""
 EXAMPLES = {"packed": 40, "audio": 40, "captions-txt": 40, "captions-csv": 40, "captions-jsonl": 40}
 """Of a target in the bounded part, which CI runs; of one that is not named, a model folder, `FEW`."""
 FEW = 8
@@ -54,13 +53,7 @@ def keep(name: str, alterations: list[Alteration], error: BaseException) -> None
 def property_of(name: str) -> Callable[..., None]:
     few = EXAMPLES.get(name, FEW)
 
-    @settings(
-        max_examples=few * 25 if LONG else few,
-        derandomize=not LONG,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @examples(few, few * 25)
     @given(data=st.data())
     def run(tried: Callable[..., None], failures: list[Any], data: st.DataObject) -> None:
         target = TARGETS[name]

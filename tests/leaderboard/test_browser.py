@@ -15,6 +15,7 @@ import pytest
 from admbench.leaderboard import build_site, read_runs
 
 from .browsing import AXE, new_page
+from .conftest import score
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -213,6 +214,41 @@ def test_plots_name_every_point_and_have_a_table(site, page):
     assert page.locator("#widths-plot svg").is_visible()
     assert page.locator("#widths-table tbody tr").count() == 2
     assert page.locator("#steps").is_hidden()
+
+
+def test_latents_by_timestep_and_errors_by_class_of_layers_are_drawn_and_their_tables_say_the_same(
+    make_run, make_record, tmp_path, page
+):
+    full, one, other = (make_record(spec=spec) for spec in ("fp32", "naive@w8a8", "svdquant@w4a8"))
+    for record, loss in ((one, 0.0), (other, 6.0)):
+        steps = [{"timestep": time, "db": 40.0 - loss - place} for place, time in enumerate((961, 481, 1))]
+        latents = score(38.0 - loss, 1.0, 4, against="baseline", higher_is_better=True, steps=steps)
+        record["scores"]["latent_sqnr_vs_baseline"] = latents
+        record["method"]["layers"] = [
+            {"name": f"down.{k}.attn.to_q", "kind": "linear", "weight_bits": 4, "weight_sqnr_db": 20.0 - loss + k}
+            for k in range(3)
+        ]
+    other["scores"]["latent_sqnr_vs_baseline"]["steps"].pop(1)
+    built = build_site(read_runs([make_run([full, one, other])]), tmp_path / "site")
+    page.goto((built.root / "models" / "tiny-tango.html").as_uri())
+    assert page.locator("#steps-plot svg").is_visible()
+    cells = page.eval_on_selector_all("#steps-table tr", "rows => rows.map(r => [...r.cells].map(c => c.textContent))")
+    assert cells == [
+        ["Timestep", "naive@w8a8, dB", "svdquant@w4a8, dB"],
+        ["961", "40.0", "34.0"],
+        ["481", "39.0", "\u2013"],
+        ["1", "38.0", "32.0"],
+    ]
+    assert page.locator("#layers-plot svg").is_visible()
+    assert "21.0 dB (3 of 4 bits)" in page.locator("#layers-table").text_content()
+
+
+def test_a_method_at_one_width_has_no_plot_of_widths(make_run, make_record, tmp_path, page):
+    records = [make_record(model, spec) for model in ("tiny-tango", "tiny-audioldm") for spec in ("fp32", "naive@w4a8")]
+    records[-1]["size"]["effective_bits_per_weight"] += 0.05
+    built = build_site(read_runs([make_run(records)]), tmp_path / "site")
+    page.goto(next(built.root.glob("methods/naive-w4a8*.html")).as_uri())
+    assert page.locator("#widths").is_hidden()
 
 
 def test_what_each_component_stands_is_a_plot_beside_its_table(make_run, make_record, changed, page, tmp_path):

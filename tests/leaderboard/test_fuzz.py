@@ -1,4 +1,8 @@
-"""Whatever bytes a record or its per-caption results are, reading ends in a record or in one line; boards go on."""
+"""Whatever bytes a record or its per-caption results are, reading ends in a record or in one line; boards go on.
+
+What breaks that is written to `tests/fuzz/regressions/bytes/`, under `record` and `per-caption`, and is a test from
+then on, of the parsers there and of a whole run here.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from admbench.errors import DataError
-from admbench.leaderboard import build_site, gather, read_record, validate
+from admbench.leaderboard import build_site, gather, validate
 from admbench.leaderboard.comparison import compare_views
 from admbench.leaderboard.comparison_text import to_markdown
-from admbench.leaderboard.per_caption import PER_CAPTION, read_per_caption
+from admbench.leaderboard.per_caption import PER_CAPTION
 from admbench.leaderboard.reading import Gathered
 from admbench.leaderboard.view import view_boards
 
+from ..fuzz.amount import examples
+from ..fuzz.contract import Answer, ask
+from ..fuzz.held import keeping, kept_bytes, read_held
+from ..fuzz.parsers import PARSERS
 from .agreeing_run import METHOD, cell_of, written_run
 
-BOUNDED = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+FEW = 60
 NUMBERS = st.one_of(
     st.integers(-(10**400), 10**400),
     st.floats(allow_nan=True, allow_infinity=True),
@@ -74,24 +75,15 @@ def altered(value: Any, place: tuple[Any, ...], new: Any) -> Any:
     return value
 
 
-def refusal(read: Callable[[], object]) -> str | None:
-    """Return why a file was refused; None if it was read."""
-    try:
-        read()
-    except DataError as error:
-        return str(error)
-    return None
-
-
-def assert_one_line(path: Path, said: str | None) -> None:
-    assert said is None or (said.startswith(f"{path}: ") and "\n" not in said)
+def assert_named(path: Path, answer: Answer) -> None:
+    assert answer.refusal is None or answer.refusal.startswith(f"{path}: ")
 
 
 def check(run: Path, path: Path) -> None:
     """Every reader comes back: with a record, or with one line that names the file."""
-    problems = {one.path: one.problems for one in validate([run])}[path]
+    problems = {one.path: one.problems for one in ask(lambda: validate([run]), run).value}[path]
     assert all(line.startswith(f"{path}: ") and "\n" not in line for line in problems)
-    gathered = gather([run])
+    gathered = ask(lambda: gather([run]), run).value
     assert [one.path for one in gathered.quarantined] in ([], [path])
     if gathered.quarantined:
         assert problems, gathered.quarantined
@@ -104,67 +96,87 @@ def shown(gathered: Gathered) -> None:
 
 
 @pytest.mark.attack("record")
-@settings(BOUNDED, max_examples=8)
-@given(data=st.data())
 def test_a_record_with_any_value_in_any_place_is_read_or_refused_in_one_line(
-    run: Path, good: bytes, data: st.DataObject, tried: Callable[..., None]
+    run: Path, good: bytes, tried: Callable[..., None]
 ) -> None:
-    tried()
-    alter_and_check(run, good, data)
+    alter_and_check(run, good, tried, few=8, many=200)
 
 
 @pytest.mark.attack("record")
 @pytest.mark.slow
-@settings(BOUNDED, max_examples=400)
-@given(data=st.data())
 def test_many_records_with_any_value_in_any_place_are_read_or_refused_in_one_line(
-    run: Path, good: bytes, data: st.DataObject, tried: Callable[..., None]
+    run: Path, good: bytes, tried: Callable[..., None]
 ) -> None:
-    tried()
-    alter_and_check(run, good, data)
+    alter_and_check(run, good, tried, few=400, many=2000)
 
 
-def alter_and_check(run: Path, good: bytes, data: st.DataObject) -> None:
+def alter_and_check(run: Path, good: bytes, tried: Callable[..., None], *, few: int, many: int) -> None:
+    """Try records, and keep what breaks a reader."""
+    with keeping("record") as trying:
+
+        @examples(few, many)
+        @given(data=st.data())
+        def drawn(data: st.DataObject) -> None:
+            value = json.loads(good)
+            for _ in range(data.draw(st.integers(1, 2))):
+                value = altered(value, data.draw(st.sampled_from(places(value))), data.draw(VALUES))
+            tried()
+            content = json.dumps(value).encode()
+            trying(content)
+            check_with(run, good, content)
+
+        drawn()
+
+
+def check_with(run: Path, good: bytes, content: bytes) -> None:
+    """Check a run of which one record is another."""
     path = next(run.glob("cells/*/naive-*/result.json"))
-    value = json.loads(good)
-    for _ in range(data.draw(st.integers(1, 2))):
-        value = altered(value, data.draw(st.sampled_from(places(value))), data.draw(VALUES))
-    path.write_text(json.dumps(value))
+    path.write_bytes(content)
     try:
         check(run, path)
     finally:
         path.write_bytes(good)
 
 
+def test_a_run_with_what_once_broke_a_reader_of_records_is_read(run: Path, good: bytes) -> None:
+    for content in (b"", *kept_bytes("record")):
+        check_with(run, good, content)
+
+
+def damaged(data: st.DataObject, whole: bytes, most: int) -> bytes:
+    """Bytes in up to so many places of a file replaced by others."""
+    content = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, most))):
+        start = data.draw(st.integers(0, len(content)))
+        content[start : start + data.draw(st.integers(0, 20))] = data.draw(st.binary(max_size=20))
+    return bytes(content)
+
+
+def damage_and_read(name: str, whole: bytes, most: int, folder: Path, tried: Callable[..., None]) -> None:
+    """Try damaged bytes on a parser of `PARSERS`, and keep what breaks it."""
+    with keeping(name) as trying:
+
+        @examples(FEW, FEW * 25)
+        @given(data=st.data())
+        def drawn(data: st.DataObject) -> None:
+            content = damaged(data, whole, most)
+            tried()
+            trying(content)
+            assert_named(folder / PARSERS[name].name, read_held(name, content, folder))
+
+        drawn()
+
+
 @pytest.mark.attack("record")
-@BOUNDED
-@given(data=st.data())
-def test_any_bytes_are_read_or_refused_in_one_line(
-    tmp_path: Path, good: bytes, data: st.DataObject, tried: Callable[..., None]
-) -> None:
-    tried()
-    path = tmp_path / "result.json"
-    damaged = bytearray(good)
-    for _ in range(data.draw(st.integers(1, 3))):
-        start = data.draw(st.integers(0, len(damaged)))
-        damaged[start : start + data.draw(st.integers(0, 20))] = data.draw(st.binary(max_size=20))
-    path.write_bytes(bytes(damaged))
-    assert_one_line(path, refusal(lambda: read_record(path)))
+def test_any_bytes_are_read_or_refused_in_one_line(tmp_path: Path, good: bytes, tried: Callable[..., None]) -> None:
+    damage_and_read("record", good, 3, tmp_path, tried)
 
 
 @pytest.mark.attack("per-caption results")
-@BOUNDED
-@given(data=st.data())
 def test_any_per_caption_results_are_read_or_refused_in_one_line(
-    run: Path, tmp_path: Path, data: st.DataObject, tried: Callable[..., None]
+    run: Path, tmp_path: Path, tried: Callable[..., None]
 ) -> None:
-    tried()
-    damaged = bytearray((cell_of(run, METHOD) / PER_CAPTION).read_bytes())
-    start = data.draw(st.integers(0, len(damaged) - 1))
-    damaged[start : start + data.draw(st.integers(0, 20))] = data.draw(st.binary(max_size=20))
-    path = tmp_path / PER_CAPTION
-    path.write_bytes(bytes(damaged))
-    assert_one_line(path, refusal(lambda: read_per_caption(tmp_path, path)))
+    damage_and_read("per-caption", (cell_of(run, METHOD) / PER_CAPTION).read_bytes(), 1, tmp_path, tried)
 
 
 EXTREME = [

@@ -10,9 +10,11 @@ import pytest
 
 from admbench.errors import DataError, UsageError
 from admbench.leaderboard import build_site, gather, read_runs
+from admbench.leaderboard.record import Record
 from admbench.leaderboard.site.folder import MARKER, Folder
 from admbench.leaderboard.site.markup import tree
 from admbench.leaderboard.site.method_docs import DOCUMENTATION
+from admbench.leaderboard.site.pages import again
 
 from .conftest import HASH, ROOFLINE
 
@@ -439,3 +441,14 @@ def test_a_part_of_a_record_with_many_entries_is_folded_and_whole():
     assert "<summary>9 entries</summary>" in shown
     assert all(f"<dd>{version}</dd>" in shown for version in packages.values())
     assert "package_<wbr>8" in shown
+
+
+def test_the_command_that_makes_a_cell_again_says_components_draws_and_batches(make_record):
+    value = make_record()
+    value["method"] |= {"components": ["text_encoder", "vae"], "repeat": 2}
+    command = again(Record.model_validate(value)).split()
+    for option, wanted in (("--components", "text_encoder,vae"), ("--repeats", "3"), ("--batch-size", "8")):
+        assert command[command.index(option) + 1] == wanted
+    plain = again(Record.model_validate(make_record()))
+    assert "--components" not in plain
+    assert "--repeats" not in plain

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from admbench.errors import BenchError, CheckpointError, is_out_of_memory
 from admbench.files import read_json
@@ -96,12 +97,23 @@ def component_files(folder: Path, names: tuple[str, ...]) -> list[Path]:
         raise CheckpointError(f"{folder}: no weights; expected {' or '.join(names)}{_others(folder, stems)}")
     content = read_json(index)
     shards = content.get("weight_map") if isinstance(content, dict) else None
-    found = set(shards.values()) if isinstance(shards, dict) else set()
-    if not found or not all(isinstance(name, str) and Path(name).name == name for name in found):
+    found = list(shards.values()) if isinstance(shards, dict) else []
+    if not found or not all(map(_is_name, found)):
         raise CheckpointError(f"{index}: expected a weight_map to names of files beside it")
-    return [index, *(folder / name for name in sorted(found))]
+    return [index, *(folder / name for name in sorted(set(found)))]
 
 
+def _is_name(value: Any) -> bool:
+    """Whether a value is the name of a file that may be beside another: longer ones no file system has."""
+    return (
+        isinstance(value, str)
+        and Path(value).name == value
+        and len(value.encode("utf-8", "surrogatepass")) <= LONGEST_NAME
+    )
+
+
+LONGEST_NAME = 255
+"""Bytes."""
 ADAPTER = "adapter_config.json"
 """Where this lies beside weights, transformers puts the adapter's into the model, if the package peft is installed."""
 OTHER_FILE = "transformers_weights"

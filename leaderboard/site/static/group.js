@@ -24,14 +24,14 @@
         tooltip: { formatter: (point) => `${curve.name}\ntimestep ${point.value[0]}: ${fixed(point.value[1], 1)} dB` },
       })),
     }));
-    fill("steps", ["Cell", "First step, dB", "Worst, dB", "Last step, dB"], stepped.map(({ name, steps }) => {
-      const all = steps.map((step) => step[1]);
-      return [name, fixed(all[0], 1), fixed(Math.min(...all), 1), fixed(all[all.length - 1], 1)];
-    }));
+    const times = [...new Set(stepped.flatMap((curve) => curve.steps.map((step) => step[0])))].sort((a, b) => b - a);
+    fill("steps", ["Timestep", ...stepped.map((curve) => `${curve.name}, dB`)], times.map((time) => [String(time),
+      ...stepped.map((curve) => { const found = curve.steps.find((step) => step[0] === time); return found ? fixed(found[1], 1) : "–"; })]));
   }
 
   const lines = [...new Set(widths.map((point) => point.line))];
-  if (new Set(widths.map((point) => point.bits.toFixed(2))).size > 1) {
+  // One method at one nominal width says nothing of widths, however many models it is of.
+  if (lines.some((line) => new Set(widths.filter((point) => point.line === line).map((point) => point.name)).size > 1)) {
     show("widths");
     const bounds = widths.flatMap((point) => [point.low ?? point.value, point.high ?? point.value]);
     const scale = plots.logged(Math.min(...bounds), Math.max(...bounds));

@@ -183,6 +183,28 @@ class Hangs(Float32):
         return super().quantize(model, calibration)
 
 
+class Chatters(Float32):
+    """Prints five million letters, in one line that never ends."""
+
+    name = "chatters"
+    summary = "chatters"
+
+    def quantize(self, model: Any, calibration: Any) -> Any:
+        print("x" * 5_000_000, end="")
+        return super().quantize(model, calibration)
+
+
+class Allocates(Float32):
+    """Wants 32 GiB at once."""
+
+    name = "allocates"
+    summary = "allocates"
+
+    def quantize(self, model: Any, calibration: Any) -> Any:
+        torch.empty(1 << 35, dtype=torch.uint8)
+        return super().quantize(model, calibration)
+
+
 class Absent(Float32):
     """Needs a package that nobody has."""
 

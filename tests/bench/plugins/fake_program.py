@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 IMPORTED_BY = os.getpid()
+PRINTED = 5_000_000
 
 
 def server() -> int:
@@ -45,6 +46,12 @@ def main(arguments: Sequence[str]) -> int:
     elif method == "crashes":
         print("first\nlast words", file=sys.stderr)
         sys.exit(3)
+    elif method == "allocates":
+        bytearray(int(os.environ["FAKE_ALLOCATED"]))
+    elif method.startswith("chatters"):
+        print("x" * PRINTED, end="" if method == "chatters-and-crashes" else "\n", flush=True)
+        if method == "chatters-and-crashes":
+            sys.exit(3)
     elif method == "fills":
         return 74
     elif method == "leaves-a-daemon":
