@@ -168,7 +168,7 @@ def _read_rows(path: Path, format: Format | None, encoding: Encoding) -> tuple[F
 
 
 def _decode(path: Path, encoding: Encoding) -> str:
-    if not path.exists():
+    if not os.path.exists(path):  # of a name that no file can have, `Path.exists` raises
         raise DataError(f"{path}: no such caption file")
     data = read_bytes(path, MOST_TEXT_BYTES)
     try:

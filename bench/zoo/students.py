@@ -13,8 +13,8 @@ train theirs against a discriminator, which takes real audio and days. Here the 
   latents of the ways are.
 - Levels. Even in log-SNR from -6 to 3, which is where the sampler looks, and a quarter of the examples at noise itself.
 - Weights. tiny-dit's, with an update of rank 8 to each matrix and all other numbers its own (`low_rank`): 0.29 M
-  numbers, 0.6 MB, where another transformer would be 10.8. All weights trained came nearer to the ways that they
-  learned from, and less near to others.
+  numbers, 0.6 MB, where another transformer would be 10.8. Tried once and not kept: all weights trained came nearer to
+  the ways that they learned from, and less near to others.
 - Budget. 2,000 steps of 16; the error on 64 ways that are held out (`others` in the curve) falls to the end.
 """
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 import admbench
+from admbench.bench.models import load_model
+from admbench.bench.models.families.tango import UNET_CONFIG
+from admbench.bench.suites import load_suite
 from admbench.methods.core.checkpoint.header import sealed
 from admbench.metrics.audio import read_audio
 
@@ -145,3 +150,28 @@ def test_a_folder_that_a_packed_checkpoint_names_is_not_told(model: str, tmp_pat
         header.write_text(json.dumps(sealed(keys)))
     answer = ask(lambda: admbench.load_checkpoint(tmp_path / "packed"), tmp_path)
     assert re.search("made from dir:.*, which is not here", str(answer.refusal))
+
+
+LONG = 300 * "x"
+"""A name that no file can have: looking for it is an error, and not the answer that it is not there."""
+
+
+@pytest.mark.attack("a name longer than a file's")
+@pytest.mark.parametrize("key", ["unet_model_config_path", "text_encoder_name"])
+def test_a_name_in_tangos_configuration_that_no_file_can_have_is_refused(key: str, tmp_path: Path) -> None:
+    named = {"unet_model_config_path": UNET_CONFIG, "text_encoder_name": "google/flan-t5-large"}
+    for name, content in (("main", named | {key: LONG}), ("vae", {}), ("stft", {})):
+        (tmp_path / f"{name}_config.json").write_text(json.dumps(content))
+    for name in ("main", "vae"):
+        (tmp_path / f"pytorch_model_{name}.bin").touch()
+    refusal = ask(lambda: load_model(f"dir:{tmp_path}"), tmp_path).refusal
+    assert refusal is not None
+    assert refusal.startswith(f"{tmp_path / 'main_config.json'}: {key} is ")
+
+
+@pytest.mark.attack("a name longer than a file's")
+@pytest.mark.parametrize(("read", "what"), [(load_model, "dir:{}"), (load_suite, "{}.csv")], ids=["folder", "captions"])
+def test_a_path_that_no_file_can_have_is_not_there(read: Callable[[str], Any], what: str, tmp_path: Path) -> None:
+    refusal = ask(lambda: read(what.format(tmp_path / LONG)), tmp_path).refusal
+    assert refusal is not None
+    assert "no such" in refusal

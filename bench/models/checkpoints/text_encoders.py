@@ -15,6 +15,8 @@ HUB_NAMES = {"bert-base-uncased": "google-bert/bert-base-uncased", "t5-base": "g
 """Repositories of the hub that configurations name by what they were called before."""
 
 
+LONGEST_NAME = 96
+"""Characters of a repository, at most, as the Hub has them."""
 _REPOSITORY = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 
 
@@ -43,7 +45,7 @@ class TextEncoderRepository:
         named = _found(content, self.key)
         if not isinstance(named, str):
             raise CheckpointError(f"{config}: expected {self.key}, such as {self.example}")
-        if not _REPOSITORY.fullmatch(named):
+        if not _REPOSITORY.fullmatch(named) or len(named) > LONGEST_NAME:
             raise CheckpointError(
                 f"{config}: {self.key} is {named[:60]!r}; expected a repository or a folder here, such as"
                 f" {self.example}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -182,7 +183,7 @@ def recognise(folder: Path) -> Family:
     Raises:
         CheckpointError: it is none of those that are known; says what was expected.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # of a name that no file can have, `Path.is_dir` raises
         raise CheckpointError(f"{folder}: no such folder; expected {_expected()}")
     for family in _FAMILIES:
         if family.recognises(folder):

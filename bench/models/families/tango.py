@@ -11,6 +11,7 @@ The text encoder's tokenizer is not among the files: it is taken from the text e
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def unet_config(folder: Path) -> Path | None:
     main = folder / CONFIGS[0]
     content = read_json(main)
     named = content.get("unet_model_config_path") if isinstance(content, dict) else None
-    if isinstance(named, str) and named and (folder / named).is_file():
+    if isinstance(named, str) and named and os.path.isfile(folder / named):
         if Path(named).is_absolute() or ".." in Path(named).parts:
             raise CheckpointError(f"{main}: unet_model_config_path is {named[:60]!r}; expected a file in this folder")
         return folder / named
