@@ -90,7 +90,8 @@ SCORED = {"theirs: score", "fp32: score"}
 EMBEDDED = {"reference: features", "baseline: features", "theirs: features"}
 QUANTIZED = {"theirs: checkpoint"}
 HEARD = {"theirs: latency", "theirs: generate", "theirs: trajectory"}
-LOADED = {"calibration: calibration", "baseline: checkpoint", "baseline: generate", *QUANTIZED, *HEARD, "fp32: latency"}
+OF_THE_MODEL = {"baseline: checkpoint", "baseline: texts", "baseline: generate"}
+LOADED = {"calibration: calibration", *OF_THE_MODEL, *QUANTIZED, *HEARD, "fp32: latency"}
 ALL = {"reference: audio", *LOADED, *EMBEDDED, *SCORED}
 
 Change = Callable[[Site, pytest.MonkeyPatch], object]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,10 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from admbench.bench.run.executors.base import Outcome
 from admbench.bench.run.executors.remote import RemoteExecutor
 from admbench.bench.run.grid import GridSpec
-from admbench.bench.run.jobs import Job
 from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.bench.run.store import Store
@@ -88,45 +87,60 @@ def run_and_lose(cluster: Any, grid: GridSpec) -> list[CellResult]:
     """Carry out a grid; when both nodes are at work a Ray worker is killed, and later, after a job ended, a node."""
     from admbench.bench.run.executors.ray_cluster import RayCluster
 
-    at_work: set[str] = set()
-    over: set[str] = set()
     killed: list[str] = []
+    whole, one_ended = threading.Event(), threading.Event()
+    (other,) = cluster.worker_nodes
 
-    def kill_when_both_are_at_work(job: Job, stage: str) -> None:
-        at_work.add(job.key)
-        if len(at_work) < 2:
-            return
-        if not killed:
-            if _kill_a_worker(cluster):
-                killed.append("worker")
-                at_work.clear()  # one of them waits again, which of them is not known here
-                over.clear()
-        elif killed == ["worker"] and over:
-            killed.append("node")
-            (other,) = cluster.worker_nodes
-            cluster.remove_node(other, allow_graceful=False)
+    def a_worker_is_killed() -> bool:
+        workers = _at_work(cluster.head_node)
+        if not (workers and _at_work(other)):
+            return False
+        workers[0].kill()
+        killed.append("worker")
+        one_ended.clear()
+        return True
 
-    def ended(outcome: Outcome) -> None:
-        at_work.discard(outcome.job.key)
-        over.add(outcome.job.key)
+    def a_node_is_killed() -> bool:
+        if not (one_ended.is_set() and _at_work(other)):
+            return False
+        cluster.remove_node(other, allow_graceful=False)
+        killed.append("node")
+        return True
 
-    executor = RemoteExecutor(RayCluster(cluster.address), 2, 120.0, ATTEMPTS)
-    events = Events(stage=kill_when_both_are_at_work, ended=ended)
-    results = run_grid(grid, command="bench run", executor=executor, events=events)
+    def kill() -> None:
+        _becomes(a_worker_is_killed, whole) and _becomes(a_node_is_killed, whole)
+
+    # in a thread: which stages are reported, and when, depends on how often the driver comes round to ask
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        executor = RemoteExecutor(RayCluster(cluster.address), 2, 120.0, ATTEMPTS)
+        events = Events(ended=lambda outcome: one_ended.set())
+        results = run_grid(grid, command="bench run", executor=executor, events=events)
+    finally:
+        whole.set()
+        killer.join()
     assert killed == ["worker", "node"]
     return results
 
 
-def _kill_a_worker(cluster: Any) -> bool:
-    """End a process that carries out a task, and say whether there was one: Ray titles it with the task's name."""
-    for node in (cluster.head_node, *cluster.worker_nodes):
-        (raylet,) = node.all_processes["raylet"]
-        for process in psutil.Process(raylet.process.pid).children():
-            with suppress(psutil.Error):
-                if BUSY.match(" ".join(process.cmdline())):
-                    process.kill()
-                    return True
-    return False
+def _becomes(happens: Callable[[], bool], whole: threading.Event) -> bool:
+    """Look again and again until something is the case, and say whether it was before the run was whole."""
+    while not happens():
+        if whole.wait(0.05):
+            return False
+    return True
+
+
+def _at_work(node: Any) -> list[psutil.Process]:
+    """Return the processes of a node that carry out a task: Ray titles them with its name."""
+    (raylet,) = node.all_processes["raylet"]
+    found = []
+    for process in psutil.Process(raylet.process.pid).children():
+        with suppress(psutil.Error):
+            if BUSY.match(" ".join(process.cmdline())):
+                found.append(process)
+    return found
 
 
 @pytest.mark.attack("node of a cluster that is lost")
