@@ -38,7 +38,7 @@ LOG_BYTES = 4000
 """So much of a log's end is shown."""
 _LARGEST_LOG = 64 * 2**20
 _FIRST_SCORES, _MOST_SCORES = ("fd", "clap"), 3
-"""Beside the score of the order, what a table of cells shows unless all is asked for: what a screen is wide enough for."""
+"""Beside the score of the order, what a table of cells shows unless all is asked for; a screen has room for no more."""
 CELLS_AT_ONCE = 50
 """That another process writes the pages of."""
 

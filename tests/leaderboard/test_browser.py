@@ -328,7 +328,7 @@ def one_of_each(site):
 
 
 def test_every_score_and_fact_of_a_models_cells_is_shown_or_offered(make_run, make_record, tmp_path, page):
-    """On the pages of models and methods: a tick box shows all; whether ticked or not, nothing lies beside the screen."""
+    """On pages of models and methods a tick box shows all; whether ticked or not, nothing lies beside the screen."""
     specs = ["fp32", "ptq4adm@w4a8[calibration=mixup-prompt,preset=paper]", "naive@w4a8"]
     records = [make_record(spec=spec, n=SITE_CAPTIONS, loss=float(k)) for k, spec in enumerate(specs)]
     for record in records:
