@@ -422,8 +422,12 @@ def test_pages_have_no_serious_fault_of_access(site, page, scheme, width, pages)
         assert [one for one in found if one[0] in ("serious", "critical")] == [], path.name
 
 
-def test_what_is_printed_is_the_table_and_not_the_tools(site, page):
+def test_what_is_printed_is_the_table_and_the_plots_and_not_the_tools(site, page):
+    page.set_viewport_size({"width": 390, "height": 300})
     page.goto(site.index.as_uri())
+    assert page.locator("#tradeoff-panels svg").count() == 0, "they are far below"
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#tradeoff-panels figure:has(svg)").count() == 2
     page.emulate_media(media="print")
     assert page.locator("table.matrix").is_visible()
     assert page.locator("#tools").is_hidden()
