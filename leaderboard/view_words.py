@@ -1,4 +1,4 @@
-"""What a board says in two or three sentences, read from its view. Nothing is said that the engine did not conclude."""
+"""What a board says in one or two sentences, read from its view. Nothing is said that the engine did not conclude."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from admbench.leaderboard.view import BoardView, ModelView, bits_per_weight
 
 NO_WORSE_BY = "fd"
 """The score whose verdicts are counted."""
-_MANY = 6
-"""So many names are listed; of more there is a number."""
+_MOST_NAMES = 4
+"""So many methods that beat rounding are named; of others there is a number."""
+_MOST_PARTS = 3
+"""So many methods that come first, and so many numbers of models, are told one by one."""
 
 
 def headline(view: BoardView) -> list[str]:
-    """Return two or three sentences: what comes first at few bits, what beats rounding, and what is no worse."""
+    """Return one or two sentences: what comes first at few bits and what beats rounding; what is no worse."""
     ordered = [model for model in view.models if model.conclusions[view.score].pairs]
     if not ordered:
         reasons = Counter(own.missing.get(view.score, "") for model in view.models for own in model.rows)
@@ -29,9 +31,9 @@ def headline(view: BoardView) -> list[str]:
             (text for text, _ in reasons.most_common() if text and text != "this is full precision"), "no cells"
         )
         return [f"Nothing can be ordered by {view.score}: {usual}."]
-    first = _nearest(view, ordered)
-    rounding = _rounding(view) if len(ordered) > 1 else []
-    return _bits_said_once(view, [*first, *rounding, *_no_worse(view), *_left_out(view)])
+    nearest = [*_nearest(view, ordered), *(_rounding(view) if len(ordered) > 1 else [])]
+    rest = [*_no_worse(view), *_left_out(view)]
+    return _bits_said_once(view, [f"{'; '.join(parts)}." for parts in (nearest, rest) if parts])
 
 
 def model_sentences(view: BoardView, model: ModelView) -> list[str]:
@@ -91,20 +93,11 @@ def three_digits(number: float) -> str:
     return f"{number:#.3g}".rstrip(".")
 
 
-def better_word(score: str) -> str:
-    """Return what a better cell is by a score.
-
-    >>> better_word("fd_vs_baseline"), better_word("clap")
-    ('nearer to full precision', 'better by clap')
-    """
-    return "nearer to full precision" if score.endswith(OWN_AUDIO) else f"better by {score}"
-
-
 def _nearest(view: BoardView, models: Sequence[ModelView]) -> list[str]:
     """Say what comes first: among the weights of few bits that most cells have, or of all where none has company."""
     bits = _compared_bits(view, models)
     if len(models) == 1:
-        return [_model_sentence(view, models[0], bits)]
+        return [_model_sentence(view, models[0], bits).removesuffix(".")]
     firsts: dict[str, list[bool]] = {}
     for model in models:
         one = model.conclusions[view.score]
@@ -115,12 +108,18 @@ def _nearest(view: BoardView, models: Sequence[ModelView]) -> list[str]:
     total = sum(map(len, firsts.values()))
     best = "stays nearest to full precision" if view.score.endswith(OWN_AUDIO) else f"is best by {view.score}"
     others = "others" if bits is None else f"other {bits}-bit cells"
+    ranked = sorted(firsts.items(), key=lambda item: (-len(item[1]), item[0]))
+    every = [one for told in firsts.values() for one in told]
+    alike = len(set(every)) == 1 or len(firsts) == 1
     parts = [
-        f"{_named(view, spec)} {'' if place else f'{best} '}on {_share(len(told), total)}, {_apart(told, others)}"
-        for place, (spec, told) in enumerate(sorted(firsts.items(), key=lambda item: (-len(item[1]), item[0])))
+        f"{_named(view, spec)} {'' if place else f'{best} '}on {len(told) if place else _share(len(told), total)}"
+        f"{'' if alike else f' ({_apart(told, others)})'}"
+        for place, (spec, told) in enumerate(ranked[:_MOST_PARTS])
     ]
+    if rest := sum(len(told) for _, told in ranked[_MOST_PARTS:]):
+        parts.append(f"{len(ranked) - _MOST_PARTS} more on the other {rest}")
     where = "Of all cells" if bits is None else f"At {bits}-bit weights"
-    return [f"{where} {'; '.join(parts)}."] if parts else []
+    return [f"{where} {listed(parts)}{f' ({_apart(every, others)})' if alike else ''}"] if parts else []
 
 
 def _compared_bits(view: BoardView, models: Sequence[ModelView]) -> int | None:
@@ -134,15 +133,13 @@ def _compared_bits(view: BoardView, models: Sequence[ModelView]) -> int | None:
 
 
 def _share(some: int, total: int) -> str:
-    if total == 1:
-        return "the one model that has several"
-    return f"all {total} models" if some == total else f"{some} of {total} models"
+    return "the one model that has several" if total == 1 else _of(some, total)
 
 
 def _apart(told: Sequence[bool], others: str) -> str:
     """Say on how many models a cell is told apart from every other one."""
     if not any(told):
-        return f"though not told apart from some {others}"
+        return f"not told apart from some {others}"
     return f"told apart from all {others}{'' if all(told) else f' on {sum(told)}'}"
 
 
@@ -151,24 +148,32 @@ def _told_from_all(pairs: AllPairs, spec: str, others: Iterable[str]) -> bool:
 
 
 def _rounding(view: BoardView) -> list[str]:
-    """Say which methods are shown to beat rounding at the same bits on all models, and which on some or none."""
+    """Say which methods are shown to beat rounding at the same bits on how many models, those on most models first."""
     known = [one for one in view.across if len(one.models) > 1]
-    counted = {one.cell: (one.better, len(one.models)) for one in known}
-    groups = {
-        f"on all {max((total for _, total in counted.values()), default=0)} models": [
-            cell for cell, (better, total) in counted.items() if better == total
-        ],
-        "on some models": [cell for cell, (better, total) in counted.items() if 0 < better < total],
-        "on none": [cell for cell, (better, _) in counted.items() if not better],
-    }
-    named = [(where, cells) for where, cells in groups.items() if cells]
-    if not named:
+    if not known:
         return []
-    where, cells = named[0]
-    verb = "is" if len(cells) == 1 else "are"
-    than = f"shown to be {better_word(view.score)} than rounding at the same nominal bits"
-    rest = "".join(f", {_some(view, cells)} {where}" for where, cells in named[1:])
-    return [f"{_some(view, cells)} {verb} {than} {where}{rest}."]
+    than = "shown to beat rounding at the same nominal bits"
+    if not any(one.better for one in known):
+        return [f"none of {len(known)} methods is {than} on any model"]
+    groups: dict[tuple[int, int], list[str]] = {}
+    for one in sorted(known, key=lambda one: (-one.better, len(one.models), one.mean or 0.0, one.cell)):
+        groups.setdefault((one.better, len(one.models) if one.better else 0), []).append(one.cell)
+    (first, cells), *others = groups.items()
+    verb, room = "is" if len(cells) == 1 else "are", _MOST_NAMES - len(cells)
+    parts = [f"{listed([_named(view, cell) for cell in cells], _MOST_NAMES)} {verb} {than} on {_of(*first)}"]
+    for (better, total), cells in others[: _MOST_PARTS - 1]:
+        room -= len(cells)
+        who = listed([_named(view, cell) for cell in cells]) if room >= 0 else f"{len(cells)} more"
+        parts.append(f"{who} on {f'{better} of {total}' if better else 'none'}")
+    if rest := others[_MOST_PARTS - 1 :]:
+        count = sum(len(cells) for _, cells in rest)
+        parts.append(f"{count} more on {'fewer' if any(better for (better, _), _ in rest) else 'none'}")
+    return [", ".join(parts)]
+
+
+def _of(some: int, total: int) -> str:
+    every = "both models" if total == 2 else f"all {total} models"
+    return every if some == total else f"{some} of {total} models"
 
 
 def _no_worse(view: BoardView) -> list[str]:
@@ -189,7 +194,7 @@ def _no_worse(view: BoardView) -> list[str]:
         parts.append(f"{bad} {'is' if bad == 1 else 'are'} shown to be worse")
     if open_ones:
         parts.append(f"of {open_ones} it cannot be told{_would_tell(verdicts)}")
-    return [f"With the margin {verdicts[0].margin}, {'; '.join(parts)}."]
+    return [f"With the margin {verdicts[0].margin}, {listed(parts)}"]
 
 
 def _would_tell(verdicts: Sequence[Verdict]) -> str:
@@ -214,11 +219,7 @@ def _left_out(view: BoardView) -> list[str]:
     """Say how many finished cells have no place in the order."""
     rows = [own for model in view.models for own in model.rows if own.record.status == "done"]
     count = sum(view.score in own.missing and own.spec != FULL_PRECISION for own in rows)
-    return [f"{count} {'cell has' if count == 1 else 'cells have'} no place in the order; the table says why."][:count]
-
-
-def _some(view: BoardView, specs: Sequence[str]) -> str:
-    return listed([_named(view, spec) for spec in specs]) if len(specs) <= _MANY else f"{len(specs)} methods"
+    return [f"{count} {'cell has' if count == 1 else 'cells have'} no place in the order (the table says why)"][:count]
 
 
 def _named(view: BoardView, spec: str) -> str:

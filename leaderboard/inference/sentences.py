@@ -9,6 +9,9 @@ from admbench.leaderboard.inference.crossed import Crossed
 from admbench.leaderboard.inference.equivalence import Verdict
 from admbench.leaderboard.inference.pairs import AllPairs
 
+MOST_NAMES = 6
+"""So many names a sentence has; of more it has their number."""
+
 
 def nearest_sentence(model: str, pairs: AllPairs, among: Iterable[str], what: str) -> str:
     """Say which of some cells of a model comes first, and from which of them it is told apart.
@@ -88,13 +91,14 @@ def conclusion(sentences: Sequence[str], cautions: Iterable[str | None]) -> str:
     return " ".join([*sentences, *warnings])
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return names as a list in words.
+def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
+    """Return names as a list in words, of many the first ones and how many there are beside them.
 
-    >>> listed(["a", "b", "c"])
-    'a, b and c'
+    >>> listed(["a", "b", "c"]), listed(["a", "b", "c", "d"], most=2)
+    ('a, b and c', 'a, b and 2 more')
     """
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    shown = [*names[:most], f"{len(names) - most} more"] if len(names) > most + 1 else names
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def measured(verdict: Verdict) -> str:

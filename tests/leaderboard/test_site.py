@@ -49,7 +49,7 @@ def cell_pages(site):
 def test_the_front_page_says_what_can_be_told_with_intervals_letters_ranks_and_reasons(site):
     text = words(site.index)
     for shown in (
-        "Of all cells naive@w8a8 stays nearest to full precision on all 2 models, told apart from all others.",
+        "Of all cells naive@w8a8 stays nearest to full precision on both models (told apart from all others).",
         "Caution: only 12 captions: below 96 intervals can be too short.",
         "2 models, 4 methods: 6 cells done, 1 failed",
         "rank 1",
