@@ -265,7 +265,8 @@ def load_grid(path: Path | None, overrides: Mapping[str, Any]) -> GridSpec:
 
     Args:
         path: a TOML file; None is the embedded grid.
-        overrides: dotted key (`generation.steps`) -> value; None values are flags that were not given.
+        overrides: dotted key (`generation.steps`, `execution.ray.address`) -> value; None values are flags that were
+            not given.
 
     Raises:
         UsageError: the file is missing or not TOML, a key is unknown (with the nearest), or a value is not valid.
@@ -282,9 +283,12 @@ def load_grid(path: Path | None, overrides: Mapping[str, Any]) -> GridSpec:
         table.pop("generation", None)  # the embedded grid's sampler is that of its own models; others may not have it
     _let_flags_count(table, given)
     for key, value in given.items():
-        section, _, leaf = key.rpartition(".")
-        parent = table.setdefault(section, {}) if section else table
-        if isinstance(parent, dict):  # otherwise the file has a value where a table belongs: reported below
+        *sections, leaf = key.split(".")
+        parent: Any = table
+        for section in sections:
+            if isinstance(parent, dict):  # otherwise the file has a value where a table belongs: reported below
+                parent = parent.setdefault(section, {})
+        if isinstance(parent, dict):
             parent[leaf] = value
     try:
         return GridSpec.model_validate(table)

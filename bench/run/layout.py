@@ -279,3 +279,8 @@ class RunLayout:
     def lock(self) -> Path:
         """Held by the process that carries the run out."""
         return self.run / ".lock"
+
+    @property
+    def lease(self) -> Path:
+        """Kept by that process where the file system has no locks."""
+        return self.run / ".lease"

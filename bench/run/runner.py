@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,16 +85,18 @@ def run_grid(
     """
     events = events or Events()
     execution = grid.execution
-    with hold(grid.out) as lock, ExitStack() as ending:
+    with hold(grid.out) as held, ExitStack() as ending:
         _put_back(grid.out)
         asking = None
         if executor is None and execution.executor == "local":
-            executor = make_executor(execution, grid.out, held=[lock.fileno()])
+            executor = make_executor(execution, grid.out, held=[held.file.fileno()])
         if isinstance(executor, LocalExecutor):
             ending.callback(executor.close)
             asking = executor.ask
         store = None if grid.store is None else Store(grid.store)
-        lease = None if store is None else ending.enter_context(hold_lease(store, grid.out))
+        leases = [] if held.lease is None else [held.lease]
+        if store is not None:
+            leases.append(ending.enter_context(hold_lease(store, grid.out)))
         finished = Finished(store)
         judges = judges or _judges_of(grid)
         plan = make_plan(grid, command=command, judges=judges, fresh=fresh, asking=asking, finished=finished)
@@ -109,7 +111,7 @@ def run_grid(
         if store is not None:
             note_plan(store, listed)
         events.planned(plan)
-        ended = _carry_out(plan, executor, events, journal, finished, lease)
+        ended = _carry_out(plan, executor, events, journal, finished, leases)
         _tidy(plan)
     return [_result(cell, ended.get(cell.key), plan.skipped.get(cell.key)) for cell in plan.cells]
 
@@ -122,7 +124,7 @@ def _put_back(out: Path) -> None:
 
 
 def _carry_out(
-    plan: Plan, executor: Executor, events: Events, journal: Journal, finished: Finished, lease: Lease | None
+    plan: Plan, executor: Executor, events: Events, journal: Journal, finished: Finished, leases: Sequence[Lease]
 ) -> dict[str, Outcome]:
     """Return how each job ended, by its key."""
 
@@ -133,7 +135,7 @@ def _carry_out(
     ended: dict[str, Outcome] = {}
     with closing(journal), closing(executor.run(plan.tasks, on_stage)) as outcomes:
         for outcome in outcomes:
-            if lease is not None:
+            for lease in leases:
                 lease.require()
             before = ended.get(outcome.job.checkpoint) if isinstance(outcome.job, CellJob) else None
             outcome = _settled(outcome, 0.0 if before is None else before.seconds, finished)

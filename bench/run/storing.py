@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from admbench import cache
 from admbench.bench.run.finished import is_done
 from admbench.bench.run.jobs import CellJob, Job
 from admbench.bench.run.layout import JobFolder
+from admbench.bench.run.lock import lacks_locks
 from admbench.bench.run.products import is_sealed
 from admbench.bench.run.store import Store
 from admbench.errors import BenchError, DataError
 from admbench.files import remove, slug, write_bytes_atomic
+from admbench.hashing import sha256_json
 
 
 class Finished:
@@ -92,6 +96,23 @@ def tidy_node(job: Job) -> None:
 def _alone(run: Path) -> Iterator[None]:
     """Be the only process of this machine that fetches into a run folder."""
     run.mkdir(parents=True, exist_ok=True)
-    with open(run / ".fetching", "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with open(run / ".fetching", "ab") as file, ExitStack() as ending:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if not lacks_locks(error):
+                raise
+            ending.enter_context(_alone_by_name(run))
         yield
+
+
+@contextmanager
+def _alone_by_name(run: Path) -> Iterator[None]:
+    """The same where the folder's file system has no locks: by a file in this machine's own folder for such."""
+    path = Path(tempfile.gettempdir()) / f"admbench-fetching-{os.getuid()}-{sha256_json(str(run.resolve()))[:16]}"
+    number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)

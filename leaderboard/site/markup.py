@@ -18,7 +18,7 @@ from admbench.plain_text import visible_lines
 MOST_UNFOLDED = 8
 """Entries of a part of a tree, those of its own parts among them; what has more is folded."""
 FURTHER = ' class="further"'
-"""Of a fact that a phone shows when asked; the front page shows none of them unless asked."""
+"""Of a fact that a table of cells shows when all are asked for; the front page shows none of them unless asked."""
 
 
 def shown(text: str) -> str:

@@ -37,6 +37,8 @@ LOG_FILE = "log.txt"
 LOG_BYTES = 4000
 """So much of a log's end is shown."""
 _LARGEST_LOG = 64 * 2**20
+_FIRST_SCORES, _MOST_SCORES = ("fd", "clap"), 3
+"""Beside the score of the order, what a table of cells shows unless all is asked for; a screen has room for no more."""
 CELLS_AT_ONCE = 50
 """That another process writes the pages of."""
 
@@ -225,10 +227,18 @@ def _table(one: Front, first: str, rows: Iterable[tuple[str, FrontCell]], senten
         "rows": list(rows),
         "score": one.view.score,
         "scores": one.scores,
+        "first_scores": _first_scores(one),
         "columns": one.columns,
         "sentences": sentences,
         "cautions": one.view.cautions,
     }
+
+
+def _first_scores(one: Front) -> list[str]:
+    """Return the scores that a table of cells shows unless all are asked for."""
+    known = [choice.key for choice in one.scores]
+    wanted = (one.view.score, *_FIRST_SCORES, *known)
+    return list(dict.fromkeys(key for key in wanted if key in known))[:_MOST_SCORES]
 
 
 def _model_facts(record: Record) -> list[tuple[str, Any]]:

@@ -68,6 +68,13 @@ def test_flags_override_the_file_and_flags_not_given_do_not(grid_file: Path, tmp
     assert grid.out == tmp_path
 
 
+def test_a_flag_of_a_table_in_a_table_leaves_what_else_the_file_says_there(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(GRID + "[execution.ray]\nattempts = 7\n")
+    grid = load_grid(tmp_path / "mine.toml", {"execution.ray.address": "head:6379"})
+    assert (grid.execution.ray.address, grid.execution.ray.attempts, grid.execution.workers) == ("head:6379", 7, 2)
+    assert load_grid(None, {"execution.ray.address": "head:6379"}).execution.ray.address == "head:6379"
+
+
 def test_the_embedded_grid_has_three_models_and_at_least_four_methods_on_96_captions() -> None:
     grid = load_grid(None, {})
     assert grid.models == ("tiny-audioldm", "tiny-tango", "tiny-dit")

@@ -6,6 +6,7 @@ import io
 import json
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +16,8 @@ import pytest
 from admbench.leaderboard import build_site, read_runs
 
 from .browsing import AXE, new_page
-from .conftest import score
+from .conftest import SITE_CAPTIONS, failed, score
+from .written_results import write_results
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -323,6 +325,35 @@ def one_of_each(site):
     """The pages at the root, and one of each kind below."""
     below = [next(path for path in site.pages if path.parent.name == kind) for kind in BELOW]
     return [*site.root.glob("*.html"), *below]
+
+
+def test_every_score_and_fact_of_a_models_cells_is_shown_or_offered(make_run, make_record, tmp_path, page):
+    """On pages of models and methods a tick box shows all; whether ticked or not, nothing lies beside the screen."""
+    specs = ["fp32", "ptq4adm@w4a8[calibration=mixup-prompt,preset=paper]", "naive@w4a8"]
+    records = [make_record(spec=spec, n=SITE_CAPTIONS, loss=float(k)) for k, spec in enumerate(specs)]
+    for record in records:
+        own = record["scores"]["fd"] | {"value": 123.4, "ci95": [100.1, 222.2], "difference": None}
+        record["scores"] |= {f"fd[judge-{k}]": own for k in range(5)}
+        record["environment"]["cpu"] = "A Processor of Many Words 3000 with 128 Cores"
+    records.append(failed(spec="hqq@w2a16", reason="out of memory, " * 39 + "again", n=SITE_CAPTIONS))
+    run = make_run(records)
+    write_results(run, dict.fromkeys(specs, 0.1) | {"fp32": 0.0}, SITE_CAPTIONS)
+    built = build_site(read_runs([run]), tmp_path / "site")
+    pages = [built.root / "models" / "tiny-tango.html", *built.root.glob("methods/ptq4adm*.html")]
+    for width, path in product((390, 1280, 1440), pages):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto(path.as_uri())
+        row = page.locator("tr[data-method^=ptq4adm]")
+        labels = row.locator("td").evaluate_all("cells => cells.map(cell => cell.dataset.label)")
+        assert {"Rank", "FD to fp32", "CLAP", "FD [judge-4]", "Bits", "Peak memory", "Machine"} <= set(labels)
+        shown = row.locator("td:visible").evaluate_all("cells => cells.map(cell => cell.dataset.label)")
+        assert shown == ["Rank", "FD to fp32", "FD", "CLAP", "Bits", "MB", "Speed", "No worse", "Checked"]
+        assert not page.evaluate(SIDEWAYS), path.name
+        page.get_by_label(f"all {len(labels) - 1} scores and facts of each cell").check()
+        assert row.locator("td:visible").count() == len(labels)
+        named = "cell => getComputedStyle(cell, '::before').content"
+        assert row.locator("td").last.evaluate(named) == '"Machine"'
+        assert not page.evaluate(SIDEWAYS), path.name
 
 
 def test_headings_and_methods_stay_in_view(site, page):

@@ -34,11 +34,10 @@ const board = (() => {
     return `[${fixed(low, places)}, ${fixed(high, places)}]`;
   }
 
-  // What method names may break after.
+  // A method's name, which breaks only before its options and between them.
   function spec(name) {
-    const parts = name.split(",");
-    return h("span", { class: "spec" }, parts.flatMap((part, place) =>
-      [h("span", {}, place < parts.length - 1 ? part + "," : part), place < parts.length - 1 ? document.createElement("wbr") : ""]));
+    const parts = name.split(/(?<=,)|(?=\[)/);
+    return h("span", { class: "spec" }, parts.flatMap((part, place) => [place ? document.createElement("wbr") : "", h("span", {}, part)]));
   }
 
   function ranked(place) {
