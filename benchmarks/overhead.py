@@ -5,16 +5,20 @@
 One real cell is made first. Then grids of so many cells of the same model are run whose jobs do nothing but leave that
 cell's results under their own names (`benchmarks.stub_program`), each cell with a job for its quantization and one for
 the rest, each in a process of its own. A line a grid is printed: seconds until it was planned and until it ended, by
-the clock; seconds of processor time of all its processes, user and system; of these, milliseconds a cell beyond a grid
-of one cell, whose time is that of starting; seconds of the same again with everything finished; and the parent's memory
-at its end. Processor time is what tells where others use the machine too; the load is printed with it.
+the clock; seconds of processor time of all its processes, user and system; of both, milliseconds a cell beyond a grid
+of one cell, whose time is that of starting; and the parent's memory at its end. Then `bench run` is called on what is
+finished, as a user would, twice: seconds by the clock, first with the leaderboard yet to be written, then with nothing
+left to do, and the memory that each of the two had at most. Processor time is what tells where others use the machine
+too; the load is printed with it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +27,7 @@ from pathlib import Path
 
 import psutil
 
+from admbench import children
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.grid import GridSpec, load_grid
 from admbench.bench.run.layout import RunLayout
@@ -48,16 +53,23 @@ def main() -> None:
         real = _grid(options.model, 1, options.workers, Path(folder) / "real")
         assert [result.reason for result in run_grid(real, command="benchmark")] == [None]
         os.environ[TEMPLATE] = str(RunLayout(real.out).cell(options.model, real.methods[0]).path)
-        starting = _timed(_grid(options.model, 1, options.workers, Path(folder) / "start")).processor
-        print(f"starting: {starting:.1f} s of processor time, once a run")
-        print("cells  planned_s  run_s  cpu_s  cpu_ms_a_cell  again_s  memory_MB  load")
+        starting = _timed(_grid(options.model, 1, options.workers, Path(folder) / "start"))
+        print(f"starting: {starting.ended:.1f} s, {starting.processor:.1f} s of processor time, once a run")
+        print(
+            "cells  planned_s  run_s  cpu_s  ms_a_cell  cpu_ms_a_cell  parent_MB"
+            "  board_s  board_MB  again_s  again_MB  load"
+        )
         for size, grid in zip(sizes, grids, strict=True):
-            first, again = _timed(grid), _timed(grid)
+            ran = _timed(grid)
             memory = psutil.Process().memory_info().rss / 1e6
-            per_cell = 1000 * (first.processor - starting) / max(1, size - 1)
+            board, again = _command(grid), _command(grid)
+            more = max(1, size - 1)
             print(
-                f"{size:5}  {first.planned:9.2f}  {first.ended:5.1f}  {first.processor:5.1f}  {per_cell:13.1f}"
-                f"  {again.ended:7.2f}  {memory:9.0f}  {os.getloadavg()[0]:4.1f}",
+                f"{size:5}  {ran.planned:9.2f}  {ran.ended:5.1f}  {ran.processor:5.1f}"
+                f"  {1000 * (ran.ended - starting.ended) / more:9.1f}"
+                f"  {1000 * (ran.processor - starting.processor) / more:13.1f}  {memory:9.0f}"
+                f"  {board.seconds:7.1f}  {board.megabytes:8.0f}  {again.seconds:7.1f}  {again.megabytes:8.0f}"
+                f"  {os.getloadavg()[0]:4.1f}",
                 flush=True,
             )
 
@@ -89,6 +101,38 @@ def _timed(grid: GridSpec) -> Timed:
     if failed:
         sys.exit(f"{failed[0].job.name}: {failed[0].reason}")
     return Timed(planned[0] - began, time.perf_counter() - began, _processor_seconds() - used)
+
+
+@dataclass(frozen=True)
+class Called:
+    """A command's time by the clock, and the memory that it, or this process when it started it, had at most."""
+
+    seconds: float
+    megabytes: float
+
+
+def _command(grid: GridSpec) -> Called:
+    """Call `bench run` on a grid."""
+    table = grid.out.with_suffix(".toml")
+    values = {
+        "models": grid.models,
+        "methods": grid.methods,
+        "limit": grid.limit,
+        "out": str(grid.out),
+        "metrics.names": grid.metrics.names,
+        "generation.steps": grid.generation.steps,
+        "execution.workers": grid.execution.workers,
+    }
+    table.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+    began = time.perf_counter()
+    command = [*children.command("admbench"), "run", str(table), "--quiet"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - began
+    if process.returncode:
+        sys.exit(f"{' '.join(command)}: exit code {process.returncode}")
+    return Called(seconds, used.ru_maxrss * 1024 / 1e6)
 
 
 def _processor_seconds() -> float:

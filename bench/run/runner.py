@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -112,7 +112,7 @@ def run_grid(
             note_plan(store, listed)
         events.planned(plan)
         ended = _carry_out(plan, executor, events, journal, finished, leases)
-        _tidy(plan)
+        _tidy(plan, ended)
     return [_result(cell, ended.get(cell.key), plan.skipped.get(cell.key)) for cell in plan.cells]
 
 
@@ -220,12 +220,16 @@ def _check_inside(out: Path, plan: Plan) -> None:
             raise DataError(f"{path}: a link out of the run folder; expected a folder of the run")
 
 
-def _tidy(plan: Plan) -> None:
+def _tidy(plan: Plan, ended: Mapping[str, Outcome]) -> None:
     """Remove what a run that was stopped had no time to: checkpoints that their cells have, replaced and empty folders.
 
+    A node that was taken for lost may have gone on with a job that another did meanwhile: what it wrote goes too.
     What cannot be removed stays: that takes nothing from results that are there.
     """
     layout = RunLayout(plan.run)
+    for job in (job for job in plan.jobs if job.key in ended and not ended[job.key].failed):
+        with suppress(OSError):
+            remove(job.work.path)
     for cell in plan.cells:
         left = (cell.quantized.path, cell.parts, layout.parts(cell.model, None))
         if any(folder.is_dir() for folder in left) and is_done(cell):

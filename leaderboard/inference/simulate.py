@@ -32,7 +32,7 @@ from admbench.leaderboard.inference.crossed import crossed_mean
 from admbench.leaderboard.inference.equivalence import Verdict, judge
 from admbench.leaderboard.inference.influence import Influence
 from admbench.leaderboard.inference.margins import parse_margin
-from admbench.leaderboard.inference.pairs import AllPairs, all_pairs
+from admbench.leaderboard.inference.pairs import Pair, all_pairs
 from admbench.leaderboard.inference.scores import KINDS
 
 Array = NDArray[np.float64]
@@ -135,12 +135,13 @@ def simultaneous(
     rng = np.random.default_rng(seed)
     for _ in range(trials):
         found = all_pairs(draw(rng), kind)
-        wrong, missed = _wrong(found, truth, sign)
+        pairs = found.pairs  # computed whenever it is asked for
+        wrong, missed = _wrong(pairs, truth, sign)
         counts["wrongly told apart"] += wrong
         counts["interval misses"] += missed
         counts["rank misses"] += any(not low <= ranks[name] <= high for name, (low, high) in found.ranks.items())
         counts["rightly told apart"] += sum(
-            pair.told_apart and sign * truth[pair.better] < sign * truth[pair.worse] for pair in found.pairs
+            pair.told_apart and sign * truth[pair.better] < sign * truth[pair.worse] for pair in pairs
         )
     return counts
 
@@ -163,9 +164,9 @@ def step_down(contrasts: Sequence[Contrast]) -> int:
     return int((~remaining).sum())
 
 
-def _wrong(found: AllPairs, truth: dict[str, float], sign: int) -> tuple[bool, bool]:
+def _wrong(pairs: Sequence[Pair], truth: dict[str, float], sign: int) -> tuple[bool, bool]:
     wrong = missed = False
-    for pair in found.pairs:
+    for pair in pairs:
         better, worse = truth[pair.better], truth[pair.worse]
         expected = better / worse if pair.contrast.scale == "ratio" else better - worse
         missed |= not pair.low <= expected <= pair.high

@@ -201,6 +201,14 @@ BROKEN = {
 }
 
 
+@pytest.fixture
+def one_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check methods on the first of the two networks alone: what is broken on one is said of that one."""
+    first = dict(list(TINY_MODELS.items())[:1])
+    monkeypatch.setattr("admbench.bench.conformance.method_subject.TINY_MODELS", first)
+
+
+@pytest.mark.usefixtures("one_network")
 @pytest.mark.parametrize(("plugin", "check", "words"), BROKEN.values(), ids=BROKEN)
 def test_a_method_that_breaks_its_contract_is_told_how(plugin: type, check: str, words: str) -> None:
     if plugin is not Named:
@@ -209,6 +217,7 @@ def test_a_method_that_breaks_its_contract_is_told_how(plugin: type, check: str,
     assert words in failed("broken")[check]
 
 
+@pytest.mark.usefixtures("one_network")
 def test_where_products_do_not_repeat_a_difference_is_not_blamed_on_the_method(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arithmetic, "repeats", lambda: False)
     Dices.name = "broken"
@@ -274,6 +283,7 @@ def test_a_suite_that_breaks_its_contract_is_told_how() -> None:
     assert failed("odd") == {"has the audio that it says it has": "ab: audio beyond full scale"}
 
 
+@pytest.mark.usefixtures("one_network")
 def test_the_command_prints_a_line_per_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-plugin", "fp32"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -300,6 +310,7 @@ def test_a_plugin_that_cannot_be_imported_is_a_mistake(plugins: None, capsys: py
     assert "fake_adm_missing" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("one_network")
 def test_a_spec_is_checked_as_it_is_given(tmp_path: Path) -> None:
     findings = {finding.check: finding for finding in check_plugin("naive@w4a16[weights=tensor]")}
     assert "naive@w4a16[prompts=3,timesteps=3,steps=4,weights=tensor]" in next(

@@ -10,10 +10,11 @@ import pytest
 
 from admbench import exchange
 from admbench.bench.run import recovery
+from admbench.bench.run.executors.base import Outcome
 from admbench.bench.run.grid import GridSpec
 from admbench.bench.run.jobs import CellJob, QuantizeJob, job_from_json
 from admbench.bench.run.layout import RunLayout
-from admbench.bench.run.runner import CellResult, run_grid
+from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.bench.run.stages import publish
 from admbench.errors import DataError
 from admbench.files import atomic_directory
@@ -136,6 +137,20 @@ def test_a_checkpoint_at_work_goes_once_its_cell_is_done_and_stays_while_it_is_n
     recovery.remove_replaced(grid.out)
     assert not quantize.work.path.exists()
     assert other.work.path.is_dir(), "which goes on when it is asked for"
+
+
+@pytest.mark.usefixtures("check_specs_here")
+def test_what_a_node_that_was_taken_for_lost_went_on_to_write_is_gone_after_the_run(
+    make_grid: Callable[..., GridSpec],
+) -> None:
+    grid = make_grid(methods=["fp32"], limit=2, metrics__names=["clap"])
+
+    def write(outcome: Outcome) -> None:
+        folder(outcome.job.work.path, "half of a job that another has done")
+
+    results = run_grid(grid, command="bench run", judges=JUDGES, executor=Here(), events=Events(ended=write))
+    assert [result.reason for result in results] == [None]
+    assert not RunLayout(grid.out).all_work.exists()
 
 
 @pytest.mark.usefixtures("check_specs_here")
