@@ -40,6 +40,7 @@ MODES = (
     VARIABLE,
     LIMIT,
     "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
     "DNNL_DEFAULT_FPMATH_MODE",
     "DNNL_MAX_CPU_ISA",
     "NPY_DISABLE_CPU_FEATURES",
@@ -47,8 +48,15 @@ MODES = (
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "ONEDNN_MAX_CPU_ISA",
     "OPENBLAS_CORETYPE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+    "TORCH_CUDNN_USE_HEURISTIC_MODE_B",
+    "TORCH_CUDNN_V8_API_DISABLED",
+    "TORCH_MKLDNN_MATMUL_MIN_DIM",
+    "TORCH_MKLDNN_MATMUL_MIN_SIZE",
 )
-"""Variables by which MKL, torch, oneDNN, numpy, cuBLAS, OpenBLAS and we choose other instructions or precisions."""
+"""Variables by which MKL, torch, oneDNN, numpy, cuBLAS, cuDNN, OpenBLAS and we choose other instructions or precisions,
+or other libraries for a product."""
 INSTRUCTION_SETS = (
     "avx2",
     "fma",

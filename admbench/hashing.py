@@ -6,12 +6,14 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from admbench import cache
+from admbench.errors import DataError
 from admbench.files import write_text_atomic
 
 REMEMBERED_BYTES = 2**20
@@ -32,9 +34,15 @@ def remembered_sha256(path: str | Path) -> str:
     What has not changed has the same place, size, inode, and times of its content and of its inode: the latter is not
     to be set by a user, so that a file with another content and its old date is hashed again. Where the user's cache
     cannot be written, where a file system has no inodes, and of a file that has just changed, nothing is remembered.
+
+    Raises:
+        DataError: it is a pipe, a device or a folder.
+        OSError: it is missing, or cannot be read.
     """
     path = Path(path)
     status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path}: expected a regular file")
     if status.st_size < REMEMBERED_BYTES:
         return sha256_file(path)
     seen = [str(path.resolve()), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]

@@ -40,8 +40,11 @@ class Private:
     def __init__(self, home: Path, user: str, environment: Mapping[str, str]) -> None:
         self._home: re.Pattern[str] | None = None
         if home != home.parent:  # not the root of all
-            self._home = re.compile(rf"(?<![\w.-]){re.escape(str(home))}(?![\w.-])")
-        self._user = re.compile(rf"(?<=/){re.escape(user)}(?=/)") if user else None
+            self._home = re.compile(rf"(?<![\w.-]){re.escape(str(home))}(?![\w-]|\.\w)")
+        self._user: re.Pattern[str] | None = None
+        if user:  # in the middle of any path, or last in one of this machine: not of a URL, nor after a model's owner
+            name = re.escape(user)
+            self._user = re.compile(rf"(?<=/){name}(?=/)|((?<![\w./-])/(?:[^/\s'\"]+/)*){name}(?![\w/-]|\.\w)")
         self._secrets = _secrets(environment)
 
     @classmethod
@@ -64,7 +67,7 @@ class Private:
         if "/" not in text:
             return text
         text = text if self._home is None else self._home.sub("~", text)
-        text = text if self._user is None else self._user.sub("USER", text)
+        text = text if self._user is None else self._user.sub(lambda found: f"{found[1] or ''}USER", text)
         return _QUERY.sub(rf"\1{GONE}", _LOGIN.sub("", text))
 
     def hidden_in(self, value: Any) -> Any:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urljoin
 from xml.etree import ElementTree
 
@@ -21,6 +22,8 @@ from admbench.leaderboard.xml_text import xml_text
 ATOM_FILE, JSON_FILE = "feed.atom", "feed.json"
 NEWEST = 100
 """Entries of a feed."""
+FRONT = "index.html"
+"""Where an entry leads whose cell has no page of its own, as a later run of it took its place."""
 _ATOM = "http://www.w3.org/2005/Atom"
 
 
@@ -30,12 +33,13 @@ def _newest(records: Sequence[LoadedRecord]) -> list[LoadedRecord]:
     return sorted(finished, key=lambda one: (_started(one.record), str(one.path)), reverse=True)[:NEWEST]
 
 
-def to_atom(records: Sequence[LoadedRecord], title: str, url: str | None = None) -> str:
+def to_atom(records: Sequence[LoadedRecord], title: str, pages: Mapping[Path, str], url: str | None = None) -> str:
     """Return the Atom feed of some records.
 
     Args:
         records: of a board, in any order.
         title: of the board.
+        pages: file of a record -> page of its cell, from where the board is.
         url: where the board is; without it links are relative to the feed.
     """
     cells = _newest(records)
@@ -46,24 +50,24 @@ def to_atom(records: Sequence[LoadedRecord], title: str, url: str | None = None)
     _add(feed, "updated", _time(cells[0].record) if cells else datetime.fromtimestamp(0, UTC).isoformat())
     _add(_add(feed, "author", None), "name", title)
     _add(feed, "link", None).attrib.update(rel="self", href=_at(url, ATOM_FILE))
-    _add(feed, "link", None).attrib.update(rel="alternate", href=_at(url, "index.html"))
+    _add(feed, "link", None).attrib.update(rel="alternate", href=_at(url, FRONT))
     for cell in cells:
         entry = _add(feed, "entry", None)
         _add(entry, "title", _title(cell.record))
         _add(entry, "id", _id(cell))
         _add(entry, "updated", _time(cell.record))
-        _add(entry, "link", None).set("href", _at(url, "index.html"))
+        _add(entry, "link", None).set("href", _at(url, pages.get(cell.path, FRONT)))
         _add(entry, "content", _words(cell.record)).set("type", "text")
     ElementTree.indent(feed)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(feed, encoding="unicode") + "\n"
 
 
-def to_json_feed(records: Sequence[LoadedRecord], title: str, url: str | None = None) -> str:
+def to_json_feed(records: Sequence[LoadedRecord], title: str, pages: Mapping[Path, str], url: str | None = None) -> str:
     """Return the JSON Feed of some records; arguments as of `to_atom`."""
     items = [
         {
             "id": _id(cell),
-            "url": _at(url, "index.html"),
+            "url": _at(url, pages.get(cell.path, FRONT)),
             "title": _title(cell.record),
             "content_text": _words(cell.record),
             "date_published": _time(cell.record),
@@ -73,7 +77,7 @@ def to_json_feed(records: Sequence[LoadedRecord], title: str, url: str | None = 
     feed = {
         "version": "https://jsonfeed.org/version/1.1",
         "title": title,
-        "home_page_url": _at(url, "index.html"),
+        "home_page_url": _at(url, FRONT),
         "feed_url": _at(url, JSON_FILE),
         "items": items,
     }

@@ -10,8 +10,10 @@ from admbench.judged import JUDGE_NAME
 TEXT_LENGTH = 2000
 NAME_LENGTH = 200
 Text = Annotated[str, StringConstraints(min_length=1, max_length=TEXT_LENGTH)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH)]
-Spec = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+NAMED = {"format": "name"}
+"""In the schema of a text that is a name, in which nothing may pass for ASCII (`admbench.plain_text`)."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH), Field(json_schema_extra=NAMED)]
+Spec = Annotated[str, StringConstraints(min_length=1, max_length=500), Field(json_schema_extra=NAMED)]
 CommandLine = Annotated[str, StringConstraints(min_length=1, max_length=8000)]
 """A grid's models and methods may all stand in it."""
 MOST_ENTRIES = 1000

@@ -130,6 +130,17 @@ def _at_end(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")
 
 
+_LOOK_ALIKE = (
+    ("latin", "another Latin letter", ("model", "name"), "a", "\u0251", "\\u0251"),
+    ("dotless", "an i without its dot", ("method", "spec"), "i", "\u0131", "\\u0131"),
+    ("capital", "a small capital", ("method", "name"), "n", "\u0274", "\\u0274"),
+    ("wide", "an @ of full width", ("method", "spec"), "@", "\uff20", "\\uff20"),
+    ("mathematical", "a mathematical letter", ("model", "name"), "t", "\U0001d42d", "\\U0001d42d"),
+    ("hyphen", "another hyphen", ("model", "name"), "-", "\u2010", "\\u2010"),
+    ("dash", "a dash", ("model", "name"), "-", "\u2014", "\\u2014"),
+)
+"""Kind, what, where, a character of ASCII, what takes its place, and how that is shown."""
+
 FORGERIES: Mapping[str, Forgery] = {
     "fd-negative": Forgery("an FD below zero", "at least 0", _score("fd", -3.0, -4.0, -2.0)),
     "fd-tiny": Forgery("an FD of 5e-324", "is no measurement", _score("fd", 5e-324, 0.0, 1.0)),
@@ -205,6 +216,17 @@ FORGERIES: Mapping[str, Forgery] = {
         "a Cyrillic letter in a Latin name",
         "\\u0430",
         _set("model", "name", to=lambda old: old.replace("a", "\u0430", 1)),
+    ),
+    **{
+        f"look-alike-{kind}": Forgery(
+            what, shown, _set(*where, to=lambda old, own=own, seen=seen: old.replace(own, seen, 1))
+        )
+        for kind, what, where, own, seen, shown in _LOOK_ALIKE
+    },
+    "look-alike-word": Forgery(
+        "a name in Cyrillic letters alone that reads as Latin",
+        "\\u0441",
+        _set("model", "name", to="\u0441\u043e\u0441\u043e"),
     ),
     "direction-mark": Forgery(
         "a reason that is read from right to left",

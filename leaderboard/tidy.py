@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from admbench.hashing import sha256_json
-from admbench.leaderboard.fields import NAME_LENGTH, TEXT_LENGTH
+from admbench.leaderboard.fields import NAME_LENGTH, NAMED, TEXT_LENGTH
 from admbench.leaderboard.record import Record
 from admbench.leaderboard.untrusted import nesting
 from admbench.plain_text import visible
@@ -95,7 +95,7 @@ def _tidy(value: Json, schema: Schema | None, path: tuple[str, ...]) -> Json:
     if path == _LAYERS and isinstance(value, list):
         return _layers(value)
     if isinstance(value, str):
-        shown = visible(value, schema.get("maxLength", TEXT_LENGTH))
+        shown = visible(value, schema.get("maxLength", TEXT_LENGTH), name=schema.get("format") == NAMED["format"])
         return shown or (None if optional else EMPTY)
     if isinstance(value, list):
         return [_tidy(item, schema.get("items"), (*path, "")) for item in value]
@@ -110,7 +110,7 @@ def _object(value: dict[str, Json], schema: Schema, path: tuple[str, ...]) -> di
         of_each = next(iter(schema.get("patternProperties", {}).values()), schema.get("additionalProperties"))
         if not isinstance(of_each, Mapping) or _is_free(of_each):
             return _free(value, FREE_BYTES)
-        return {_key(key): _tidy(item, of_each, (*path, key)) for key, item in value.items()}
+        return {_key(key, name=True): _tidy(item, of_each, (*path, key)) for key, item in value.items()}
     more = {key: item for key, item in value.items() if key not in known}
     whole = {key: _tidy(item, known[key], (*path, key)) for key, item in value.items() if key in known}
     tidy_more = _free(more, FREE_BYTES) if more else {}
@@ -208,8 +208,8 @@ def _in_place_of(value: Json, shown: Json) -> dict[str, Json]:
     return {LEFT_OUT: f"{_bytes(shown):,} bytes", "sha256": sha256_json(plain_json(value))}
 
 
-def _key(text: str) -> str:
-    return visible(text, NAME_LENGTH) or EMPTY
+def _key(text: str, *, name: bool = False) -> str:
+    return visible(text, NAME_LENGTH, name=name) or EMPTY
 
 
 def _bytes(value: Json) -> int:

@@ -250,8 +250,10 @@ class GridSpec(_Table):
     @field_validator("submitter")
     @classmethod
     def _shows_all(cls, name: str | None) -> str | None:
-        if name is not None and (name != visible(name) or name != name.strip()):
-            raise ValueError(f"a name on one line without hidden or look-alike characters; found {visible(name)!r}")
+        if name is not None and (name != visible(name, name=True) or name != name.strip()):
+            raise ValueError(
+                f"a name on one line without hidden or look-alike characters; found {visible(name, name=True)!r}"
+            )
         return name
 
     @field_validator("components")

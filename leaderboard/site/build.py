@@ -114,9 +114,11 @@ def build_site(
         left_out = [*quarantined, *damaged]
         folder = Folder(site, previous=out if out.is_dir() else None)
         listening = _listening(views, votes, folder, max_captions)
-        folder.write(ATOM_FILE, to_atom(records, title, url).encode())
-        folder.write(JSON_FILE, to_json_feed(records, title, url).encode())
-        _write_pages(views, ladders, stress, listening, left_out, title, folder, mapped)
+        names = Names()
+        _write_pages(views, ladders, stress, listening, left_out, title, folder, mapped, names)
+        of_cells = {row.loaded.path: names.cell(row) for view in views for row in view.board.rows}
+        folder.write(ATOM_FILE, to_atom(records, title, of_cells, url).encode())
+        folder.write(JSON_FILE, to_json_feed(records, title, of_cells, url).encode())
     return SitePaths(
         root=out,
         index=out / "index.html",
@@ -187,8 +189,8 @@ def _write_pages(
     title: str,
     folder: Folder,
     mapped: Mapped,
+    names: Names,
 ) -> None:
-    names = Names()
     fronts = [front(view, names) for view in views]
     output = Output(folder, _shared(title, listening, bool(left_out)))
     cells = pages.write_cells(output, fronts, names, mapped)

@@ -83,8 +83,11 @@ class DiffusersQuantizedConfig(MethodConfig):
         if "folder" not in info.data:  # which is being refused
             return told
         place = backbone_folder(Path(info.data["folder"]).expanduser())
-        files = sorted(one for one in place.iterdir() if one.suffix in (".json", ".safetensors"))
-        found = sha256_json({one.name: remembered_sha256(one) for one in files})
+        try:
+            files = sorted(one for one in place.iterdir() if one.suffix in (".json", ".safetensors"))
+            found = sha256_json({one.name: remembered_sha256(one) for one in files})
+        except (BenchError, OSError) as error:
+            raise ValueError(str(error)) from error
         if told and told != found:
             raise ValueError(f"expected {found[:12]}, the hash of {info.data['folder']}")
         return found

@@ -117,7 +117,10 @@ class ReadyMadeConfig(MethodConfig):
     def _is_of_the_file(cls, told: str, info: ValidationInfo) -> str:
         if "file" not in info.data:  # which is being refused
             return told
-        found = remembered_sha256(Path(info.data["file"]).expanduser())
+        try:
+            found = remembered_sha256(Path(info.data["file"]).expanduser())
+        except OSError as error:
+            raise ValueError(str(error)) from error
         if told and told != found:
             raise ValueError(f"expected {found[:12]}, the hash of {info.data['file']}")
         return found

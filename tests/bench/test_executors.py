@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from admbench.bench.run.executors.base import PROGRAM, Executor, Outcome, Resources, Task
-from admbench.bench.run.executors.batches import make_batch
+from admbench.bench.run.executors.batches import Batch, make_batch
 from admbench.bench.run.executors.local import LocalExecutor
 from admbench.bench.run.executors.remote import RemoteExecutor
 from admbench.bench.run.grid import GenerationSpec, GridSpec, SlurmSpec
@@ -105,6 +105,21 @@ def on(*kinds: str) -> pytest.MarkDecorator:
 def on_each() -> pytest.MarkDecorator:
     """Slurm's stand-in only where there is no Slurm: it is half as much work for less of an answer."""
     return on("local", "ray", "slurm" if shutil.which("slurmctld") else "stand-in")
+
+
+def test_what_is_asked_for_from_slurm_is_what_the_grid_says_and_its_own_default_else(tmp_path: Path) -> None:
+    asked = {"partition": "p", "account": "a", "qos": "q", "constraint": "c", "gres": "gpu:h100:1"}
+    needs = {"cpus": 3, "gpus": 1, "memory_bytes": 2 * 2**30}
+    batch = Batch(id="one", folder=str(tmp_path), tasks=(), timeout=1.0, program=PROGRAM, **needs)
+    plain = slurm_module().Slurm(SlurmSpec(), tmp_path, "local")._parameters(batch)
+    assert not [name for name in plain if name.startswith("slurm_")], "what is left out is the cluster's own default"
+    assert (plain["timeout_min"], plain["cpus_per_task"], plain["gpus_per_node"], plain["mem_gb"]) == (240, 3, 1, 3)
+    unknown = batch.model_copy(update={"memory_bytes": None})
+    assert "mem_gb" not in slurm_module().Slurm(SlurmSpec(), tmp_path, "local")._parameters(unknown)
+    said = slurm_module().Slurm(SlurmSpec(**asked, memory_gb=16, minutes=9), tmp_path, "local")._parameters(batch)
+    assert {name: said[f"slurm_{name}"] for name in asked} == asked
+    assert (said["timeout_min"], said["mem_gb"]) == (9, 16)
+    assert "gpus_per_node" not in said, "gres in its place"
 
 
 @pytest.fixture

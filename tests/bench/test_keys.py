@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from admbench import versions
+from admbench import arithmetic, versions
 from admbench.bench import run as run_package
 from admbench.bench.run.grid import load_grid
 from admbench.bench.run.keys import Keys
 from admbench.bench.run.made_by import CODE, RUN
 from admbench.bench.run.merging import merge_runs
+from admbench.bench.run.plan import _threads
 from admbench.bench.run.program import run_job
 from admbench.bench.scoring.spec import JudgeSpec
 from admbench.errors import UsageError
@@ -263,6 +264,33 @@ def test_the_page_on_running_names_the_packages_that_compute() -> None:
     page = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
     (bullet,) = re.findall(r"^- the versions of what computes: (.*?);$", page, re.MULTILINE | re.DOTALL)
     assert {one for names in versions.COMPUTING.values() for one in names} <= set(re.findall(r"[\w-]+", bullet))
+
+
+def test_the_libraries_of_the_page_are_told_by_variables_that_are_in_the_keys() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"variables by which (.*?) choose other ones", page, flags=re.DOTALL)
+    told_by = {
+        "MKL": "MKL",
+        "oneDNN": "DNNL",
+        "torch": "TORCH",
+        "numpy": "NPY",
+        "OpenBLAS": "OPENBLAS",
+        "cuBLAS": "CUBLAS",
+        "cuDNN": "CUDNN",
+    }
+    assert re.findall(r"\w+", listed.replace(" and ", ", ")) == [*told_by]
+    plain = arithmetic.identity({}, "cpu")
+    for library, part in told_by.items():
+        names = [name for name in arithmetic.MODES if part in name]
+        assert names, library
+        assert all(arithmetic.identity({name: "1"}, "cpu") != plain for name in names)
+
+
+def test_a_job_has_its_share_of_the_cores_or_as_many_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("admbench.bench.run.plan.cores", lambda: 7)
+    shares = {(2, None): 3, (9, None): 1, (2, 5): 5}
+    for (workers, cpus), threads in shares.items():
+        assert _threads(load_grid(None, {"execution.workers": workers, "execution.cpus": cpus})) == threads
 
 
 def test_every_module_that_a_job_runs_is_in_its_keys_or_computes_nothing() -> None:

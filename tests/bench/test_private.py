@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,3 +81,24 @@ def test_what_is_no_path_of_the_user_stays() -> None:
         assert ann.hidden(text) == text
     assert ann.hidden_in({"at": ["/home/ann", {"/home/ann/x": 3}]}) == {"at": ["~", {"~/x": 3}]}
     assert ann.hidden("hf_abcdefghijklmnopqrstuvwxyz") == "..."
+
+
+def test_a_name_at_the_end_of_a_path_of_this_machine_is_hidden_and_that_of_an_owner_elsewhere_is_not() -> None:
+    ann = Private(Path("/home/ann"), "ann", {})
+    for text in ("/scratch/{}", "cannot open '/scratch/{}'.", "dir:/data/x/{}", "/data/{}/a and /data/{}", "/data/{}."):
+        assert ann.hidden(text.format("ann", "ann")) == text.format("USER", "USER")
+    assert ann.hidden("no folder /home/ann.") == "no folder ~."
+    for text in ("https://github.com/ann", "hf:someone/ann", "/scratch/ann.wav", "/scratch/ann-2"):
+        assert ann.hidden(text) == text
+
+
+def test_values_of_the_variables_that_the_page_names_are_secrets() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"variable whose name ends in\s+(.*?), where it has (\d+) characters", page, flags=re.DOTALL)
+    endings, fewest = re.findall(r"[A-Z_]+", named[0]), int(named[1])
+    assert len(endings) == 7
+    for ending in endings:
+        for name in (ending, f"MY_{ending}", ending.lower()):
+            value = "v" * fewest
+            assert Private(Path("/"), "", {name: value}).hidden(f"said {value}!") == "said ...!", name
+            assert Private(Path("/"), "", {name: value[1:]}).hidden(value[1:]) == value[1:]

@@ -168,6 +168,19 @@ def test_a_card_that_cannot_be_made_says_why(
     assert words in capsys.readouterr().err
 
 
+GH = """#!/bin/bash -e
+# GitHub's program as far as comment.yml calls it: requests are files that name a branch, comments are files.
+[ -f "$FORGE/pulls/$3" ] || { echo "no pull requests found for branch \\"$3\\"" >&2; exit 1; }
+case "$1 $2 $4" in
+  "pr view --json")
+    [ "$5 $6 $7" = "headRefOid --jq .headRefOid" ]
+    git --git-dir "$ORIGIN" rev-parse "$(cat "$FORGE/pulls/$3")" ;;
+  "pr comment --body-file") cp "$5" "$FORGE/posted/$3" ;;
+  *) echo "unknown command $*" >&2; exit 1 ;;
+esac
+"""
+
+
 class Forge:
     """What a forge with pull requests does, with git on this disk: it runs the steps of a workflow in a clone."""
 
@@ -193,11 +206,9 @@ class Forge:
 
     def carry_out(self, clone: Path, workflow: str, **variables: str) -> list[tuple[str, int, str]]:
         """Run a workflow's own lines as the forge would: bash -e, on after a failure only where it says always()."""
-        bin_folder = self.folder / "bin"
-        bin_folder.mkdir(exist_ok=True)
-        (bin_folder / "bench").write_text(f'#!/bin/sh\nexec {sys.executable} -m admbench "$@"\n')
-        (bin_folder / "bench").chmod(0o755)
-        environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", **self._who(), **variables}
+        self._program("bench", f'#!/bin/sh\nexec {sys.executable} -m admbench "$@"\n')
+        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, **self._who(), **variables}
         environment["GITHUB_STEP_SUMMARY"] = str(self.folder / "summary.md")
         ended: list[tuple[str, int, str]] = []
         for name, step in steps_of(clone / ".github/workflows" / workflow).items():
@@ -209,6 +220,39 @@ class Forge:
             )
             ended.append((name, done.returncode, done.stdout + done.stderr))
         return ended
+
+    def comment(
+        self, artifact: Path, head: str, pulls: dict[int, str]
+    ) -> tuple[list[tuple[str, int, str]], dict[int, str]]:
+        """Carry out what follows a check, with what it kept; return how it ended, and what was posted by number.
+
+        Args:
+            artifact: the folder that the check kept.
+            head: commit that was checked.
+            pulls: number -> branch, of the requests that are open.
+        """
+        place = self.folder / f"comment-{len(list(self.folder.glob('comment-*')))}"
+        shutil.copytree(artifact, place / "comment", symlinks=True)
+        for name in ("pulls", "posted"):
+            (place / name).mkdir()
+        for number, branch in pulls.items():
+            (place / "pulls" / str(number)).write_text(branch)
+        self._program("gh", GH)
+        (place / ".github").symlink_to(self.clone(f"{place.name}-main") / ".github")
+        where = {"ORIGIN": str(self.origin), "FORGE": str(place), "HEAD": head, "GH_TOKEN": "secret"}
+        ended = self.carry_out(place, "comment.yml", **where)
+        return ended, {int(path.name): path.read_text() for path in (place / "posted").iterdir()}
+
+    def head(self, branch: str) -> str:
+        """Return the commit that a branch is at."""
+        shown = subprocess.run(["git", "--git-dir", self.origin, "rev-parse", branch], capture_output=True, text=True)
+        return shown.stdout.strip()
+
+    def _program(self, name: str, text: str) -> None:
+        path = self.folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
 
     def merge(self, clone: Path, branch: str) -> None:
         """Make a branch the main one."""
@@ -234,9 +278,41 @@ class Forge:
         return {**names, "GIT_CONFIG_GLOBAL": os.devnull}
 
 
+def test_the_comment_says_in_its_own_pull_request_what_the_check_found(repository: Path, tmp_path: Path) -> None:
+    """A check is a stranger's: its two files are text, and what it says of another request is not said there."""
+    forge = Forge(repository, tmp_path)
+    clone = forge.clone("submitter")
+    for name in ("mine", "other"):
+        (clone / "results" / name).mkdir()
+        (clone / "results" / name / "note.txt").write_text(name)
+        forge.push(clone, name)
+    pulls, mine = {7: "mine", 8: "other"}, forge.head("mine")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+
+    def posted(text: str, number: str, head: str = mine) -> tuple[int, str, dict[int, str]]:
+        (kept / "comment.md").write_text(text)
+        (kept / "number.txt").write_text(number)
+        ((_, code, said),), found = forge.comment(kept, head, pulls)
+        return code, said, found
+
+    text = "## mine\n`$(touch pwned)` ${{ github.token }} \N{GREEK SMALL LETTER MU}\n"
+    assert posted(text, "7\n") == (0, "", {7: text})
+    assert posted("x" * 70_000, "7; touch pwned")[2] == {7: "x" * 60_000}
+    assert not list(tmp_path.rglob("pwned"))
+    another = (0, "another commit was checked\n", {})
+    assert posted(text, "8") == another, "a request that was not checked"
+    assert posted(text, "7", forge.head("other")) == another, "a commit came after the check"
+    assert posted(text, "9")[::2] == posted(text, "")[::2] == (0, {})
+    (kept / "comment.md").unlink()
+    (kept / "comment.md").symlink_to("/proc/self/environ")
+    ((_, code, said),), found = forge.comment(kept, mine, pulls)
+    assert (code, said, found) == (1, "comment/comment.md\nlinks are no text\n", {})
+
+
 @pytest.mark.slow(65)
 def test_a_submission_goes_from_pull_request_to_page(repository: Path, tmp_path: Path) -> None:
-    """Both workflows on a local git: an honest run passes, a forged one and a smuggled note do not."""
+    """The workflows on a local git: an honest run passes, a forged one and a smuggled note do not."""
     run = make_scored_run(tmp_path / "runs" / "mine")
     forge = Forge(repository, tmp_path)
     submitter = forge.clone("submitter")
@@ -252,6 +328,7 @@ def test_a_submission_goes_from_pull_request_to_page(repository: Path, tmp_path:
     assert comment.startswith("## mine\n### Gate")
     assert "naive@w4a8" in comment
     assert (clone / "comment/number.txt").read_text().strip() == "7"
+    assert forge.comment(clone / "comment", forge.head("mine"), {7: "mine"}) == ([("Comment", 0, "")], {7: comment})
 
     result = submitter / "results/mine/cells/tiny-tango/naive-w4a8-fec30cb4/result.json"
     forged = json.loads(result.read_text())

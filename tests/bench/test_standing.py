@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,11 @@ def test_the_summary_holds_times_against_what_was_expected(plan: Plan) -> None:
     progress.events.ended(Outcome(cells[0], None, 14.0))
     progress.events.ended(Outcome(cells[1], None, 46.0, before=30.0))
     assert progress.summary([]).endswith("2 jobs took 30.0 s of 20.0 s expected, 1 of them within a factor of 1.5")
+
+
+def test_the_run_says_what_depends_on_no_draw(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    RunProgress(quiet=False).events.planned(replace(plan, once=("fp32",)))
+    assert "run once, as they depend on no calibration draw: fp32\n" in capsys.readouterr().out
 
 
 class Terminal(io.StringIO):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
@@ -52,6 +53,7 @@ EXTREMES: list[Any] = [
     {"a": {"b": 10**9}},
 ]
 SCALARS = st.one_of(st.sampled_from(EXTREMES), st.integers(-(2**40), 2**40), st.text(max_size=8))
+YAML = (".yaml", ".yml")
 LINKS = ["/dev/zero", "/etc/passwd", "/proc/self/environ", "..", "itself", "nowhere"]
 TENSOR_CHANGES: dict[str, Callable[[torch.Tensor], torch.Tensor | None]] = {
     "nan": lambda tensor: torch.full_like(tensor.float(), torch.nan),
@@ -78,15 +80,15 @@ def drawn(folder: Path, files: Iterable[str], *, tensors: str | None = None) -> 
 
     Args:
         folder: that they will be applied to copies of.
-        files: relative to it; those that end in .json are also altered as JSON.
-        tensors: one of safetensors, of which single tensors are altered.
+        files: relative to it; those of JSON and YAML are also altered as such.
+        tensors: one of safetensors or of torch.save, of which single tensors are altered.
     """
     files = list(files)
     kinds = [_of_bytes(folder, files), _of_the_file_system(files)]
-    for name in (name for name in files if name.endswith(".json")):
-        kinds += [_of_json(name, json.loads((folder / name).read_text(encoding="utf-8")))] * 2
+    for name in (name for name in files if name.endswith((".json", *YAML))):
+        kinds += [_of_json(name, _parsed(folder / name))] * 2
     if tensors is not None:
-        names = sorted(load_file(folder / tensors))
+        names = sorted(_tensors(folder / tensors)[1])
         kinds.append(
             st.tuples(
                 st.just("tensor"), st.just(tensors), st.sampled_from(names), st.sampled_from(sorted(TENSOR_CHANGES))
@@ -144,17 +146,23 @@ def apply(folder: Path, alterations: Iterable[Alteration]) -> None:
             KINDS[kind](file, *more)
 
 
-def _edit(file: Path, change: Callable[[Any, Any], str | None], place: list[Any]) -> None:
-    """Change the JSON value that holds a place; `change` may return the text to write in place of the whole."""
+def _parsed(file: Path) -> Any:
+    text = file.read_text(encoding="utf-8")
+    return yaml.safe_load(text) if file.suffix in YAML else json.loads(text)
+
+
+def _edit(file: Path, change: Callable[[Any, Any], None], place: list[Any], *, as_json: bool = False) -> None:
+    """Change the JSON or YAML value that holds a place; what is JSON is YAML as well."""
     try:
-        whole = holder = json.loads(file.read_text(encoding="utf-8"))
+        whole = holder = _parsed(file)
         for key in place[:-1]:
             holder = holder[key]
         holder[place[-1]]
-        text = change(holder, place[-1])
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError):  # no such place, or altered before
-        return
-    file.write_text(json.dumps(whole) if text is None else text, encoding="utf-8")
+        change(holder, place[-1])
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, yaml.YAMLError):
+        return  # no such place, or altered before
+    write = yaml.safe_dump if file.suffix in YAML and not as_json else json.dumps
+    file.write_text(write(whole), encoding="utf-8")
 
 
 def _set(file: Path, place: list[Any], value: Any) -> None:
@@ -178,7 +186,7 @@ def _twice(file: Path, place: list[Any]) -> None:
         holder.clear()
         holder.update([(marker, key), *items])
 
-    _edit(file, change, place)
+    _edit(file, change, place, as_json=True)
     data, key = file.read_bytes(), json.dumps(place[-1]).encode()  # no JSON where it was altered before
     file.write_bytes(data.replace(b'"%s": %s' % (marker.encode(), key), b"%s: null" % key, 1))
 
@@ -218,16 +226,22 @@ def _pickle(file: Path) -> None:
         path.write_bytes(pickle.dumps(Runs()))
 
 
+def _tensors(file: Path) -> tuple[Any, dict[str, torch.Tensor]]:
+    """Return what a file holds, and the tensors in it: those of torch.save may lie beside other values."""
+    whole = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True)
+    return whole, whole.get("state_dict", whole)
+
+
 def _tensor(file: Path, name: str, change: str) -> None:
     try:
-        tensors = load_file(file)
+        whole, tensors = _tensors(file)
     except Exception:
         return  # altered before
     if name in tensors:
         changed = TENSOR_CHANGES[change](tensors.pop(name))
         if changed is not None:
             tensors[name] = changed
-        save_file(tensors, file)
+        (save_file if file.suffix == ".safetensors" else torch.save)(whole, file)
 
 
 _REPLACED = ("folder", "pipe")

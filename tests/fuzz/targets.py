@@ -14,12 +14,13 @@ from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save_file
 
+from admbench import methods
 from admbench.bench.models import load_model
 from admbench.bench.scoring.clips import read_clips
 from admbench.bench.suites import load_suite
 from admbench.hashing import sha256_json, sha256_tensors
+from admbench.methods.bridges.diffusers_folder import backbone_folder, quantization
 from admbench.methods.core.checkpoint import formats
 from admbench.methods.core.checkpoint.architectures import describe_network
 from admbench.methods.core.checkpoint.header import read_header
@@ -28,6 +29,7 @@ from admbench.methods.core.checkpoint.writing import pack
 from admbench.metrics.audio import read_audio
 
 from ..bench import pipeline_directories
+from . import folders
 
 TESTS = Path(__file__).parents[1]
 CAPTIONS = ("a dog barks", "rain falls", "wind, and a bell")
@@ -46,7 +48,9 @@ class Target:
     identity: Callable[[Any], Any] = lambda value: None
     """What of that value says that two readings are the same: where it is, so is the rest. None: nothing does."""
     tensors: str | None = None
-    """A file of safetensors, of which single tensors are altered too."""
+    """A file of tensors, of which single ones are altered too."""
+    refused: str | None = None
+    """How the good folder is refused, a pattern; then whatever becomes of it is refused as well."""
 
     def files(self, folder: Path) -> list[str]:
         """Return the files that are altered, relative to a good folder."""
@@ -99,12 +103,9 @@ def _network(network: Any) -> tuple[Any, str]:
     return json.loads(json.dumps(describe_network(network), default=str)), sha256_tensors(network.state_dict())
 
 
-def _pipeline(make: Any, folder: Path) -> None:
-    pipeline_directories.seeded(make).save_pretrained(folder)
-
-
 def _read_model(folder: Path) -> Any:
-    model = load_model(f"dir:{folder}")
+    with folders.small_autoencoders():
+        model = load_model(f"dir:{folder}")
     parts = {}
     for name, network in model.components.items():
         config = getattr(network, "config", None)
@@ -114,6 +115,12 @@ def _read_model(folder: Path) -> Any:
         parts[name] = [known, sha256_tensors(network.state_dict())]
     scheduler = {key: str(value) for key, value in model._scheduler.config.items() if not key.startswith("_")}
     return {"sha256": model.weights_sha256, "parts": parts, "scheduler": scheduler}
+
+
+def _read_quantized(folder: Path) -> Any:
+    """What tells that a method reads such a folder; its packages, which put a network of it together, are optional."""
+    spec = methods.from_spec(f"diffusers-quantized@w8a16[folder={folder}]")
+    return [spec.config.sha256, quantization(backbone_folder(folder))]  # type: ignore[attr-defined]
 
 
 def _captions(folder: Path) -> None:
@@ -147,49 +154,58 @@ def _read_audio(folder: Path) -> Any:
     return [[clip.id, clip.caption, sha256_json(read_audio(clip.path).waveform.tolist())] for clip in clips]
 
 
-def _shards(folder: Path) -> None:
-    """Split the U-Net's weights of a good model folder in two, with an index."""
-    from safetensors.torch import load_file
-
-    _pipeline(pipeline_directories.musicldm, folder)
-    whole = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    tensors = load_file(whole)
-    whole.unlink()
-    names = sorted(tensors)
-    index: dict[str, str] = {}
-    for number, own in enumerate((names[::2], names[1::2]), start=1):
-        shard = f"diffusion_pytorch_model-0000{number}-of-00002.safetensors"
-        save_file({name: tensors[name] for name in own}, folder / "unet" / shard, {"format": "pt"})
-        index |= dict.fromkeys(own, shard)
-    content = {"metadata": {"total_size": 1}, "weight_map": index}
-    (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(content))
-
-
 def _model(make: Callable[[Path], None], kind: str, tensors: str | None) -> Target:
     return Target(f"model folder, {kind}", make, _read_model, lambda value: value["sha256"], tensors)
 
-
-_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 TARGETS: dict[str, Target] = {
     # whatever is read from a packed checkpoint is covered by a hash: what is not refused is the same network
     "packed": Target(
         "packed checkpoint", partial(_pack, component="vocoder"), _read_packed, lambda _: "", "model.safetensors"
     ),
-    "audioldm": _model(partial(_pipeline, pipeline_directories.audioldm), "AudioLDM", f"unet/{_WEIGHTS}"),
-    "audioldm2": _model(partial(_pipeline, pipeline_directories.audioldm2), "AudioLDM 2", f"unet/{_WEIGHTS}"),
-    "musicldm": _model(partial(_pipeline, pipeline_directories.musicldm), "MusicLDM", f"unet/{_WEIGHTS}"),
+    "audioldm": _model(partial(folders.pipeline, pipeline_directories.audioldm), "AudioLDM", f"unet/{folders.WEIGHTS}"),
+    "audioldm2": _model(
+        partial(folders.pipeline, pipeline_directories.audioldm2), "AudioLDM 2", f"unet/{folders.WEIGHTS}"
+    ),
+    "musicldm": _model(partial(folders.pipeline, pipeline_directories.musicldm), "MusicLDM", f"unet/{folders.WEIGHTS}"),
     "stable-audio": _model(
-        partial(_pipeline, pipeline_directories.stable_audio), "Stable Audio", f"transformer/{_WEIGHTS}"
+        partial(folders.pipeline, pipeline_directories.stable_audio), "Stable Audio", f"transformer/{folders.WEIGHTS}"
     ),
     "stable-audio-3": _model(
-        partial(_pipeline, pipeline_directories.stable_audio_3), "Stable Audio 3", f"transformer/{_WEIGHTS}"
+        partial(folders.pipeline, pipeline_directories.stable_audio_3),
+        "Stable Audio 3",
+        f"transformer/{folders.WEIGHTS}",
     ),
     "longcat-audiodit": _model(
-        partial(_pipeline, pipeline_directories.longcat_audiodit), "LongCat-AudioDiT", f"transformer/{_WEIGHTS}"
+        partial(folders.pipeline, pipeline_directories.longcat_audiodit),
+        "LongCat-AudioDiT",
+        f"transformer/{folders.WEIGHTS}",
     ),
-    "ace-step": _model(partial(_pipeline, pipeline_directories.ace_step), "ACE-Step", f"transformer/{_WEIGHTS}"),
-    "shards": _model(_shards, "weights in shards", None),
+    "ace-step": _model(
+        partial(folders.pipeline, pipeline_directories.ace_step), "ACE-Step", f"transformer/{folders.WEIGHTS}"
+    ),
+    "shards": _model(folders.shards, "weights in shards", None),
+    **{
+        name: _model(partial(folders.published, layout), kind, tensors)
+        for name, (layout, kind, tensors) in folders.LAYOUTS.items()
+    },
+    "quantized": Target(
+        "model folder, quantized before",
+        folders.quantized,
+        _read_model,
+        tensors=f"unet/{folders.WEIGHTS}",
+        refused=r"unet/config\.json: the weights were quantized already by quanto; expected full precision",
+    ),
+    "quantized-method": Target(
+        "quantized folder, read by its method", folders.quantized, _read_quantized, lambda value: value[0]
+    ),
+    "packed-model": Target(
+        "packed checkpoint in a model's place",
+        folders.packed,
+        _read_model,
+        tensors="model.safetensors",
+        refused="a packed checkpoint, not a model; it is read by --checkpoint",
+    ),
     **{
         f"captions-{suffix}": Target(
             f"caption file, .{suffix}",

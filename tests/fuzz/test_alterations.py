@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,18 +28,24 @@ FEW = 8
 
 
 @pytest.fixture(autouse=True)
-def cache_elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no hash of an altered file be remembered for another."""
+def alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no hash of an altered file be remembered for another, and none name what lies elsewhere, or on the hub."""
     monkeypatch.setenv("ADMBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("ADMBENCH_WEIGHTS", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path_factory.mktemp("hub")))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
 def check(name: str, alterations: list[Alteration]) -> None:
     """Read a target's folder with alterations, and hold its reader to its promises."""
-    target, expected = TARGETS[name], meant(name)
+    target = TARGETS[name]
+    expected = None if target.refused else meant(name)
     with copy_of(name) as folder:
         apply(folder, alterations)
         answer = ask(lambda: target.read(folder), folder)
-    if answer.refusal is None and target.identity(answer.value) == target.identity(expected) is not None:
+    if target.refused:
+        assert answer.refusal is not None, "read, as the good folder is not"
+    elif answer.refusal is None and target.identity(answer.value) == target.identity(expected) is not None:
         assert answer.value == expected, "another content under the same hash"
 
 
@@ -78,6 +85,13 @@ def test_any_alteration_is_read_as_meant_known_or_refused_in_one_line(name: str,
         if failures:
             keep(name, *failures)
         raise
+
+
+@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.refused])
+def test_what_is_no_model_in_full_precision_is_said_by_name(name: str) -> None:
+    with copy_of(name) as folder:
+        answer = ask(lambda: TARGETS[name].read(folder), folder)
+    assert re.search(str(TARGETS[name].refused), str(answer.refusal))
 
 
 @pytest.mark.attack("regressions of the above")

@@ -29,6 +29,7 @@ from .targets import TARGETS, copy_of, packed_components
 
 HUGE = 2**24
 MANY = 10**6
+VAE = "pytorch_model_vae.bin"
 
 SIZES: dict[str, tuple[str, list[Alteration]]] = {
     "words of a ClapModel": (
@@ -86,6 +87,53 @@ SIZES: dict[str, tuple[str, list[Alteration]]] = {
         [["set", "scheduler/scheduler_config.json", ["num_train_timesteps"], 10**9]],
     ),
 }
+SIZES_OF_LAYOUTS: dict[str, tuple[str, Alteration, str]] = {
+    "levels of TANGO's U-Net": (
+        "tango",
+        ["set", "configs/diffusion_model_config.json", ["block_out_channels"], [HUGE, HUGE]],
+        "pytorch_model_main.bin",
+    ),
+    "words of TANGO's text encoder": (
+        "tango",
+        ["set", "google/flan-t5-large/config.json", ["vocab_size"], 10**9],
+        "pytorch_model_main.bin",
+    ),
+    "channels of TANGO's autoencoder": ("tango", ["set", "vae_config.json", ["ddconfig", "ch"], HUGE], VAE),
+    "channels of Make-An-Audio's U-Net": (
+        "make-an-audio",
+        ["set", "txt2audio_args.yaml", ["model", "params", "unet_config", "params", "model_channels"], HUGE],
+        "maa1_full.ckpt",
+    ),
+    "timesteps of Make-An-Audio": (
+        "make-an-audio",
+        ["set", "txt2audio_args.yaml", ["model", "params", "timesteps"], 10**12],
+        "txt2audio_args.yaml",
+    ),
+    "layers of Make-An-Audio's text encoder": (
+        "make-an-audio",
+        ["set", "bert-base-uncased/config.json", ["num_hidden_layers"], MANY],
+        "maa1_full.ckpt",
+    ),
+    "channels of BigVGAN": (
+        "make-an-audio",
+        ["set", "bigvgan/args.yml", ["upsample_initial_channel"], 2**30],
+        "bigvgan/",
+    ),
+    "layers of Stable Audio Open Small": (
+        "stable-audio-open-small",
+        ["set", "model_config.json", ["model", "diffusion", "config", "depth"], 65_536],
+        "model.safetensors",
+    ),
+    "stages of its autoencoder": (
+        "stable-audio-open-small",
+        ["set", "model_config.json", ["model", "pretransform", "config", "encoder", "config", "strides"], [2] * 900],
+        "model.safetensors",
+    ),
+    "layers of TangoFlux": ("tangoflux", ["set", "config.json", ["num_layers"], 65_536], "tangoflux.safetensors"),
+    "frames of TangoFlux": ("tangoflux", ["set", "config.json", ["audio_seq_len"], 10**12], "config.json"),
+}
+"""Those of the authors' own layouts, each with the file that the line names."""
+
 OTHERS: dict[str, tuple[str, list[Alteration]]] = {
     "a key of a configuration comes twice": ("musicldm", [["twice", "unet/config.json", ["block_out_channels"]]]),
     "a key of a header comes twice": ("packed", [["twice", "quantization.json", ["component"]]]),
@@ -118,6 +166,13 @@ def refused(target: str, alterations: list[Alteration]) -> str:
 def test_a_size_that_the_files_cannot_fill_is_refused(attack: str) -> None:
     target, alterations = SIZES[attack]
     assert alterations[0][1] in refused(target, alterations)
+
+
+@pytest.mark.attack("size that a configuration asks for")
+@pytest.mark.parametrize("attack", SIZES_OF_LAYOUTS)
+def test_a_size_that_the_files_of_a_layout_cannot_fill_is_refused(attack: str) -> None:
+    target, alteration, named = SIZES_OF_LAYOUTS[attack]
+    assert named in refused(target, [alteration])
 
 
 @pytest.mark.attack("file that is not what it is called")
@@ -154,6 +209,32 @@ def test_a_folder_that_a_packed_checkpoint_names_is_not_told(model: str, tmp_pat
 
 LONG = 300 * "x"
 """A name that no file can have: looking for it is an error, and not the answer that it is not there."""
+
+
+TEXTS = {
+    "tango": ("main_config.json", ["text_encoder_name"]),
+    "tangoflux": ("config.json", ["text_encoder_name"]),
+    "make-an-audio": ("CLAP/config.yml", ["text_model"]),
+    "stable-audio-open-small": (
+        "model_config.json",
+        ["model", "conditioning", "configs", 0, "config", "t5_model_name"],
+    ),
+}
+"""Where a layout names its text encoder."""
+
+
+@pytest.mark.attack("file that is not what it is called")
+@pytest.mark.parametrize("target", TEXTS)
+def test_a_text_encoder_that_is_not_here_is_said_with_the_file_that_names_it(
+    target: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("ADMBENCH_WEIGHTS", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    file, place = TEXTS[target]
+    line = refused(target, [["set", file, place, "of-nobody/at-all"]])
+    assert f"{file}: " in line
+    assert "get it with: hf download of-nobody/at-all config.json" in line
 
 
 @pytest.mark.attack("a name longer than a file's")

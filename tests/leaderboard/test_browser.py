@@ -400,13 +400,21 @@ def test_on_a_phone_a_method_is_a_card(site, page):
     assert sum(one.is_visible() for one in rest.all()) == 1
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_pages_have_no_serious_fault_of_access(site, page, scheme, width):
+EVERY_PAGE = pytest.mark.slow(120)
+SCREENS = [*product(("light", "dark"), (1280, 390))]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "width", "pages"),
+    [("dark", 1280, "one of each"), *(pytest.param(*screen, "all", marks=EVERY_PAGE) for screen in SCREENS)],
+)
+def test_pages_have_no_serious_fault_of_access(site, page, scheme, width, pages):
     axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 800})
-    for path in one_of_each(site):
+    for path in site.pages if pages == "all" else one_of_each(site):
         page.goto(path.as_uri())
+        page.evaluate("for (const folded of document.querySelectorAll('main details')) folded.open = true")
         for button in page.get_by_role("button", name="The rest of").all()[:1]:
             button.click()
         page.evaluate(axe.AXE_SCRIPT)
@@ -414,8 +422,12 @@ def test_pages_have_no_serious_fault_of_access(site, page, scheme, width):
         assert [one for one in found if one[0] in ("serious", "critical")] == [], path.name
 
 
-def test_what_is_printed_is_the_table_and_not_the_tools(site, page):
+def test_what_is_printed_is_the_table_and_the_plots_and_not_the_tools(site, page):
+    page.set_viewport_size({"width": 390, "height": 300})
     page.goto(site.index.as_uri())
+    assert page.locator("#tradeoff-panels svg").count() == 0, "they are far below"
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#tradeoff-panels figure:has(svg)").count() == 2
     page.emulate_media(media="print")
     assert page.locator("table.matrix").is_visible()
     assert page.locator("#tools").is_hidden()

@@ -33,6 +33,20 @@ def test_a_name_is_held_against_others_at_its_bits(run):
     assert one.low < one.estimate < one.high < 1
 
 
+def test_a_number_format_is_held_against_integers_of_as_many_bits(make_run, make_record):
+    specs = {"fp32": 0.0, "naive@q4_0": 0.2, "naive@w4a16": 0.4, "awq@w4a16": 0.3}
+    records = [make_record(spec=spec, n=N) for spec in specs]
+    for record in records:
+        if record["method"]["spec"] == "naive@q4_0":
+            record["method"]["bits"] = {"weight": 4, "activation": 16}
+    folder = make_run(records)
+    write_results(folder, specs, N)
+    found = statements(folder, "naive")
+    assert {one.method: one.versus for one in found.values()} == dict.fromkeys(
+        ["naive@q4_0", "awq@w4a16"], "naive@w4a16"
+    )
+
+
 def test_a_spec_is_held_against_all_bits_and_worse_is_said(run):
     found = statements(run, "naive@w8a8")
     assert set(found) == set(NOISE) - {"fp32", "naive@w8a8"}

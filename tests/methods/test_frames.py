@@ -11,7 +11,7 @@ from torch import Tensor
 
 from admbench.errors import UsageError
 from admbench.methods import from_spec
-from admbench.methods.base import CalibratedConfig, Method
+from admbench.methods.base import CalibratedConfig, CalibratedMethod, Method
 from admbench.methods.blockwise import BlockwiseMethod, ReconstructionConfig, SampledConfig, StepSizeConfig
 from admbench.methods.core.calibration.ranges import MinMax, input_ranges
 from admbench.methods.core.layers.kinds import quantizable_layers
@@ -197,6 +197,27 @@ def test_what_is_asked_for_is_the_recipe_of_the_options_or_nothing_where_a_metho
     method = Nearest(MethodSpec.parse(f"nearest@w4a8[{OPTIONS}]"))
     assert method.calibration_request == method.config.request
     assert DrawsItself(MethodSpec.parse(f"draws-itself@w4a8[{OPTIONS}]")).calibration_request is None
+
+
+def test_data_is_needed_unless_nothing_is_quantized_and_has_to_be_the_models(audioldm, other_audioldm, prompts):
+    class Plain(CalibratedMethod):
+        name, summary, version = "plain", "asks for data", "1"
+        track, family, paper = "post-training", "other", None
+
+        def quantize(self, model, calibration):
+            raise NotImplementedError
+
+    def checked(bits, model, calibration):
+        return Plain(MethodSpec.parse(f"plain@{bits}[{OPTIONS}]")).check_calibration(model, calibration)
+
+    own = drawn(Plain(MethodSpec.parse(f"plain@w4a8[{OPTIONS}]")), audioldm, prompts)
+    assert checked("w16a16", audioldm, own) is None
+    for bits in ("w4a8", "w4a16", "w16a8"):
+        assert checked(bits, audioldm, own) is own
+        with pytest.raises(UsageError, match="needs a calibration set of tiny-audioldm"):
+            checked(bits, audioldm, None)
+        with pytest.raises(UsageError, match="drawn from"):
+            checked(bits, other_audioldm, own)
 
 
 @pytest.mark.parametrize(

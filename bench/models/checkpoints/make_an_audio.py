@@ -164,7 +164,7 @@ def read_networks(
             f"{main.parent}: latents of {settings.mel_dim} rows are spectrograms of {bands} mel bands; expected the"
             f" vocoder's {generator.config.num_mels}"
         )
-    return Networks(settings, backbone, _text(*clap, texts, text), vae, generator)
+    return Networks(settings, backbone, _text(main, *clap, texts, text), vae, generator)
 
 
 def untrained_networks() -> Networks:
@@ -247,7 +247,9 @@ def _autoencoder(
     return build(f"{main}: autoencoder", lambda: AutoencoderKL(**arguments), named)
 
 
-def _text(clap_config: Path, origin: Path | None, texts: Path, stored: dict[str, Tensor]) -> ClapBertTextModel:
+def _text(
+    main: Path, clap_config: Path, origin: Path | None, texts: Path, stored: dict[str, Tensor]
+) -> ClapBertTextModel:
     """CLAP's text encoder, from the checkpoint or else from CLAP's own file."""
     config = read_checked(clap_config, ClapText)
     if origin is not None:  # beside the text encoder, it holds CLAP's audio encoder
@@ -260,7 +262,7 @@ def _text(clap_config: Path, origin: Path | None, texts: Path, stored: dict[str,
             f" {texts / 'config.json'}, {bert.hidden_size}"
         )
     made = ClapBertConfig(bert=bert.to_dict(), projection_dim=config.d_proj, pooler=True)
-    return build(f"{origin or clap_config.parents[1]}: text encoder", lambda: ClapBertTextModel(made), stored)
+    return build(f"{origin or main}: text encoder", lambda: ClapBertTextModel(made), stored)
 
 
 def _vocoder(config_file: Path, file: Path) -> BigVGAN:

@@ -45,18 +45,22 @@ class Repository:
         return f"{self.host}:{self.repository}"
 
 
+class NotHereError(CheckpointError):
+    """A repository is nowhere to be had; says where it was looked for and how to get it."""
+
+
 def locate(wanted: Repository, *, download: bool) -> Path:
     """Return the folder of a repository, downloading it if it is nowhere here and that is allowed.
 
     Raises:
-        CheckpointError: it is nowhere to be had; says where it was looked for and how to get it.
+        NotHereError: it is nowhere to be had.
     """
     folder = weights_folder()
     if folder is not None and (folder / wanted.place).is_dir():
         return folder / wanted.place
     if wanted.elsewhere:
         looked = f"there is no {folder / wanted.place}" if folder else f"{WEIGHTS_VARIABLE} is not set"
-        raise CheckpointError(
+        raise NotHereError(
             f"{wanted.name}: {looked}; get it from {wanted.elsewhere}, and put its files into"
             f" ${WEIGHTS_VARIABLE}/{wanted.place}"
         )
@@ -72,12 +76,12 @@ def locate(wanted: Repository, *, download: bool) -> Path:
         )
     remedy = f"get it with: {download_command(wanted)}"
     if not download or constants.HF_HUB_OFFLINE:
-        raise CheckpointError(f"{wanted.name}: {looked}; {remedy}")
+        raise NotHereError(f"{wanted.name}: {looked}; {remedy}")
     try:
         return Path(snapshot_download(wanted.repository, allow_patterns=patterns))
     except (HfHubHTTPError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{wanted.name}: {looked}, and the download failed ({reason}); {remedy}") from error
+        raise NotHereError(f"{wanted.name}: {looked}, and the download failed ({reason}); {remedy}") from error
 
 
 @contextmanager
@@ -90,6 +94,8 @@ def how_to_complete(wanted: Repository, folder: Path) -> Iterator[None]:
     """
     try:
         yield
+    except NotHereError:  # another repository, whose own remedy it gives
+        raise
     except CheckpointError as error:
         if wanted.elsewhere or str(folder) not in str(error):
             raise

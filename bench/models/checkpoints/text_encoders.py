@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from admbench.bench.models.checkpoints.repositories import Repository, locate
+from admbench.bench.models.checkpoints.repositories import NotHereError, Repository, locate
 from admbench.errors import CheckpointError
 from admbench.files import read_json, read_yaml
 
@@ -58,7 +58,10 @@ class TextEncoderRepository:
             license="Apache-2.0",
             files=self.files,
         )
-        return locate(wanted, download=download)
+        try:
+            return locate(wanted, download=download)
+        except NotHereError as error:
+            raise NotHereError(f"{config}: {self.key} is {named}: {error}") from error
 
     def used_files(self, folder: Path, *, download: bool) -> dict[str, Path]:
         """Return those of the files that are there, as `texts/NAME`.

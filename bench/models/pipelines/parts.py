@@ -30,6 +30,8 @@ SCHEDULERS = (
 
 MOST_TIMESTEPS = 10_000
 """Of a training schedule, ten times as many as is usual: a table has an entry for each."""
+MOST_MADE_UP = 10_000
+"""Of tokens that a tokenizer makes up, such as T5's 100 `extra_ids`, and of layers, heads and the like beside them."""
 CONFIGURATIONS_OF_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
 
 Parts = Mapping[str, Any]
@@ -46,9 +48,17 @@ def load_tokenizer(folder: Path) -> Any:
     require_vocabulary(folder)
     for file in CONFIGURATIONS_OF_TOKENIZERS:
         if (folder / file).is_file():
-            read_json(folder / file)  # where a key comes twice, libraries take different ones
+            _check_counts(folder / file, read_json(folder / file))  # where a key comes twice, libraries take either
     with named_as_damaged(folder, "a tokenizer"):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def _check_counts(file: Path, config: Any) -> None:
+    """Raise CheckpointError where a configuration asks for more tokens than any that are made up, one by one."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        made_up = key == "extra_ids" or key.startswith("num_")
+        if made_up and isinstance(value, int | float) and not value <= MOST_MADE_UP:
+            raise CheckpointError(f"{file}: {key} is {value}; expected at most {MOST_MADE_UP}")
 
 
 def load_scheduler(folder: Path, indexed: str | None = None) -> Any:

@@ -100,9 +100,9 @@ def load(
     require_exact(str(main), [] if denoiser else [FIRST], rest)
     if "shared.weight" in encoder:  # one table under two names, of which some versions save one
         encoder.setdefault("encoder.embed_tokens.weight", encoder["shared.weight"])
-    backbone = build(f"{folder}: unet", lambda: _unet(config), denoiser)
+    backbone = build(f"{main}: unet", lambda: _unet(config), denoiser)
     text_config = T5Config.from_pretrained(texts, local_files_only=True)
-    text_encoder = build(f"{folder}: text_encoder", lambda: T5EncoderModel(text_config), encoder)
+    text_encoder = build(f"{main}: text_encoder", lambda: T5EncoderModel(text_config), encoder)
     text_encoder.encoder.embed_tokens.weight = text_encoder.shared.weight
     tokenizer = load_tokenizer(texts)
     tokenizer.model_max_length = min(tokenizer.model_max_length, CAPTION_TOKENS)
@@ -137,15 +137,15 @@ def _sound(folder: Path, file: Path, stft: dict[str, Any]) -> tuple[AutoencoderK
         "up_block_types": ("UpDecoderBlock2D",) * levels,
         "scaling_factor": config["scale_factor"],
     }
-    vae = build(f"{folder}: autoencoder", lambda: AutoencoderKL(**made), autoencoder_tensors(rest, levels))
-    return vae, _vocoder(folder, vocoder_tensors(vocoder), stft)
+    vae = build(f"{file}: autoencoder", lambda: AutoencoderKL(**made), autoencoder_tensors(rest, levels))
+    return vae, _vocoder(folder, file, vocoder_tensors(vocoder), stft)
 
 
-def _vocoder(folder: Path, tensors: dict[str, Tensor], stft: dict[str, Any]) -> SpeechT5HifiGan:
+def _vocoder(folder: Path, file: Path, tensors: dict[str, Tensor], stft: dict[str, Any]) -> SpeechT5HifiGan:
     """HiFi-GAN at the strides of AudioLDM's code, which no file names; width and bands are those of its first layer."""
     first = tensors.get("conv_pre.weight")
     if first is None:
-        raise CheckpointError(f"{folder}: the autoencoder's file holds no vocoder (vocoder.conv_pre.weight is missing)")
+        raise CheckpointError(f"{file}: holds no vocoder (vocoder.conv_pre.weight is missing)")
     config = sizes.HIFIGAN | {
         "upsample_initial_channel": first.shape[0],
         "model_in_dim": first.shape[1],
@@ -157,7 +157,7 @@ def _vocoder(folder: Path, tensors: dict[str, Tensor], stft: dict[str, Any]) -> 
         )
     # normalisation of the input, which is not done: buffers of the class that the file does not have
     constants = {"mean": first.new_zeros(first.shape[1]), "scale": first.new_ones(first.shape[1])}
-    return build(f"{folder}: vocoder", lambda: SpeechT5HifiGan(SpeechT5HifiGanConfig(**config)), tensors | constants)
+    return build(f"{file}: vocoder", lambda: SpeechT5HifiGan(SpeechT5HifiGanConfig(**config)), tensors | constants)
 
 
 def _assemble(

@@ -125,6 +125,9 @@
   }
 
   watch.observe(document.getElementById("tradeoff"));
-  window.addEventListener("beforeprint", approach);
+  window.addEventListener("beforeprint", () => { // plots.js was asked before there were these
+    approach();
+    for (const { chart } of known.values()) chart.come();
+  });
   front.onChange(update);
 })();
