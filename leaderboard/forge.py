@@ -13,13 +13,15 @@ import json
 import os
 import shutil
 import struct
+import sys
 import wave
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from admbench.errors import BenchError, DataError
 from admbench.leaderboard.clips import MAX_WAV_BYTES
 from admbench.leaderboard.per_caption import PER_CAPTION
 from admbench.leaderboard.record import FULL_PRECISION
@@ -312,16 +314,20 @@ def forge(run: Path, out: Path, kind: str) -> Path:
         kind: key of `FORGERIES`.
 
     Raises:
-        ValueError: the run has no finished quantized cell.
+        DataError: the run is not there, or has no finished quantized cell; something is there already.
     """
     forgery = FORGERIES[kind]
+    if not run.is_dir():
+        raise DataError(f"{run}: no such folder; expected that of a run")
+    if out.exists():
+        raise DataError(f"{out} is there already; nothing is written into it")
     shutil.copytree(run, out, ignore=shutil.ignore_patterns("site", "work", "calibration", "checkpoint", "stages"))
     for path in sorted(out.glob(RECORDS)):
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["status"] == "done" and record["method"]["name"] != FULL_PRECISION:
             break
     else:
-        raise ValueError(f"{run}: no finished quantized cell to forge")
+        raise DataError(f"{run}: no finished quantized cell to forge")
     if forgery.record is not None:
         forgery.record(record)
         path.write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -333,15 +339,20 @@ def forge(run: Path, out: Path, kind: str) -> Path:
     return path
 
 
-def main() -> None:
-    """Forge a run in every way; see the module."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Forge a run in every way; see the module. Exit code 2: one line says what is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("run", type=Path, help="folder of a good run")
     parser.add_argument("out", type=Path, help="folder of the forged ones")
-    arguments = parser.parse_args()
-    for kind, forgery in FORGERIES.items():
-        print(f"{forge(arguments.run, arguments.out / kind, kind)}: {forgery.what}; expected: {forgery.caught}")
+    given = parser.parse_args(arguments)
+    try:
+        for kind, forgery in FORGERIES.items():
+            print(f"{forge(given.run, given.out / kind, kind)}: {forgery.what}; expected: {forgery.caught}")
+    except (BenchError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

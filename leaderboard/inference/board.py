@@ -7,11 +7,13 @@ captions than full precision, is left out with its reason; nothing is estimated 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from admbench.errors import BenchError
 from admbench.leaderboard.boards import make_boards
 from admbench.leaderboard.inference.across import Across, across_models
 from admbench.leaderboard.inference.contrasts import Cell, draws, level, on_its_scale, score_interval, value
@@ -307,15 +309,22 @@ def _in_words(one: ModelConclusion) -> str:
     return conclusion([*sentences, *draws_sentences(one.crossed)], [one.pairs.caution, *one.cautions])
 
 
-def main() -> None:
-    """Print what may be concluded from the records of some runs."""
-    parser = argparse.ArgumentParser(prog="python -m admbench.leaderboard.inference.board", description=main.__doc__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what may be concluded from the records of some runs. Exit code 2: one line says what is wrong."""
+    description = (main.__doc__ or "").partition(".")[0]
+    parser = argparse.ArgumentParser(prog="python -m admbench.leaderboard.inference.board", description=description)
     parser.add_argument("runs", nargs="+", metavar="RUN")
     parser.add_argument("--by", default=ORDERED_BY, help="score of the order (default: %(default)s)")
-    arguments = parser.parse_args()
-    for line in report(conclude(read_runs(arguments.runs), arguments.by)):
+    given = parser.parse_args(arguments)
+    try:
+        lines = list(report(conclude(read_runs(given.runs), given.by)))
+    except (BenchError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for line in lines:
         print(line)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

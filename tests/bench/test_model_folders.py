@@ -172,8 +172,10 @@ def test_a_setting_that_shows_only_when_the_parts_are_joined_names_the_folder(tm
         load_model(f"dir:{tmp_path}")
 
 
-def test_a_packed_checkpoint_is_no_model_and_says_how_it_is_read(tmp_path: Path) -> None:
-    (tmp_path / "quantization.json").write_text("{}")
+@pytest.mark.parametrize("place", [".", "vae"])
+def test_a_packed_checkpoint_is_no_model_and_says_how_it_is_read(place: str, tmp_path: Path) -> None:
+    (tmp_path / place).mkdir(exist_ok=True)
+    (tmp_path / place / "quantization.json").write_text("{}")
     with pytest.raises(CheckpointError, match="a packed checkpoint, not a model; it is read by --checkpoint"):
         load_model(f"dir:{tmp_path}")
 

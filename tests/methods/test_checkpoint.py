@@ -237,6 +237,30 @@ def test_a_tensor_file_that_is_none(checkpoint, damage):
     assert "cannot be read" in message
 
 
+def test_of_several_faults_the_first_in_the_order_of_the_page_is_said(checkpoint):
+    good = json.loads(checkpoint.header_file.read_text())
+    whole = checkpoint.tensor_file.read_bytes()
+    checkpoint.edit_tensors(lambda tensors: tensors["conv_in.bias"].add_(1), rehash=False)
+    changed = checkpoint.tensor_file.read_bytes()
+
+    def said(tensors, *changes):
+        checkpoint.tensor_file.write_bytes(tensors)
+        checkpoint.header_file.write_text(json.dumps(good))
+        checkpoint.edit_header(lambda header: [change(header) for change in changes])
+        return checkpoint.refusal()
+
+    of_tensors = [lambda header: header["tensors"].update({"more": "0" * 64})]
+    of_layers = [lambda header: _layer(header).update(kind="conv2d"), *of_tensors]
+    of_network = [lambda header: header["backbone"].update(architecture="os.system"), *of_layers]
+    of_header = [lambda header: header.update(extra=1), *of_network]
+    assert "extra" in said(whole[:-10], *of_header)
+    assert "cannot be read" in said(whole[:-10], *of_network)
+    assert "is not allowed" in said(changed, *of_network)
+    assert "expected a linear" in said(changed, *of_layers)
+    assert "more" in said(changed, *of_tensors)
+    assert "do not have the SHA-256" in said(changed)
+
+
 CODES = "time_embedding.linear_1.weight_codes"
 SCALE = "time_embedding.linear_1.weight_scale"
 ZERO_POINT = "time_embedding.linear_1.weight_zero_point"

@@ -188,7 +188,7 @@ def recognise(folder: Path) -> Family:
     for family in _FAMILIES:
         if family.recognises(folder):
             return family
-    if (folder / HEADER_FILE).is_file():
+    if any((folder / place / HEADER_FILE).is_file() for place in (".", *COMPONENTS)):
         raise CheckpointError(f"{folder}: a packed checkpoint, not a model; it is read by --checkpoint")
     index = read_index(folder)
     if index is None:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from admbench.leaderboard import read_runs
+from admbench.leaderboard import forge, read_runs, results_page
+from admbench.leaderboard.inference import board
 from admbench.leaderboard.inference.board import against_rounding, conclude, conclude_model, report
 from admbench.leaderboard.inference.closed_forms import squared_distance
 from admbench.leaderboard.inference.influence import Influence
@@ -225,3 +226,15 @@ def test_the_report_says_it_in_words(run):
     assert "tiny-tango: at 4-bit weights ptq4adm@w4a8 comes first, told apart from naive@w4a8." in text
     assert "ptq4adm@w4a8 is shown to be better than naive@w4a8 on 2 of 2 models" in text
     assert "Caution" not in text
+
+
+@pytest.mark.parametrize("main", [board.main, forge.main, results_page.main])
+def test_a_command_says_in_one_line_that_no_run_is_there(main, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- a: begin -->\n<!-- a: end -->\n")
+    given = {board.main: ["NOWHERE"], forge.main: ["NOWHERE", "OUT"], results_page.main: [str(page), "a=NOWHERE"]}
+    assert main([one.replace("NOWHERE", str(tmp_path / "none")) for one in given[main]]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"error: {tmp_path / 'none'}: no such ")
+    assert said.err.count("\n") == 1
