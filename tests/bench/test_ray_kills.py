@@ -29,7 +29,7 @@ ATTEMPTS = 20
 """Of a job, which may be the one that is at work at every kill."""
 
 
-@pytest.mark.slow(90)
+@pytest.mark.slow(150)
 @pytest.mark.attack("kill -9 of a process of a run")
 @pytest.mark.usefixtures("plugins")
 def test_kills_of_driver_worker_and_node_lose_nothing_and_the_records_are_those_of_an_undisturbed_run(
