@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup, escape
 
 from admbench.errors import DataError, UsageError
 from admbench.files import atomic_directory
@@ -28,7 +25,7 @@ from admbench.leaderboard.site.folder import MARKER, Folder
 from admbench.leaderboard.site.front import Front, FrontCell, front, method_detail
 from admbench.leaderboard.site.levels import ladder_table
 from admbench.leaderboard.site.listening import ListeningPage, write_clips, write_listening
-from admbench.leaderboard.site.markup import FactRows, fact, tree
+from admbench.leaderboard.site.markup import FactRows, emphasized, fact, tree
 from admbench.leaderboard.site.names import Names, anchor
 from admbench.leaderboard.site.numbers import fixed, interval
 from admbench.leaderboard.site.output import Output
@@ -39,7 +36,7 @@ from admbench.leaderboard.view import BoardView, view_boards
 from admbench.leaderboard.view_words import headline, judges_sentences, ratio_text, three_digits
 from admbench.leaderboard.votes import Session
 from admbench.leaderboard.workers import Mapped, workers
-from admbench.plain_text import visible_lines, visible_name
+from admbench.plain_text import visible_name
 
 TITLE = "How much does quantization cost audio diffusion models?"
 MOST_ROWS, MOST_MODELS = 40, 6
@@ -202,7 +199,7 @@ def _write_pages(
         names=names,
         data=data,
         fronts=fronts,
-        headlines=[_emphasized(view) for view in views],
+        headlines=[emphasized(" ".join(headline(view)), _specs(view)) for view in views],
         cautions=list(dict.fromkeys(caution for view in views for caution in view.cautions)),
         badges=badges(fronts, ladders),
         head=summary.head(boards),
@@ -267,18 +264,8 @@ def _shared(title: str, listening: _Listening, left_out: bool) -> dict[str, Any]
     }
 
 
-def _emphasized(view: BoardView) -> Markup:
-    """Return the answer in words, the names of methods in it in bold."""
-    text = " ".join(headline(view))
-    specs = sorted({own.spec for model in view.models for own in model.rows}, key=len, reverse=True)
-    if not specs:
-        return Markup(escape(visible_lines(text)))
-    parts = re.split(f"({'|'.join(map(re.escape, specs))})", text)
-    shown = (
-        Markup("<b>{}</b>").format(visible_name(part)) if place % 2 else escape(visible_lines(part))
-        for place, part in enumerate(parts)
-    )
-    return Markup("").join(shown)
+def _specs(view: BoardView) -> set[str]:
+    return {own.spec for model in view.models for own in model.rows}
 
 
 def _values(one: Front, row: MethodRow, key: str) -> list[Value]:

@@ -5,15 +5,16 @@ Every text is escaped and shows all it holds, as where a template writes it.
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
 
 from admbench.leaderboard.site.columns import DASH, Column, Value, words
 from admbench.leaderboard.site.front import FrontCell
-from admbench.plain_text import visible_lines
+from admbench.plain_text import visible_lines, visible_name
 
 MOST_UNFOLDED = 8
 """Entries of a part of a tree, those of its own parts among them; what has more is folded."""
@@ -84,6 +85,20 @@ def fact(column: Column, value: Value, *, noted: bool = True) -> Markup:
     if value.note and noted:
         said += f" <small>{shown(value.note)}</small>"
     return Markup(said)
+
+
+def emphasized(text: str, specs: Iterable[str]) -> Markup:
+    """Return a sentence with the names of methods in it in bold, which a line does not break.
+
+    >>> emphasized("a@w4a8[x=1] beats a@w4a8 & all", ["a@w4a8", "a@w4a8[x=1]"])
+    Markup('<b>a@w4a8[x=1]</b> beats <b>a@w4a8</b> &amp; all')
+    """
+    named = sorted((spec for spec in specs if spec in text), key=len, reverse=True)
+    parts = re.split(f"({'|'.join(map(re.escape, named))})", text) if named else [text]
+    return Markup("").join(
+        Markup("<b>{}</b>").format(visible_name(part)) if place % 2 else escape(visible_lines(part))
+        for place, part in enumerate(parts)
+    )
 
 
 class FactRows:

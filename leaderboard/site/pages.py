@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from markupsafe import Markup
+
 from admbench.errors import DataError
 from admbench.leaderboard.boards import BACKBONE, Row
 from admbench.leaderboard.component_table import SCORES as COMPONENT_SCORES
@@ -21,6 +23,7 @@ from admbench.leaderboard.site.curves import On, component_data, group_data
 from admbench.leaderboard.site.definitions import FAMILIES
 from admbench.leaderboard.site.front import Front, FrontCell, place_of
 from admbench.leaderboard.site.layers import layer_data, most_sensitive
+from admbench.leaderboard.site.markup import emphasized
 from admbench.leaderboard.site.method_docs import described, method_docs
 from admbench.leaderboard.site.names import Names
 from admbench.leaderboard.site.output import Output, Shared
@@ -154,7 +157,9 @@ def write_models(output: Output, fronts: Sequence[Front], names: Names) -> None:
         for one, view in found:
             rows = [(own.spec, one.cells[model, own.spec]) for own in view.rows]
             own_cells += [On(one, cell) for _, cell in rows]
-            tables.append(_table(one, "Method", rows, model_sentences(one.view, view)))
+            specs = [own.spec for own in view.rows]
+            said = [emphasized(sentence, specs) for sentence in model_sentences(one.view, view)]
+            tables.append(_table(one, "Method", rows, said))
         cells = [on.cell for on in own_cells]
         record, components = cells[0].own.record, _components(cells)
         data = group_data(own_cells, own_cells, "method")
@@ -219,7 +224,7 @@ def write_methods(output: Output, fronts: Sequence[Front], names: Names) -> None
         )
 
 
-def _table(one: Front, first: str, rows: Iterable[tuple[str, FrontCell]], sentences: list[str]) -> dict[str, Any]:
+def _table(one: Front, first: str, rows: Iterable[tuple[str, FrontCell]], sentences: list[Markup]) -> dict[str, Any]:
     return {
         "label": summary.suite_label(one.view.board),
         "group": first,

@@ -202,7 +202,7 @@ def test_children_end_when_the_run_is_killed_and_hold_its_lock_until_then(
         "from admbench.bench.run.lock import hold\n"
         "job = job_from_json(sys.argv[1])\n"
         "with hold(job.run) as lock:\n"
-        "    executor = LocalExecutor(1, 600.0, 'fake_program', held=[lock.fileno()])\n"
+        "    executor = LocalExecutor(1, 600.0, 'fake_program', held=[lock.file.fileno()])\n"
         "    list(executor.run([Task(job)], lambda job, stage: None))\n"
     )
     job = task("spawns").job

@@ -218,6 +218,27 @@ def test_plots_name_every_point_and_have_a_table(site, page):
     assert page.locator("#steps").is_hidden()
 
 
+def test_where_names_find_no_room_a_key_and_the_table_say_them(make_run, make_record, tmp_path, page):
+    """Of thirty points in one place, on a phone."""
+    specs = [f"method-of-a-name-{k}@w4a8" for k in range(30)]
+    run = make_run([make_record(spec=spec, n=SITE_CAPTIONS) for spec in specs])
+    built = build_site(read_runs([run]), tmp_path / "site")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(built.index.as_uri() + "?x=size&y=fd")
+    plot = page.locator("#tradeoff-panels .plot")
+    page.locator("#tradeoff").scroll_into_view_if_needed()
+    plot.locator("svg").wait_for()
+    labelled = set(plot.locator("svg text").all_text_contents()) & set(specs)
+    assert 0 < len(labelled) < len(specs)
+    page.locator("#tradeoff .alternative summary").click()
+    names = page.locator("#tradeoff-table tbody th").all_inner_texts()
+    assert sorted(names) == sorted(specs)
+    plot.focus()
+    for name in names:  # the points come in the order of the table
+        page.keyboard.press("ArrowRight")
+        plot.locator("svg text", has_text=name).first.wait_for(state="attached")
+
+
 def test_latents_by_timestep_and_errors_by_class_of_layers_are_drawn_and_their_tables_say_the_same(
     make_run, make_record, tmp_path, page
 ):
@@ -354,6 +375,16 @@ def test_every_score_and_fact_of_a_models_cells_is_shown_or_offered(make_run, ma
         named = "cell => getComputedStyle(cell, '::before').content"
         assert row.locator("td").last.evaluate(named) == '"Machine"'
         assert not page.evaluate(SIDEWAYS), path.name
+
+
+def test_no_line_breaks_a_methods_name(site, page):
+    """In the answer on the front page, and in the sentences of a model."""
+    for width, path in product((360, 390, 1280), (site.index, site.root / "models" / "tiny-tango.html")):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto(path.as_uri())
+        names = page.locator(":is(.lead, .told) b")
+        assert {"naive@w4a8", "naive@w8a8"} >= set(names.all_inner_texts()) != set()
+        assert set(names.evaluate_all("names => names.map(name => name.getClientRects().length)")) == {1}
 
 
 def test_headings_and_methods_stay_in_view(site, page):

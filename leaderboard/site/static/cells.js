@@ -97,7 +97,7 @@
     const columns = [
       ...(narrow ? [unfolding] : []),
       words("method", "Method", { frozen: !narrow, formatter: link, minWidth: narrow ? 130 : 190 }),
-      words("model", "Model", { minWidth: narrow ? 90 : 130 }),
+      words("model", "Model", narrow ? { minWidth: 90, formatter: "textarea" } : { minWidth: 130 }),
       words("rank", "Rank", { formatter: rank, sorter: (a, b, first, second, column, way) => byNumber(first.getData().rank_low, second.getData().rank_low, 0, 0, column, way) }),
       ...one.scores.map((score) => number("score." + score.key, score.label + (score.better === "lower" ? " ↓" : " ↑"), score.meaning, score.better, (value) => fixed(value, score.places))),
       ...one.columns.map((column) => one.cells.some((cell) => cell.values[column.key]?.number !== undefined)
