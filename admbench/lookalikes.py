@@ -2,7 +2,7 @@
 
 Left out is what other rules of `admbench.plain_text` know: characters that are one of ASCII in compatibility form (full
 width, mathematical letters), dashes, marks. From Unicode's data of January 2024, as confusable-homoglyphs 3.3.1 (MIT)
-has it. Copyright 1991-2024 Unicode, Inc., Unicode License v3 (SPDX Unicode-3.0), https://www.unicode.org/license.txt
+has it. Copyright 1991-2024 Unicode, Inc.; the licence is beside this file (SPDX Unicode-3.0).
 """
 
 from __future__ import annotations

@@ -22,14 +22,14 @@ from admbench.leaderboard.xml_text import xml_text
 ATOM_FILE, JSON_FILE = "feed.atom", "feed.json"
 NEWEST = 100
 """Entries of a feed."""
-FRONT = "index.html"
-"""Where an entry leads whose cell has no page of its own, as a later run of it took its place."""
+_FRONT = "index.html"
 _ATOM = "http://www.w3.org/2005/Atom"
 
 
-def _newest(records: Sequence[LoadedRecord]) -> list[LoadedRecord]:
-    """Return the finished cells of a feed, the newest first."""
-    finished = [one for one in records if one.record.status == "done" and one.record.provenance is not None]
+def _newest(records: Sequence[LoadedRecord], pages: Mapping[Path, str]) -> list[LoadedRecord]:
+    """Return the finished cells of a feed, the newest first; another run's copy of one has no page and is no news."""
+    on_board = [one for one in records if one.path in pages]
+    finished = [one for one in on_board if one.record.status == "done" and one.record.provenance is not None]
     return sorted(finished, key=lambda one: (_started(one.record), str(one.path)), reverse=True)[:NEWEST]
 
 
@@ -42,7 +42,7 @@ def to_atom(records: Sequence[LoadedRecord], title: str, pages: Mapping[Path, st
         pages: file of a record -> page of its cell, from where the board is.
         url: where the board is; without it links are relative to the feed.
     """
-    cells = _newest(records)
+    cells = _newest(records, pages)
     ElementTree.register_namespace("", _ATOM)
     feed = ElementTree.Element(f"{{{_ATOM}}}feed")
     _add(feed, "title", title)
@@ -50,13 +50,13 @@ def to_atom(records: Sequence[LoadedRecord], title: str, pages: Mapping[Path, st
     _add(feed, "updated", _time(cells[0].record) if cells else datetime.fromtimestamp(0, UTC).isoformat())
     _add(_add(feed, "author", None), "name", title)
     _add(feed, "link", None).attrib.update(rel="self", href=_at(url, ATOM_FILE))
-    _add(feed, "link", None).attrib.update(rel="alternate", href=_at(url, FRONT))
+    _add(feed, "link", None).attrib.update(rel="alternate", href=_at(url, _FRONT))
     for cell in cells:
         entry = _add(feed, "entry", None)
         _add(entry, "title", _title(cell.record))
         _add(entry, "id", _id(cell))
         _add(entry, "updated", _time(cell.record))
-        _add(entry, "link", None).set("href", _at(url, pages.get(cell.path, FRONT)))
+        _add(entry, "link", None).set("href", _at(url, pages[cell.path]))
         _add(entry, "content", _words(cell.record)).set("type", "text")
     ElementTree.indent(feed)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(feed, encoding="unicode") + "\n"
@@ -67,17 +67,17 @@ def to_json_feed(records: Sequence[LoadedRecord], title: str, pages: Mapping[Pat
     items = [
         {
             "id": _id(cell),
-            "url": _at(url, pages.get(cell.path, FRONT)),
+            "url": _at(url, pages[cell.path]),
             "title": _title(cell.record),
             "content_text": _words(cell.record),
             "date_published": _time(cell.record),
         }
-        for cell in _newest(records)
+        for cell in _newest(records, pages)
     ]
     feed = {
         "version": "https://jsonfeed.org/version/1.1",
         "title": title,
-        "home_page_url": _at(url, FRONT),
+        "home_page_url": _at(url, _FRONT),
         "feed_url": _at(url, JSON_FILE),
         "items": items,
     }

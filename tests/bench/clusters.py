@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -53,6 +54,12 @@ def wait_for(happens: Callable[[], bool], seconds: float = STARTING_SECONDS) -> 
         time.sleep(0.05)
 
 
+# Ray takes 127.0.0.1 for a mistake, and puts the machine's outer address in its place
+_RAY_NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.2"}
+RAY_BUSY = re.compile(r"ray::\d+-")
+"""Title of a Ray worker that carries out a batch."""
+
+
 @contextmanager
 def ray_cluster(variables: Callable[[int], dict[str, str]] = lambda number: {}) -> Iterator[Any]:
     """Start two nodes on loopback, each with one core to give; gone at the end, whatever happens.
@@ -61,17 +68,32 @@ def ray_cluster(variables: Callable[[int], dict[str, str]] = lambda number: {}) 
         variables: number of a node -> environment variables of its own.
     """
     cluster_utils = pytest.importorskip("ray.cluster_utils", reason="ray is not installed: pip install 'admbench[ray]'")
-    # Ray takes 127.0.0.1 for a mistake, and puts the machine's outer address in its place
-    node = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.2"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_agent_register_timeout_ms", "120000")  # a raylet ends when its agents are slow to start
-        head = {**node, "include_dashboard": False, "env_vars": variables(0)}
+        head = {**_RAY_NODE, "include_dashboard": False, "env_vars": variables(0)}
         cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
         try:
-            cluster.add_node(**node, env_vars=variables(1))
+            add_ray_node(cluster, variables(1))
             yield cluster
         finally:
             cluster.shutdown()
+
+
+def add_ray_node(cluster: Any, variables: dict[str, str]) -> None:
+    """Add a node to a cluster, with environment variables of its own."""
+    cluster.add_node(**_RAY_NODE, env_vars=variables)
+
+
+def ray_workers_at_work(node: Any) -> list[psutil.Process]:
+    """Return the processes of a node that carry out a task: Ray titles them with its name."""
+    (raylet,) = node.all_processes["raylet"]
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(raylet.process.pid).children():
+            with suppress(psutil.Error):
+                if RAY_BUSY.match(" ".join(process.cmdline())):
+                    found.append(process)
+    return found
 
 
 @dataclass(frozen=True)

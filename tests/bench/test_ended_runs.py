@@ -91,19 +91,23 @@ def _without_times(run: Path) -> list[Any]:
     return records
 
 
-@pytest.mark.slow(430)
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
-)
+def _none_lives(all_of_it: list[psutil.Process], run: Path) -> None:
+    """What a run consisted of has gone, and with it its lock."""
+    _, alive = psutil.wait_procs(all_of_it, timeout=GONE_SECONDS)
+    assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+    assert not is_held(run)
+
+
+@pytest.mark.slow(360)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_whatever_ends_a_run_leaves_no_process(command: list[str], tmp_path: Path, number: int, code: int) -> None:
+    """SIGKILL and SIGHUP, of a terminal that is closed, in the tests below."""
     run = tmp_path / "ended"
     with started(command, run) as (process, _):
         all_of_it = process.children(recursive=True)
         process.send_signal(number)
         assert process.wait(timeout=GONE_SECONDS + 10) == code
-        _, alive = psutil.wait_procs(all_of_it, timeout=GONE_SECONDS)
-        assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
-        assert not is_held(run)
+        _none_lives(all_of_it, run)
 
 
 @pytest.mark.slow
@@ -112,8 +116,10 @@ def test_a_run_that_was_killed_and_whose_server_was_killed_ends_as_an_undisturbe
 ) -> None:
     run, go_on = tmp_path / "ended", tmp_path / "go-on"
     with started(command, run) as (process, _):
+        all_of_it = process.children(recursive=True)
         process.kill()
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
+        _none_lives(all_of_it, run)
     with started(command, run) as (process, child):
         child.parent().parent().kill()  # the server: what it did is done again, by another
         go_on.touch()
@@ -179,9 +185,7 @@ def test_a_run_whose_terminal_is_closed_ends_as_by_sighup_and_goes_on_where_that
             if ignored:
                 (tmp_path / "go-on").touch()
             assert process.wait(timeout=ENDED_SECONDS) == (0 if ignored else 129)
-            _, alive = psutil.wait_procs(all_of_it, timeout=GONE_SECONDS)
-            assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
-            assert not is_held(run)
+            _none_lives(all_of_it, run)
     if not ignored:
         assert _statuses(run) == {"fp32": "done"}
         (tmp_path / "go-on").touch()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from admbench.bench.run.executors.remote import RemoteExecutor
@@ -20,7 +17,7 @@ from admbench.bench.run.layout import RunLayout
 from admbench.bench.run.runner import CellResult, Events, run_grid
 from admbench.bench.run.store import Store
 
-from .clusters import ray_cluster
+from .clusters import ray_cluster, ray_workers_at_work
 from .settled import settled
 
 MODELS = ["tiny-tango", "tiny-dit"]
@@ -28,8 +25,6 @@ METHODS = ["fp32", "naive@w4a8[prompts=2,timesteps=2,steps=2]", "raises"]
 OPTIONS = {"models": MODELS, "methods": METHODS, "limit": 4, "execution__cpus": 1}
 ATTEMPTS = 3
 """Of a job, which may be lost with the worker and again with the node."""
-BUSY = re.compile(r"ray::\d+-")
-"""Title of a Ray worker that carries out a batch."""
 
 pytestmark = [pytest.mark.slow(240), pytest.mark.usefixtures("check_specs_here")]
 
@@ -92,8 +87,8 @@ def run_and_lose(cluster: Any, grid: GridSpec) -> list[CellResult]:
     (other,) = cluster.worker_nodes
 
     def a_worker_is_killed() -> bool:
-        workers = _at_work(cluster.head_node)
-        if not (workers and _at_work(other)):
+        workers = ray_workers_at_work(cluster.head_node)
+        if not (workers and ray_workers_at_work(other)):
             return False
         workers[0].kill()
         killed.append("worker")
@@ -101,7 +96,7 @@ def run_and_lose(cluster: Any, grid: GridSpec) -> list[CellResult]:
         return True
 
     def a_node_is_killed() -> bool:
-        if not (one_ended.is_set() and _at_work(other)):
+        if not (one_ended.is_set() and ray_workers_at_work(other)):
             return False
         cluster.remove_node(other, allow_graceful=False)
         killed.append("node")
@@ -130,17 +125,6 @@ def _becomes(happens: Callable[[], bool], whole: threading.Event) -> bool:
         if whole.wait(0.05):
             return False
     return True
-
-
-def _at_work(node: Any) -> list[psutil.Process]:
-    """Return the processes of a node that carry out a task: Ray titles them with its name."""
-    (raylet,) = node.all_processes["raylet"]
-    found = []
-    for process in psutil.Process(raylet.process.pid).children():
-        with suppress(psutil.Error):
-            if BUSY.match(" ".join(process.cmdline())):
-                found.append(process)
-    return found
 
 
 @pytest.mark.attack("node of a cluster that is lost")

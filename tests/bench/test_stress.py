@@ -211,7 +211,8 @@ def test_rounding_to_nearest_loses_to_what_it_does_not_claim(transformer: TinyMo
     }
     assert weights.outcomes["drifting ranges"] is None
     shifted = weights.outcomes["shifted inputs"]
-    assert shifted is not None and shifted.lost > 1, "the constant meets the weights' error"
+    assert shifted is not None
+    assert shifted.lost > 1, "the constant meets the weights' error"
 
 
 def test_a_claim_that_fails_is_seen() -> None:
