@@ -5,6 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from ..attack_table import rows, table
+from ..bench.test_faults import EVERY
+from . import contract
+from .targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
@@ -23,6 +26,15 @@ def test_in_the_table_of_the_page_every_attack_held():
     assert all(tried == held for tried, held in counts)
     numbers = [int(tried.replace(",", "")) for tried, _ in counts]
     assert numbers[-1] == sum(numbers[:-1])
+
+
+def test_the_page_has_the_bounds_and_the_kinds_that_there_are():
+    shown = PAGE.partition("<!-- attacks -->")[2].partition("<!-- /attacks -->")[0]
+    kinds = set(re.findall(r"^\| ([^|]+) \| [\d,]+ \|", shown, flags=re.MULTILINE))
+    assert {target.kind for target in TARGETS.values()} <= kinds
+    assert f"{contract.SECONDS:g} s of the processor ({contract.PATIENCE:g} s by the clock)" in PAGE
+    assert f"{contract.BYTES >> 30} GiB of memory" in PAGE
+    assert f"every {EVERY}th operation" in PAGE
 
 
 def report(name: str, when: str, kind: str, *, failed: bool = False, skipped: bool = False, tried: int | None = None):
