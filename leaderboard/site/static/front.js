@@ -156,8 +156,13 @@ const front = (() => {
       ranked(place) && "rank " + ranked(place)].filter(Boolean).join(", ");
     return h("td", { class: "score", "data-label": label },
       h("a", { class: "number", href: cell.page, title: place.note ?? "" },
-        bar(score, place), h("b", {}, fixed(place.value, score.places)), place.letters ? h("sup", {}, place.letters) : ""),
+        bar(score, place), h("b", {}, fixed(place.value, score.places)), place.letters ? letters(place.letters) : ""),
       h("small", {}, numbers), place.missing ? h("small", {}, place.missing) : "");
+  }
+
+  // Many letters break between two of them, and not inside of "a1".
+  function letters(text) {
+    return h("sup", {}, ...text.match(/\D\d*/g).flatMap((one) => [one, h("wbr", {})]));
   }
 
   // One text for a method on several models: columns.py says the same as `span`.
