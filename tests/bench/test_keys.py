@@ -307,11 +307,15 @@ def test_every_module_that_a_job_runs_is_in_its_keys_or_computes_nothing() -> No
 COMPUTE_NOTHING = {
     *(
         "answers",
+        "disk",
         "finished",
         "grid",
         "jobs",
         "keys",
         "layout",
+        "lease",
+        "lease_file",
+        "lock",
         "made_by",
         "plugins",
         "products",
@@ -321,7 +325,7 @@ COMPUTE_NOTHING = {
     ),
     *("store_url", "storing", "times"),
 }
-"""Modules that name, keep, fetch, time and compare; what they decide is in the jobs, or in the hashes of products."""
+"""Modules that name, keep, lock, fetch, time and compare; what they decide is in the jobs, or in the hashes of products."""
 
 
 def test_a_job_refuses_to_run_with_anything_else_than_it_was_planned_with(
