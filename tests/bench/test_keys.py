@@ -325,7 +325,7 @@ COMPUTE_NOTHING = {
     ),
     *("store_url", "storing", "times"),
 }
-"""Modules that name, keep, lock, fetch, time and compare; what they decide is in the jobs, or in the hashes of products."""
+"""Modules that name, keep, lock, fetch, time, compare; what they decide is in the jobs, or in hashes of products."""
 
 
 def test_a_job_refuses_to_run_with_anything_else_than_it_was_planned_with(

@@ -160,9 +160,9 @@ const front = (() => {
       h("small", {}, numbers), place.missing ? h("small", {}, place.missing) : "");
   }
 
-  // Many letters break between two of them, and not inside of "a1".
+  // Many letters break after every four of them, and not inside of "a1".
   function letters(text) {
-    return h("sup", {}, ...text.match(/\D\d*/g).flatMap((one) => [one, h("wbr", {})]));
+    return h("sup", {}, ...text.match(/(?:\D\d*){1,4}/g).flatMap((four) => [four, h("wbr", {})]));
   }
 
   // One text for a method on several models: columns.py says the same as `span`.
